@@ -1,0 +1,32 @@
+# graft_layer(NAME SOURCES ... DEPENDS layer... LIBS ...)   a static library graft_NAME from src/NAME
+# graft_tests(NAME SOURCES ... LAYERS layer...)             a GoogleTest program test_NAME, split into fast and slow
+find_package(OpenMP REQUIRED)
+find_package(fmt REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+function(graft_layer name)
+  cmake_parse_arguments(L "" "" "SOURCES;DEPENDS;LIBS" ${ARGN})
+  add_library(graft_${name} STATIC ${L_SOURCES})
+  target_include_directories(graft_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
+  foreach(layer ${L_DEPENDS})
+    target_link_libraries(graft_${name} PUBLIC graft_${layer})
+  endforeach()
+  target_link_libraries(graft_${name} PUBLIC ${L_LIBS})
+  set_property(GLOBAL APPEND PROPERTY GRAFT_LAYER_TARGETS graft_${name})
+  set_property(GLOBAL APPEND PROPERTY GRAFT_LIBS ${L_LIBS})
+endfunction()
+
+function(graft_tests name)
+  cmake_parse_arguments(T "" "" "SOURCES;LAYERS;LIBS" ${ARGN})
+  add_executable(test_${name} ${T_SOURCES})
+  target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
+  foreach(layer ${T_LAYERS})
+    target_link_libraries(test_${name} PRIVATE graft_${layer})
+  endforeach()
+  target_link_libraries(test_${name} PRIVATE ${T_LIBS} graft_test_support)
+  target_precompile_headers(test_${name} REUSE_FROM graft_test_support)
+  # A test whose name holds "Slow" runs only under `test.sh --slow`.
+  gtest_discover_tests(test_${name} TEST_FILTER "-*Slow*" DISCOVERY_MODE PRE_TEST PROPERTIES LABELS fast TIMEOUT 300)
+  gtest_discover_tests(test_${name} TEST_FILTER "*Slow*" DISCOVERY_MODE PRE_TEST TEST_LIST ${name}_slow
+                       PROPERTIES LABELS slow TIMEOUT 3600)
+endfunction()

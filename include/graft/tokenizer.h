@@ -1,0 +1,74 @@
+// Text to ids and back. One interface over every kind of Hugging Face tokenizer.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace graft {
+
+// What one text (or pair) becomes. All vectors have one entry a token.
+struct Encoding {
+  std::vector<int32_t> input_ids;
+  std::vector<int32_t> token_type_ids;
+  std::vector<std::pair<int32_t, int32_t>> offsets;  // [begin, end) in Unicode code points of its text; special: 0,0
+  std::vector<int32_t> word_ids;                     // index of the word in its text, -1 for special tokens
+  std::vector<int32_t> sequence_ids;                 // 0 first text, 1 second, -1 special
+  std::vector<uint8_t> special_tokens_mask;
+  std::vector<Encoding> overflowing;                 // further windows, when a stride was asked for
+  int32_t num_truncated = 0;                         // tokens that truncation cut away and no window holds
+};
+
+enum class Truncation { none, longest_first, only_first, only_second };
+
+struct EncodeOptions {
+  bool add_special_tokens = true;
+  Truncation truncation = Truncation::none;
+  int32_t max_length = 0;  // with special tokens; 0 = no limit
+  int32_t stride = 0;      // overlap of overflowing windows
+  bool return_overflowing = false;
+  bool ids_only = false;   // leave offsets, word_ids, sequence_ids empty: faster
+};
+
+// Thread-safe once loaded; all methods are const but add_tokens. Text is UTF-8; what is not valid is read as
+// Python's errors="replace" reads it.
+class Tokenizer {
+ public:
+  // From a checkpoint folder: tokenizer.json, else the legacy files (vocab.txt, vocab.json + merges.txt,
+  // sentencepiece.bpe.model, spiece.model). Throws Error naming the file and what it lacks.
+  static std::shared_ptr<Tokenizer> from_pretrained(const std::filesystem::path& folder);
+  virtual ~Tokenizer() = default;
+
+  virtual Encoding encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
+  virtual Encoding encode_pair(std::string_view text, std::string_view pair,
+                               const EncodeOptions& options = {}) const = 0;
+  // Pre-split words (NER): word_ids are indices into `words`.
+  virtual Encoding encode_words(const std::vector<std::string>& words, const EncodeOptions& options = {}) const = 0;
+  // As encode for each text, over all cores; pairs where `pairs` is not empty (then as many as texts).
+  std::vector<Encoding> encode_batch(const std::vector<std::string>& texts,
+                                     const std::vector<std::string>& pairs = {},
+                                     const EncodeOptions& options = {}) const;
+  virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens = true) const = 0;
+
+  // One more than the highest id (added tokens included).
+  virtual int32_t vocab_size() const = 0;
+  virtual std::string id_to_token(int32_t id) const = 0;                           // "" when there is none
+  virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
+  // Special tokens by role: "unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token".
+  virtual std::optional<int32_t> special_id(std::string_view role) const = 0;
+  virtual bool is_special(int32_t id) const = 0;
+  // tokenizer_config.json's model_max_length, or 0 when it names none.
+  virtual int32_t model_max_length() const = 0;
+  virtual std::string kind() const = 0;  // "WordPiece", "BPE", "Unigram", "WordLevel": for the user's eyes
+
+  // Adds tokens at the end of the vocabulary; returns how many were new.
+  virtual int32_t add_tokens(const std::vector<std::string>& tokens, bool special = false) = 0;
+  // Writes tokenizer.json and copies or writes the legacy files that the reference writes beside it.
+  virtual void save(const std::filesystem::path& folder) const = 0;
+};
+
+}  // namespace graft

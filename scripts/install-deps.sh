@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 packages graft is built from; --dev adds what the checks need (format, tidy, sanitizers).
+# Does nothing, and needs no root, where all of them are there already.
+set -euo pipefail
+
+packages=(
+  g++ cmake ninja-build pkg-config ca-certificates xz-utils
+  libdnnl-dev libhwy-dev                 # matrix products, portable SIMD
+  libsimdjson-dev nlohmann-json3-dev     # json: fast reading, writing
+  libutf8proc-dev libpcre2-dev           # Unicode tables, regular expressions
+  libprotobuf-dev protobuf-compiler      # sentencepiece .model files
+  libcli11-dev libtomlplusplus-dev libfmt-dev
+  libcurl4-openssl-dev libssl-dev        # the hub: https, sha256
+  zlib1g-dev libzstd-dev liblzma-dev     # compressed data
+  libgtest-dev libgmock-dev libbenchmark-dev
+)
+dev_packages=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev libcpp-httplib-dev sentencepiece ccache python3)
+
+for arg in "$@"; do
+  case "$arg" in
+    --dev) packages+=("${dev_packages[@]}") ;;
+    *) echo "usage: scripts/install-deps.sh [--dev]" >&2; exit 2 ;;
+  esac
+done
+
+missing=()
+for p in "${packages[@]}"; do
+  dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+echo "installing ${#missing[@]} Debian packages: ${missing[*]}" >&2
+sudo=""
+if [ "$(id -u)" != 0 ]; then
+  command -v sudo >/dev/null || { echo "error: root is needed to install packages; run as root: apt-get install ${missing[*]}" >&2; exit 1; }
+  sudo=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+$sudo apt-get -qq update >/dev/null
+$sudo apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null

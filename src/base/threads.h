@@ -1,0 +1,36 @@
+// Threads through OpenMP, behind one function, so that the number of threads never changes a result:
+// work is cut into tasks by the caller (by shape alone) and threads only take tasks.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace graft {
+
+// Threads that parallel_for uses when called from this thread; default: OMP_NUM_THREADS or all cores.
+int num_threads();
+// Sets it for this thread (n >= 1); 0 goes back to the default.
+void set_num_threads(int n);
+
+namespace detail {
+void parallel_for(int64_t n, void (*task)(void*, int64_t), void* state);
+}
+
+// Calls f(i) for i in [0, n), each once, in any order and on any thread. f must not throw.
+// Runs on the calling thread alone (no OpenMP region) when one thread or one task suffices, or inside f.
+template <class F>
+void parallel_for(int64_t n, F&& f) {
+  detail::parallel_for(
+      n, [](void* state, int64_t i) { (*static_cast<std::remove_reference_t<F>*>(state))(i); },
+      const_cast<void*>(static_cast<const void*>(&f)));
+}
+
+// As parallel_for over blocks of `grain` consecutive items: f(begin, end).
+template <class F>
+void parallel_blocks(int64_t n, int64_t grain, F&& f) {
+  parallel_for((n + grain - 1) / grain, [&](int64_t b) {
+    const int64_t begin = b * grain;
+    f(begin, begin + grain < n ? begin + grain : n);
+  });
+}
+
+}  // namespace graft

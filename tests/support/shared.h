@@ -1,0 +1,40 @@
+// Where the reference fixtures and data live beside the project, and what a test does without them.
+#pragma once
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace graft::test {
+
+// ../shared beside the source tree, or $GRAFT_SHARED.
+std::filesystem::path shared_root();
+// A fresh folder under the system's temporary folder, removed when the object dies.
+class TempDir {
+ public:
+  TempDir();
+  ~TempDir();
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  // Writes a file in it and returns its path.
+  std::filesystem::path write(const std::string& name, const std::string& content) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// what() + "\n" + hint() of the graft::Error that f throws; a test failure and "" when it throws none.
+std::string error_of(const std::function<void()>& f);
+
+}  // namespace graft::test
+
+// Declares `path` below ../shared. Without ../shared the test skips with a clear line; with it, a path that is
+// missing is a failure.
+#define GRAFT_SHARED_PATH(path, relative)                                                        \
+  const std::filesystem::path path = graft::test::shared_root() / (relative);                    \
+  if (!std::filesystem::exists(graft::test::shared_root()))                                      \
+    GTEST_SKIP() << "needs the reference data in ../shared, which is not here";                  \
+  ASSERT_TRUE(std::filesystem::exists(path)) << path << " is missing from ../shared"
