@@ -6,13 +6,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/dtype.h"
 
 namespace graft::hub {
 
-// One tensor, contiguous and row-major. `data` points into memory that the StateDict keeps alive.
+// One tensor, contiguous and row-major. `data` points into memory that the StateDict keeps alive; it need not
+// be aligned to the type (copy with memcpy or copy_to_float).
 struct TensorView {
   std::string name;
   DType dtype = DType::f32;
@@ -27,25 +29,28 @@ struct TensorView {
 // Tensors in the order of their files, found by name.
 class StateDict {
  public:
-  void add(TensorView tensor);                    // a second tensor of one name throws
-  void keep(std::shared_ptr<const void> owner);   // memory (a mapping, an inflated archive) the views point into
+  void add(TensorView tensor);  // a second tensor of one name throws
+  void keep(
+      std::shared_ptr<const void> owner);  // memory (a mapping, an inflated archive) the views point into
   const TensorView* find(const std::string& name) const;  // nullptr when absent
   const std::vector<TensorView>& tensors() const { return tensors_; }
 
  private:
   std::vector<TensorView> tensors_;
+  std::unordered_map<std::string, size_t> index_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
 // Copies a tensor to fp32 (from F32, F16, BF16, F64); throws on other types, naming the tensor.
 void copy_to_float(const TensorView& tensor, float* out);
 
-// One .safetensors file, memory-mapped and checked whole (header size, offsets, overlaps, holes, shapes) before
-// any tensor is handed out.
+// One .safetensors file, memory-mapped and checked whole (header size, offsets, overlaps, holes, shapes)
+// before any tensor is handed out.
 StateDict read_safetensors(const std::filesystem::path& file);
 
 // The weights of a folder, first found of: model.safetensors, model.safetensors.index.json (sharded),
-// pytorch_model.bin (zip or legacy), pytorch_model.bin.index.json. Names the folder and what it holds when none is there.
+// pytorch_model.bin (zip or legacy), pytorch_model.bin.index.json. Names the folder and what it holds when
+// none is there.
 StateDict read_checkpoint(const std::filesystem::path& folder);
 
 // A tensor to write: fp32 values converted to `dtype` while writing.
@@ -56,12 +61,12 @@ struct TensorToWrite {
   const float* data = nullptr;
 };
 
-// Writes a file as the reference does (metadata format "pt", tensors sorted as safetensors sorts them: by dtype
-// size descending, then name; header padded to 8 bytes). Durable: temporary, fsync, rename.
+// Writes a file as the reference does (metadata format "pt", tensors sorted as safetensors sorts them: by
+// dtype size descending, then name; header padded to 8 bytes). Durable: temporary, fsync, rename.
 void write_safetensors(const std::filesystem::path& file, const std::vector<TensorToWrite>& tensors);
 
-// model.safetensors, or shards of at most `max_shard_bytes` with model.safetensors.index.json. Stale shards and
-// index of an earlier save in that folder are removed. Returns the files written.
+// model.safetensors, or shards of at most `max_shard_bytes` with model.safetensors.index.json. Stale shards
+// and index of an earlier save in that folder are removed. Returns the files written.
 std::vector<std::filesystem::path> write_checkpoint(const std::filesystem::path& folder,
                                                     const std::vector<TensorToWrite>& tensors,
                                                     uint64_t max_shard_bytes = 5'000'000'000);

@@ -1,0 +1,128 @@
+// Writing safetensors byte for byte as the reference library does.
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "hub/durable_file.h"
+#include "hub/safetensors_write.h"
+
+namespace graft::hub {
+
+namespace {
+
+// The reference sorts by its dtype enumeration, largest first, then by name
+// (safetensors/src/tensor.rs: BOOL < U8 < I8 < I16 < F16 < BF16 < I32 < F32 < F64 < I64).
+int dtype_rank(DType t) {
+  switch (t) {
+    case DType::i64:
+      return 9;
+    case DType::f64:
+      return 8;
+    case DType::f32:
+      return 7;
+    case DType::i32:
+      return 6;
+    case DType::bf16:
+      return 5;
+    case DType::f16:
+      return 4;
+    case DType::i16:
+      return 3;
+    case DType::i8:
+      return 2;
+    case DType::u8:
+      return 1;
+    case DType::boolean:
+      return 0;
+  }
+  return 0;
+}
+
+uint64_t element_count(const TensorToWrite& t) {
+  uint64_t n = 1;
+  for (int64_t d : t.shape) {
+    if (d < 0 || __builtin_mul_overflow(n, static_cast<uint64_t>(d), &n))
+      fail("tensor '{}': shape [{}] cannot be written", t.name, fmt::join(t.shape, ", "));
+  }
+  return n;
+}
+
+// The JSON header with its size in front, padded with spaces so that the data begins at a multiple of 8.
+std::string header_of(const std::vector<const TensorToWrite*>& order) {
+  std::string json = R"({"__metadata__":{"format":"pt"})";
+  uint64_t at = 0;
+  for (const TensorToWrite* t : order) {
+    const uint64_t end = at + stored_bytes(*t);
+    json += fmt::format(R"(,{}:{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})", Json(t->name).dump(),
+                        dtype_name(t->dtype), fmt::join(t->shape, ","), at, end);
+    at = end;
+  }
+  json += '}';
+  json.resize((json.size() + 7) / 8 * 8, ' ');
+  const uint64_t size = json.size();
+  std::string out(8, '\0');
+  std::memcpy(out.data(), &size, 8);
+  return out + json;
+}
+
+// Values are converted a block at a time: memory stays flat whatever the size of a tensor.
+void write_values(DurableFile& file, const TensorToWrite& t) {
+  const uint64_t n = element_count(t);
+  if (t.dtype == DType::f32) return file.write(t.data, n * sizeof(float));
+  constexpr uint64_t kBlock = 1 << 16;
+  std::vector<uint16_t> half(t.dtype == DType::f64 ? 0 : std::min(n, kBlock));
+  std::vector<double> wide(t.dtype == DType::f64 ? std::min(n, kBlock) : 0);
+  for (uint64_t begin = 0; begin < n; begin += kBlock) {
+    const uint64_t count = std::min(kBlock, n - begin);
+    const float* from = t.data + begin;
+    if (t.dtype == DType::f64) {
+      std::copy(from, from + count, wide.begin());
+      file.write(wide.data(), count * sizeof(double));
+    } else {
+      std::transform(from, from + count, half.begin(), t.dtype == DType::bf16 ? float_to_bf16 : float_to_f16);
+      file.write(half.data(), count * sizeof(uint16_t));
+    }
+  }
+}
+
+std::vector<const TensorToWrite*> in_file_order(const std::vector<TensorToWrite>& tensors) {
+  std::vector<const TensorToWrite*> order;
+  for (const TensorToWrite& t : tensors) order.push_back(&t);
+  std::sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) {
+    const int ra = dtype_rank(a->dtype), rb = dtype_rank(b->dtype);
+    return ra != rb ? ra > rb : a->name < b->name;
+  });
+  for (size_t i = 1; i < order.size(); ++i)
+    if (order[i]->name == order[i - 1]->name) fail("tensor '{}' would be written twice", order[i]->name);
+  return order;
+}
+
+}  // namespace
+
+uint64_t stored_bytes(const TensorToWrite& t) {
+  if (t.dtype != DType::f32 && t.dtype != DType::bf16 && t.dtype != DType::f16 && t.dtype != DType::f64)
+    fail("tensor '{}': fp32 values cannot be stored as {}", t.name, dtype_name(t.dtype));
+  return element_count(t) * dtype_size(t.dtype);
+}
+
+DurableFile stage_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
+  const std::vector<const TensorToWrite*> order = in_file_order(tensors);
+  const std::string header = header_of(order);
+  const uint64_t size =
+      std::accumulate(order.begin(), order.end(), uint64_t{header.size()},
+                      [](uint64_t sum, const TensorToWrite* t) { return sum + stored_bytes(*t); });
+  DurableFile file(path, size);
+  file.write(header.data(), header.size());
+  for (const TensorToWrite* t : order) write_values(file, *t);
+  file.close();
+  return file;
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
+  stage_safetensors(path, tensors).commit();
+}
+
+}  // namespace graft::hub
