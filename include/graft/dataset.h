@@ -14,25 +14,39 @@ struct Example {
   bool has_pair = false;
   std::vector<std::string> labels;  // one, or several for multi-label; empty = unlabelled
   int64_t line = 0;                 // first line of the row in its file (1-based; 0 = not from a file)
+  bool no_label_applies = false;    // multi-label, and the list was empty: labelled, with nothing
+
+  bool has_label() const { return !labels.empty() || no_label_applies; }
 };
 
 // How the labels of a file are written; decides the problem_type as the reference does.
 enum class LabelKind { none, integers, strings, floats, lists };
 
+// A label that occurs in a file.
+struct LabelCount {
+  std::string label;
+  int64_t count = 0;
+  int64_t line = 0;  // where it first occurs
+};
+
 struct DatasetOptions {
-  std::string text_column;       // "" = the first present of the usual ones: text, sentence, sentence1, premise, ...
-  std::string text_pair_column;  // "" = the usual partner: sentence2, hypothesis, ...
-  std::string label_column;      // "" = label or labels, when present
-  bool require_label = false;    // a file without a label column, or a row without a label, is an error
-  int64_t max_samples = -1;      // first N rows; -1 = all
+  std::string
+      text_column;  // "" = the first present of the usual ones: text, sentence, sentence1, premise, ...
+  std::string text_pair_column;  // "" = the usual partner (sentence2, hypothesis, ...) of a usual text
+                                 // column; none where text_column was named
+  std::string label_column;    // "" = label or labels, when present
+  bool require_label = false;  // a file without a label column, or a row without a label, is an error
+  bool ignore_label = false;   // reads texts only, whatever the label column holds
+  int64_t max_samples = -1;    // first N rows; -1 = all
 };
 
 class Dataset {
  public:
   Dataset() = default;
-  // Reads by extension (.csv .tsv .jsonl .json .txt, each also .gz .zst .xz). Throws Error that names file, line,
-  // column and the fix.
+  // Reads by extension (.csv .tsv .jsonl .json .txt, each also .gz .zst .xz; "-" is standard input, a text a
+  // line). Throws Error that names file, line, column and the fix.
   static Dataset from_file(const std::filesystem::path& path, const DatasetOptions& options = {});
+  // Label kinds are inferred as for a csv; several labels in an example make them lists.
   explicit Dataset(std::vector<Example> examples, std::string origin = "");
 
   size_t size() const { return examples_.size(); }
@@ -40,12 +54,19 @@ class Dataset {
   const std::vector<Example>& examples() const { return examples_; }
   const std::string& origin() const { return origin_; }  // the file, for messages
   LabelKind label_kind() const { return label_kind_; }
+  // Of lists: integers or strings, what they hold; else label_kind().
+  LabelKind label_item_kind() const { return label_item_kind_; }
+  // The different labels in order of appearance; empty for floats. Those of the whole file even where
+  // max_samples keeps fewer rows: the reference, too, lists the labels before it selects.
+  const std::vector<LabelCount>& label_counts() const { return label_counts_; }
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
 
  private:
   std::vector<Example> examples_;
   std::string origin_;
   LabelKind label_kind_ = LabelKind::none;
+  LabelKind label_item_kind_ = LabelKind::none;
+  std::vector<LabelCount> label_counts_;
 };
 
 }  // namespace graft

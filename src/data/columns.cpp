@@ -1,0 +1,165 @@
+#include "data/columns.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/nearest.h"
+#include "data/rows.h"
+
+namespace graft::data {
+namespace {
+
+struct UsualPair {
+  const char* text;
+  const char* pair;
+  bool pair_needed;  // `text` alone does not say enough to be taken
+};
+
+// In order of preference. QNLI's question + sentence comes before a lone sentence.
+constexpr UsualPair kUsual[] = {
+    {"text", "text_pair", false},     {"question", "sentence", true},  {"sentence", "", false},
+    {"sentence1", "sentence2", true}, {"premise", "hypothesis", true}, {"question1", "question2", true},
+    {"text1", "text2", true},         {"question", "passage", true},
+};
+constexpr const char* kUsualList =
+    "text (+ text_pair), sentence, sentence1 + sentence2, premise + hypothesis, question1 + question2, "
+    "question + "
+    "sentence, text1 + text2, question + passage";
+constexpr const char* kUsualLabels[] = {"label", "labels"};
+
+std::string normal_form(std::string name) {
+  const auto is_space = [](unsigned char c) { return std::isspace(c) != 0; };
+  name.erase(std::remove_if(name.begin(), name.end(), is_space), name.end());
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name;
+}
+
+class Chooser {
+ public:
+  Chooser(const std::vector<std::string>& columns, const std::string& path)
+      : columns_(columns), path_(path) {}
+
+  // Index of `name`, kNone when absent; an error when it is there twice.
+  size_t find(const std::string& name) const {
+    const auto at = std::find(columns_.begin(), columns_.end(), name);
+    if (name.empty() || at == columns_.end()) return Columns::kNone;
+    if (std::find(at + 1, columns_.end(), name) != columns_.end()) {
+      fail_with("give every column its own name", "{}: two columns are named '{}' (columns: {})", path_, name,
+                join_names(columns_));
+    }
+    return static_cast<size_t>(at - columns_.begin());
+  }
+
+  // Index of a column that the user asked for by `option`.
+  size_t require(const std::string& name, const char* option) const {
+    const size_t i = find(name);
+    if (i != Columns::kNone) return i;
+    const std::string near = look_alike(name);
+    fail_with(near.empty() ? fmt::format("choose one of them with --{}", option)
+                           : fmt::format("did you mean --{} '{}'?", option, near),
+              "{}: there is no column '{}' (columns: {})", path_, name, join_names(columns_));
+  }
+
+  // The column that differs from `name` in case and spaces only, else the nearest, else "".
+  std::string look_alike(const std::string& name) const {
+    for (const std::string& c : columns_) {
+      if (normal_form(c) == normal_form(name)) return c;
+    }
+    return nearest_name(name, columns_);
+  }
+
+  void choose_text(Columns& chosen) const {
+    for (const UsualPair& usual : kUsual) {
+      const size_t text = find(usual.text), pair = find(usual.pair);
+      if (text == Columns::kNone || text == chosen.pair || text == chosen.label) continue;
+      if (chosen.pair != Columns::kNone) {  // the user named the pair's column only
+        chosen.text = text;
+        return;
+      }
+      if (usual.pair_needed && (pair == Columns::kNone || pair == chosen.label)) continue;
+      chosen.text = text;
+      chosen.pair = pair == chosen.label ? Columns::kNone : pair;
+      return;
+    }
+    fail_no_text();
+  }
+
+  [[noreturn]] void fail_no_text() const {
+    for (const UsualPair& usual : kUsual) {
+      if (!usual.pair_needed || find(usual.text) == Columns::kNone) continue;
+      fail_with(fmt::format("add the column '{}', or use --text_column {} to read that column alone",
+                            usual.pair, usual.text),
+                "{}: there is a column '{}' but no '{}' to go with it (columns: {})", path_, usual.text,
+                usual.pair, join_names(columns_));
+    }
+    std::string near;
+    for (const UsualPair& usual : kUsual) {
+      if (near.empty()) near = look_alike(usual.text);
+    }
+    std::string hint =
+        near.empty() ? "name it with --text_column" : fmt::format("did you mean --text_column '{}'?", near);
+    hint +=
+        "; a file without a header needs one: its first line must name the columns, for example: text,label";
+    fail_with(hint, "{}: no text column (columns: {}; looked for: {})", path_, join_names(columns_),
+              kUsualList);
+  }
+
+  void choose_label(Columns& chosen, bool required) const {
+    const std::string name = usual_label_column(columns_);
+    chosen.label = find(name);
+    if (chosen.label != Columns::kNone) return;
+    std::string near;
+    for (const std::string& c : columns_) {
+      if (normal_form(c) == "label" || normal_form(c) == "labels") near = c;
+    }
+    if (!required) {
+      if (!near.empty()) {
+        log_warning("{}: the column '{}' is not read as the label; pass --label_column '{}' if it is one",
+                    path_, near, near);
+      }
+      return;
+    }
+    if (near.empty()) near = nearest_name("label", columns_);
+    fail_with(
+        near.empty() ? "name it with --label_column" : fmt::format("did you mean --label_column '{}'?", near),
+        "{}: no label column (columns: {}; looked for: label, labels)", path_, join_names(columns_));
+  }
+
+ private:
+  const std::vector<std::string>& columns_;
+  const std::string& path_;
+};
+
+}  // namespace
+
+std::string usual_label_column(const std::vector<std::string>& columns) {
+  for (const char* name : kUsualLabels) {
+    if (std::find(columns.begin(), columns.end(), name) != columns.end()) return name;
+  }
+  return "";
+}
+
+Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
+                       const std::string& path) {
+  const Chooser chooser(columns, path);
+  Columns chosen;
+  if (!options.label_column.empty()) chosen.label = chooser.require(options.label_column, "label_column");
+  if (!options.text_column.empty()) chosen.text = chooser.require(options.text_column, "text_column");
+  if (!options.text_pair_column.empty())
+    chosen.pair = chooser.require(options.text_pair_column, "text_pair_column");
+  if (options.text_column.empty()) chooser.choose_text(chosen);
+  if (options.label_column.empty()) chooser.choose_label(chosen, options.require_label);
+  if (chosen.label != Columns::kNone && (chosen.label == chosen.text || chosen.label == chosen.pair)) {
+    fail_with("choose another --label_column or --text_column", "{}: the column '{}' is both text and label",
+              path, columns[chosen.label]);
+  }
+  if (chosen.pair != Columns::kNone && chosen.pair == chosen.text) {
+    fail_with("choose another --text_pair_column", "{}: the column '{}' is both text and pair", path,
+              columns[chosen.text]);
+  }
+  return chosen;
+}
+
+}  // namespace graft::data

@@ -1,0 +1,24 @@
+// Which columns of a file hold the text, its pair and the label.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "graft/dataset.h"
+
+namespace graft::data {
+
+struct Columns {
+  static constexpr size_t kNone = static_cast<size_t>(-1);
+  size_t text = kNone, pair = kNone, label = kNone;
+};
+
+// Chooses by `options`, else the usual names (run_glue's task_to_keys and those of the common sets). Throws
+// Error naming `path`, the columns there are and the nearest name.
+Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
+                       const std::string& path);
+
+// The usual label column among `columns`, or "".
+std::string usual_label_column(const std::vector<std::string>& columns);
+
+}  // namespace graft::data

@@ -1,0 +1,346 @@
+#include "data/json_rows.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace graft::data {
+namespace {
+
+constexpr int kMaxDepth = 64;                          // of brackets in a row
+constexpr size_t kMaxJsonRowBytes = size_t{16} << 20;  // parsed json takes up to 40 times its text
+
+Cell to_cell(Json& value) {
+  Cell cell;
+  switch (value.type()) {
+    case Json::value_t::null:
+      cell.kind = Cell::Kind::null;
+      break;
+    case Json::value_t::string:
+      cell.kind = Cell::Kind::text;
+      cell.text = std::move(value.get_ref<std::string&>());
+      break;
+    case Json::value_t::boolean:
+      cell.kind = Cell::Kind::boolean;
+      cell.text = value.get<bool>() ? "true" : "false";
+      break;
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned:
+      cell.kind = Cell::Kind::integer;
+      cell.text = value.dump();
+      break;
+    case Json::value_t::number_float:
+      cell.kind = Cell::Kind::real;
+      cell.text = value.dump();
+      break;
+    case Json::value_t::array:
+      cell.kind = Cell::Kind::list;
+      for (Json& item : value) cell.items.push_back(to_cell(item));
+      break;
+    default:
+      cell.kind = Cell::Kind::object;
+      break;
+  }
+  return cell;
+}
+
+int bracket_depth(std::string_view text) {
+  int depth = 0, deepest = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_string = !in_string;
+    if (in_string && c == '\\') ++i;
+    if (in_string) continue;
+    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
+    if (c == ']' || c == '}') --depth;
+  }
+  return deepest;
+}
+
+// Objects with text positions, into rows over a growing list of columns.
+class JsonRows : public RowReader {
+ public:
+  explicit JsonRows(const std::filesystem::path& path) : path_(path.string()) {}
+  const std::vector<std::string>& columns() const override { return columns_; }
+
+  bool next(Row& row) override {
+    if (held_) {
+      row = std::move(first_);
+      held_ = false;
+      return true;
+    }
+    return read(row);
+  }
+
+ protected:
+  // Reads the first row ahead so that columns() is known.
+  void start() {
+    held_ = read(first_);
+    if (!held_) {
+      fail_with(R"(write one object a row, for example: {"text": "...", "label": 0})",
+                "{}: no rows in the file", path_);
+    }
+  }
+
+  virtual bool read(Row& row) = 0;
+
+  // `text` is one value that starts at (line, column) of the file.
+  void parse(std::string_view text, int64_t line, size_t column, Row& row) {
+    if (text.size() > kMaxJsonRowBytes)
+      fail("{}: line {}: a row over {} MiB", path_, line, kMaxJsonRowBytes >> 20);
+    if (bracket_depth(text) > kMaxDepth)
+      fail("{}: line {}: brackets nested over {} deep", path_, line, kMaxDepth);
+    Json value;
+    try {
+      value = Json::parse(text);
+    } catch (const Json::exception& e) {
+      fail_parse(text, e, line, column);
+    }
+    if (!value.is_object()) {
+      fail_with(R"(each row must be an object, for example: {"text": "...", "label": 0})",
+                "{}: line {}: a row is {} {} instead of an object", path_, line,
+                value.is_array() ? "an" : "a", value.type_name());
+    }
+    row.line = line;
+    row.cells.assign(columns_.size(), Cell{});
+    for (auto& [key, item] : value.items()) {
+      const auto [at, is_new] = index_.emplace(key, columns_.size());
+      if (is_new) columns_.push_back(key);
+      if (row.cells.size() <= at->second) row.cells.resize(at->second + 1);
+      row.cells[at->second] = to_cell(item);
+    }
+  }
+
+  [[noreturn]] void fail_parse(std::string_view text, const Json::exception& e, int64_t line,
+                               size_t column) const {
+    const auto* at = dynamic_cast<const Json::parse_error*>(&e);
+    const size_t byte = at && at->byte > 0 ? std::min(at->byte - 1, text.size()) : text.size();
+    const std::string_view head = text.substr(0, byte);
+    const size_t newline = head.rfind('\n');
+    line += std::count(head.begin(), head.end(), '\n');
+    column = newline == std::string_view::npos ? column + byte : byte - newline;
+    fail_with(at ? "" : "a number is too large", "{}: line {}, column {}: not valid JSON{}", path_, line,
+              column, byte >= text.size() ? " (it ends too early)" : "");
+  }
+
+  std::string path_;
+
+ private:
+  std::vector<std::string> columns_;
+  std::unordered_map<std::string, size_t> index_;
+  Row first_;
+  bool held_ = false;
+};
+
+class JsonlRows final : public JsonRows {
+ public:
+  JsonlRows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path)
+      : JsonRows(path), lines_(std::move(stream), path) {
+    start();
+  }
+
+ private:
+  bool read(Row& row) override {
+    do {
+      if (!lines_.next(line_)) return false;
+    } while (line_.find_first_not_of(" \t\r") == std::string::npos);
+    parse(line_, lines_.line_number(), 1, row);
+    return true;
+  }
+
+  LineReader lines_;
+  std::string line_;
+};
+
+// Cuts the elements out of the outer array by counting brackets outside strings; each is then parsed by
+// itself.
+class JsonArrayRows final : public JsonRows {
+ public:
+  JsonArrayRows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path)
+      : JsonRows(path), lines_(std::move(stream), path, false) {
+    enter();
+    start();
+  }
+
+ private:
+  // The next character that is not white space; 0 at the end. pos_ is on it.
+  char peek() {
+    while (!ended_) {
+      while (pos_ < line_.size()) {
+        const char c = line_[pos_];
+        if (c != ' ' && c != '\t' && c != '\r' && c != '\n') return c;
+        ++pos_;
+      }
+      advance_line();
+    }
+    return 0;
+  }
+
+  void advance_line() {
+    ended_ = !lines_.next(line_);
+    if (ended_) line_.clear();
+    pos_ = 0;
+  }
+
+  // Finds the array of rows.
+  void enter() {
+    if (peek() == '[') {
+      ++pos_;
+    } else if (peek() == '{') {
+      enter_object();
+    } else if (ended_) {
+      fail_with(R"(write an array of objects, for example: [{"text": "...", "label": 0}])",
+                "{}: the file is empty", path_);
+    } else {
+      fail_structure("an array of objects, or an object with \"data\"");
+    }
+  }
+
+  // An object at the top: {"data": [...]}, or the first of JSON lines.
+  void enter_object() {
+    const size_t start_pos = pos_;
+    const int64_t start_line = lines_.line_number();
+    ++pos_;
+    std::string value, body = "{";
+    for (bool first = true; peek() != '}'; first = false) {
+      if (!first) body += expect(',');
+      const std::string key = take_value();
+      body += key;
+      body += expect(':');
+      if (key == "\"data\"" && peek() == '[') {
+        ++pos_;
+        in_object_ = true;
+        return;
+      }
+      body += take_value();
+    }
+    body += expect('}');
+    lines_mode_ = true;
+    body_ = std::move(body);
+    body_line_ = start_line;
+    body_column_ = start_pos + 1;
+  }
+
+  char expect(char wanted) {
+    if (peek() != wanted) fail_structure(fmt::format("'{}'", wanted));
+    ++pos_;
+    return wanted;
+  }
+
+  bool read(Row& row) override {
+    if (lines_mode_) return read_line_object(row);
+    if (done_) return false;
+    if (peek() == ']') {
+      finish();
+      return false;
+    }
+    if (any_ && peek() != ',') fail_structure("',' or ']' after a row");
+    if (any_) ++pos_;
+    peek();
+    const int64_t line = lines_.line_number();
+    const size_t column = pos_ + 1;
+    parse(take_value(), line, column, row);
+    any_ = true;
+    return true;
+  }
+
+  bool read_line_object(Row& row) {
+    if (!body_.empty()) {
+      parse(body_, body_line_, body_column_, row);
+      body_.clear();
+      return true;
+    }
+    if (peek() == 0) return false;
+    if (peek() != '{') fail_structure("one object after the other");
+    const int64_t line = lines_.line_number();
+    const size_t column = pos_ + 1;
+    parse(take_value(), line, column, row);
+    return true;
+  }
+
+  // After the array: nothing may follow but the rest of the object that holds it.
+  void finish() {
+    done_ = true;
+    ++pos_;
+    while (in_object_ && peek() != '}') {
+      expect(',');
+      take_value();
+      expect(':');
+      take_value();
+    }
+    if (in_object_) ++pos_;
+    if (peek() != 0) fail_structure("the end of the file");
+  }
+
+  // The text of the value at the cursor, strings and nested brackets included.
+  std::string take_value() {
+    std::string out;
+    peek();
+    const int64_t line = lines_.line_number();
+    int64_t depth = 0;
+    bool in_string = false;
+    for (;;) {
+      while (pos_ == line_.size() && !ended_) {
+        if (!out.empty()) out += '\n';
+        advance_line();
+      }
+      if (ended_) fail("{}: line {}: the file ends inside a value that starts here", path_, line);
+      if (out.size() > kMaxRowBytes)
+        fail("{}: line {}: a value over {} MiB", path_, line, kMaxRowBytes >> 20);
+      const char c = line_[pos_];
+      if (in_string) {
+        if (c == '\\' && pos_ + 1 < line_.size()) {
+          out += c;
+          ++pos_;
+        }
+        in_string = c != '"';
+      } else if (c == '"') {
+        in_string = true;
+      } else if (c == '{' || c == '[') {
+        ++depth;
+      } else if (c == '}' || c == ']') {
+        if (depth == 0) return check_value(std::move(out));
+        --depth;
+      } else if (depth == 0 && (c == ',' || c == ':')) {
+        return check_value(std::move(out));
+      }
+      out += line_[pos_++];
+      const bool closed = !in_string && depth == 0 && (c == '"' || c == '}' || c == ']');
+      if (closed) return out;
+    }
+  }
+
+  std::string check_value(std::string value) const {
+    if (value.empty()) fail_structure("a value");
+    return value;
+  }
+
+  [[noreturn]] void fail_structure(const std::string& expected) const {
+    if (ended_) fail("{}: the file ends too early: expected {}", path_, expected);
+    fail("{}: line {}, column {}: not valid JSON rows: expected {}", path_, lines_.line_number(), pos_ + 1,
+         expected);
+  }
+
+  LineReader lines_;
+  std::string line_;
+  size_t pos_ = 0;
+  bool ended_ = false, any_ = false, done_ = false, in_object_ = false, lines_mode_ = false;
+  std::string body_;  // the first object in lines mode
+  int64_t body_line_ = 0;
+  size_t body_column_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<RowReader> jsonl_rows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path) {
+  return std::make_unique<JsonlRows>(std::move(stream), path);
+}
+
+std::unique_ptr<RowReader> json_rows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path) {
+  return std::make_unique<JsonArrayRows>(std::move(stream), path);
+}
+
+}  // namespace graft::data

@@ -1,0 +1,62 @@
+// Takes the label cells of a file one by one and infers how its labels are written.
+#pragma once
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "data/rows.h"
+#include "graft/dataset.h"
+
+namespace graft::data {
+
+// An integer in ASCII, spaces around it allowed; nothing when it is not one or does not fit.
+std::optional<int64_t> parse_integer(std::string_view text);
+// A finite number, spaces around it allowed.
+std::optional<double> parse_number(std::string_view text);
+
+class LabelTally {
+ public:
+  // `path` and `column` are for messages; `untyped`: a csv cell, where "1" is an integer as pandas reads it.
+  LabelTally(std::string path, std::string column, bool untyped)
+      : path_(std::move(path)), column_(std::move(column)), untyped_(untyped) {}
+
+  // Sets example.labels from the cell; false when the cell holds no label. Throws Error naming the line.
+  bool add(const Cell& cell, int64_t line, Example& example);
+  // As add, for labels that are already in the example; `as_list`: the labels of all examples are lists.
+  void add_strings(const Example& example, bool as_list);
+
+  // To be called after the last row: decides the kinds and checks that all labels are of one. Throws Error
+  // naming the lines that differ.
+  void finish();
+  LabelKind kind() const { return kind_; }
+  LabelKind item_kind() const { return item_kind_; }
+  std::vector<LabelCount> counts() const;
+  // The label as it is kept: integers in their shortest form ("01" is 1).
+  std::string canonical(const std::string& label) const;
+
+ private:
+  enum Type { integer, real, boolean, text, missing_value, num_types };
+  struct Seen {
+    int64_t count = 0, line = 0;
+    std::string value;
+  };
+
+  std::string place(int64_t line) const;
+  Type type_of(const Cell& item, int64_t line) const;
+  void note(Type type, const std::string& value, int64_t line);
+  [[noreturn]] void fail_mixed(const Seen& a, const Seen& b) const;
+  LabelKind scalar_kind() const;
+
+  std::string path_, column_;
+  bool untyped_;
+  Seen lists_, scalars_;
+  std::array<Seen, num_types> seen_;
+  std::vector<LabelCount> counts_;
+  std::unordered_map<std::string, size_t> index_;
+  LabelKind kind_ = LabelKind::none, item_kind_ = LabelKind::none;
+};
+
+}  // namespace graft::data
