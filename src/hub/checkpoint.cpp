@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "hub/safetensors_write.h"
 #include "hub/state_dict.h"
+#include "hub/torch_bin.h"
 
 namespace graft::hub {
 namespace fs = std::filesystem;
@@ -16,6 +17,7 @@ namespace {
 constexpr const char* kSingle = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kTorchSingle = "pytorch_model.bin";
+constexpr const char* kTorchIndex = "pytorch_model.bin.index.json";
 
 // The tensor -> shard map of an index; the files are plain names inside the folder of the index.
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
@@ -142,6 +144,8 @@ std::string index_text(const std::vector<std::vector<TensorToWrite>>& shards,
 StateDict read_checkpoint(const fs::path& folder) {
   if (fs::exists(folder / kSingle)) return read_safetensors(folder / kSingle);
   if (fs::exists(folder / kIndex)) return read_sharded(folder / kIndex, read_safetensors);
+  if (fs::exists(folder / kTorchSingle)) return read_torch_bin(folder / kTorchSingle);
+  if (fs::exists(folder / kTorchIndex)) return read_sharded(folder / kTorchIndex, read_torch_bin);
   fail_without_weights(folder);
 }
 
