@@ -24,6 +24,18 @@ void parallel_for(int64_t n, F&& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+// While one lives, libraries that use OpenMP themselves (oneDNN) see a single thread from this one.
+class SingleThread {
+ public:
+  SingleThread();
+  ~SingleThread();
+  SingleThread(const SingleThread&) = delete;
+  SingleThread& operator=(const SingleThread&) = delete;
+
+ private:
+  int before_;
+};
+
 // As parallel_for over blocks of `grain` consecutive items: f(begin, end).
 template <class F>
 void parallel_blocks(int64_t n, int64_t grain, F&& f) {

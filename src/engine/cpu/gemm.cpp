@@ -1,0 +1,307 @@
+#include "engine/cpu/gemm.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <shared_mutex>
+
+#include "base/error.h"
+#include "base/threads.h"
+
+namespace graft::engine::cpu {
+namespace {
+
+using dnnl::memory;
+
+// Second factor of a tile: plain nt or nn, the library's blocked order, or the transposed first factor of wgrad.
+enum class Kind : int64_t { nt, nn, packed_nt, packed_nn, tn };
+
+constexpr int64_t kChunk = 384;        // columns of y per task: six divide BERT's 2304, eight 3072, two 768
+constexpr int64_t kWideChunk = 1536;   // for vocabularies, where there are tasks enough
+constexpr int64_t kHeight = 96;        // rows of y per task; measured at 85-100 % of the best rate
+constexpr int64_t kDepth = 256;        // rows of T that wgrad sums at a time
+constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
+
+int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
+int64_t num_chunks(int64_t n) { return n <= 512 ? 1 : (n + chunk_width(n) - 1) / chunk_width(n); }
+int64_t chunk_begin(int64_t n, int64_t i) { return i * chunk_width(n); }
+int64_t chunk_end(int64_t n, int64_t i) { return i + 1 == num_chunks(n) ? n : chunk_begin(n, i + 1); }
+
+const dnnl::engine& cpu_engine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+memory::data_type type_of(DType t) { return t == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32; }
+
+struct TileKey {
+  std::array<int64_t, 8> v;  // M, K, N, ldx, ldw, ldy, kind, add | x type | y type
+  bool operator<(const TileKey& o) const { return v < o.v; }
+};
+
+struct TilePrimitive {
+  dnnl::matmul primitive;
+  memory::desc x, w, y, scratch;
+};
+
+// The blocked order for a packed [K,N], asked for once at the full height so that every height reads the same one.
+memory::desc preferred_weights(int64_t K, int64_t N, DType in) {
+  const memory::desc x({kHeight, K}, type_of(in), memory::dims{K, 1}), y({kHeight, N}, memory::data_type::f32, memory::dims{N, 1});
+  const memory::desc any({K, N}, type_of(in), memory::format_tag::any);
+  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, any, y), cpu_engine()).weights_desc();
+}
+
+// y[M,N] = x[M,K] w[K,N]; for tn x is the transposed view of dy.
+TilePrimitive make_tile(const TileKey& key) {
+  const auto [M, K, N, ldx, ldw, ldy, kind_value, flags] = key.v;
+  const Kind kind = static_cast<Kind>(kind_value);
+  const bool add = flags & 1;
+  const DType in = flags & 2 ? DType::bf16 : DType::f32, out = flags & 4 ? DType::bf16 : DType::f32;
+  const memory::desc x({M, K}, type_of(in), kind == Kind::tn ? memory::dims{1, ldx} : memory::dims{ldx, 1});
+  memory::desc w;
+  switch (kind) {
+    case Kind::nt: w = memory::desc({K, N}, type_of(in), memory::dims{1, ldw}); break;
+    case Kind::nn:
+    case Kind::tn: w = memory::desc({K, N}, type_of(in), memory::dims{ldw, 1}); break;
+    default: w = preferred_weights(K, N, in); break;
+  }
+  const memory::desc y({M, N}, type_of(out), memory::dims{ldy, 1});
+  dnnl::primitive_attr attr;
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (add) {
+    dnnl::post_ops ops;
+    ops.append_sum(1.0f);
+    attr.set_post_ops(ops);
+  }
+  const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(x, w, y), attr, cpu_engine());
+  return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc()};
+}
+
+// Primitives are made once and shared; making one is not reentrant with OpenMP's thread count, so it is under the lock.
+const TilePrimitive& tile_primitive(const TileKey& key) {
+  static std::shared_mutex mutex;
+  static std::map<TileKey, TilePrimitive> cache;
+  {
+    const std::shared_lock lock(mutex);
+    if (const auto it = cache.find(key); it != cache.end()) return it->second;
+  }
+  const std::unique_lock lock(mutex);
+  if (const auto it = cache.find(key); it != cache.end()) return it->second;
+  try {
+    return cache.emplace(key, make_tile(key)).first->second;
+  } catch (const dnnl::error& e) {
+    fail("oneDNN has no matrix product for {} x {} x {}: {}", key.v[0], key.v[1], key.v[2], e.what());
+  }
+}
+
+// 64-byte aligned memory of a thread that grows and stays.
+std::byte* thread_scratch(int slot, size_t bytes) {
+  struct Buffer {
+    std::unique_ptr<std::byte[]> memory;
+    size_t size = 0;
+  };
+  thread_local Buffer buffers[3];
+  Buffer& b = buffers[slot];
+  if (b.size < bytes) {
+    b.memory.reset(new std::byte[bytes + 64]);
+    b.size = bytes;
+  }
+  auto address = reinterpret_cast<uintptr_t>(b.memory.get());
+  return reinterpret_cast<std::byte*>((address + 63) / 64 * 64);
+}
+
+void run_tile(const TileKey& key, const void* x, const void* w, void* y) {
+  const SingleThread one;
+  const TilePrimitive& tile = tile_primitive(key);
+  thread_local dnnl::stream stream(cpu_engine());
+  const auto arg = [](const memory::desc& desc, const void* p) {
+    return memory(desc, cpu_engine(), const_cast<void*>(p));
+  };
+  tile.primitive.execute(stream, {{DNNL_ARG_SRC, arg(tile.x, x)},
+                                  {DNNL_ARG_WEIGHTS, arg(tile.w, w)},
+                                  {DNNL_ARG_DST, arg(tile.y, y)},
+                                  {DNNL_ARG_SCRATCHPAD, arg(tile.scratch, thread_scratch(0, tile.scratch.get_size()))}});
+}
+
+int64_t flags_of(Tensor x, Tensor y, bool add) {
+  return (add ? 1 : 0) | (x.dtype == DType::bf16 ? 2 : 0) | (y.dtype == DType::bf16 ? 4 : 0);
+}
+
+char* at(Tensor t, int64_t row, int64_t col) {
+  return static_cast<char*>(t.data) + (row * t.stride + col) * static_cast<int64_t>(dtype_size(t.dtype));
+}
+
+// Rows [row, row + n) of T, as one tile of height `height` >= n.
+struct Band {
+  int64_t row, n, height;
+};
+
+// Full bands, then the rest in at most two bands whose heights waste the fewest rows.
+std::vector<Band> cut_rows(int64_t T) {
+  std::vector<Band> bands;
+  int64_t row = 0;
+  for (; T - row >= kHeight; row += kHeight) bands.push_back({row, kHeight, kHeight});
+  const auto push = [&](int64_t height) {
+    const int64_t n = std::min(height, T - row);
+    bands.push_back({row, n, height});
+    row += n;
+  };
+  const int64_t rest = T - row;
+  if (rest > 72) push(96);
+  else if (rest > 64) push(48), push(24);
+  else if (rest > 48) push(48), push(16);
+  else if (rest > 24) push(48);
+  else if (rest > 16) push(24);
+  else if (rest > 0) push(16);
+  return bands;
+}
+
+// A band that is not full runs on a copy with zero rows below; only its real rows are copied back.
+void run_short_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols,
+                    bool add) {
+  const size_t x_row = static_cast<size_t>(x.cols) * dtype_size(x.dtype);
+  const size_t y_row = static_cast<size_t>(cols) * dtype_size(y.dtype);
+  std::byte* xs = thread_scratch(1, x_row * static_cast<size_t>(band.height));
+  std::byte* ys = thread_scratch(2, y_row * static_cast<size_t>(band.height));
+  std::memset(xs, 0, x_row * static_cast<size_t>(band.height));
+  if (add) std::memset(ys, 0, y_row * static_cast<size_t>(band.height));
+  for (int64_t r = 0; r < band.n; ++r) {
+    std::memcpy(xs + static_cast<size_t>(r) * x_row, at(x, band.row + r, 0), x_row);
+    if (add) std::memcpy(ys + static_cast<size_t>(r) * y_row, at(y, band.row + r, col), y_row);
+  }
+  key.v[3] = x.cols;
+  key.v[5] = cols;
+  run_tile(key, xs, w, ys);
+  for (int64_t r = 0; r < band.n; ++r) {
+    std::memcpy(at(y, band.row + r, col), ys + static_cast<size_t>(r) * y_row, y_row);
+  }
+}
+
+}  // namespace
+
+const std::vector<int64_t>& tile_heights() {
+  static const std::vector<int64_t> heights = {16, 24, 48, 96};
+  return heights;
+}
+
+void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed, Epilogue epilogue) {
+  const int64_t T = y.rows, N = y.cols, K = x.cols;
+  if (T == 0 || N == 0) return;
+  if (packed && packed->empty()) packed = nullptr;
+  const std::vector<Band> bands = cut_rows(T);
+  const int64_t tiles = static_cast<int64_t>(bands.size());
+  parallel_for(tiles * num_chunks(N), [&](int64_t task) {
+    const int64_t chunk = task / tiles;
+    const Band& band = bands[static_cast<size_t>(task % tiles)];
+    const int64_t col = chunk_begin(N, chunk), cols = chunk_end(N, chunk) - col;
+    const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
+                             : (layout == Layout::nt ? Kind::nt : Kind::nn);
+    const void* weights = packed ? packed->chunk(chunk) : layout == Layout::nt ? at(w, col, 0) : at(w, 0, col);
+    const TileKey key{{band.height, K, cols, x.stride, packed ? 0 : w.stride, y.stride,
+                       static_cast<int64_t>(kind), flags_of(x, y, add)}};
+    if (band.n == band.height) {
+      run_tile(key, at(x, band.row, 0), weights, at(y, band.row, col));
+    } else {
+      run_short_band(band, key, x, weights, y, col, cols, add);
+    }
+    if (epilogue.run) epilogue.run(epilogue.state, band.row, band.n, col, cols);
+  });
+}
+
+void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add) {
+  const Kind kind = layout == Layout::nt ? Kind::nt : Kind::nn;
+  run_tile({{y.rows, x.cols, y.cols, x.stride, w.stride, y.stride, static_cast<int64_t>(kind), flags_of(x, y, add)}},
+           x.data, w.data, y.data);
+}
+
+void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
+  const int64_t T = dy.rows, N = dw.rows, K = dw.cols;
+  const int64_t whole = T / 16 * 16, rest = T - whole;
+  // The last rows, padded with zeros to sixteen.
+  std::vector<std::byte> dy_rest, x_rest;
+  if (rest > 0) {
+    const auto pad = [&](Tensor t, std::vector<std::byte>& out) {
+      const size_t row = static_cast<size_t>(t.cols) * dtype_size(t.dtype);
+      out.assign(row * 16, std::byte{0});
+      for (int64_t r = 0; r < rest; ++r) std::memcpy(out.data() + static_cast<size_t>(r) * row, at(t, whole + r, 0), row);
+    };
+    pad(dy, dy_rest);
+    pad(x, x_rest);
+  }
+  const int64_t row_tiles = (N + kGradRows - 1) / kGradRows, col_tiles = (K + kGradCols - 1) / kGradCols;
+  parallel_for(row_tiles * col_tiles, [&](int64_t task) {
+    const int64_t n = task % row_tiles * kGradRows, k = task / row_tiles * kGradCols;
+    const int64_t rows = std::min(kGradRows, N - n), cols = std::min(kGradCols, K - k);
+    bool sum = add;
+    const auto part = [&](int64_t depth, int64_t ld_dy, int64_t ld_x, const void* a, const void* b) {
+      run_tile({{rows, depth, cols, ld_dy, ld_x, dw.stride, static_cast<int64_t>(Kind::tn), flags_of(x, dw, sum)}}, a, b,
+               at(dw, n, k));
+      sum = true;
+    };
+    for (int64_t t = 0; t < whole; t += kDepth) {
+      part(std::min(kDepth, whole - t), dy.stride, x.stride, at(dy, t, n), at(x, t, k));
+    }
+    if (rest > 0) {
+      const auto size = dtype_size(x.dtype);
+      part(16, dy.cols, x.cols, dy_rest.data() + static_cast<size_t>(n) * size,
+           x_rest.data() + static_cast<size_t>(k) * size);
+    }
+    if (!sum) {
+      for (int64_t r = 0; r < rows; ++r) std::memset(at(dw, n + r, k), 0, static_cast<size_t>(cols) * sizeof(float));
+    }
+  });
+}
+
+void PackedMatrix::pack(Tensor w, Layout layout) {
+  const int64_t N = layout == Layout::nt ? w.rows : w.cols, K = layout == Layout::nt ? w.cols : w.rows;
+  const Kind kind = layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn;
+  const auto key = [&](int64_t chunk) {
+    const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
+    return TileKey{{kHeight, K, cols, K, 0, N, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}};
+  };
+  const auto plain = [&](int64_t chunk) {
+    const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
+    return memory::desc({K, cols}, type_of(w.dtype),
+                        layout == Layout::nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
+  };
+  const SingleThread one;
+  if (const memory::desc first = tile_primitive(key(0)).w;
+      first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ab) ||
+      first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ba)) {
+    chunks_.clear();
+    return;
+  }
+  std::vector<size_t> offsets(1, 0);
+  for (int64_t i = 0; i < num_chunks(N); ++i) {
+    offsets.push_back(offsets.back() + (tile_primitive(key(i)).w.get_size() + 63) / 64 * 64);
+  }
+  if (size_ < offsets.back()) {
+    size_ = offsets.back();
+    memory_.reset(new std::byte[size_ + 64]);
+  }
+  auto* base = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) / 64 * 64);
+  chunks_.resize(static_cast<size_t>(num_chunks(N)));
+  parallel_for(num_chunks(N), [&](int64_t i) {
+    const SingleThread inner;
+    void* to = base + offsets[static_cast<size_t>(i)];
+    chunks_[static_cast<size_t>(i)] = to;
+    const int64_t col = chunk_begin(N, i);
+    memory from(plain(i), cpu_engine(), layout == Layout::nt ? at(w, col, 0) : at(w, 0, col));
+    memory packed(tile_primitive(key(i)).w, cpu_engine(), to);
+    dnnl::stream stream(cpu_engine());
+    dnnl::reorder(from, packed).execute(stream, from, packed);
+    stream.wait();
+  });
+}
+
+void cap_isa_avx2() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); }
+
+bool has_bf16_gemm() {
+  const auto isa = dnnl::get_effective_cpu_isa();
+  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
+}
+
+}  // namespace graft::engine::cpu

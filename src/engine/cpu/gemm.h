@@ -1,0 +1,54 @@
+// Matrix products, borrowed from oneDNN and cut into a fixed grid of tiles that depends on the shape alone, so that
+// a row's bits depend neither on its neighbours nor on the number of threads. The one file that knows oneDNN.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace graft::engine::cpu {
+
+// Runs on each finished tile of y while it is in cache.
+struct Epilogue {
+  void (*run)(void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) = nullptr;
+  void* state = nullptr;
+};
+
+// How the second factor lies in memory: nt = w[N,K] (y = x w^T), nn = w[K,N] (y = x w).
+enum class Layout : uint8_t { nt, nn };
+
+// A weight matrix in the blocked order that oneDNN likes best, for one layout. Empty where the library prefers the
+// plain order (then gemm reads the plain matrix).
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  // Packs w; memory is kept between calls of the same shape. Runs on all threads.
+  void pack(Tensor w, Layout layout);
+  bool empty() const { return chunks_.empty(); }
+  const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
+
+ private:
+  std::unique_ptr<std::byte[]> memory_;
+  size_t size_ = 0;
+  std::vector<const void*> chunks_;
+};
+
+// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32 or bf16.
+void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
+          Epilogue epilogue = {});
+
+// dw[N,K] (+)= dy[T,N]^T x[T,K], summed over T in fixed chunks in order.
+void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
+
+// Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction set).
+const std::vector<int64_t>& tile_heights();
+// One tile with the library, exposed for that test and for the benches' limit.
+void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
+
+// Caps the library's instruction set; before the first product only.
+void cap_isa_avx2();
+// Does the library have bf16 products on this CPU (avx512_bf16, AMX)?
+bool has_bf16_gemm();
+
+}  // namespace graft::engine::cpu

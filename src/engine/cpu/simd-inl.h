@@ -1,0 +1,204 @@
+// Vector pieces that several kernels share; included once per Highway target.
+#if defined(GRAFT_ENGINE_CPU_SIMD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GRAFT_ENGINE_CPU_SIMD_INL_H_
+#undef GRAFT_ENGINE_CPU_SIMD_INL_H_
+#else
+#define GRAFT_ENGINE_CPU_SIMD_INL_H_
+#endif
+
+#include <hwy/contrib/math/math-inl.h>
+#include <hwy/highway.h>
+
+#include "engine/kernels.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace graft::engine::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+
+// Calls f(i, access) for vectors of n floats; access loads and stores whole vectors, at the end masked ones
+// (lanes past the end read as 0).
+struct Whole {
+  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+  HWY_INLINE V load_or(const float* p, float) const { return load(p); }
+  HWY_INLINE V keep(V v) const { return v; }
+};
+struct Part {
+  hn::Mask<D> mask;
+  HWY_INLINE V load(const float* p) const { return hn::MaskedLoad(mask, D(), p); }
+  HWY_INLINE V load_or(const float* p, float other) const {
+    return hn::IfThenElse(mask, load(p), hn::Set(D(), other));
+  }
+  HWY_INLINE void store(V v, float* p) const { hn::BlendedStore(v, mask, D(), p); }
+  HWY_INLINE V keep(V v) const { return hn::IfThenElseZero(mask, v); }
+};
+
+template <class F>
+HWY_INLINE void for_vectors(int64_t n, F&& f) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) f(i, Whole());
+  if (i < n) f(i, Part{hn::FirstN(d, static_cast<size_t>(n - i))});
+}
+
+HWY_INLINE float sum_of(V v) { return hn::GetLane(hn::SumOfLanes(D(), v)); }
+HWY_INLINE float max_of(V v) { return hn::GetLane(hn::MaxOfLanes(D(), v)); }
+
+// erf as a ratio of polynomials in x on [-4, 4] (the float minimax of Eigen and XLA), within a few ulp.
+HWY_INLINE V erf(V x) {
+  const D d;
+  const V c = hn::Clamp(x, hn::Set(d, -4.0f), hn::Set(d, 4.0f));
+  const V s = hn::Mul(c, c);
+  V p = hn::Set(d, -2.72614225801306e-10f);
+  for (const float a : {2.77068142495902e-08f, -2.10102402082508e-06f, -5.69250639462346e-05f, -7.34990630326855e-04f,
+                        -2.95459980854025e-03f, -1.60960333262415e-02f})
+    p = hn::MulAdd(p, s, hn::Set(d, a));
+  V q = hn::Set(d, -1.45660718464996e-05f);
+  for (const float a : {-2.13374055278905e-04f, -1.68282697438203e-03f, -7.37332916720468e-03f, -1.42647390514189e-02f})
+    q = hn::MulAdd(q, s, hn::Set(d, a));
+  return hn::Div(hn::Mul(c, p), q);
+}
+
+HWY_INLINE V sigmoid(V x) {
+  const D d;
+  const V one = hn::Set(d, 1.0f);
+  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V positive = hn::Div(one, hn::Add(one, e));
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(one, positive), positive);
+}
+
+// tanh(sqrt(2/pi) (x + 0.044715 x^3)) and the derivative of its argument (Hendrycks & Gimpel 2016).
+HWY_INLINE V gelu_new_tanh(V x) {
+  const D d;
+  const V cube = hn::Mul(hn::Mul(x, x), x);
+  return hn::Tanh(d, hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x)));
+}
+
+template <Activation A>
+HWY_INLINE V activate(V x) {
+  const D d;
+  const V half = hn::Set(d, 0.5f), one = hn::Set(d, 1.0f);
+  if constexpr (A == Activation::gelu) {
+    return hn::Mul(hn::Mul(half, x), hn::Add(one, erf(hn::Mul(x, hn::Set(d, 0.70710678118f)))));
+  } else if constexpr (A == Activation::gelu_new) {
+    return hn::Mul(hn::Mul(half, x), hn::Add(one, gelu_new_tanh(x)));
+  } else if constexpr (A == Activation::relu) {
+    return hn::Max(x, hn::Zero(d));
+  } else if constexpr (A == Activation::silu) {
+    return hn::Mul(x, sigmoid(x));
+  } else if constexpr (A == Activation::tanh) {
+    return hn::Tanh(d, x);
+  } else if constexpr (A == Activation::sigmoid) {
+    return sigmoid(x);
+  } else {
+    return x;
+  }
+}
+
+// Derivative at x.
+template <Activation A>
+HWY_INLINE V activate_slope(V x) {
+  const D d;
+  const V half = hn::Set(d, 0.5f), one = hn::Set(d, 1.0f);
+  if constexpr (A == Activation::gelu) {
+    const V cdf = hn::Mul(half, hn::Add(one, erf(hn::Mul(x, hn::Set(d, 0.70710678118f)))));
+    const V density = hn::Mul(hn::Set(d, 0.39894228040f), hn::Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
+    return hn::MulAdd(x, density, cdf);
+  } else if constexpr (A == Activation::gelu_new) {
+    const V t = gelu_new_tanh(x);
+    const V slope =
+        hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715f), one));
+    return hn::MulAdd(hn::Mul(hn::Mul(half, x), hn::NegMulAdd(t, t, one)), slope, hn::Mul(half, hn::Add(one, t)));
+  } else if constexpr (A == Activation::relu) {
+    return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), one);
+  } else if constexpr (A == Activation::silu) {
+    const V s = sigmoid(x);
+    return hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one));
+  } else if constexpr (A == Activation::tanh) {
+    const V t = hn::Tanh(d, x);
+    return hn::NegMulAdd(t, t, one);
+  } else if constexpr (A == Activation::sigmoid) {
+    const V s = sigmoid(x);
+    return hn::Mul(s, hn::Sub(one, s));
+  } else {
+    return one;
+  }
+}
+
+// Calls f(std::integral_constant<Activation, A>) for the run-time `activation`.
+template <class F>
+HWY_INLINE void with_activation(Activation activation, F&& f) {
+  switch (activation) {
+    case Activation::none: f(std::integral_constant<Activation, Activation::none>()); break;
+    case Activation::gelu: f(std::integral_constant<Activation, Activation::gelu>()); break;
+    case Activation::gelu_new: f(std::integral_constant<Activation, Activation::gelu_new>()); break;
+    case Activation::relu: f(std::integral_constant<Activation, Activation::relu>()); break;
+    case Activation::silu: f(std::integral_constant<Activation, Activation::silu>()); break;
+    case Activation::tanh: f(std::integral_constant<Activation, Activation::tanh>()); break;
+    case Activation::sigmoid: f(std::integral_constant<Activation, Activation::sigmoid>()); break;
+  }
+}
+
+using U = hn::CappedTag<uint32_t, 16>;
+
+// High and low words of a * m for every lane.
+HWY_INLINE void multiply_wide(hn::Vec<U> a, uint32_t m, hn::Vec<U>& high, hn::Vec<U>& low) {
+  const U du;
+  const hn::Repartition<uint64_t, U> dw;
+  const auto factor = hn::Set(du, m);
+  const auto even = hn::MulEven(a, factor);
+  const auto odd = hn::MulEven(hn::BitCast(du, hn::ShiftRight<32>(hn::BitCast(dw, a))), factor);
+  high = hn::OddEven(hn::BitCast(du, odd), hn::BitCast(du, hn::ShiftRight<32>(even)));
+  low = hn::OddEven(hn::BitCast(du, hn::ShiftLeft<32>(odd)), hn::BitCast(du, even));
+}
+
+// Writes for channels [0, n) the factor 0 or `scale` of (example, position, extra) to out, whose size is n rounded
+// up to 128 (kernels.h, Dropout). `extra` is 0 for rows and head + 1 for attention.
+HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t position, uint32_t extra, int64_t n,
+                                float* out) {
+  const U du;
+  const hn::Rebind<float, U> df;
+  const hn::Rebind<int32_t, U> di;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(du));
+  const auto below = hn::Set(di, static_cast<int32_t>(dropout.threshold()) - 1);
+  const auto scale = hn::Set(df, dropout.scale());
+  const auto low_half = hn::Set(du, 0xFFFFu);
+  const uint64_t id = static_cast<uint64_t>(example);
+  for (int64_t group = 0; group * 128 < n; ++group) {
+    for (int64_t lane = 0; lane < 16; lane += lanes) {
+      auto c0 = hn::Iota(du, static_cast<uint32_t>(group * 16 + lane));
+      auto c1 = hn::Set(du, static_cast<uint32_t>(position));
+      auto c2 = hn::Set(du, static_cast<uint32_t>(id));
+      auto c3 = hn::Set(du, static_cast<uint32_t>(id >> 32) << 16 ^ extra);
+      uint32_t k0 = dropout.key.k0, k1 = dropout.key.k1;
+      for (int round = 0; round < 10; ++round) {
+        hn::Vec<U> h0, l0, h1, l1;
+        multiply_wide(c0, 0xD2511F53u, h0, l0);
+        multiply_wide(c2, 0xCD9E8D57u, h1, l1);
+        c0 = hn::Xor(hn::Xor(h1, c1), hn::Set(du, k0));
+        c1 = l1;
+        c2 = hn::Xor(hn::Xor(h0, c3), hn::Set(du, k1));
+        c3 = l0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+      }
+      float* to = out + group * 128 + lane;
+      const auto put = [&](hn::Vec<U> bits, int64_t half) HWY_ATTR {
+        hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, hn::Gt(hn::BitCast(di, bits), below)), scale), df, to + half * 16);
+      };
+      put(hn::And(c0, low_half), 0), put(hn::ShiftRight<16>(c0), 1);
+      put(hn::And(c1, low_half), 2), put(hn::ShiftRight<16>(c1), 3);
+      put(hn::And(c2, low_half), 4), put(hn::ShiftRight<16>(c2), 5);
+      put(hn::And(c3, low_half), 6), put(hn::ShiftRight<16>(c3), 7);
+    }
+  }
+}
+
+}  // namespace graft::engine::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,158 @@
+// The op table: every kernel of a device behind one struct of functions. The CPU fills it in engine/cpu; a dry run
+// uses a table that does nothing, so that the same model code plans the memory of a step.
+#pragma once
+#include <cstdint>
+
+#include "base/philox.h"
+#include "engine/tensor.h"
+
+namespace graft::engine {
+
+// Activations of the field, with the reference's names: gelu (erf), gelu_new (tanh), relu, silu, tanh, sigmoid.
+enum class Activation : uint8_t { none, gelu, gelu_new, relu, silu, tanh, sigmoid };
+
+// Which example and position each row of a packed batch is (docs/design.md, ideas 1 and 6).
+struct Rows {
+  int64_t num_rows = 0;
+  int64_t num_sequences = 0;
+  const int32_t* cu_seqlens = nullptr;   // [num_sequences + 1]
+  const int32_t* position = nullptr;     // [num_rows] position in the example
+  const int64_t* example = nullptr;      // [num_sequences] index in the global batch or data set
+  const int32_t* sequence = nullptr;     // [num_rows] which sequence the row belongs to
+};
+
+// Element (example, position, channel) is dropped with probability p. The 16 random bits of channel c are those of
+// Philox block (c / 128 * 16 + c % 16), half-word c % 128 / 16: SIMD lanes of any width read them in order.
+struct Dropout {
+  float p = 0;
+  PhiloxKey key{};
+  uint32_t threshold() const { return static_cast<uint32_t>(p * 65536.0f + 0.5f); }
+  // 1 / (kept fraction); exact for the 16-bit threshold, so the expectation is unbiased.
+  float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
+};
+
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there.
+struct LinearArgs {
+  Tensor x, w, y, pre;
+  const float* bias = nullptr;
+  Activation activation = Activation::none;
+  const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
+};
+
+// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left out.
+struct LinearBackwardArgs {
+  Tensor x, w, dy, dx, dw;
+  float* db = nullptr;
+  bool add_dx = false, add_dw = false, add_db = false;
+  const void* packed = nullptr;
+};
+
+// y = LN(z), z = residual + dropout(x); z is kept for the backward pass and may be x's memory.
+struct ResidualNormArgs {
+  Tensor x, residual, z, y;             // [T,H]; residual may be null (then z = x)
+  const float *gamma = nullptr, *beta = nullptr;
+  float *mean = nullptr, *rstd = nullptr;  // [T]
+  float eps = 1e-12f;
+  Dropout dropout;
+  Rows rows;
+};
+struct ResidualNormBackwardArgs {
+  Tensor dy, z, dx, dresidual;          // dx, dresidual may be null
+  const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
+  float *dgamma = nullptr, *dbeta = nullptr, *scratch = nullptr;  // scratch: norm_scratch_size(T, H) floats
+  bool add_dgamma = false, add_dresidual = false, add_dx = false;
+  Dropout dropout;
+  Rows rows;
+};
+
+// y[T,H] = dropout(LN(sum of table rows)). Tables without ids are left out.
+struct EmbeddingArgs {
+  const float* tables[3] = {nullptr, nullptr, nullptr};
+  const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
+  Tensor z, y;                                          // z keeps the sum
+  const float *gamma = nullptr, *beta = nullptr;
+  float *mean = nullptr, *rstd = nullptr;
+  float eps = 1e-12f;
+  Dropout dropout;
+  Rows rows;
+};
+
+// out rows [u] (+)= sum over i in [start[u], start[u+1]) of grad row order[i], in that order; out row index is ids[u]
+// (or u itself when `compact`).
+struct ScatterArgs {
+  Tensor grad;            // [T,H]
+  float* out = nullptr;   // [.,H]
+  const int32_t *ids = nullptr, *start = nullptr, *order = nullptr;
+  int64_t num_unique = 0;
+  bool compact = false, add = true;
+};
+
+// Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022, FlashAttention).
+struct AttentionArgs {
+  Tensor q, k, v, out;     // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
+  float* lse = nullptr;    // [Tq, heads] log of the softmax denominator
+  int64_t num_heads = 1, head_dim = 1;
+  float scale = 1;
+  bool causal = false;
+  int32_t window = -1;     // keys with |i - j| > window are not seen; -1 = no limit
+  Dropout dropout;
+  Rows q_rows, k_rows;     // the same sequences; q_rows may be a subset of the positions
+};
+struct AttentionBackwardArgs {
+  AttentionArgs forward;
+  Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten
+};
+
+// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are left out. `loss` gets sum / denominator.
+struct CrossEntropyArgs {
+  Tensor logits, dlogits;          // backward when dlogits is set: (softmax - onehot) * grad / denominator
+  const int32_t* labels = nullptr;
+  float* loss = nullptr;
+  double denominator = 1;
+  const float* grad = nullptr;     // gradient of the loss (one number)
+  double* scratch = nullptr;       // [rows]
+};
+// Binary cross entropy with logits, or squared error: over all elements.
+struct ElementLossArgs {
+  Tensor logits, targets, dlogits;
+  float* loss = nullptr;
+  double denominator = 1;
+  const float* grad = nullptr;
+  bool squared = false;
+};
+
+// AdamW with decoupled decay and bias correction (Loshchilov & Hutter 2019); g may be null (all zero).
+struct AdamWArgs {
+  float *w = nullptr, *m = nullptr, *v = nullptr;
+  const float* g = nullptr;
+  int64_t n = 0;
+  float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
+  float correction1 = 1, correction2 = 1;  // 1 - beta^step; sqrt is taken of the second
+  float grad_scale = 1;                    // clipping coefficient
+};
+
+struct Kernels {
+  void (*linear)(const LinearArgs&);
+  void (*linear_backward)(const LinearBackwardArgs&);
+  void (*activation_backward)(Tensor dy, Tensor pre, Activation activation);  // dy *= act'(pre)
+  void (*residual_norm)(const ResidualNormArgs&);
+  void (*residual_norm_backward)(const ResidualNormBackwardArgs&);
+  void (*embedding)(const EmbeddingArgs&);
+  void (*scatter)(const ScatterArgs&);
+  void (*attention)(const AttentionArgs&);
+  void (*attention_backward)(const AttentionBackwardArgs&);
+  void (*dropout)(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add);
+  void (*gather)(Tensor x, const int32_t* rows, Tensor y);
+  void (*cross_entropy)(const CrossEntropyArgs&);
+  void (*element_loss)(const ElementLossArgs&);
+  void (*adamw)(const AdamWArgs&);
+  double (*sum_of_squares)(const float* x, int64_t n);
+};
+
+// Floats of scratch that residual_norm_backward needs for T rows of H.
+int64_t norm_scratch_size(int64_t T, int64_t H);
+
+const Kernels& cpu_kernels();
+const Kernels& plan_kernels();
+
+}  // namespace graft::engine

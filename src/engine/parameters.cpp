@@ -1,0 +1,110 @@
+#include "engine/parameters.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+
+namespace graft::engine {
+namespace {
+constexpr int64_t kAlign = 16;  // floats: one cache line
+}
+
+FloatBuffer::FloatBuffer(int64_t n) : size_(n) {
+  if (n == 0) return;
+  void* p = ::mmap(nullptr, static_cast<size_t>(n) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) {
+    fail_with("use a smaller model, or a machine with more memory", "cannot get {} MB for parameters", n >> 18);
+  }
+  ::madvise(p, static_cast<size_t>(n) * 4, MADV_HUGEPAGE);
+  data_ = static_cast<float*>(p);
+}
+
+FloatBuffer::~FloatBuffer() {
+  if (data_) ::munmap(data_, static_cast<size_t>(size_) * 4);
+}
+
+FloatBuffer::FloatBuffer(FloatBuffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+FloatBuffer& FloatBuffer::operator=(FloatBuffer&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+Parameter& ParameterStore::add(Parameter parameter) { return *add_group({std::move(parameter)}).front(); }
+
+std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) {
+  std::vector<Parameter*> out;
+  size_ = (size_ + kAlign - 1) / kAlign * kAlign;
+  grad_size_ = (grad_size_ + kAlign - 1) / kAlign * kAlign;
+  for (Parameter& p : group) {
+    if (allocated()) fail("parameter {} was added after the store was allocated", p.name);
+    if (find(p.name)) fail("parameter {} was declared twice", p.name);
+    p.size = 1;
+    for (const int64_t n : p.shape) p.size *= n;
+    p.offset = size_;
+    size_ += p.size;
+    p.grad_offset = p.row_sparse ? -1 : grad_size_;
+    if (!p.row_sparse) grad_size_ += p.size;
+    sparse_.push_back(p.row_sparse ? std::make_unique<SparseGrad>() : nullptr);
+    parameters_.push_back(std::move(p));
+    out.push_back(&parameters_.back());
+  }
+  return out;
+}
+
+void ParameterStore::allocate() {
+  size_ = (size_ + kAlign - 1) / kAlign * kAlign;
+  values_ = FloatBuffer(std::max<int64_t>(size_, kAlign));
+}
+
+void ParameterStore::allocate_grads() {
+  if (has_grads_) return;
+  grads_ = FloatBuffer(std::max<int64_t>(grad_size_, kAlign));
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (sparse_[i]) sparse_[i]->slot_of.assign(static_cast<size_t>(parameters_[i].rows()), -1);
+  }
+  has_grads_ = true;
+}
+
+Parameter* ParameterStore::find(const std::string& name) {
+  const auto it = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& p) { return p.name == name; });
+  return it == parameters_.end() ? nullptr : &*it;
+}
+
+int64_t ParameterStore::num_parameters() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.size;
+  return n;
+}
+
+SparseGrad& ParameterStore::sparse_grad(const Parameter& p) {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (&parameters_[i] == &p && sparse_[i]) return *sparse_[i];
+  }
+  fail("parameter {} has no row-sparse gradient", p.name);
+}
+
+void ParameterStore::clear_grads() {
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    parameters_[i].has_grad = false;
+    if (!sparse_[i]) continue;
+    for (const int32_t id : sparse_[i]->ids) sparse_[i]->slot_of[static_cast<size_t>(id)] = -1;
+    sparse_[i]->ids.clear();
+    sparse_[i]->rows.clear();
+  }
+}
+
+void ParameterStore::settle_grads() {
+  for (Parameter& p : parameters_) {
+    if (p.has_grad || p.row_sparse || !p.trainable) continue;
+    std::fill_n(grad(p), p.size, 0.0f);
+    p.has_grad = true;
+  }
+}
+
+}  // namespace graft::engine

@@ -1,0 +1,93 @@
+// Every parameter of a model in one flat fp32 memory, with views by checkpoint name (docs/design.md, idea 5).
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/tensor.h"
+
+namespace graft::engine {
+
+// How a new parameter starts when no checkpoint has it: the reference's _init_weights.
+enum class Init : uint8_t { normal, zeros, ones };
+
+struct Parameter {
+  std::string name;            // as in the checkpoint
+  std::vector<int64_t> shape;  // row-major
+  Init init = Init::normal;
+  bool row_sparse = false;     // gradient kept as rows by id; only for embeddings no matrix product reads
+  bool no_decay = false;       // biases and normalisation layers, as the reference's parameter groups
+  bool trainable = true;
+  int64_t padding_row = -1;    // row that starts as zeros and gets no gradient from a lookup
+  int64_t offset = 0, size = 0;    // floats in the flat memory
+  int64_t grad_offset = 0;         // floats in the flat gradient; -1 for row_sparse
+  bool has_grad = false;           // written since the last clear_grads
+
+  int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
+  int64_t cols() const { return size / rows(); }
+};
+
+// Gradient of a row-sparse parameter: rows in the order in which they were first met since clear_grads.
+struct SparseGrad {
+  std::vector<int32_t> ids;       // [n] rows of the parameter
+  std::vector<float> rows;        // [n, cols]
+  std::vector<int32_t> slot_of;   // [parameter rows] index into ids, or -1
+};
+
+// Memory of floats that starts as zeros and costs nothing until touched.
+class FloatBuffer {
+ public:
+  FloatBuffer() = default;
+  explicit FloatBuffer(int64_t n);
+  ~FloatBuffer();
+  FloatBuffer(FloatBuffer&& other) noexcept;
+  FloatBuffer& operator=(FloatBuffer&& other) noexcept;
+  float* data() const { return data_; }
+  int64_t size() const { return size_; }
+
+ private:
+  float* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+class ParameterStore {
+ public:
+  // Declares parameters; those of one call lie next to each other, so that they can be used as one matrix.
+  Parameter& add(Parameter parameter);
+  std::vector<Parameter*> add_group(std::vector<Parameter> parameters);
+  // Fixes the layout and makes the values (zeros). No add afterwards.
+  void allocate();
+  // Makes gradient memory; without it nothing can be trained and none is spent.
+  void allocate_grads();
+  bool allocated() const { return values_.size() > 0; }
+  bool has_grads() const { return has_grads_; }
+
+  std::deque<Parameter>& parameters() { return parameters_; }
+  const std::deque<Parameter>& parameters() const { return parameters_; }
+  Parameter* find(const std::string& name);
+  int64_t num_parameters() const;
+
+  float* value(const Parameter& p) const { return values_.data() + p.offset; }
+  float* grad(const Parameter& p) const { return grads_.data() + p.grad_offset; }
+  SparseGrad& sparse_grad(const Parameter& p);
+  // Forgets all gradients (memory is reused; the next write replaces).
+  void clear_grads();
+  // A parameter that no backward pass reached has a zero gradient: makes that true in memory.
+  void settle_grads();
+
+  int64_t value_size() const { return size_; }
+  uint64_t version() const { return version_; }  // changes when values change: packed copies look at it
+  void touch_values() { ++version_; }
+
+ private:
+  std::deque<Parameter> parameters_;
+  std::vector<std::unique_ptr<SparseGrad>> sparse_;  // by parameter index, null for dense
+  FloatBuffer values_, grads_;
+  int64_t size_ = 0, grad_size_ = 0;
+  bool has_grads_ = false;
+  uint64_t version_ = 0;
+};
+
+}  // namespace graft::engine

@@ -1,0 +1,46 @@
+#include "engine/tape.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace graft::engine {
+
+Dropout Tape::dropout(float p, std::string_view scope) const {
+  Dropout d;
+  if (!options_.training || p <= 0) return d;
+  d.p = p;
+  d.key = philox_key(options_.seed, options_.step, scope);
+  return d;
+}
+
+Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
+  return make_tensor(arena_.push(static_cast<size_t>(rows * cols) * dtype_size(dtype)), rows, cols, dtype);
+}
+
+Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, false}; }
+
+Var Tape::result(Tensor data, bool needs_grad) {
+  return new (arena_.push(sizeof(Value))) Value{data, {}, needs_grad && record()};
+}
+
+Tensor Tape::grad_of(Var v, bool& add) {
+  add = static_cast<bool>(v->grad);
+  if (!add) v->grad = make_tensor(take(v->data.size()), v->data.rows, v->data.cols);
+  return v->grad;
+}
+
+void Tape::backward(Var loss, float seed) {
+  if (loss->data.size() != 1) fail("backward starts from a scalar, not from [{}, {}]", loss->data.rows, loss->data.cols);
+  bool add = false;
+  *grad_of(loss, add).f32() = seed;
+  for (Node* node = last_; node; node = node->previous) {
+    if (!node->out->grad) continue;
+    node->run(node->state, *this);
+    give(node->out->grad.data);
+    node->out->grad = {};
+  }
+  last_ = nullptr;
+}
+
+}  // namespace graft::engine

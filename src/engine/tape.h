@@ -1,0 +1,97 @@
+// Reverse-mode differentiation over an arena: operations run as they are called and leave behind how to undo them.
+#pragma once
+#include <algorithm>
+#include <new>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "engine/arena.h"
+#include "engine/kernels.h"
+#include "engine/parameters.h"
+
+namespace graft::engine {
+
+// A result on the tape. Lives in the arena until the step ends or its backward has run.
+struct Value {
+  Tensor data;
+  Tensor grad;              // set once something was added to it
+  bool needs_grad = false;
+};
+using Var = Value*;
+
+// What a forward pass is for.
+struct TapeOptions {
+  bool training = false;  // dropout acts
+  bool record = false;    // operations keep what backward needs
+  uint64_t seed = 0;      // of the run
+  uint64_t step = 0;      // optimizer step: part of every dropout key
+};
+
+class Tape {
+ public:
+  Tape(const Kernels& kernels, Arena& arena, ParameterStore& parameters, TapeOptions options)
+      : kernels_(kernels), arena_(arena), parameters_(parameters), options_(options) {}
+
+  const Kernels& kernels() const { return kernels_; }
+  Arena& arena() { return arena_; }
+  ParameterStore& parameters() { return parameters_; }
+  const TapeOptions& options() const { return options_; }
+  bool record() const { return options_.record; }
+  // A dry run: kernels do nothing and nothing outside the arena may change.
+  bool planning() const { return &kernels_ == &plan_kernels(); }
+
+  // Dropout of probability p for the operation called `scope`; none outside training.
+  Dropout dropout(float p, std::string_view scope) const;
+
+  // Uninitialised memory that lives until backward has passed this point.
+  Tensor push(int64_t rows, int64_t cols, DType dtype = DType::f32);
+  template <class T>
+  T* push_array(int64_t n) {
+    return static_cast<T*>(arena_.push(static_cast<size_t>(n) * sizeof(T)));
+  }
+  template <class T>
+  T* push_copy(const T* from, int64_t n) {
+    T* to = push_array<T>(n);
+    std::copy_n(from, n, to);
+    return to;
+  }
+
+  // A constant.
+  Var constant(Tensor data);
+  // The result of an operation.
+  Var result(Tensor data, bool needs_grad);
+
+  // f(tape) runs in backward when `out` has a gradient; afterwards out's gradient is given back.
+  template <class F>
+  void on_backward(Var out, F f) {
+    static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
+    if (!record() || !out->needs_grad) return;
+    auto* state = new (arena_.push(sizeof(F))) F(std::move(f));
+    last_ = new (arena_.push(sizeof(Node))) Node{last_, out, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
+  }
+
+  // Where v's gradient is to be written; `add` says whether something is there already.
+  Tensor grad_of(Var v, bool& add);
+  // Temporary memory of a backward operation.
+  float* take(int64_t floats) { return static_cast<float*>(arena_.take(static_cast<size_t>(floats) * 4)); }
+  void give(void* p) { arena_.give(p); }
+
+  // Runs the tape backwards from the scalar `loss` with gradient `seed`; parameter gradients are added to the store.
+  void backward(Var loss, float seed = 1.0f);
+
+ private:
+  struct Node {
+    Node* previous;
+    Var out;
+    void* state;
+    void (*run)(void*, Tape&);
+  };
+  const Kernels& kernels_;
+  Arena& arena_;
+  ParameterStore& parameters_;
+  TapeOptions options_;
+  Node* last_ = nullptr;
+};
+
+}  // namespace graft::engine
