@@ -1,0 +1,45 @@
+#include "data/batch.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/error.h"
+
+namespace graft::data {
+
+void RaggedBatch::clear() {
+  input_ids.clear();
+  token_type_ids.clear();
+  position_in_example.clear();
+  cu_seqlens.assign(1, 0);
+  example_index.clear();
+  max_len = 0;
+  labels.clear();
+  float_labels.clear();
+}
+
+void RaggedBatch::append(const Encoding& encoding, int64_t index) {
+  const size_t n = encoding.input_ids.size();
+  const bool typed = !encoding.token_type_ids.empty();
+  if (typed && encoding.token_type_ids.size() != n) {
+    fail("an encoding has {} input_ids but {} token_type_ids", n, encoding.token_type_ids.size());
+  }
+  append(encoding.input_ids.data(), typed ? encoding.token_type_ids.data() : nullptr, static_cast<int32_t>(n),
+         index);
+}
+
+void RaggedBatch::append(const int32_t* ids, const int32_t* types, int32_t length, int64_t index) {
+  if (length > std::numeric_limits<int32_t>::max() - rows()) fail("a batch over 2^31 tokens");
+  input_ids.insert(input_ids.end(), ids, ids + length);
+  if (types) {
+    token_type_ids.insert(token_type_ids.end(), types, types + length);
+  } else {
+    token_type_ids.resize(token_type_ids.size() + static_cast<size_t>(length), 0);
+  }
+  for (int32_t i = 0; i < length; ++i) position_in_example.push_back(i);
+  cu_seqlens.push_back(cu_seqlens.back() + length);
+  example_index.push_back(index);
+  max_len = std::max(max_len, length);
+}
+
+}  // namespace graft::data

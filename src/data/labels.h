@@ -1,0 +1,66 @@
+// From labels as written in a file to the ids of a head, and the problem_type that follows.
+#pragma once
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "graft/dataset.h"
+
+namespace graft::data {
+
+// What a checkpoint says of its labels.
+struct CheckpointLabels {
+  std::vector<std::string> names;  // id2label in the order of ids; empty = it names none
+  bool has_head = false;     // its head has trained weights with names.size() outputs that are to be kept
+  std::string problem_type;  // of config.json or of the user; "" = to be inferred
+};
+
+// LABEL_0, LABEL_1, ...: what transformers writes where nobody named the labels.
+std::vector<std::string> default_label_names(int num_labels);
+
+// As transformers' heads infer it: one output is regression; integer (or named) labels are
+// single_label_classification; lists are multi_label_classification.
+std::string infer_problem_type(LabelKind kind, int num_labels);
+
+class LabelMap {
+ public:
+  // For fine-tuning on `train`. A head that is kept keeps its ids: labels must be its names, or integers in
+  // its range; otherwise Error (hint: --ignore_mismatched_sizes, where the caller passes has_head = false).
+  // Without a head to keep the ids are new: names sorted as Python sorts them; integers are ids and must be
+  // 0..N-1. Names of a checkpoint that cover all labels keep their order.
+  static LabelMap for_training(const Dataset& train, const CheckpointLabels& checkpoint = {});
+  // For evaluation and prediction with a trained head. Labels are looked at by check() and id().
+  static LabelMap from_checkpoint(const CheckpointLabels& checkpoint, LabelKind kind = LabelKind::none);
+
+  int num_labels() const { return static_cast<int>(names_.size()); }
+  const std::vector<std::string>& names() const { return names_; }
+  const std::string& problem_type() const { return problem_type_; }
+
+  // The id of the example's one label. All three throw Error naming file and line of a label that is not
+  // known (with the known ones and the nearest) or not there.
+  int id(const Example& example, const Dataset& dataset) const;
+  // 1 for each label that applies, else 0: [num_labels].
+  std::vector<float> multi_hot(const Example& example, const Dataset& dataset) const;
+  // The number of a regression label.
+  float score(const Example& example, const Dataset& dataset) const;
+
+  // Throws the Error of the first example whose label does not fit this map or its problem_type; unlabelled
+  // examples pass.
+  void check(const Dataset& dataset) const;
+
+ private:
+  LabelMap(std::vector<std::string> names, std::string problem_type);
+  // The id of `label`, or -1.
+  int find(const std::string& label, LabelKind item_kind) const;
+  int resolve(const std::string& label, const Example& example, const Dataset& dataset) const;
+  bool covers(const Dataset& dataset) const;
+  void check_kind(const Dataset& dataset) const;
+
+  std::vector<std::string> names_;
+  std::unordered_map<std::string, int> ids_;
+  std::string problem_type_;
+  bool default_names_ = false;
+  bool integer_names_ = false;  // a name reads as an integer, so integers are names and not ids
+};
+
+}  // namespace graft::data
