@@ -15,6 +15,7 @@ void RaggedBatch::clear() {
   example_index.clear();
   max_len = 0;
   labels.clear();
+  label_rows.clear();
   float_labels.clear();
 }
 

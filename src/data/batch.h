@@ -15,7 +15,8 @@ struct RaggedBatch {
   std::vector<int32_t> cu_seqlens{0};        // [B+1]
   std::vector<int64_t> example_index;  // [B] in the global batch or the data set: the key of its randomness
   int32_t max_len = 0;
-  std::vector<int32_t> labels;      // single label: [B]
+  std::vector<int32_t> labels;      // single label: [B], or one for each of label_rows
+  std::vector<int32_t> label_rows;  // rows that the labels belong to (masked-lm); ascending
   std::vector<float> float_labels;  // multi-hot [B, num_labels], or regression [B]
 
   int32_t size() const { return static_cast<int32_t>(cu_seqlens.size()) - 1; }  // B

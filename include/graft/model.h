@@ -1,0 +1,57 @@
+// A pretrained checkpoint with a task's head: loaded from and saved to Hugging Face's folder format.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+namespace models {
+struct State;
+}
+
+struct ModelOptions {
+  std::string task = "sequence-classification";  // or "masked-lm"; aliases as on the command line
+  int num_labels = 0;                            // 0 = what config.json says (2 where it says nothing)
+  std::vector<std::string> labels;               // names in the order of ids; decides num_labels
+  std::string problem_type;                      // "" = what config.json says, or inferred from the labels
+  bool ignore_mismatched_sizes = false;          // start tensors of another shape anew instead of refusing
+  uint64_t seed = 42;                            // of what is not in the checkpoint
+};
+
+// What loading found, for the user's eyes and for tests.
+struct LoadReport {
+  std::vector<std::string> missing;     // started anew (a new head)
+  std::vector<std::string> unexpected;  // in the checkpoint, not in the model
+  std::vector<std::string> mismatched;  // started anew because of their shape
+};
+
+class Model {
+ public:
+  // From a checkpoint folder. Throws Error naming file, key or tensor: unknown model_type, missing backbone tensor,
+  // tensor of another shape.
+  static Model from_pretrained(const std::filesystem::path& folder, const ModelOptions& options = {});
+  // From a config.json alone: random weights.
+  static Model from_config(const std::filesystem::path& config_file, const ModelOptions& options = {});
+
+  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them.
+  void save_pretrained(const std::filesystem::path& folder) const;
+
+  const std::string& task() const;
+  std::string model_type() const;
+  std::vector<std::string> labels() const;  // id2label; empty for masked-lm
+  std::string problem_type() const;         // "" where it is to be inferred
+  int64_t num_parameters() const;
+  int64_t max_positions() const;            // tokens a sequence may have
+  const LoadReport& load_report() const;
+
+  models::State& state() const { return *state_; }
+  explicit Model(std::shared_ptr<models::State> state) : state_(std::move(state)) {}
+
+ private:
+  std::shared_ptr<models::State> state_;
+};
+
+}  // namespace graft

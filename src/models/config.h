@@ -1,0 +1,42 @@
+// config.json: kept whole and in order, read field by field with errors that name file and key.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace graft::models {
+
+class ModelConfig {
+ public:
+  ModelConfig() = default;
+  // `origin` is the file for messages.
+  ModelConfig(Json json, std::string origin) : json_(std::move(json)), origin_(std::move(origin)) {}
+  static ModelConfig from_file(const std::filesystem::path& file);
+
+  // A needed key: Error naming the key when it is absent or of another type.
+  int64_t integer(const std::string& key) const;
+  std::string text(const std::string& key) const;
+  // Optional keys; null counts as absent.
+  int64_t integer_or(const std::string& key, int64_t other) const;
+  double number_or(const std::string& key, double other) const;
+  bool flag_or(const std::string& key, bool other) const;
+  std::string text_or(const std::string& key, const std::string& other) const;
+
+  std::string model_type() const { return text("model_type"); }
+  // id2label in the order of ids, empty when the file names none; num_labels otherwise gives LABEL_0...
+  std::vector<std::string> label_names() const;
+  void set_labels(const std::vector<std::string>& names);
+
+  const Json& json() const { return json_; }
+  Json& json() { return json_; }
+  const std::string& origin() const { return origin_; }
+
+ private:
+  const Json* find(const std::string& key) const;
+  Json json_;
+  std::string origin_;
+};
+
+}  // namespace graft::models

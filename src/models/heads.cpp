@@ -1,0 +1,38 @@
+#include "models/heads.h"
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace graft::models {
+
+using engine::Var;
+
+Var ClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
+  Var x = engine::dropout(tape, hidden, dropout_before, "classifier.dropout", rows);
+  x = engine::linear(tape, x, dense, activation);
+  x = engine::dropout(tape, x, dropout_after, "classifier.out.dropout", rows);
+  return engine::linear(tape, x, out);
+}
+
+Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
+  Var x = engine::linear(tape, hidden, dense, activation);
+  x = engine::residual_norm(tape, x, nullptr, norm, 0, "lm_head", rows);
+  return engine::linear(tape, x, decoder);
+}
+
+void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads) {
+  if (hidden_size % num_heads == 0) return;
+  fail("{}: the hidden size {} is not a multiple of {} attention heads", config.origin(), hidden_size, num_heads);
+}
+
+engine::AttentionOptions attention_options(int64_t hidden_size, int64_t num_heads, double dropout) {
+  engine::AttentionOptions o;
+  o.num_heads = num_heads;
+  o.head_dim = hidden_size / num_heads;
+  o.scale = 1.0f / std::sqrt(static_cast<float>(o.head_dim));
+  o.dropout = static_cast<float>(dropout);
+  return o;
+}
+
+}  // namespace graft::models

@@ -1,0 +1,33 @@
+// Heads that several architectures share, each composed of operations; the architecture's file names the parameters.
+#pragma once
+#include "models/config.h"
+#include "models/network.h"
+
+namespace graft::models {
+
+// dropout -> dense -> activation -> dropout -> out, on the first row of each sequence.
+struct ClassificationHead : Head {
+  engine::Linear dense, out;
+  engine::Activation activation = engine::Activation::tanh;
+  float dropout_before = 0, dropout_after = 0;
+
+  Reads reads() const override { return Reads::first_row; }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+};
+
+// dense -> activation -> LayerNorm -> decoder, on the rows that have a label.
+struct MaskedLmHead : Head {
+  engine::Linear dense, decoder;
+  engine::Activation activation = engine::Activation::gelu;
+  engine::Norm norm;
+
+  Reads reads() const override { return Reads::label_rows; }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+};
+
+// Error when hidden_size is not a multiple of the number of heads.
+void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads);
+// Bidirectional attention scaled by 1/sqrt(dim).
+engine::AttentionOptions attention_options(int64_t hidden_size, int64_t num_heads, double dropout);
+
+}  // namespace graft::models

@@ -1,0 +1,92 @@
+#include "graft/model.h"
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "models/registry.h"
+#include "models/state.h"
+#include "models/weights.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+using models::Architecture;
+using models::ModelConfig;
+using models::State;
+
+namespace {
+
+void apply_options(ModelConfig& config, const ModelOptions& options) {
+  if (!options.labels.empty()) {
+    if (options.num_labels > 0 && options.num_labels != static_cast<int>(options.labels.size())) {
+      fail("num_labels is {} but {} label names were given", options.num_labels, options.labels.size());
+    }
+    config.set_labels(options.labels);
+  } else if (const size_t known = config.label_names().size();
+             options.num_labels > 0 ? known != static_cast<size_t>(options.num_labels) : known == 0) {
+    std::vector<std::string> names;
+    for (int i = 0; i < (options.num_labels > 0 ? options.num_labels : 2); ++i) names.push_back("LABEL_" + std::to_string(i));
+    config.set_labels(names);
+  }
+  if (!options.problem_type.empty()) config.json()["problem_type"] = options.problem_type;
+}
+
+// Parameters declared and allocated, values not yet set.
+const Architecture& build(State& state, const ModelOptions& options) {
+  state.task = models::canonical_task(options.task);
+  if (state.task == "sequence-classification") apply_options(state.config, options);
+  const Architecture& architecture = models::find_architecture(state.config, state.task);
+  state.network = architecture.make(state.parameters, state.config);
+  state.parameters.allocate();
+  state.config.json()["architectures"] = Json::array({architecture.class_name});
+  return architecture;
+}
+
+}  // namespace
+
+Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) {
+  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
+  if (!fs::exists(folder / "config.json")) {
+    fail_with("a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",
+              "{}: config.json is missing", folder.string());
+  }
+  auto state = std::make_shared<State>();
+  state->origin = folder;
+  state->config = ModelConfig::from_file(folder / "config.json");
+  const Architecture& architecture = build(*state, options);
+  models::load_weights(*state, architecture, hub::read_checkpoint(folder), options);
+  return Model(std::move(state));
+}
+
+Model Model::from_config(const fs::path& config_file, const ModelOptions& options) {
+  const fs::path file = fs::is_directory(config_file) ? config_file / "config.json" : config_file;
+  auto state = std::make_shared<State>();
+  state->origin = file;
+  state->config = ModelConfig::from_file(file);
+  build(*state, options);
+  models::initialize_weights(*state, options.seed);
+  return Model(std::move(state));
+}
+
+void Model::save_pretrained(const fs::path& folder) const {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) fail("{}: cannot make this folder: {}", folder.string(), error.message());
+  Json config = state_->config.json();
+  config["torch_dtype"] = "float32";
+  hub::write_checkpoint(folder, models::tensors_to_write(*state_));
+  write_json(folder / "config.json", config);
+}
+
+const std::string& Model::task() const { return state_->task; }
+std::string Model::model_type() const { return state_->config.model_type(); }
+
+std::vector<std::string> Model::labels() const {
+  return state_->task == "sequence-classification" ? state_->config.label_names() : std::vector<std::string>();
+}
+
+std::string Model::problem_type() const { return state_->config.text_or("problem_type", ""); }
+int64_t Model::num_parameters() const { return state_->parameters.num_parameters(); }
+int64_t Model::max_positions() const { return state_->network.encoder->max_positions(); }
+const LoadReport& Model::load_report() const { return state_->report; }
+
+}  // namespace graft

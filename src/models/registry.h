@@ -1,0 +1,29 @@
+// The architectures and heads there are: one line each.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "models/config.h"
+#include "models/network.h"
+
+namespace graft::models {
+
+struct Architecture {
+  const char* model_type;  // as in config.json
+  const char* task;
+  const char* class_name;  // as in config.json's "architectures"
+  const char* base_prefix; // of the backbone's tensors
+  Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
+};
+
+const std::vector<Architecture>& registry();
+
+// The entry, or Error that lists the model types (or, for a known type, its tasks).
+const Architecture& find_architecture(const ModelConfig& config, const std::string& task);
+
+// Canonical task name: aliases resolved ("text-classification"); Error with the nearest name otherwise.
+std::string canonical_task(const std::string& name);
+// The task that config.json's "architectures" names, "" when it names none that is known.
+std::string task_of_config(const ModelConfig& config);
+
+}  // namespace graft::models

@@ -1,0 +1,21 @@
+// What a loaded model is made of.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "graft/model.h"
+#include "models/config.h"
+#include "models/network.h"
+
+namespace graft::models {
+
+struct State {
+  ModelConfig config;
+  std::string task;
+  engine::ParameterStore parameters;
+  Network network;
+  LoadReport report;
+  std::filesystem::path origin;  // the folder or config.json it came from
+};
+
+}  // namespace graft::models
