@@ -21,9 +21,11 @@ struct Encoding {
   std::vector<uint8_t> special_tokens_mask;
   std::vector<Encoding> overflowing;                 // further windows, when a stride was asked for
   int32_t num_truncated = 0;                         // tokens that truncation cut away and no window holds
+  int32_t num_replaced = 0;                          // invalid stretches of UTF-8 that were read as U+FFFD
 };
 
 enum class Truncation { none, longest_first, only_first, only_second };
+enum class TruncationSide { as_configured, right, left };  // as_configured: tokenizer_config.json's truncation_side
 
 struct EncodeOptions {
   bool add_special_tokens = true;
@@ -31,8 +33,37 @@ struct EncodeOptions {
   int32_t max_length = 0;  // with special tokens; 0 = no limit
   int32_t stride = 0;      // overlap of overflowing windows
   bool return_overflowing = false;
+  TruncationSide truncation_side = TruncationSide::as_configured;
   bool ids_only = false;   // leave offsets, word_ids, sequence_ids empty: faster
 };
+
+// A token to add to a vocabulary, with the reference's flags.
+struct NewToken {
+  std::string content;
+  bool special = false;      // skipped by decode, never split
+  bool single_word = false;  // only where no word character touches it
+  bool lstrip = false;       // takes white space on its left along
+  bool rstrip = false;       // ... on its right
+  bool normalized = true;    // looked for in the normalized text, itself normalized
+};
+
+// The "truncation" and "padding" blocks of tokenizer.json, for whoever wants to follow them: encode() does not, as
+// `transformers` does not unless asked.
+struct TruncationBlock {
+  Truncation strategy = Truncation::none;
+  int32_t max_length = 0, stride = 0;
+  bool left = false;
+};
+struct PaddingBlock {
+  bool enabled = false, left = false;
+  int32_t fixed_length = 0;        // 0: to the longest of the batch
+  int32_t pad_to_multiple_of = 0;  // 0: no
+  int32_t pad_id = 0, pad_type_id = 0;
+};
+
+// Pads every encoding of a batch as the block says (special_tokens_mask 1, word and sequence ids -1); returns the
+// attention mask, one row an encoding. The engine itself never pads: for export and comparison only.
+std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch, const PaddingBlock& padding);
 
 // Thread-safe once loaded; all methods are const but add_tokens. Text is UTF-8; what is not valid is read as
 // Python's errors="replace" reads it.
@@ -52,7 +83,12 @@ class Tokenizer {
   std::vector<Encoding> encode_batch(const std::vector<std::string>& texts,
                                      const std::vector<std::string>& pairs = {},
                                      const EncodeOptions& options = {}) const;
-  virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens = true) const = 0;
+  // Ids back to text by the file's decoder. `clean_up` also drops the spaces before punctuation and in English
+  // contractions, as `transformers` does with clean_up_tokenization_spaces.
+  virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens = true,
+                             bool clean_up = false) const = 0;
+  // The tokens of an encoding, for the user's eyes.
+  std::vector<std::string> tokens(const Encoding& encoding) const;
 
   // One more than the highest id (added tokens included).
   virtual int32_t vocab_size() const = 0;
@@ -63,10 +99,18 @@ class Tokenizer {
   virtual bool is_special(int32_t id) const = 0;
   // tokenizer_config.json's model_max_length, or 0 when it names none.
   virtual int32_t model_max_length() const = 0;
+  // The file's own wishes; see TruncationBlock.
+  virtual TruncationBlock truncation() const = 0;
+  virtual PaddingBlock padding() const = 0;
+  // The text after the normalizer (added tokens are not looked for).
+  virtual std::string normalize(std::string_view text) const = 0;
   virtual std::string kind() const = 0;  // "WordPiece", "BPE", "Unigram", "WordLevel": for the user's eyes
 
   // Adds tokens at the end of the vocabulary; returns how many were new.
-  virtual int32_t add_tokens(const std::vector<std::string>& tokens, bool special = false) = 0;
+  virtual int32_t add_tokens(const std::vector<NewToken>& tokens) = 0;
+  int32_t add_tokens(const std::vector<std::string>& tokens, bool special = false);
+  // Throws Error when a token's id is not a row of an embedding with `num_embeddings` rows.
+  void check_embedding(int64_t num_embeddings) const;
   // Writes tokenizer.json and copies or writes the legacy files that the reference writes beside it.
   virtual void save(const std::filesystem::path& folder) const = 0;
 };

@@ -1,0 +1,65 @@
+// Byte-pair encoding (Sennrich et al. 2016): the merge of lowest rank first.
+#pragma once
+#include <array>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "text/model.h"
+
+namespace graft::text {
+
+class Bpe : public Model {
+ public:
+  using Merges = std::vector<std::pair<std::string_view, std::string_view>>;
+  Bpe(Vocab vocab, const Merges& merges, const BpeOptions& options, const std::string& where);
+
+  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  // A word as raw bytes, for byte-level vocabularies (has_byte_alphabet): pieces are ranges of the raw bytes.
+  void tokenize_bytes(std::string_view bytes, std::vector<Piece>& out) const;
+  // Every byte of GPT-2's alphabet has an id, and nothing else bears on a word (no prefix, suffix, dropout).
+  bool has_byte_alphabet() const { return has_byte_alphabet_; }
+
+  std::string kind() const override { return "BPE"; }
+  bool is_cacheable() const override { return options_.dropout == 0; }
+
+ private:
+  struct Symbol {
+    int32_t id, begin, end;  // the piece and its bytes
+    int32_t previous, next;  // neighbours, -1 at the ends
+  };
+  struct Merge {
+    uint64_t pair;  // left id << 32 | right id; kFree marks a free slot
+    int32_t rank, id;
+  };
+  static constexpr uint64_t kFree = ~uint64_t{0};
+
+  const Merge* find_merge(int32_t left, int32_t right) const {
+    const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    for (size_t i = slot(pair);; i = (i + 1) & mask_) {
+      if (merges_[i].pair == pair) return &merges_[i];
+      if (merges_[i].pair == kFree) return nullptr;
+    }
+  }
+  size_t slot(uint64_t pair) const { return (pair ^ pair >> 29) * 0x9E3779B97F4A7C15u >> shift_; }
+  void add_merge(int32_t left, int32_t right, int32_t rank, int32_t id);
+  bool add_unknown(std::string_view piece, int32_t begin, std::vector<Symbol>& symbols,
+                   std::pair<int32_t, int32_t>& unk, int32_t& position) const;
+  void make_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
+  void merge_short(std::vector<Symbol>& symbols) const;
+  void merge_long(std::vector<Symbol>& symbols, uint64_t seed) const;
+  void merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const;
+
+  BpeOptions options_;
+  std::vector<Merge> merges_;
+  size_t mask_ = 0;
+  int shift_ = 0;
+  int32_t unk_id_ = -1;
+  std::vector<int32_t> byte_ids_;        // byte fallback
+  std::array<int32_t, 256> alphabet_{};  // byte-level alphabet
+  bool has_byte_alphabet_ = false;
+  Vocab raw_;  // ignore_merges: tokens by raw bytes
+};
+
+}  // namespace graft::text

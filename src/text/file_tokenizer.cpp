@@ -1,0 +1,323 @@
+#include "text/file_tokenizer.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "text/truncation.h"
+#include "text/unicode.h"
+
+namespace graft::text {
+namespace {
+
+// Byte offsets to code points, for offsets that mostly grow.
+class CharCounter {
+ public:
+  explicit CharCounter(std::string_view text) : text_(text) {}
+  int32_t at(int32_t pos) {
+    for (; pos_ < pos; ++pos_) chars_ += !is_continuation(text_[pos_]);
+    for (; pos_ > pos; --pos_) chars_ -= !is_continuation(text_[pos_ - 1]);
+    return chars_;
+  }
+
+ private:
+  std::string_view text_;
+  int32_t pos_ = 0, chars_ = 0;
+};
+
+bool is_ascii(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
+void push_token(SequenceTokens& out, int32_t id, Span bytes, bool offsets) {
+  out.ids.push_back(id);
+  if (!offsets) return;
+  out.offsets.emplace_back(bytes.begin, bytes.end);
+  out.words.push_back(out.num_words);
+}
+
+}  // namespace
+
+FileTokenizer::FileTokenizer(TokenizerParts parts) : parts_(std::move(parts)) {}
+FileTokenizer::~FileTokenizer() = default;
+
+void FileTokenizer::encode_plain(const AlignedText& text, bool offsets, SequenceTokens& out) const {
+  if (text.text.empty()) return;
+  PreTokenized cut{text, {{0, static_cast<int32_t>(text.text.size())}}};
+  if (parts_.pre_tokenizer) parts_.pre_tokenizer->pre_tokenize(cut);
+  std::vector<Piece> pieces;
+  for (const Span& word : cut.words) {
+    pieces.clear();
+    parts_.model->tokenize(std::string_view(cut.text.text).substr(word.begin, word.end - word.begin), pieces);
+    for (const Piece& piece : pieces)
+      push_token(out, piece.id,
+                 offsets ? cut.text.original(word.begin + piece.begin, word.begin + piece.end) : Span{},
+                 offsets);
+    ++out.num_words;
+  }
+}
+
+void FileTokenizer::encode_section(std::string_view text, size_t begin, size_t end, bool offsets,
+                                   SequenceTokens& out) const {
+  AlignedText aligned;
+  aligned.assign(text.substr(begin, end - begin), static_cast<int32_t>(begin));
+  if (parts_.normalizer) parts_.normalizer->normalize(aligned);
+  if (parts_.added.normalized().empty()) return encode_plain(aligned, offsets, out);
+  std::vector<Section> sections;
+  parts_.added.normalized().find(aligned.text, 0, aligned.text.size(), sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      const Span span = added_span(aligned.text, section);
+      push_token(out, section.id, aligned.original(span.begin, span.end), offsets);
+      ++out.num_words;
+      continue;
+    }
+    if (section.begin == 0 && section.end == aligned.text.size()) return encode_plain(aligned, offsets, out);
+    AlignedText part;
+    part.text = aligned.text.substr(section.begin, section.end - section.begin);
+    part.align.assign(aligned.align.begin() + section.begin, aligned.align.begin() + section.end);
+    encode_plain(part, offsets, out);
+  }
+}
+
+void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTokens& out,
+                                int32_t& num_replaced) const {
+  std::string valid;
+  if (utf8::find_invalid(text) != std::string_view::npos) {
+    size_t count = 0;
+    valid = utf8::replace_invalid(text, &count);
+    num_replaced += static_cast<int32_t>(count);
+    text = valid;
+  }
+  if (text.size() > INT32_MAX / 2) fail("a text of {} bytes is too long: cut it into documents", text.size());
+  const size_t first = out.ids.size();
+  std::vector<Section> sections;
+  parts_.added.raw().find(text, 0, text.size(), sections);
+  for (const Section& section : sections) {
+    if (section.id >= 0) {
+      push_token(out, section.id, added_span(text, section), offsets);
+      ++out.num_words;
+    } else {
+      encode_section(text, section.begin, section.end, offsets, out);
+    }
+  }
+  if (!offsets || is_ascii(text)) return;
+  CharCounter chars(text);
+  for (size_t i = first; i < out.offsets.size(); ++i)
+    out.offsets[i] = {chars.at(out.offsets[i].first), chars.at(out.offsets[i].second)};
+}
+
+// An added token with lstrip or rstrip covers white space, which trimming takes off again.
+Span FileTokenizer::added_span(std::string_view text, const Section& section) const {
+  size_t begin = section.begin, end = section.end;
+  if (parts_.post_processor.trims_offsets) {
+    while (begin < end && (text[begin] == ' ' || (text[begin] >= 9 && text[begin] <= 13))) ++begin;
+    while (end > begin && (text[end - 1] == ' ' || (text[end - 1] >= 9 && text[end - 1] <= 13))) --end;
+  }
+  return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
+}
+
+void FileTokenizer::trim_offsets(SequenceTokens& tokens) const {
+  for (size_t i = 0; i < tokens.offsets.size(); ++i) {
+    if (parts_.added.by_id(tokens.ids[i])) continue;
+    const std::string_view token = parts_.model->vocab.token(tokens.ids[i]);
+    int32_t leading = 0, trailing = 0, chars = 0;
+    for (size_t pos = 0; pos < token.size(); ++chars) {
+      const char32_t c = next_char(token, pos);
+      const bool space = c == 0x120 || is_whitespace(c);  // U+0120 is the byte-level space
+      leading += space && leading == chars;
+      trailing = space ? trailing + 1 : 0;
+    }
+    auto& [begin, end] = tokens.offsets[i];
+    if (leading > 0) {
+      if ((i == 0 || begin == 0) && parts_.post_processor.add_prefix_space) --leading;
+      begin = std::min(begin + leading, end);
+    }
+    if (trailing > 0 && end >= trailing) end = std::max(end - trailing, begin);
+  }
+}
+
+Encoding FileTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
+  SequenceTokens tokens;
+  int32_t replaced = 0;
+  encode_text(text, !options.ids_only, tokens, replaced);
+  Encoding out = assemble(tokens, nullptr, options);
+  out.num_replaced = replaced;
+  return out;
+}
+
+Encoding FileTokenizer::encode_pair(std::string_view text, std::string_view pair,
+                                    const EncodeOptions& options) const {
+  SequenceTokens first, second;
+  int32_t replaced = 0;
+  encode_text(text, !options.ids_only, first, replaced);
+  encode_text(pair, !options.ids_only, second, replaced);
+  Encoding out = assemble(first, &second, options);
+  out.num_replaced = replaced;
+  return out;
+}
+
+Encoding FileTokenizer::encode_words(const std::vector<std::string>& words,
+                                     const EncodeOptions& options) const {
+  SequenceTokens all;
+  int32_t replaced = 0;
+  for (size_t i = 0; i < words.size(); ++i) {
+    SequenceTokens word;
+    encode_text(words[i], !options.ids_only, word, replaced);
+    all.ids.insert(all.ids.end(), word.ids.begin(), word.ids.end());
+    all.offsets.insert(all.offsets.end(), word.offsets.begin(), word.offsets.end());
+    all.words.resize(all.offsets.size(), static_cast<int32_t>(i));
+  }
+  Encoding out = assemble(all, nullptr, options);
+  out.num_replaced = replaced;
+  return out;
+}
+
+void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
+                                  const SequenceTokens* sequences[2], const Span* windows,
+                                  const EncodeOptions& options, Encoding& out) const {
+  const bool full = !options.ids_only;
+  for (const TemplatePiece& piece : pieces) {
+    if (piece.sequence < 0) {
+      if (!options.add_special_tokens) continue;
+      for (const int32_t id : piece.ids) {
+        out.input_ids.push_back(id);
+        out.token_type_ids.push_back(piece.type_id);
+        out.special_tokens_mask.push_back(1);
+        if (!full) continue;
+        out.offsets.emplace_back(0, 0);
+        out.word_ids.push_back(-1);
+        out.sequence_ids.push_back(-1);
+      }
+      continue;
+    }
+    const SequenceTokens& tokens = *sequences[piece.sequence];
+    const Span window = windows[piece.sequence];
+    out.input_ids.insert(out.input_ids.end(), tokens.ids.begin() + window.begin,
+                         tokens.ids.begin() + window.end);
+    out.token_type_ids.resize(out.input_ids.size(), piece.type_id);
+    out.special_tokens_mask.resize(out.input_ids.size(), 0);
+    if (!full) continue;
+    out.offsets.insert(out.offsets.end(), tokens.offsets.begin() + window.begin,
+                       tokens.offsets.begin() + window.end);
+    out.word_ids.insert(out.word_ids.end(), tokens.words.begin() + window.begin,
+                        tokens.words.begin() + window.end);
+    out.sequence_ids.resize(out.input_ids.size(), piece.sequence);
+  }
+}
+
+Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
+                                 const EncodeOptions& options) const {
+  if (parts_.post_processor.trims_offsets && !options.ids_only) {
+    trim_offsets(first);
+    if (second) trim_offsets(*second);
+  }
+  const bool is_pair = second != nullptr;
+  static const std::vector<TemplatePiece> kBare[2] = {{{0, 0, {}}}, {{0, 0, {}}, {1, 1, {}}}};
+  const PostProcessor& post = parts_.post_processor;
+  const auto& pieces = options.add_special_tokens ? (is_pair ? post.pair : post.single) : kBare[is_pair];
+  const bool left = options.truncation_side == TruncationSide::left ||
+                    (options.truncation_side == TruncationSide::as_configured &&
+                     parts_.config.value("truncation_side", "right") == "left");
+  const auto first_size = static_cast<int32_t>(first.ids.size());
+  const int32_t second_size = second ? static_cast<int32_t>(second->ids.size()) : -1;
+  const Windows windows = truncate(first_size, second_size,
+                                   options.add_special_tokens ? post.num_special(is_pair) : 0, options, left);
+  const SequenceTokens* sequences[2] = {&first, second};
+  Encoding out;
+  const auto emit = [&](size_t a, size_t b, Encoding& target) {
+    const Span chosen[2] = {windows.first[a], is_pair ? windows.second[b] : Span{0, 0}};
+    const size_t size =
+        static_cast<size_t>(chosen[0].end - chosen[0].begin + chosen[1].end - chosen[1].begin) + 4;
+    target.input_ids.reserve(size);
+    append_window(pieces, sequences, chosen, options, target);
+  };
+  emit(0, 0, out);
+  if (!options.return_overflowing) {
+    const auto kept = [](const std::vector<Span>& w) { return w.empty() ? 0 : w[0].end - w[0].begin; };
+    out.num_truncated = first_size + std::max(second_size, 0) - kept(windows.first) - kept(windows.second);
+    return out;
+  }
+  const size_t num_second = is_pair ? windows.second.size() : 1;
+  for (size_t i = 1; i <= windows.first.size(); ++i) {  // the main first window comes last
+    const size_t a = i % windows.first.size();
+    for (size_t b = a == 0 ? 1 : 0; b < num_second; ++b) {
+      out.overflowing.emplace_back();
+      emit(a, b, out.overflowing.back());
+    }
+  }
+  return out;
+}
+
+std::string FileTokenizer::decode(const std::vector<int32_t>& ids, bool skip_special_tokens,
+                                  bool clean_up) const {
+  std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
+  for (const int32_t id : ids) {
+    if (skip_special_tokens && is_special(id)) continue;
+    if (!parts_.model->vocab.has(id) && !parts_.added.by_id(id)) continue;
+    tokens.push_back(id_to_token(id));
+  }
+  std::string text;
+  if (parts_.decoder) {
+    parts_.decoder(tokens);
+    for (const std::string& token : tokens) text += token;
+  } else {
+    for (size_t i = 0; i < tokens.size(); ++i) text += (i ? " " : "") + tokens[i];
+  }
+  return clean_up ? clean_up_pieces(std::move(text)) : text;
+}
+
+int32_t FileTokenizer::vocab_size() const {
+  int32_t size = parts_.model->vocab.end_id();
+  for (const AddedToken& token : parts_.added.tokens()) size = std::max(size, token.id + 1);
+  return size;
+}
+
+std::string FileTokenizer::id_to_token(int32_t id) const {
+  if (const AddedToken* token = parts_.added.by_id(id)) return token->content;
+  return std::string(parts_.model->vocab.token(id));
+}
+
+std::optional<int32_t> FileTokenizer::token_to_id(std::string_view token) const {
+  if (const AddedToken* added = parts_.added.by_content(std::string(token))) return added->id;
+  const int32_t id = parts_.model->vocab.find(token);
+  return id < 0 ? std::nullopt : std::optional<int32_t>(id);
+}
+
+std::optional<int32_t> FileTokenizer::special_id(std::string_view role) const {
+  const auto it = parts_.roles.find(std::string(role));
+  return it == parts_.roles.end() ? std::nullopt : token_to_id(it->second);
+}
+
+int32_t FileTokenizer::model_max_length() const {
+  const auto it = parts_.config.find("model_max_length");
+  if (it == parts_.config.end() || !it->is_number()) return 0;
+  const double length = it->get<double>();  // 1e30 means: none
+  return length > 0 && length < 1e9 ? static_cast<int32_t>(length) : 0;
+}
+
+std::string FileTokenizer::normalize(std::string_view text) const {
+  AlignedText aligned;
+  aligned.assign(utf8::replace_invalid(text), 0);
+  if (parts_.normalizer) parts_.normalizer->normalize(aligned);
+  return aligned.text;
+}
+
+int32_t FileTokenizer::add_tokens(const std::vector<NewToken>& tokens) {
+  int32_t added = 0, next = vocab_size();
+  for (const NewToken& token : tokens) {
+    if (token.content.empty()) continue;
+    const auto known = token_to_id(token.content);
+    const AddedToken* old = parts_.added.by_content(token.content);
+    if (old && (old->special || !token.special)) continue;
+    parts_.added.add({known ? *known : next++, token.content, token.single_word, token.lstrip, token.rstrip,
+                      token.normalized, token.special});
+    added += !known;
+    changed_ = true;
+  }
+  if (changed_) parts_.added.refresh(parts_.normalizer.get());
+  return added;
+}
+
+}  // namespace graft::text

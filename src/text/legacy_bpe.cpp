@@ -1,0 +1,135 @@
+// vocab.json + merges.txt: byte-level BPE as GPT-2, RoBERTa and DeBERTa use it.
+#include "base/error.h"
+#include "base/file.h"
+#include "text/json_text.h"
+#include "text/legacy.h"
+
+namespace graft::text {
+namespace {
+
+// ["a b", ...] of the lines of merges.txt behind its #version line.
+void append_merges(std::string& out, std::string_view text, const std::string& where) {
+  out += '[';
+  bool first = true;
+  size_t line_number = 0;
+  for (size_t pos = 0; pos < text.size();) {
+    size_t end = text.find('\n', pos);
+    if (end == std::string_view::npos) end = text.size();
+    std::string_view line = text.substr(pos, end - pos);
+    pos = end + 1;
+    ++line_number;
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    if (line.empty() || line.substr(0, 8) == "#version") continue;
+    const size_t space = line.find(' ');
+    if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
+      fail("{}: line {} must be two tokens with one space between, not {:?}", where, line_number,
+           std::string(line));
+    if (!first) out += ',';
+    first = false;
+    append_json_string(out, line);
+  }
+  out += ']';
+}
+
+struct Style {
+  std::string bos, eos, unk, cls, sep, pad, mask;
+  bool wraps;    // adds special tokens around texts
+  bool doubled;  // RoBERTa's double separator
+  bool trims_offsets;
+};
+
+Style style_of(const FolderConfig& config) {
+  const std::string name = config.tokenizer_class();
+  const auto role = [&](const char* role_name, const char* fallback) {
+    return config.role(role_name, fallback);
+  };
+  if (name == "DebertaTokenizer")
+    return {role("bos_token", "[CLS]"),
+            role("eos_token", "[SEP]"),
+            role("unk_token", "[UNK]"),
+            role("cls_token", "[CLS]"),
+            role("sep_token", "[SEP]"),
+            role("pad_token", "[PAD]"),
+            role("mask_token", "[MASK]"),
+            true,
+            false,
+            true};
+  if (name == "GPT2Tokenizer" || name.empty())
+    return {role("bos_token", "<|endoftext|>"),
+            role("eos_token", "<|endoftext|>"),
+            role("unk_token", "<|endoftext|>"),
+            role("cls_token", ""),
+            role("sep_token", ""),
+            role("pad_token", ""),
+            role("mask_token", ""),
+            false,
+            false,
+            false};
+  return {role("bos_token", "<s>"),
+          role("eos_token", "</s>"),
+          role("unk_token", "<unk>"),
+          role("cls_token", "<s>"),
+          role("sep_token", "</s>"),
+          role("pad_token", "<pad>"),
+          role("mask_token", "<mask>"),
+          true,
+          true,
+          true};
+}
+
+}  // namespace
+
+std::string convert_vocab_json(const std::filesystem::path& vocab_path,
+                               const std::filesystem::path& merges_path, const FolderConfig& config) {
+  const std::string vocab_text = read_file(vocab_path);
+  const Json vocab = parse_json(vocab_text, vocab_path.string());
+  if (!vocab.is_object()) fail("{}: must hold an object of tokens and ids", vocab_path.string());
+  // A tree with ordered keys finds by walking: look the few special tokens up in one pass.
+  const Style style = style_of(config);
+  std::vector<LegacyToken> specials;
+  for (const auto& [token, id] : vocab.items()) {
+    if (!id.is_number_integer()) fail("{}: the id of {:?} must be an integer", vocab_path.string(), token);
+    for (const std::string* special :
+         {&style.bos, &style.eos, &style.unk, &style.cls, &style.sep, &style.pad, &style.mask})
+      if (*special == token) {
+        specials.push_back({id.get<int64_t>(), token, true, token == style.mask, false, !style.wraps});
+        break;
+      }
+  }
+  const auto id_of = [&](const std::string& token) {
+    for (const LegacyToken& t : specials)
+      if (t.content == token) return t.id;
+    if (config.added_tokens.contains(token)) return config.added_tokens[token].get<int64_t>();
+    fail("{}: the special token {:?} is not in the vocabulary", vocab_path.string(), token);
+  };
+  const bool prefix = config.flag("add_prefix_space", false);
+  Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  blocks["added_tokens"] = added_tokens_block(specials, config);
+  blocks["normalizer"] = nullptr;
+  blocks["pre_tokenizer"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", true}};
+  if (style.wraps && style.doubled)
+    blocks["post_processor"] = {{"type", "RobertaProcessing"},
+                                {"sep", Json::array({style.sep, id_of(style.sep)})},
+                                {"cls", Json::array({style.cls, id_of(style.cls)})},
+                                {"trim_offsets", style.trims_offsets},
+                                {"add_prefix_space", prefix}};
+  else if (style.wraps)
+    blocks["post_processor"] =
+        template_block(style.cls, id_of(style.cls), style.sep, id_of(style.sep), false);
+  else
+    blocks["post_processor"] = {
+        {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", false}, {"use_regex", true}};
+  blocks["decoder"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}};
+  std::string text = blocks.dump();
+  text.back() = ',';
+  text +=
+      R"("model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"","fuse_unk":false,"byte_fallback":false,"vocab":)";
+  text += vocab_text;
+  text += R"(,"merges":)";
+  append_merges(text, MappedFile(merges_path).text(), merges_path.string());
+  return text + "}}";
+}
+
+}  // namespace graft::text

@@ -1,0 +1,80 @@
+// vocab.txt: one WordPiece token a line, the line number is the id.
+#include <algorithm>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/utf8.h"
+#include "text/json_text.h"
+#include "text/legacy.h"
+
+namespace graft::text {
+namespace {
+
+std::vector<std::string_view> read_lines(std::string_view text, const std::string& where) {
+  std::vector<std::string_view> lines;
+  for (size_t pos = 0; pos < text.size();) {
+    size_t end = text.find('\n', pos);
+    if (end == std::string_view::npos) end = text.size();
+    std::string_view line = text.substr(pos, end - pos);
+    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    if (utf8::find_invalid(line) != std::string_view::npos)
+      fail("{}: line {} is not valid UTF-8", where, lines.size() + 1);
+    lines.push_back(line);
+    pos = end + 1;
+  }
+  if (lines.empty()) fail_with("the file must hold one token a line", "{}: is empty", where);
+  return lines;
+}
+
+int64_t id_of(const std::vector<std::string_view>& tokens, const std::string& token) {
+  const auto it = std::find(tokens.rbegin(), tokens.rend(), token);  // of equal lines the last one counts
+  return it == tokens.rend() ? -1 : tokens.rend() - it - 1;
+}
+
+Json normalizer_block(const FolderConfig& config) {
+  const auto strip = config.tokenizer_config.find("strip_accents");
+  return {{"type", "BertNormalizer"},
+          {"clean_text", true},
+          {"handle_chinese_chars", config.flag("tokenize_chinese_chars", true)},
+          {"strip_accents", strip == config.tokenizer_config.end() ? Json(nullptr) : *strip},
+          {"lowercase", config.flag("do_lower_case", true)}};
+}
+
+}  // namespace
+
+std::string convert_vocab_txt(const std::filesystem::path& path, const FolderConfig& config) {
+  const MappedFile file(path);
+  const auto tokens = read_lines(file.text(), path.string());
+  const bool mpnet = config.tokenizer_class() == "MPNetTokenizer";
+  const std::string unk = config.role("unk_token", "[UNK]");
+  const std::string cls = config.role("cls_token", mpnet ? "<s>" : "[CLS]");
+  const std::string sep = config.role("sep_token", mpnet ? "</s>" : "[SEP]");
+  const std::string pad = config.role("pad_token", mpnet ? "<pad>" : "[PAD]");
+  const std::string mask = config.role("mask_token", mpnet ? "<mask>" : "[MASK]");
+  std::vector<LegacyToken> specials;
+  for (const std::string& token : {unk, cls, sep, pad, mask}) {
+    const int64_t id = id_of(tokens, token);
+    if (id < 0 && (token == cls || token == sep || token == unk))
+      fail_with("is this the vocab.txt of a BERT-like model?",
+                "{}: the special token {:?} is not in the vocabulary", path.string(), token);
+    const bool seen =
+        std::any_of(specials.begin(), specials.end(), [&](const auto& t) { return t.content == token; });
+    if (id >= 0 && !seen) specials.push_back({id, token, true, mpnet && token == mask});
+  }
+  Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  blocks["added_tokens"] = added_tokens_block(specials, config);
+  blocks["normalizer"] = normalizer_block(config);
+  blocks["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
+  blocks["post_processor"] = template_block(cls, id_of(tokens, cls), sep, id_of(tokens, sep), mpnet);
+  blocks["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  std::string text = blocks.dump();
+  text.back() = ',';
+  text += R"("model":{"type":"WordPiece","unk_token":)";
+  append_json_string(text, unk);
+  text += R"(,"continuing_subword_prefix":"##","max_input_chars_per_word":100,"vocab":)";
+  append_json_vocab(text, tokens);
+  return text + "}}";
+}
+
+}  // namespace graft::text

@@ -1,0 +1,30 @@
+// Post-processors of tokenizer.json: special tokens around one or two sequences, trimmed offsets, type ids.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "text/vocab.h"
+
+namespace graft::text {
+
+// One entry of a template: a special token or the text of sequence 0 or 1.
+struct TemplatePiece {
+  int32_t sequence = -1;  // -1: special tokens
+  int32_t type_id = 0;
+  std::vector<int32_t> ids;  // the special tokens' ids
+};
+
+struct PostProcessor {
+  std::vector<TemplatePiece> single, pair;
+  bool trims_offsets = false;     // white space at the ends of a token leaves its offsets
+  bool add_prefix_space = false;  // ... except the one space that the pre-tokenizer put in front
+  int32_t num_special(bool is_pair) const;
+};
+
+// From the "post_processor" block; null means the bare sequences.
+PostProcessor make_post_processor(const Json& json, const std::string& where);
+
+}  // namespace graft::text

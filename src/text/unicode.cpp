@@ -1,0 +1,140 @@
+#include "text/unicode.h"
+
+#include <utf8proc.h>
+
+#include <array>
+#include <memory>
+
+#include "text/unicode_late.h"
+
+namespace graft::text {
+namespace {
+
+bool is_chinese(char32_t c) {
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
+         (c >= 0x2A700 && c <= 0x2B73F) || (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+bool has_white_space(char32_t c) {
+  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
+         c == 0x3000;
+}
+
+// Alphabetic beyond category L: Nl and Other_Alphabetic; the latter lies in M (counted anyway) and So here.
+bool is_other_alphabetic(char32_t c) {
+  return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+         (c >= 0x1F170 && c <= 0x1F189);
+}
+
+const uint16_t* build_table() {
+  auto* table = new uint16_t[detail::kTableSize];  // lives as long as the process
+  for (char32_t c = 0; c < detail::kTableSize; ++c) table[c] = detail::compute_char_flags(c);
+  return table;
+}
+
+struct ByteAlphabet {
+  std::array<char32_t, 256> to_char;
+  std::array<int16_t, 324> to_byte;
+  ByteAlphabet() {
+    to_byte.fill(-1);
+    char32_t next = 256;
+    for (int b = 0; b < 256; ++b) {
+      const bool printable = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
+      to_char[b] = printable ? static_cast<char32_t>(b) : next++;
+      to_byte[to_char[b]] = static_cast<int16_t>(b);
+    }
+  }
+};
+const ByteAlphabet& byte_alphabet() {
+  static const ByteAlphabet alphabet;
+  return alphabet;
+}
+
+}  // namespace
+
+namespace detail {
+
+uint16_t compute_char_flags(char32_t c) {
+  uint16_t flags = 0;
+  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+  switch (category) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+      flags |= kLetter | kWord;
+      break;
+    case UTF8PROC_CATEGORY_MN:
+      flags |= kNonspacing | kMark | kWord;
+      break;
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      flags |= kMark | kWord;
+      break;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+      flags |= kNumber | kWord;
+      break;
+    case UTF8PROC_CATEGORY_NO:
+      flags |= kNumber;
+      break;
+    case UTF8PROC_CATEGORY_PC:
+      flags |= kPunctuation | kWord;
+      break;
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+      flags |= kPunctuation;
+      break;
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_CO:
+      flags |= kOther;
+      break;
+    default:
+      break;
+  }
+  if (is_late_character(c)) flags &= static_cast<uint16_t>(~(kPunctuation | kOther | kNonspacing));
+  if (c < 0x80 &&
+      ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)))
+    flags |= kPunctuation;
+  if (has_white_space(c)) flags |= kWhitespace;
+  if (is_chinese(c)) flags |= kChinese;
+  if (c == 0x200C || c == 0x200D || is_other_alphabetic(c)) flags |= kWord;
+  return flags;
+}
+
+const uint16_t* const kCharFlags = build_table();
+
+}  // namespace detail
+
+int to_lower(char32_t c, char32_t out[2]) {
+  if (c < 0x80) {
+    out[0] = c >= 'A' && c <= 'Z' ? c + 32 : c;
+    return 1;
+  }
+  if (c == 0x130) {
+    out[0] = 'i';
+    out[1] = 0x307;
+    return 2;
+  }
+  out[0] = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+  return 1;
+}
+
+size_t count_chars(std::string_view text) {
+  size_t n = 0;
+  for (char c : text) n += !is_continuation(c);
+  return n;
+}
+
+char32_t byte_to_char(uint8_t byte) { return byte_alphabet().to_char[byte]; }
+int char_to_byte(char32_t c) { return c < 324 ? byte_alphabet().to_byte[c] : -1; }
+
+}  // namespace graft::text
