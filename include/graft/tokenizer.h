@@ -34,6 +34,9 @@ struct EncodeOptions {
   int32_t stride = 0;      // overlap of overflowing windows
   bool return_overflowing = false;
   TruncationSide truncation_side = TruncationSide::as_configured;
+  // Stop reading a text behind the word that brings its tokens to this number; 0 reads it all. The reference
+  // (tokenizers 0.23) does this with max_length, so that its overflowing windows silently miss the rest of the text.
+  int32_t max_tokens = 0;
   bool ids_only = false;   // leave offsets, word_ids, sequence_ids empty: faster
 };
 

@@ -29,6 +29,12 @@ bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
+SequenceTokens empty_tokens(const EncodeOptions& options) {
+  SequenceTokens tokens;
+  if (options.max_tokens > 0) tokens.max_tokens = static_cast<size_t>(options.max_tokens);
+  return tokens;
+}
+
 void push_token(SequenceTokens& out, int32_t id, Span bytes, bool offsets) {
   out.ids.push_back(id);
   if (!offsets) return;
@@ -47,6 +53,7 @@ void FileTokenizer::encode_plain(const AlignedText& text, bool offsets, Sequence
   if (parts_.pre_tokenizer) parts_.pre_tokenizer->pre_tokenize(cut);
   std::vector<Piece> pieces;
   for (const Span& word : cut.words) {
+    if (out.is_full()) return;
     pieces.clear();
     parts_.model->tokenize(std::string_view(cut.text.text).substr(word.begin, word.end - word.begin), pieces);
     for (const Piece& piece : pieces)
@@ -66,6 +73,7 @@ void FileTokenizer::encode_section(std::string_view text, size_t begin, size_t e
   std::vector<Section> sections;
   parts_.added.normalized().find(aligned.text, 0, aligned.text.size(), sections);
   for (const Section& section : sections) {
+    if (out.is_full()) break;
     if (section.id >= 0) {
       const Span span = added_span(aligned.text, section);
       push_token(out, section.id, aligned.original(span.begin, span.end), offsets);
@@ -94,6 +102,7 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTok
   std::vector<Section> sections;
   parts_.added.raw().find(text, 0, text.size(), sections);
   for (const Section& section : sections) {
+    if (out.is_full()) break;
     if (section.id >= 0) {
       push_token(out, section.id, added_span(text, section), offsets);
       ++out.num_words;
@@ -138,7 +147,7 @@ void FileTokenizer::trim_offsets(SequenceTokens& tokens) const {
 }
 
 Encoding FileTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  SequenceTokens tokens;
+  SequenceTokens tokens = empty_tokens(options);
   int32_t replaced = 0;
   encode_text(text, !options.ids_only, tokens, replaced);
   Encoding out = assemble(tokens, nullptr, options);
@@ -148,7 +157,7 @@ Encoding FileTokenizer::encode(std::string_view text, const EncodeOptions& optio
 
 Encoding FileTokenizer::encode_pair(std::string_view text, std::string_view pair,
                                     const EncodeOptions& options) const {
-  SequenceTokens first, second;
+  SequenceTokens first = empty_tokens(options), second = first;
   int32_t replaced = 0;
   encode_text(text, !options.ids_only, first, replaced);
   encode_text(pair, !options.ids_only, second, replaced);

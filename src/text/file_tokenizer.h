@@ -40,6 +40,8 @@ struct SequenceTokens {
   std::vector<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
   std::vector<int32_t> words;
   int32_t num_words = 0;
+  size_t max_tokens = SIZE_MAX;  // no further word once there are as many
+  bool is_full() const { return ids.size() >= max_tokens; }
 };
 
 class FileTokenizer : public Tokenizer {
