@@ -1,0 +1,63 @@
+// The cache layout of Python's huggingface_hub:
+//   models--ORG--NAME/blobs/ETAG   refs/REVISION (holds a commit)   snapshots/COMMIT/FILE -> ../../blobs/ETAG
+#pragma once
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub/resolve.h"
+
+namespace graft::hub {
+
+// ResolveOptions with what the environment says in place of empty fields.
+struct HubSettings {
+  std::filesystem::path cache_dir;
+  std::string endpoint;  // without a slash at its end
+  std::string token;     // "" = anonymous
+  bool offline = false;
+};
+HubSettings hub_settings(const ResolveOptions& options);
+
+struct ModelId {
+  std::string name;  // ORG/NAME or a legacy NAME
+  std::string revision = "main";
+};
+// Nothing when `text` cannot be a model's name on the hub.
+std::optional<ModelId> parse_model_id(const std::string& text);
+
+// Whether `text`, from a server, can be the name of a file in a folder of ours.
+bool is_plain_name(const std::string& text);
+
+class ModelCache {
+ public:
+  ModelCache(const std::filesystem::path& cache_dir, const std::string& name);
+
+  // The commit that `revision` (a branch, a tag or a commit) meant when it was last looked up.
+  std::optional<std::string> commit_of(const std::string& revision) const;
+  void set_commit(const std::string& revision, const std::string& commit) const;
+
+  std::filesystem::path snapshot(const std::string& commit) const { return root_ / "snapshots" / commit; }
+  std::filesystem::path blob(const std::string& etag) const { return root_ / "blobs" / etag; }
+  std::filesystem::path lock(const std::string& etag) const { return locks_ / (etag + ".lock"); }
+  bool has(const std::string& commit, const std::string& file) const;
+  // Makes snapshots/COMMIT/FILE a relative link to the blob, as Python does (a copy where links are not
+  // possible).
+  void link(const std::string& commit, const std::string& file, const std::string& etag) const;
+  const std::filesystem::path& root() const { return root_; }
+
+ private:
+  std::filesystem::path root_, locks_;
+};
+
+// The shards that an index names, without repetition. Throws when one is not a plain file name.
+std::vector<std::string> shards_of(const std::filesystem::path& index);
+
+// Whether the folder holds config and all weights; `tokenizer` says whether it holds a vocabulary, too.
+struct SnapshotState {
+  bool weights = false, config = false, tokenizer = false;
+  bool complete() const { return weights && config && tokenizer; }
+};
+SnapshotState state_of(const std::filesystem::path& snapshot);
+
+}  // namespace graft::hub

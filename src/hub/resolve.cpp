@@ -1,0 +1,164 @@
+#include "hub/resolve.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/nearest.h"
+#include "hub/cache.h"
+#include "hub/download.h"
+
+namespace graft::hub {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kConfigs[] = {"config.json", "adapter_config.json"};
+// Tokenizers in every format, and what sentence-transformers says of pooling.
+constexpr const char* kSmallFiles[] = {"generation_config.json",
+                                       "tokenizer.json",
+                                       "tokenizer_config.json",
+                                       "special_tokens_map.json",
+                                       "added_tokens.json",
+                                       "vocab.txt",
+                                       "vocab.json",
+                                       "merges.txt",
+                                       "sentencepiece.bpe.model",
+                                       "spiece.model",
+                                       "spm.model",
+                                       "tokenizer.model",
+                                       "modules.json",
+                                       "sentence_bert_config.json",
+                                       "config_sentence_transformers.json",
+                                       "1_Pooling/config.json"};
+// The first that a model has is taken.
+constexpr const char* kWeights[] = {"model.safetensors",         "model.safetensors.index.json",
+                                    "pytorch_model.bin",         "pytorch_model.bin.index.json",
+                                    "adapter_model.safetensors", "adapter_model.bin"};
+
+std::vector<std::string> subfolders(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  for (fs::directory_iterator at(folder, ignored), end; at != end; at.increment(ignored))
+    if (at->is_directory(ignored)) names.push_back(at->path().filename().string());
+  return names;
+}
+
+// "the nearest folder here is ...": for a path that is mistyped.
+std::string nearest_folder(const std::string& text) {
+  fs::path wanted(text);
+  while (!wanted.has_filename() && wanted.has_parent_path() && wanted != wanted.parent_path())
+    wanted = wanted.parent_path();
+  fs::path parent = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
+  std::error_code ignored;
+  if (!fs::is_directory(parent, ignored)) {  // the mistake is further up
+    wanted = parent;
+    parent = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
+  }
+  const std::string near = nearest_name(wanted.filename().string(), subfolders(parent));
+  if (near.empty()) return "no folder nearby has a similar name";
+  return "the nearest folder is " + (parent == "." ? fs::path(near) : parent / near).string();
+}
+
+[[noreturn]] void fail_without_weights(const ModelId& id, const ModelInfo& info) {
+  std::vector<std::string> others;
+  for (const std::string& file : info.files)
+    for (const char* ending : {".h5", ".msgpack", ".gguf", ".onnx", ".ot", ".safetensors", ".bin", ".pt"})
+      if (file.ends_with(ending)) others.push_back(file);
+  constexpr size_t kShown = 8;
+  const bool more = others.size() > kShown;
+  others.resize(std::min(others.size(), kShown));
+  fail_with("choose a model that has model.safetensors or pytorch_model.bin",
+            "{}: has no weights that graft reads; {}", id.name,
+            others.empty() ? "it has no weights at all"
+                           : fmt::format("it has {}{}", fmt::join(others, ", "), more ? ", ..." : ""));
+}
+
+// Config, tokenizer and weights among the files of a model, the weights last.
+std::vector<std::string> choose_files(const ModelId& id, const ModelInfo& info) {
+  const auto has = [&](const char* name) {
+    return std::find(info.files.begin(), info.files.end(), name) != info.files.end();
+  };
+  std::vector<std::string> out;
+  std::copy_if(std::begin(kConfigs), std::end(kConfigs), std::back_inserter(out), has);
+  if (out.empty()) {
+    fail_with("choose a model in the format of transformers", "{}: has no config.json among its {} files",
+              id.name, info.files.size());
+  }
+  std::copy_if(std::begin(kSmallFiles), std::end(kSmallFiles), std::back_inserter(out), has);
+  const auto weights = std::find_if(std::begin(kWeights), std::end(kWeights), has);
+  if (weights == std::end(kWeights)) fail_without_weights(id, info);
+  out.emplace_back(*weights);
+  return out;
+}
+
+fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
+              const std::string& absent_hint) {
+  HubClient hub(id, settings, options, absent_hint);
+  const ModelInfo info = hub.look_up_model();
+  const ModelCache cache(settings.cache_dir, id.name);
+  const std::vector<std::string> files = choose_files(id, info);
+  hub.fetch(info.commit, files);
+  if (files.back().ends_with(".index.json"))
+    hub.fetch(info.commit, shards_of(cache.snapshot(info.commit) / files.back()));
+  cache.set_commit(id.revision, info.commit);
+  return cache.snapshot(info.commit);
+}
+
+[[noreturn]] void fail_offline(const ModelId& id, const HubSettings& settings, const std::string& reason) {
+  fail_with("unset HF_HUB_OFFLINE to download it, or run `graft pull " + id.name +
+                "` on a connected machine and copy its cache folder here",
+            "{}: {} in {}, and HF_HUB_OFFLINE forbids the network", id.name, reason,
+            settings.cache_dir.string());
+}
+
+ModelId parse_or_refuse(const std::string& text) {
+  const std::optional<ModelId> id = parse_model_id(text);
+  if (!id)
+    fail_with(nearest_folder(text),
+              "{}: no such folder, and no name that a model on the hub can have (ORG/NAME)", text);
+  return *id;
+}
+
+}  // namespace
+
+fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& options) {
+  std::error_code ignored;
+  if (fs::is_directory(name_or_dir, ignored)) return name_or_dir;
+  if (fs::exists(name_or_dir, ignored))
+    fail_with("give the folder that it lies in", "{}: is a file; the folder of a model was expected",
+              name_or_dir);
+  const ModelId id = parse_or_refuse(name_or_dir);
+  const HubSettings settings = hub_settings(options);
+  const ModelCache cache(settings.cache_dir, id.name);
+  const std::optional<std::string> commit = cache.commit_of(id.revision);
+  const SnapshotState state = commit ? state_of(cache.snapshot(*commit)) : SnapshotState{};
+  if (state.complete()) return cache.snapshot(*commit);
+  // A vocabulary may be missing because the model has none: asked for when there is a network.
+  const bool usable = state.config && state.weights;
+  if (settings.offline) {
+    if (usable) return cache.snapshot(*commit);
+    fail_offline(id, settings,
+                 commit ? fmt::format("incomplete ({})",
+                                      state.config ? "its weights are missing" : "config.json is missing")
+                        : "neither a folder nor a model");
+  }
+  try {
+    return pull(id, settings, options, nearest_folder(name_or_dir));
+  } catch (const Error& e) {
+    if (!usable) throw;
+    log_warning("{}; using the copy in the cache, which has no tokenizer", e.what());
+    return cache.snapshot(*commit);
+  }
+}
+
+fs::path pull_model(const std::string& name, const ResolveOptions& options) {
+  const ModelId id = parse_or_refuse(name);
+  const HubSettings settings = hub_settings(options);
+  if (settings.offline) {
+    fail_with("unset HF_HUB_OFFLINE to download", "{}: HF_HUB_OFFLINE forbids the network", id.name);
+  }
+  return pull(id, settings, options, nearest_folder(name));
+}
+
+}  // namespace graft::hub
