@@ -74,6 +74,7 @@ void check_enough(const Dataset& train, const std::vector<std::string>& names,
 
 std::vector<std::string> default_label_names(int num_labels) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(num_labels));
   for (int i = 0; i < num_labels; ++i) names.push_back(fmt::format("LABEL_{}", i));
   return names;
 }

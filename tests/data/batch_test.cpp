@@ -1,5 +1,7 @@
 #include "data/batch.h"
 
+#include <gmock/gmock.h>
+
 #include "support/shared.h"
 
 namespace graft::data {

@@ -1,5 +1,7 @@
 #include "graft/dataset.h"
 
+#include <gmock/gmock.h>
+
 #include "base/log.h"
 #include "support/shared.h"
 

@@ -1,5 +1,7 @@
 #include "data/json_rows.h"
 
+#include <gmock/gmock.h>
+
 #include "support/shared.h"
 
 namespace graft::data {

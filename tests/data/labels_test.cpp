@@ -1,5 +1,7 @@
 #include "data/labels.h"
 
+#include <gmock/gmock.h>
+
 #include "base/log.h"
 #include "support/shared.h"
 

@@ -1,5 +1,7 @@
 #include "data/mask.h"
 
+#include <gmock/gmock.h>
+
 #include <cmath>
 
 #include "data/fake_tokenizer.h"

@@ -1,5 +1,7 @@
 #include "data/sampler.h"
 
+#include <gmock/gmock.h>
+
 #include <algorithm>
 #include <numeric>
 

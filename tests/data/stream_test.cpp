@@ -1,5 +1,6 @@
 #include "data/stream.h"
 
+#include <gmock/gmock.h>
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>

@@ -1,5 +1,7 @@
 #include "data/text_blocks.h"
 
+#include <gmock/gmock.h>
+
 #include "base/error.h"
 #include "base/threads.h"
 #include "data/fake_tokenizer.h"
