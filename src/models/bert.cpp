@@ -81,6 +81,7 @@ Network make_bert_sequence_classification(engine::ParameterStore& store, const M
   ClassificationHead head;  // BERT: tanh pooler, dropout, classifier
   head.dense = Scope(store, "bert").linear("pooler.dense", H, H);
   head.activation = engine::Activation::tanh;
+  head.is_pooler = true;
   head.out = Scope(store, "").linear("classifier", num_labels(config), H);
   head.dropout_after = static_cast<float>(classifier_dropout(config));
   n.head = std::make_unique<ClassificationHead>(std::move(head));

@@ -15,6 +15,10 @@ Var ClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Row
   return engine::linear(tape, x, out);
 }
 
+Var ClassificationHead::pooled(engine::Tape& tape, Var hidden) const {
+  return is_pooler ? engine::linear(tape, hidden, dense, activation) : nullptr;
+}
+
 Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
   Var x = engine::linear(tape, hidden, dense, activation);
   x = engine::residual_norm(tape, x, nullptr, norm, 0, "lm_head", rows);

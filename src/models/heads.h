@@ -10,9 +10,11 @@ struct ClassificationHead : Head {
   engine::Linear dense, out;
   engine::Activation activation = engine::Activation::tanh;
   float dropout_before = 0, dropout_after = 0;
+  bool is_pooler = false;  // dense and activation are the encoder's pooler (BERT)
 
   Reads reads() const override { return Reads::first_row; }
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+  engine::Var pooled(engine::Tape& tape, engine::Var hidden) const override;
 };
 
 // dense -> activation -> LayerNorm -> decoder, on the rows that have a label.

@@ -1,0 +1,97 @@
+// Fine-tuning: TrainingArguments with Hugging Face's names and defaults, and the Trainer that obeys them.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/dataset.h"
+#include "graft/model.h"
+#include "graft/tokenizer.h"
+
+namespace graft {
+
+struct TrainingArguments {
+  std::string output_dir = "trainer_output";
+  bool do_train = false, do_eval = false;
+  int64_t per_device_train_batch_size = 8, per_device_eval_batch_size = 8;
+  int64_t gradient_accumulation_steps = 1;
+  double num_train_epochs = 3.0;
+  int64_t max_steps = -1;  // > 0 overrides num_train_epochs
+  double learning_rate = 5e-5;
+  std::string lr_scheduler_type = "linear";
+  double warmup_steps = 0;  // below 1: a ratio of all steps
+  double warmup_ratio = 0;
+  double weight_decay = 0;  // not on biases and normalisation layers
+  double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
+  double max_grad_norm = 1.0;  // 0 = no clipping
+  uint64_t seed = 42;
+  std::optional<uint64_t> data_seed;  // default: seed
+  std::string train_sampling_strategy = "random";  // random, sequential, group_by_length
+  bool dataloader_drop_last = false;
+  std::string logging_strategy = "steps";  // no, steps, epoch
+  double logging_steps = 500;              // below 1: a ratio of all steps
+  bool logging_first_step = false;
+  std::string eval_strategy = "no";  // no, steps, epoch
+  std::optional<double> eval_steps;  // default: logging_steps
+  bool eval_on_start = false;
+  std::string save_strategy = "steps";  // no, steps, epoch
+  double save_steps = 500;
+  std::optional<int64_t> save_total_limit;
+  int64_t max_seq_length = 0;  // 0 = 128 for classification, the model's limit for masked-lm
+  double mlm_probability = 0.15;
+  bool whole_word_mask = false;
+};
+
+// One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy", ...).
+using LogEntry = std::vector<std::pair<std::string, double>>;
+
+// What a progress bar shows.
+struct TrainProgress {
+  int64_t step = 0, total_steps = 0;
+  double epoch = 0, loss = 0, learning_rate = 0;
+  double tokens_per_second = 0, examples_per_second = 0, seconds_left = 0;
+};
+
+struct TrainResult {
+  int64_t global_step = 0;
+  double training_loss = 0;       // mean over the steps
+  double last_epoch_loss = 0;     // mean over the steps of the last epoch
+  double seconds = 0;
+  bool interrupted = false;       // request_stop() was heard; the model was saved as it stood
+  LogEntry metrics;               // of the last evaluation
+};
+
+class Trainer {
+ public:
+  // Classification. `train` decides the ids of labels unless the model names them; `eval` may be empty.
+  Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
+          std::shared_ptr<Tokenizer> tokenizer);
+  // Masked language modelling on text files; a share of the lines is put aside for evaluation when `eval_files` is empty.
+  Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
+          const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
+          bool line_by_line = false);
+  ~Trainer();
+
+  // The whole run: trains, logs, evaluates and saves as the arguments say; the model is saved to output_dir at the end.
+  TrainResult train();
+  // Metrics on the evaluation set, names with "eval_" before them.
+  LogEntry evaluate();
+  void save_model(const std::filesystem::path& folder) const;
+
+  void on_log(std::function<void(const LogEntry&)> f);
+  void on_progress(std::function<void(const TrainProgress&)> f);
+  // From any thread or signal handler: finish the step, save, return.
+  void request_stop();
+
+  struct Parts;
+
+ private:
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace graft

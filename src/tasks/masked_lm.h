@@ -1,0 +1,32 @@
+// Masked language modelling (Devlin et al. 2019).
+#pragma once
+#include "data/mask.h"
+#include "data/text_blocks.h"
+#include "tasks/task.h"
+
+namespace graft::tasks {
+
+class MaskedLm : public Task {
+ public:
+  double loss_terms(const data::RaggedBatch& batch) const override { return static_cast<double>(batch.labels.size()); }
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
+                   double denominator) const override;
+  // accuracy over masked tokens; the trainer adds perplexity from the loss.
+  std::unique_ptr<Metrics> metrics() const override;
+};
+
+// Sequences whose masks are drawn anew every epoch.
+class MaskedFeatures : public Features {
+ public:
+  MaskedFeatures(const data::TokenStore& tokens, data::MlmMasker masker) : tokens_(tokens), masker_(std::move(masker)) {}
+
+  int64_t size() const override { return tokens_.size(); }
+  int32_t length(int64_t i) const override { return tokens_.length(i); }
+  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
+
+ private:
+  const data::TokenStore& tokens_;
+  data::MlmMasker masker_;
+};
+
+}  // namespace graft::tasks

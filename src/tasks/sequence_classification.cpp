@@ -1,0 +1,146 @@
+#include "tasks/sequence_classification.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace graft::tasks {
+
+using engine::Tensor;
+using engine::Var;
+
+namespace {
+
+class SingleLabelMetrics : public Metrics {
+ public:
+  explicit SingleLabelMetrics(int num_labels) : matrix_(num_labels) {}
+  void add(const data::RaggedBatch& batch, Tensor logits) override {
+    for (int64_t r = 0; r < logits.rows; ++r) {
+      const int32_t label = batch.labels[static_cast<size_t>(r)];
+      if (label < 0) continue;
+      const float* x = logits.row(r);
+      matrix_.add(label, static_cast<int>(std::max_element(x, x + logits.cols) - x));
+    }
+  }
+  MetricValues values() const override { return matrix_.values(); }
+
+ private:
+  ConfusionMatrix matrix_;
+};
+
+class MultiLabelMetrics : public Metrics {
+ public:
+  explicit MultiLabelMetrics(int num_labels) : counts_(num_labels) {}
+  void add(const data::RaggedBatch& batch, Tensor logits) override {
+    for (int64_t r = 0; r < logits.rows; ++r) counts_.add(batch.float_labels.data() + r * logits.cols, logits.row(r));
+  }
+  MetricValues values() const override { return counts_.values(); }
+
+ private:
+  LabelCounts counts_;
+};
+
+class RegressionMetrics : public Metrics {
+ public:
+  void add(const data::RaggedBatch& batch, Tensor logits) override {
+    for (int64_t r = 0; r < logits.rows; ++r) {
+      for (int64_t c = 0; c < logits.cols; ++c) {
+        correlation_.add(batch.float_labels[static_cast<size_t>(r * logits.cols + c)], logits.row(r)[c]);
+      }
+    }
+  }
+  MetricValues values() const override { return correlation_.values(); }
+
+ private:
+  Correlation correlation_;
+};
+
+}  // namespace
+
+SequenceClassification::SequenceClassification(int num_labels, std::string problem_type) : num_labels_(num_labels) {
+  if (problem_type == "single_label_classification") kind_ = Kind::single;
+  else if (problem_type == "multi_label_classification") kind_ = Kind::multi;
+  else if (problem_type == "regression") kind_ = Kind::regression;
+  else
+    fail("problem_type \"{}\" is not known (single_label_classification, multi_label_classification, regression are)",
+         problem_type);
+}
+
+double SequenceClassification::loss_terms(const data::RaggedBatch& batch) const {
+  if (kind_ != Kind::single) return static_cast<double>(batch.float_labels.size());
+  return static_cast<double>(std::count_if(batch.labels.begin(), batch.labels.end(), [](int32_t l) { return l >= 0; }));
+}
+
+Var SequenceClassification::loss(engine::Tape& tape, Var logits, const data::RaggedBatch& batch,
+                                 double denominator) const {
+  if (kind_ == Kind::single) return engine::cross_entropy(tape, logits, batch.labels.data(), denominator);
+  const Tensor targets =
+      engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows, logits->data.cols);
+  return kind_ == Kind::multi ? engine::binary_cross_entropy(tape, logits, targets, denominator)
+                              : engine::squared_error(tape, logits, targets, denominator);
+}
+
+std::unique_ptr<Metrics> SequenceClassification::metrics() const {
+  switch (kind_) {
+    case Kind::single: return std::make_unique<SingleLabelMetrics>(num_labels_);
+    case Kind::multi: return std::make_unique<MultiLabelMetrics>(num_labels_);
+    default: return std::make_unique<RegressionMetrics>();
+  }
+}
+
+TextFeatures::TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,
+                           int32_t max_seq_length) {
+  EncodeOptions options;
+  options.ids_only = true;
+  options.truncation = Truncation::longest_first;
+  options.max_length = max_seq_length;
+  const auto unknown = tokenizer.special_id("unk_token");
+  constexpr size_t kPiece = 4096;  // texts in flight
+  std::vector<std::string> texts, pairs;
+  for (size_t begin = 0; begin < dataset.size(); begin += kPiece) {
+    const size_t end = std::min(dataset.size(), begin + kPiece);
+    texts.clear();
+    pairs.clear();
+    for (size_t i = begin; i < end; ++i) {
+      texts.push_back(dataset[i].text);
+      if (dataset.has_pairs()) pairs.push_back(dataset[i].text_pair);
+    }
+    for (const Encoding& e : tokenizer.encode_batch(texts, pairs, options)) {
+      ids_.insert(ids_.end(), e.input_ids.begin(), e.input_ids.end());
+      types_.insert(types_.end(), e.token_type_ids.begin(), e.token_type_ids.end());
+      types_.resize(ids_.size(), 0);
+      offsets_.push_back(static_cast<int64_t>(ids_.size()));
+      counts_.truncated_examples += e.num_truncated > 0;
+      counts_.truncated_tokens += e.num_truncated;
+      if (unknown) counts_.unknown_tokens += std::count(e.input_ids.begin(), e.input_ids.end(), *unknown);
+    }
+  }
+  counts_.tokens = static_cast<int64_t>(ids_.size());
+  if (!labels) return;
+  const std::string& type = labels->problem_type();
+  for (const Example& e : dataset.examples()) {
+    if (type == "regression") {
+      float_labels_.push_back(labels->score(e, dataset));
+      width_ = 1;
+    } else if (type == "multi_label_classification") {
+      const std::vector<float> hot = labels->multi_hot(e, dataset);
+      float_labels_.insert(float_labels_.end(), hot.begin(), hot.end());
+      width_ = hot.size();
+    } else {
+      labels_.push_back(labels->id(e, dataset));
+    }
+  }
+}
+
+int32_t TextFeatures::length(int64_t i) const {
+  return static_cast<int32_t>(offsets_[static_cast<size_t>(i) + 1] - offsets_[static_cast<size_t>(i)]);
+}
+
+void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const {
+  const int64_t at = offsets_[static_cast<size_t>(i)];
+  batch.append(ids_.data() + at, types_.data() + at, length(i), index);
+  if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);
+  for (size_t c = 0; c < width_; ++c) batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);
+}
+
+}  // namespace graft::tasks

@@ -1,0 +1,56 @@
+// One label, several labels or a number for each text or pair.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/labels.h"
+#include "graft/dataset.h"
+#include "graft/tokenizer.h"
+#include "tasks/task.h"
+
+namespace graft::tasks {
+
+class SequenceClassification : public Task {
+ public:
+  // problem_type: single_label_classification, multi_label_classification or regression.
+  SequenceClassification(int num_labels, std::string problem_type);
+
+  double loss_terms(const data::RaggedBatch& batch) const override;
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
+                   double denominator) const override;
+  std::unique_ptr<Metrics> metrics() const override;
+  bool single_label() const { return kind_ == Kind::single; }
+
+ private:
+  enum class Kind : uint8_t { single, multi, regression };
+  int num_labels_;
+  Kind kind_;
+};
+
+// What encoding found, to be told to the user.
+struct EncodingCounts {
+  int64_t truncated_examples = 0, truncated_tokens = 0, unknown_tokens = 0, tokens = 0;
+};
+
+// Encodes all texts; `labels` null = unlabelled (prediction).
+class TextFeatures : public Features {
+ public:
+  TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,
+               int32_t max_seq_length);
+
+  int64_t size() const override { return static_cast<int64_t>(offsets_.size()) - 1; }
+  int32_t length(int64_t i) const override;
+  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
+  const EncodingCounts& counts() const { return counts_; }
+
+ private:
+  std::vector<int32_t> ids_, types_;
+  std::vector<int64_t> offsets_{0};
+  std::vector<int32_t> labels_;
+  std::vector<float> float_labels_;  // [n, width_]
+  size_t width_ = 0;
+  EncodingCounts counts_;
+};
+
+}  // namespace graft::tasks

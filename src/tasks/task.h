@@ -1,0 +1,42 @@
+// What a task adds to a model: features from rows of data, a loss, metrics.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "data/batch.h"
+#include "engine/ops.h"
+#include "tasks/metrics.h"
+
+namespace graft::tasks {
+
+// The examples of a task as ids and labels, ready to be put in batches.
+class Features {
+ public:
+  virtual ~Features() = default;
+  virtual int64_t size() const = 0;
+  virtual int32_t length(int64_t i) const = 0;  // tokens
+  // Adds example i with its labels to the batch. `index` keys its dropout; `epoch` its masks (-1: evaluation's).
+  virtual void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
+};
+
+// Streaming: exact however the data is cut into batches.
+class Metrics {
+ public:
+  virtual ~Metrics() = default;
+  virtual void add(const data::RaggedBatch& batch, engine::Tensor logits) = 0;
+  virtual MetricValues values() const = 0;
+};
+
+class Task {
+ public:
+  virtual ~Task() = default;
+  // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its micro-batches, so
+  // it does not depend on how the step is cut.
+  virtual double loss_terms(const data::RaggedBatch& batch) const = 0;
+  // Scalar: sum of this batch's terms / denominator.
+  virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
+                           double denominator) const = 0;
+  virtual std::unique_ptr<Metrics> metrics() const = 0;
+};
+
+}  // namespace graft::tasks

@@ -1,0 +1,37 @@
+// TrainingArguments by name: one line per option, read by the command line, by --config files and by the saved json.
+#pragma once
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/json.h"
+#include "graft/trainer.h"
+
+namespace graft::train {
+
+struct Argument {
+  using Member = std::variant<bool TrainingArguments::*, int64_t TrainingArguments::*, uint64_t TrainingArguments::*,
+                              double TrainingArguments::*, std::string TrainingArguments::*,
+                              std::optional<uint64_t> TrainingArguments::*, std::optional<int64_t> TrainingArguments::*,
+                              std::optional<double> TrainingArguments::*>;
+  const char* name;
+  Member member;
+  const char* help;
+};
+
+const std::vector<Argument>& argument_table();
+bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
+
+// Sets one option from text ("1e-4", "10_000", "true"). An option that the reference has and graft refuses, or has
+// not yet, throws UsageError with the reason; an unknown name one with the nearest. Aliases are understood.
+void set_argument(TrainingArguments& arguments, const std::string& name, const std::string& value);
+// The canonical name of an alias ("evaluation_strategy" -> "eval_strategy"), the name itself otherwise.
+std::string canonical_argument(const std::string& name);
+// "" for a name that can be set, else why the reference's option of this name is refused.
+std::string refusal(const std::string& name);
+
+// Checks values against each other and fills what follows from others, as the reference's __post_init__.
+void settle(TrainingArguments& arguments);
+Json to_json(const TrainingArguments& arguments);
+
+}  // namespace graft::train

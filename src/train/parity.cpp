@@ -1,0 +1,320 @@
+#include "train/parity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "base/error.h"
+#include "hub/state_dict.h"
+#include "models/registry.h"
+#include "tasks/masked_lm.h"
+#include "tasks/sequence_classification.h"
+#include "train/adamw.h"
+#include "train/runner.h"
+
+namespace graft::train {
+namespace fs = std::filesystem;
+using engine::Parameter;
+using engine::Tape;
+using engine::Var;
+
+namespace {
+
+std::vector<float> floats_of(const hub::TensorView& t) {
+  std::vector<float> out(static_cast<size_t>(t.num_elements()));
+  hub::copy_to_float(t, out.data());
+  return out;
+}
+
+// Collects differences, each against its own limit.
+class Comparison {
+ public:
+  ParityKind& kind(const std::string& name) {
+    for (ParityKind& k : kinds_) {
+      if (k.kind == name) return k;
+    }
+    kinds_.push_back({name, 0, 0, 0, ""});
+    return kinds_.back();
+  }
+  void count(const std::string& kind_name) { ++kind(kind_name).tensors; }
+  void add(const std::string& kind_name, const std::string& tensor, double got, double expected, double limit) {
+    ParityKind& k = kind(kind_name);
+    double error = std::fabs(got - expected);
+    if (!std::isfinite(error)) error = 1e30;
+    k.worst_error = std::max(k.worst_error, error);
+    if (error / limit > k.worst_of_limit) k.worst_of_limit = error / limit, k.worst_tensor = tensor;
+  }
+  std::vector<ParityKind> take() { return std::move(kinds_); }
+
+ private:
+  std::vector<ParityKind> kinds_;
+};
+
+// The padded inputs of a fixture, as a ragged batch with labels.
+struct FixtureInputs {
+  data::RaggedBatch batch;
+  std::vector<int64_t> padded_row;  // [T] row in the padded [B * L] layout
+  bool float_labels = false;
+  int num_label_columns = 1;
+};
+
+FixtureInputs read_inputs(const fs::path& folder) {
+  const Json inputs = read_json(folder / "inputs.json");
+  const auto grid = [&](const char* name) { return inputs.at(name).at("data"); };
+  const Json ids = grid("input_ids"), mask = grid("attention_mask");
+  const Json types = inputs.contains("token_type_ids") ? grid("token_type_ids") : Json();
+  const Json& labels = inputs.at("labels");
+  FixtureInputs in;
+  in.float_labels = labels.at("dtype").get<std::string>().starts_with("float");
+  const bool per_token = !in.float_labels && labels.at("shape").size() == 2;
+  for (size_t b = 0; b < ids.size(); ++b) {
+    std::vector<int32_t> row_ids, row_types;
+    for (size_t i = 0; i < ids[b].size(); ++i) {
+      if (mask[b][i].get<int>() == 0) continue;
+      if (per_token && labels.at("data")[b][i].get<int>() >= 0) {
+        in.batch.label_rows.push_back(static_cast<int32_t>(in.padded_row.size()));
+        in.batch.labels.push_back(labels.at("data")[b][i].get<int>());
+      }
+      row_ids.push_back(ids[b][i].get<int32_t>());
+      row_types.push_back(types.is_null() ? 0 : types[b][i].get<int32_t>());
+      in.padded_row.push_back(static_cast<int64_t>(b * ids[b].size() + i));
+    }
+    in.batch.append(row_ids.data(), row_types.data(), static_cast<int32_t>(row_ids.size()), static_cast<int64_t>(b));
+    const Json& label = labels.at("data")[b];
+    if (in.float_labels) {
+      in.num_label_columns = label.is_array() ? static_cast<int>(label.size()) : 1;
+      for (const Json& x : label.is_array() ? label : Json::array({label})) in.batch.float_labels.push_back(x.get<float>());
+    } else if (!per_token) {
+      in.batch.labels.push_back(label.get<int>());
+    }
+  }
+  return in;
+}
+
+std::unique_ptr<tasks::Task> make_task(const Model& model, const FixtureInputs& in) {
+  if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
+  const int n = static_cast<int>(model.labels().size());
+  const std::string inferred = n == 1 ? "regression"
+                               : in.float_labels ? "multi_label_classification"
+                                                 : "single_label_classification";
+  return std::make_unique<tasks::SequenceClassification>(n, model.problem_type().empty() ? inferred : model.problem_type());
+}
+
+class Fixture {
+ public:
+  explicit Fixture(const fs::path& folder)
+      : folder_(folder), meta_(read_json(folder / "meta.json")), model_(load(folder)), state_(model_.state()),
+        in_(read_inputs(folder)), task_(make_task(model_, in_)) {}
+
+  ParityReport run() {
+    compare_outputs();
+    compare_gradients();
+    if (fs::exists(folder_ / "after5.safetensors")) compare_training();
+    return {folder_.string(), comparison_.take(), not_compared_};
+  }
+
+ private:
+  static Model load(const fs::path& folder) {
+    const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
+    ModelOptions options;
+    options.task = models::task_of_config(config);
+    if (options.task.empty()) {
+      fail("{}: architectures {} is not one that graft has", config.origin(),
+           config.json().value("architectures", Json()).dump());
+    }
+    return Model::from_pretrained(folder, options);
+  }
+
+  // Every row of the hidden states, at real positions.
+  void compare_hidden(const std::string& name, const hub::TensorView& t, engine::Tensor got) {
+    const std::vector<float> expected = floats_of(t);
+    comparison_.count("hidden states");
+    for (int64_t r = 0; r < got.rows; ++r) {
+      for (int64_t c = 0; c < got.cols; ++c) {
+        const size_t at = static_cast<size_t>(in_.padded_row[static_cast<size_t>(r)] * got.cols + c);
+        comparison_.add("hidden states", name, got.row(r)[c], expected[at], 1e-4);
+      }
+    }
+  }
+
+  // `padded` gives the row of the fixture's tensor for each row of `got`.
+  void compare_logits(const std::string& name, const hub::TensorView& t, engine::Tensor got,
+                      const std::vector<int64_t>* padded) {
+    const std::vector<float> expected = floats_of(t);
+    comparison_.count("logits");
+    for (int64_t r = 0; r < got.rows; ++r) {
+      const int64_t row = padded ? (*padded)[static_cast<size_t>(r)] : r;
+      for (int64_t c = 0; c < got.cols; ++c) {
+        const double e = expected[static_cast<size_t>(row * got.cols + c)];
+        comparison_.add("logits", name, got.row(r)[c], e, 5e-5 + 1e-5 * std::fabs(e));
+      }
+    }
+  }
+
+  // Once with everything computed, for the hidden states; once as training computes it, for logits and loss.
+  void compare_outputs() {
+    const hub::StateDict outputs = hub::read_safetensors(folder_ / "outputs.safetensors");
+    const bool per_token = state_.network.head->reads() == models::Reads::label_rows;
+    memory_.arena().reset();
+    Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {});
+    models::Inputs inputs = models::make_inputs(tape, in_.batch);
+    std::vector<Var> hidden;
+    inputs.hidden_states = &hidden;
+    const Var last = state_.network.encoder->encode(tape, inputs, nullptr, 0);
+    Var full_logits = nullptr, pooled = nullptr;
+    if (per_token) {
+      full_logits = state_.network.head->logits(tape, last, inputs.rows);
+    } else {
+      pooled = state_.network.head->pooled(tape, engine::gather(tape, last, in_.batch.cu_seqlens.data(), in_.batch.size()));
+    }
+    const Var logits = models::forward_logits(tape, state_.network, in_.batch);
+    const double loss = *task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch))->data.f32();
+    for (const hub::TensorView& t : outputs.tensors()) {
+      if (t.name == "loss") {
+        const double e = floats_of(t)[0];
+        comparison_.count("loss");
+        comparison_.add("loss", "loss", loss, e, 1e-5 * std::max(1.0, std::fabs(e)));
+      } else if (t.name == "logits" && per_token) {
+        compare_logits(t.name, t, full_logits->data, &in_.padded_row);
+        std::vector<int64_t> label_rows;
+        for (const int32_t r : in_.batch.label_rows) label_rows.push_back(in_.padded_row[static_cast<size_t>(r)]);
+        compare_logits("logits of the rows with labels", t, logits->data, &label_rows);
+      } else if (t.name == "logits") {
+        compare_logits(t.name, t, logits->data, nullptr);
+      } else if (t.name == "last_hidden_state") {
+        compare_hidden(t.name, t, last->data);
+      } else if (t.name == "pooler_output" && pooled) {
+        compare_logits(t.name, t, pooled->data, nullptr);
+      } else if (t.name.starts_with("hidden_states.") && std::stoul(t.name.substr(14)) < hidden.size()) {
+        compare_hidden(t.name, t, hidden[std::stoul(t.name.substr(14))]->data);
+      } else {
+        not_compared_.push_back("outputs: " + t.name);
+      }
+    }
+  }
+
+  double gradients() {
+    state_.parameters.allocate_grads();
+    state_.parameters.clear_grads();
+    return accumulate_gradients(state_, *task_, in_.batch, task_->loss_terms(in_.batch), 42, 0, true, memory_);
+  }
+
+  std::vector<float> dense_gradient(const Parameter& p) {
+    if (!p.row_sparse) return {state_.parameters.grad(p), state_.parameters.grad(p) + p.size};
+    std::vector<float> out(static_cast<size_t>(p.size), 0.0f);
+    const engine::SparseGrad& g = state_.parameters.sparse_grad(p);
+    for (size_t i = 0; i < g.ids.size(); ++i) {
+      std::copy_n(g.rows.begin() + static_cast<std::ptrdiff_t>(i) * p.cols(), p.cols(), out.begin() + g.ids[i] * p.cols());
+    }
+    return out;
+  }
+
+  template <class Get>
+  void compare_parameters(const char* file, const std::string& kind, Get get, const std::function<double(const std::string&)>& limit) {
+    const hub::StateDict dict = hub::read_safetensors(folder_ / file);
+    std::set<std::string> seen;
+    for (const hub::TensorView& t : dict.tensors()) {
+      const Parameter* p = state_.parameters.find(t.name);
+      if (!p || p->shape != t.shape) {
+        not_compared_.push_back(std::string(file) + ": " + t.name);
+        continue;
+      }
+      seen.insert(t.name);
+      const std::vector<float> expected = floats_of(t), got = get(*p);
+      comparison_.count(kind);
+      for (size_t i = 0; i < expected.size(); ++i) comparison_.add(kind, t.name, got[i], expected[i], limit(t.name));
+    }
+    for (const Parameter& p : state_.parameters.parameters()) {
+      if (!seen.count(p.name)) not_compared_.push_back(std::string(file) + " lacks " + p.name);
+    }
+  }
+
+  void compare_gradients() {
+    gradients();
+    state_.parameters.settle_grads();
+    const double norm = meta_.at("grad_norm").get<double>();
+    compare_parameters("grads.safetensors", "gradients", [&](const Parameter& p) { return dense_gradient(p); },
+                       [&](const std::string&) { return 3e-6 * norm; });
+  }
+
+  // Five steps of AdamW as the fixtures' README gives them.
+  void compare_training() {
+    AdamWOptions options;
+    options.weight_decay = 0.01f;
+    AdamW optimizer(state_.parameters, engine::cpu_kernels(), options);
+    Parameter& words = *state_.network.encoder->word_embeddings();
+    double rates = 0;
+    for (size_t step = 0; step < meta_.at("steps").size(); ++step) {
+      const Json& expected = meta_.at("steps")[step];
+      optimizer.catch_up(words, in_.batch.input_ids.data(), in_.batch.rows());
+      const double loss = gradients();
+      const double reference = expected.at("loss").get<double>();
+      comparison_.count("step losses");
+      comparison_.add("step losses", fmt::format("step {}", step), loss, reference, 2e-5 * std::max(1.0, reference));
+      const double norm = optimizer.grad_norm();
+      optimizer.step(expected.at("lr").get<float>(), static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
+      rates += expected.at("lr").get<double>();
+    }
+    optimizer.flush();
+    const Json& unstable = meta_.at("after5_unstable");
+    compare_parameters("after5.safetensors", "trained weights",
+                       [&](const Parameter& p) {
+                         const float* w = state_.parameters.value(p);
+                         return std::vector<float>(w, w + p.size);
+                       },
+                       [&](const std::string& name) { return unstable.contains(name) ? 2 * rates + 5e-5 : 3e-5; });
+  }
+
+  fs::path folder_;
+  Json meta_;
+  Model model_;
+  models::State& state_;
+  FixtureInputs in_;
+  std::unique_ptr<tasks::Task> task_;
+  StepMemory memory_;
+  Comparison comparison_;
+  std::vector<std::string> not_compared_;
+};
+
+}  // namespace
+
+bool ParityReport::ok() const {
+  return not_compared.empty() && !kinds.empty() &&
+         std::all_of(kinds.begin(), kinds.end(), [](const ParityKind& k) { return k.worst_of_limit <= 1; });
+}
+
+ParityReport run_parity(const fs::path& folder) {
+  if (!fs::exists(folder / "meta.json")) {
+    fail_with("give a folder of reference numbers: config.json, model.safetensors, inputs.json, outputs.safetensors, "
+              "grads.safetensors, meta.json",
+              "{}: not a fixture folder (meta.json is missing)", folder.string());
+  }
+  return Fixture(folder).run();
+}
+
+std::vector<fs::path> find_fixtures(const fs::path& folder) {
+  std::vector<fs::path> out;
+  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
+  if (fs::exists(folder / "meta.json")) return {folder};
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.path().filename() == "meta.json") out.push_back(entry.path().parent_path());
+  }
+  std::sort(out.begin(), out.end());
+  if (out.empty()) fail("{}: no fixture folder at or below it (none has a meta.json)", folder.string());
+  return out;
+}
+
+Json to_json(const ParityReport& report) {
+  Json kinds = Json::array();
+  for (const ParityKind& k : report.kinds) {
+    kinds.push_back({{"kind", k.kind},
+                     {"tensors", k.tensors},
+                     {"worst_error", k.worst_error},
+                     {"worst_of_limit", k.worst_of_limit},
+                     {"worst_tensor", k.worst_tensor}});
+  }
+  return {{"fixture", report.fixture}, {"ok", report.ok()}, {"kinds", kinds}, {"not_compared", report.not_compared}};
+}
+
+}  // namespace graft::train

@@ -1,0 +1,35 @@
+// A reference fixture run through the code that training uses: outputs, loss, gradients and five optimizer steps.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace graft::train {
+
+// The worst of one kind of quantity, as a share of its limit: above 1 is a failure.
+struct ParityKind {
+  std::string kind;          // "loss", "logits", "hidden states", "gradients", "step losses", "trained weights"
+  int64_t tensors = 0;       // compared
+  double worst_error = 0;    // largest absolute difference
+  double worst_of_limit = 0; // largest difference / its limit
+  std::string worst_tensor;
+};
+
+struct ParityReport {
+  std::string fixture;
+  std::vector<ParityKind> kinds;
+  std::vector<std::string> not_compared;  // fixture tensors that nothing was compared with: a failure
+  bool ok() const;
+};
+
+// Runs one fixture folder (docs of the fixtures: config.json, model.safetensors, inputs.json, outputs, grads, after5,
+// meta.json). Limits are the fixtures' own. Throws Error when the folder is not a fixture.
+ParityReport run_parity(const std::filesystem::path& folder);
+
+// The fixture folders at or below `folder`, sorted.
+std::vector<std::filesystem::path> find_fixtures(const std::filesystem::path& folder);
+Json to_json(const ParityReport& report);
+
+}  // namespace graft::train

@@ -1,0 +1,53 @@
+#include "train/runner.h"
+
+#include <algorithm>
+
+namespace graft::train {
+
+using engine::Tape;
+using engine::TapeOptions;
+using engine::Var;
+
+bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
+                         bool record) {
+  const int64_t labels = static_cast<int64_t>(batch.label_rows.size());
+  if (batch.rows() <= rows_ && batch.size() <= sequences_ && labels <= label_rows_ && (recorded_ || !record)) return false;
+  rows_ = std::max<int64_t>(rows_, batch.rows());
+  sequences_ = std::max<int64_t>(sequences_, batch.size());
+  label_rows_ = std::max(label_rows_, labels);
+  recorded_ |= record;
+  TapeOptions options;
+  options.training = options.record = record;
+  arena_.reset();
+  Tape tape(engine::plan_kernels(), arena_, const_cast<engine::ParameterStore&>(state.parameters), options);
+  const Var logits = models::forward_logits(tape, state.network, batch);
+  if (task) {
+    const Var loss = task->loss(tape, logits, batch, 1);
+    if (record) tape.backward(loss);
+  }
+  arena_.populate();
+  bytes_ = std::max(bytes_, arena_.peak());
+  return true;
+}
+
+double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                            double denominator, uint64_t seed, uint64_t step, bool dropout, StepMemory& memory) {
+  memory.arena().reset();
+  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {dropout, true, seed, step});
+  const Var logits = models::forward_logits(tape, state.network, batch);
+  const Var loss = task.loss(tape, logits, batch, denominator);
+  const double value = *loss->data.f32();
+  tape.backward(loss);
+  return value;
+}
+
+double evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                      tasks::Metrics* metrics, StepMemory& memory) {
+  memory.arena().reset();
+  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {});
+  const Var logits = models::forward_logits(tape, state.network, batch);
+  if (metrics) metrics->add(batch, logits->data);
+  return *task.loss(tape, logits, batch, 1)->data.f32();
+}
+
+}  // namespace graft::train
