@@ -15,17 +15,22 @@ namespace graft {
 struct Encoding {
   std::vector<int32_t> input_ids;
   std::vector<int32_t> token_type_ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // [begin, end) in Unicode code points of its text; special: 0,0
-  std::vector<int32_t> word_ids;                     // index of the word in its text, -1 for special tokens
-  std::vector<int32_t> sequence_ids;                 // 0 first text, 1 second, -1 special
+  std::vector<std::pair<int32_t, int32_t>>
+      offsets;                        // [begin, end) in Unicode code points of its text; special: 0,0
+  std::vector<int32_t> word_ids;      // index of the word in its text, -1 for special tokens
+  std::vector<int32_t> sequence_ids;  // 0 first text, 1 second, -1 special
   std::vector<uint8_t> special_tokens_mask;
-  std::vector<Encoding> overflowing;                 // further windows, when a stride was asked for
-  int32_t num_truncated = 0;                         // tokens that truncation cut away and no window holds
-  int32_t num_replaced = 0;                          // invalid stretches of UTF-8 that were read as U+FFFD
+  std::vector<Encoding> overflowing;  // further windows, when a stride was asked for
+  int32_t num_truncated = 0;          // tokens that truncation cut away and no window holds
+  int32_t num_replaced = 0;           // invalid stretches of UTF-8 that were read as U+FFFD
 };
 
 enum class Truncation { none, longest_first, only_first, only_second };
-enum class TruncationSide { as_configured, right, left };  // as_configured: tokenizer_config.json's truncation_side
+enum class TruncationSide {
+  as_configured,
+  right,
+  left
+};  // as_configured: tokenizer_config.json's truncation_side
 
 struct EncodeOptions {
   bool add_special_tokens = true;
@@ -34,10 +39,11 @@ struct EncodeOptions {
   int32_t stride = 0;      // overlap of overflowing windows
   bool return_overflowing = false;
   TruncationSide truncation_side = TruncationSide::as_configured;
-  // Stop reading a text behind the word that brings its tokens to this number; 0 reads it all. The reference
-  // (tokenizers 0.23) does this with max_length, so that its overflowing windows silently miss the rest of the text.
-  int32_t max_tokens = 0;
-  bool ids_only = false;   // leave offsets, word_ids, sequence_ids empty: faster
+  // Windows as tokenizers 0.23 makes them, for comparison: a text is read only up to the word that brings it
+  // to max_length tokens, what follows is in no window; overflowing windows of templates keep type id 1 for
+  // the second text. Without it every token is in a window and the type ids are the template's.
+  bool reference_windows = false;
+  bool ids_only = false;  // leave offsets, word_ids, sequence_ids empty: faster
 };
 
 // A token to add to a vocabulary, with the reference's flags.
@@ -50,8 +56,8 @@ struct NewToken {
   bool normalized = true;    // looked for in the normalized text, itself normalized
 };
 
-// The "truncation" and "padding" blocks of tokenizer.json, for whoever wants to follow them: encode() does not, as
-// `transformers` does not unless asked.
+// The "truncation" and "padding" blocks of tokenizer.json, for whoever wants to follow them: encode() does
+// not, as `transformers` does not unless asked.
 struct TruncationBlock {
   Truncation strategy = Truncation::none;
   int32_t max_length = 0, stride = 0;
@@ -64,8 +70,8 @@ struct PaddingBlock {
   int32_t pad_id = 0, pad_type_id = 0;
 };
 
-// Pads every encoding of a batch as the block says (special_tokens_mask 1, word and sequence ids -1); returns the
-// attention mask, one row an encoding. The engine itself never pads: for export and comparison only.
+// Pads every encoding of a batch as the block says (special_tokens_mask 1, word and sequence ids -1); returns
+// the attention mask, one row an encoding. The engine itself never pads: for export and comparison only.
 std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch, const PaddingBlock& padding);
 
 // Thread-safe once loaded; all methods are const but add_tokens. Text is UTF-8; what is not valid is read as
@@ -81,13 +87,14 @@ class Tokenizer {
   virtual Encoding encode_pair(std::string_view text, std::string_view pair,
                                const EncodeOptions& options = {}) const = 0;
   // Pre-split words (NER): word_ids are indices into `words`.
-  virtual Encoding encode_words(const std::vector<std::string>& words, const EncodeOptions& options = {}) const = 0;
+  virtual Encoding encode_words(const std::vector<std::string>& words,
+                                const EncodeOptions& options = {}) const = 0;
   // As encode for each text, over all cores; pairs where `pairs` is not empty (then as many as texts).
   std::vector<Encoding> encode_batch(const std::vector<std::string>& texts,
                                      const std::vector<std::string>& pairs = {},
                                      const EncodeOptions& options = {}) const;
-  // Ids back to text by the file's decoder. `clean_up` also drops the spaces before punctuation and in English
-  // contractions, as `transformers` does with clean_up_tokenization_spaces.
+  // Ids back to text by the file's decoder. `clean_up` also drops the spaces before punctuation and in
+  // English contractions, as `transformers` does with clean_up_tokenization_spaces.
   virtual std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens = true,
                              bool clean_up = false) const = 0;
   // The tokens of an encoding, for the user's eyes.
@@ -95,9 +102,10 @@ class Tokenizer {
 
   // One more than the highest id (added tokens included).
   virtual int32_t vocab_size() const = 0;
-  virtual std::string id_to_token(int32_t id) const = 0;                           // "" when there is none
+  virtual std::string id_to_token(int32_t id) const = 0;  // "" when there is none
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
-  // Special tokens by role: "unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token".
+  // Special tokens by role: "unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token",
+  // "eos_token".
   virtual std::optional<int32_t> special_id(std::string_view role) const = 0;
   virtual bool is_special(int32_t id) const = 0;
   // tokenizer_config.json's model_max_length, or 0 when it names none.
@@ -110,7 +118,7 @@ class Tokenizer {
   virtual std::string kind() const = 0;  // "WordPiece", "BPE", "Unigram", "WordLevel": for the user's eyes
 
   // Adds tokens at the end of the vocabulary; returns how many were new.
-  virtual int32_t add_tokens(const std::vector<NewToken>& tokens) = 0;
+  virtual int32_t add_new_tokens(const std::vector<NewToken>& tokens) = 0;
   int32_t add_tokens(const std::vector<std::string>& tokens, bool special = false);
   // Throws Error when a token's id is not a row of an embedding with `num_embeddings` rows.
   void check_embedding(int64_t num_embeddings) const;

@@ -31,7 +31,8 @@ bool is_ascii(std::string_view text) {
 
 SequenceTokens empty_tokens(const EncodeOptions& options) {
   SequenceTokens tokens;
-  if (options.max_tokens > 0) tokens.max_tokens = static_cast<size_t>(options.max_tokens);
+  if (options.reference_windows && options.truncation != Truncation::none && options.max_length > 0)
+    tokens.max_tokens = static_cast<size_t>(options.max_length);
   return tokens;
 }
 
@@ -234,12 +235,19 @@ Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
                                    options.add_special_tokens ? post.num_special(is_pair) : 0, options, left);
   const SequenceTokens* sequences[2] = {&first, second};
   Encoding out;
+  std::vector<TemplatePiece> untyped;  // pieces whose sequences keep their own type ids
   const auto emit = [&](size_t a, size_t b, Encoding& target) {
+    const bool keeps_types = options.reference_windows && post.is_template && (a > 0 || b > 0);
+    if (keeps_types) {
+      untyped = pieces;
+      for (TemplatePiece& piece : untyped)
+        if (piece.sequence == 0 ? a > 0 : piece.sequence == 1 && b > 0) piece.type_id = piece.sequence;
+    }
     const Span chosen[2] = {windows.first[a], is_pair ? windows.second[b] : Span{0, 0}};
     const size_t size =
         static_cast<size_t>(chosen[0].end - chosen[0].begin + chosen[1].end - chosen[1].begin) + 4;
     target.input_ids.reserve(size);
-    append_window(pieces, sequences, chosen, options, target);
+    append_window(keeps_types ? untyped : pieces, sequences, chosen, options, target);
   };
   emit(0, 0, out);
   if (!options.return_overflowing) {
@@ -313,7 +321,7 @@ std::string FileTokenizer::normalize(std::string_view text) const {
   return aligned.text;
 }
 
-int32_t FileTokenizer::add_tokens(const std::vector<NewToken>& tokens) {
+int32_t FileTokenizer::add_new_tokens(const std::vector<NewToken>& tokens) {
   int32_t added = 0, next = vocab_size();
   for (const NewToken& token : tokens) {
     if (token.content.empty()) continue;

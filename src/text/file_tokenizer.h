@@ -64,8 +64,7 @@ class FileTokenizer : public Tokenizer {
   PaddingBlock padding() const override { return parts_.padding; }
   std::string normalize(std::string_view text) const override;
   std::string kind() const override { return parts_.model->kind(); }
-  using Tokenizer::add_tokens;
-  int32_t add_tokens(const std::vector<NewToken>& tokens) override;
+  int32_t add_new_tokens(const std::vector<NewToken>& tokens) override;
   void save(const std::filesystem::path& folder) const override;
 
  private:

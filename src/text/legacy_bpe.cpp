@@ -1,4 +1,9 @@
 // vocab.json + merges.txt: byte-level BPE as GPT-2, RoBERTa and DeBERTa use it.
+#include <simdjson.h>
+
+#include <algorithm>
+#include <unordered_map>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "text/json_text.h"
@@ -38,8 +43,18 @@ struct Style {
   bool trims_offsets;
 };
 
-Style style_of(const FolderConfig& config) {
+using Ids = std::unordered_map<std::string, int64_t>;
+
+// Checkpoints that name no class are told apart by their special tokens.
+std::string class_of(const FolderConfig& config, const Ids& ids) {
   const std::string name = config.tokenizer_class();
+  if (!name.empty()) return name;
+  if (ids.count("<s>") && ids.count("</s>") && ids.count("<mask>")) return "RobertaTokenizer";
+  if (ids.count("[CLS]") && ids.count("[SEP]")) return "DebertaTokenizer";
+  return "GPT2Tokenizer";
+}
+
+Style style_of(const FolderConfig& config, const std::string& name) {
   const auto role = [&](const char* role_name, const char* fallback) {
     return config.role(role_name, fallback);
   };
@@ -54,7 +69,7 @@ Style style_of(const FolderConfig& config) {
             true,
             false,
             true};
-  if (name == "GPT2Tokenizer" || name.empty())
+  if (name == "GPT2Tokenizer")
     return {role("bos_token", "<|endoftext|>"),
             role("eos_token", "<|endoftext|>"),
             role("unk_token", "<|endoftext|>"),
@@ -77,28 +92,41 @@ Style style_of(const FolderConfig& config) {
           true};
 }
 
+Ids read_ids(const std::string& text, const std::string& where) {
+  simdjson::dom::parser parser;
+  simdjson::dom::object object;
+  if (parser.parse(text).get_object().get(object) != simdjson::SUCCESS) {
+    parse_json(text, where);  // the slow parser names line and column
+    fail("{}: must hold an object of tokens and ids", where);
+  }
+  Ids ids;
+  ids.reserve(object.size());
+  for (const auto field : object) {
+    int64_t id = 0;
+    if (field.value.get(id) != simdjson::SUCCESS)
+      fail("{}: the id of {:?} must be an integer", where, std::string(field.key));
+    ids[std::string(field.key)] = id;
+  }
+  return ids;
+}
+
 }  // namespace
 
 std::string convert_vocab_json(const std::filesystem::path& vocab_path,
                                const std::filesystem::path& merges_path, const FolderConfig& config) {
   const std::string vocab_text = read_file(vocab_path);
-  const Json vocab = parse_json(vocab_text, vocab_path.string());
-  if (!vocab.is_object()) fail("{}: must hold an object of tokens and ids", vocab_path.string());
-  // A tree with ordered keys finds by walking: look the few special tokens up in one pass.
-  const Style style = style_of(config);
+  const Ids ids = read_ids(vocab_text, vocab_path.string());
+  const Style style = style_of(config, class_of(config, ids));
   std::vector<LegacyToken> specials;
-  for (const auto& [token, id] : vocab.items()) {
-    if (!id.is_number_integer()) fail("{}: the id of {:?} must be an integer", vocab_path.string(), token);
-    for (const std::string* special :
-         {&style.bos, &style.eos, &style.unk, &style.cls, &style.sep, &style.pad, &style.mask})
-      if (*special == token) {
-        specials.push_back({id.get<int64_t>(), token, true, token == style.mask, false, !style.wraps});
-        break;
-      }
+  for (const std::string* token :
+       {&style.bos, &style.eos, &style.unk, &style.cls, &style.sep, &style.pad, &style.mask}) {
+    const bool seen =
+        std::any_of(specials.begin(), specials.end(), [&](const auto& t) { return t.content == *token; });
+    if (const auto it = ids.find(*token); it != ids.end() && !seen)
+      specials.push_back({it->second, *token, true, *token == style.mask, false, !style.wraps});
   }
   const auto id_of = [&](const std::string& token) {
-    for (const LegacyToken& t : specials)
-      if (t.content == token) return t.id;
+    if (const auto it = ids.find(token); it != ids.end()) return it->second;
     if (config.added_tokens.contains(token)) return config.added_tokens[token].get<int64_t>();
     fail("{}: the special token {:?} is not in the vocabulary", vocab_path.string(), token);
   };

@@ -1,6 +1,7 @@
 // sentencepiece .model files: Unigram (T5, ALBERT, XLM-R, DeBERTa-v2) and BPE (Llama).
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -38,11 +39,24 @@ int64_t find(const std::vector<Scored>& vocab, const std::string& token, const s
   fail("{}: the special token {:?} is not among the pieces", where, token);
 }
 
+// The score as the decimal number that it was rounded from, if all scores of a file have at most six digits:
+// such files were written from decimals, and sums of decimals decide ties where sums of their floats do not.
+bool has_decimal_scores(const SentencePieceModel& model) {
+  return std::all_of(model.pieces.begin(), model.pieces.end(), [](const auto& piece) {
+    return std::strtof(fmt::format(FMT_STRING("{:.6g}"), piece.score).c_str(), nullptr) == piece.score;
+  });
+}
+
 std::vector<Scored> pieces_of(const SentencePieceModel& model, size_t from = 0) {
   std::vector<Scored> vocab;
   vocab.reserve(model.pieces.size() + 8);
-  for (size_t i = from; i < model.pieces.size(); ++i)
-    vocab.push_back({model.pieces[i].text, model.pieces[i].score});
+  const bool decimal = has_decimal_scores(model);
+  for (size_t i = from; i < model.pieces.size(); ++i) {
+    const float score = model.pieces[i].score;
+    const double exact =
+        decimal ? std::strtod(fmt::format(FMT_STRING("{:.6g}"), score).c_str(), nullptr) : score;
+    vocab.push_back({model.pieces[i].text, exact});
+  }
   return vocab;
 }
 

@@ -81,6 +81,7 @@ std::vector<TemplatePiece> make_template(const Json& pieces, const Json& special
 
 PostProcessor make_template_processing(const Json& json, const std::string& where) {
   PostProcessor p;
+  p.is_template = true;
   const Json& specials = field(json, "special_tokens", where);
   p.single = make_template(array_field(json, "single", where), specials, where);
   p.pair = make_template(array_field(json, "pair", where), specials, where);
@@ -120,6 +121,7 @@ PostProcessor make_sequence(const Json& json, const std::string& where) {
     if (next.trims_offsets) p.add_prefix_space = next.add_prefix_space;
     const std::string type = part.value("type", "");
     if (type == "ByteLevel") continue;  // only offsets
+    p.is_template |= next.is_template;
     p.single = first ? next.single : nest(next.single, p.single, false);
     p.pair = first ? next.pair : nest(next.pair, p.pair, true);
     first = false;

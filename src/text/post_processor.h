@@ -21,6 +21,7 @@ struct PostProcessor {
   std::vector<TemplatePiece> single, pair;
   bool trims_offsets = false;     // white space at the ends of a token leaves its offsets
   bool add_prefix_space = false;  // ... except the one space that the pre-tokenizer put in front
+  bool is_template = false;       // TemplateProcessing
   int32_t num_special(bool is_pair) const;
 };
 

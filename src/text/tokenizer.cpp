@@ -40,7 +40,7 @@ std::vector<std::string> Tokenizer::tokens(const Encoding& encoding) const {
 int32_t Tokenizer::add_tokens(const std::vector<std::string>& tokens, bool special) {
   std::vector<NewToken> list;
   for (const std::string& token : tokens) list.push_back({token, special, false, false, false, !special});
-  return add_tokens(list);
+  return add_new_tokens(list);
 }
 
 void Tokenizer::check_embedding(int64_t num_embeddings) const {

@@ -1,0 +1,145 @@
+// The legacy files of a model give what its tokenizer.json gives; saving and loading changes nothing.
+#include <set>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "graft/tokenizer.h"
+#include "support/shared.h"
+
+namespace graft {
+namespace {
+
+std::vector<std::string> fixture_texts() {
+  const std::string all = read_file(test::shared_root() / "golden/tokenizers/texts.txt");
+  std::vector<std::string> lines;
+  for (size_t pos = 0; pos < all.size();) {
+    const size_t end = std::min(all.find('\n', pos), all.size());
+    lines.push_back(all.substr(pos, end - pos));
+    pos = end + 1;
+  }
+  return lines;
+}
+
+void expect_same(const Tokenizer& a, const Tokenizer& b) {
+  for (const std::string& line : fixture_texts()) {
+    const Encoding x = a.encode(line), y = b.encode(line);
+    ASSERT_EQ(x.input_ids, y.input_ids) << line;
+    ASSERT_EQ(x.offsets, y.offsets) << line;
+    ASSERT_EQ(x.word_ids, y.word_ids) << line;
+    const Encoding p = a.encode_pair(line, "second text"), q = b.encode_pair(line, "second text");
+    ASSERT_EQ(p.input_ids, q.input_ids) << line;
+    ASSERT_EQ(p.token_type_ids, q.token_type_ids) << line;
+    ASSERT_EQ(a.decode(x.input_ids), b.decode(y.input_ids)) << line;
+  }
+  for (const char* role :
+       {"unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token"})
+    EXPECT_EQ(a.special_id(role), b.special_id(role)) << role;
+  EXPECT_EQ(a.vocab_size(), b.vocab_size());
+}
+
+class Legacy : public testing::TestWithParam<const char*> {};
+
+TEST_P(Legacy, FilesGiveWhatTokenizerJsonGives) {
+  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  const test::TempDir copy;
+  for (const auto& file : std::filesystem::directory_iterator(folder))
+    if (file.path().filename() != "tokenizer.json")
+      std::filesystem::copy_file(file.path(), copy / file.path().filename().string());
+  expect_same(*Tokenizer::from_pretrained(folder), *Tokenizer::from_pretrained(copy.path()));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Legacy,
+                         testing::Values("bert-base-uncased", "distilbert-base-uncased", "roberta-base",
+                                         "gpt2", "deberta-base-mnli", "xlm-roberta-base", "t5-small",
+                                         "albert-base-v2"));
+
+class SaveAndLoad : public testing::TestWithParam<const char*> {};
+
+TEST_P(SaveAndLoad, KeepsEverything) {
+  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  const test::TempDir saved;
+  const auto tokenizer = Tokenizer::from_pretrained(folder);
+  tokenizer->save(saved.path());
+  expect_same(*tokenizer, *Tokenizer::from_pretrained(saved.path()));
+  if (std::filesystem::exists(folder / "tokenizer.json")) {
+    EXPECT_EQ(read_file(saved / "tokenizer.json"), read_file(folder / "tokenizer.json"));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SaveAndLoad,
+                         testing::Values("bert-base-uncased", "bert-base-cased", "roberta-base",
+                                         "xlm-roberta-base", "phi3-llama-bpe"));
+
+TEST(AddTokens, SurvivesSavingAndKeepsTheRestOfTheFile) {
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/bert-base-uncased");
+  const test::TempDir saved;
+  const auto tokenizer = Tokenizer::from_pretrained(folder);
+  EXPECT_EQ(tokenizer->add_tokens({"<ctx>", "[MASK]"}, true), 1);
+  EXPECT_EQ(tokenizer->add_tokens({"COVID", "covid"}), 2);
+  EXPECT_EQ(tokenizer->vocab_size(), 30525);
+  EXPECT_EQ(tokenizer->token_to_id("<ctx>"), 30522);
+  tokenizer->save(saved.path());
+  const auto loaded = Tokenizer::from_pretrained(saved.path());
+  expect_same(*tokenizer, *loaded);
+  EncodeOptions plain;
+  plain.add_special_tokens = false;
+  // Not special: found in the lower-cased text. Special: as it is written.
+  EXPECT_EQ(loaded->encode("<ctx>Covid!", plain).input_ids, (std::vector<int32_t>{30522, 30524, 999}));
+  EXPECT_TRUE(loaded->is_special(30522));
+  EXPECT_FALSE(loaded->is_special(30524));
+  // Only the block of added tokens differs.
+  const std::string before = read_file(folder / "tokenizer.json"),
+                    after = read_file(saved / "tokenizer.json");
+  const size_t begin = before.find("\"added_tokens\"");
+  EXPECT_EQ(after.substr(0, begin), before.substr(0, begin));
+  const size_t tail = before.size() - before.find("\"normalizer\"");
+  EXPECT_EQ(after.substr(after.size() - tail), before.substr(before.size() - tail));
+}
+
+TEST(Llama, MergesDerivedFromPiecesAreThoseOfTheFile) {
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/phi3-llama-bpe");
+  // A sentencepiece BPE model written by hand from the vocabulary: rank is the negated score.
+  const auto want = Tokenizer::from_pretrained(folder);
+  std::string bytes;
+  const auto varint = [](std::string& out, uint64_t v) {
+    for (; v >= 128; v >>= 7) out += static_cast<char>(v | 128);
+    out += static_cast<char>(v);
+  };
+  const auto field = [&](std::string& out, int number, const std::string& content) {
+    varint(out, static_cast<uint64_t>(number) << 3 | 2);
+    varint(out, content.size());
+    out += content;
+  };
+  for (int id = 0; id < 32000; ++id) {
+    const std::string token = want->id_to_token(id);
+    std::string piece;
+    field(piece, 1, token);
+    const bool spaces = token.size() > 3 && token.find_first_not_of("\xE2\x96\x81") == std::string::npos;
+    const float score = id < 259 ? 0.0f : spaces ? -1e9f : -static_cast<float>(id - 259);
+    piece += '\x15';
+    piece.append(reinterpret_cast<const char*>(&score), 4);
+    piece += '\x18';
+    piece += static_cast<char>(id == 0 ? 2 : id < 3 ? 3 : id < 259 ? 6 : 1);
+    field(bytes, 1, piece);
+  }
+  std::string trainer;
+  trainer += "\x18\x02";
+  varint(trainer, 35 << 3);
+  trainer += '\x01';
+  field(bytes, 2, trainer);
+  const test::TempDir made;
+  made.write("tokenizer.model", bytes);
+  made.write("tokenizer_config.json", R"({"tokenizer_class": "LlamaTokenizer", "add_bos_token": false})");
+  const auto got = Tokenizer::from_pretrained(made.path());
+  EncodeOptions plain;
+  plain.add_special_tokens = false;
+  for (const std::string& line : fixture_texts()) {
+    // The file's own added tokens are not in the model, and its spaces were merged in an order of their own.
+    if (line.find("<|") != std::string::npos || line.find("</s>") != std::string::npos) continue;
+    if (line.find("  ") != std::string::npos) continue;
+    ASSERT_EQ(got->encode(line, plain).input_ids, want->encode(line, plain).input_ids) << line;
+  }
+}
+
+}  // namespace
+}  // namespace graft
