@@ -34,10 +34,10 @@ struct DatasetOptions {
       text_column;  // "" = the first present of the usual ones: text, sentence, sentence1, premise, ...
   std::string text_pair_column;  // "" = the usual partner (sentence2, hypothesis, ...) of a usual text
                                  // column; none where text_column was named
-  std::string label_column;    // "" = label or labels, when present
-  bool require_label = false;  // a file without a label column, or a row without a label, is an error
-  bool ignore_label = false;   // reads texts only, whatever the label column holds
-  int64_t max_samples = -1;    // first N rows; -1 = all
+  std::string label_column;      // "" = label or labels, when present
+  bool require_label = false;    // a file without a label column, or a row without a label, is an error
+  bool ignore_label = false;     // reads texts only, whatever the label column holds
+  int64_t max_samples = -1;      // first N rows; -1 = all
 };
 
 class Dataset {
@@ -52,7 +52,8 @@ class Dataset {
   size_t size() const { return examples_.size(); }
   const Example& operator[](size_t i) const { return examples_[i]; }
   const std::vector<Example>& examples() const { return examples_; }
-  const std::string& origin() const { return origin_; }  // the file, for messages
+  const std::string& origin() const { return origin_; }              // the file, for messages
+  const std::string& label_column() const { return label_column_; }  // its name, for messages; "" = none
   LabelKind label_kind() const { return label_kind_; }
   // Of lists: integers or strings, what they hold; else label_kind().
   LabelKind label_item_kind() const { return label_item_kind_; }
@@ -63,7 +64,7 @@ class Dataset {
 
  private:
   std::vector<Example> examples_;
-  std::string origin_;
+  std::string origin_, label_column_;
   LabelKind label_kind_ = LabelKind::none;
   LabelKind label_item_kind_ = LabelKind::none;
   std::vector<LabelCount> label_counts_;

@@ -76,6 +76,9 @@ class Loader {
   }
 
   const data::LabelTally& tally() const { return *tally_; }
+  std::string label_column() const {
+    return columns_.label == Columns::kNone ? "" : rows_->columns()[columns_.label];
+  }
 
  private:
   void check_plain() const {
@@ -143,6 +146,7 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
   Dataset dataset;
   dataset.examples_ = loader.load();
   dataset.origin_ = path.string();
+  dataset.label_column_ = loader.label_column();
   dataset.label_kind_ = loader.tally().kind();
   dataset.label_item_kind_ = loader.tally().item_kind();
   dataset.label_counts_ = loader.tally().counts();

@@ -19,7 +19,10 @@ constexpr const char* kNewHeadHint =
 
 std::string place(const Dataset& dataset, int64_t line) {
   const std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
-  return line > 0 ? fmt::format("{}: line {}", origin, line) : origin;
+  if (line <= 0) return origin;
+  return dataset.label_column().empty()
+             ? fmt::format("{}: line {}", origin, line)
+             : fmt::format("{}: line {}: column '{}'", origin, line, dataset.label_column());
 }
 
 // Ids of a data set's integers: they must be 0..N-1.

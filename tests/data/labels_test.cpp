@@ -259,6 +259,22 @@ TEST(LabelMap, ProblemTypeAsTransformersInfersIt) {
               HasSubstr("names 'a' twice"));
 }
 
+TEST(LabelMap, ALabelSeenOnlyInValidationNamesFileLineAndColumn) {
+  const test::TempDir dir;
+  DatasetOptions options;
+  options.label_column = "topic";
+  const Dataset train =
+      Dataset::from_file(dir.write("train.csv", "text,topic\na,sports\nb,politics\n"), options);
+  const Dataset dev =
+      Dataset::from_file(dir.write("dev.csv", "text,topic\na,sports\n\"b\nb\",sport\n"), options);
+  const LabelMap map = LabelMap::for_training(train);
+  EXPECT_THAT(
+      error_of([&] { map.check(dev); }),
+      AllOf(HasSubstr("dev.csv: line 3: column 'topic': label 'sport' is not one that the model knows "
+                      "(politics, sports)"),
+            HasSubstr("did you mean 'sports'?"), HasSubstr("must occur in the training data")));
+}
+
 TEST(LabelMap, LabelsBeyondMaxSamplesCount) {
   const test::TempDir dir;
   DatasetOptions options;
