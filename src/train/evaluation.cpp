@@ -1,0 +1,34 @@
+#include "train/evaluation.h"
+
+#include <chrono>
+#include <cmath>
+
+namespace graft::train {
+
+LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
+                           int64_t batch_size, StepMemory& memory, const std::atomic<bool>& stop) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::unique_ptr<tasks::Metrics> metrics = task.metrics();
+  data::RaggedBatch batch;
+  double sum = 0, terms = 0;
+  int64_t seen = 0;
+  for (int64_t i = 0; i < features.size() && !stop; i += batch_size) {
+    batch.clear();
+    for (int64_t j = i; j < std::min(features.size(), i + batch_size); ++j) features.append(batch, j, j, -1);
+    memory.prepare(state, &task, batch, false);
+    sum += evaluate_batch(state, task, batch, metrics.get(), memory);
+    terms += task.loss_terms(batch);
+    seen += batch.size();
+  }
+  const double loss = terms > 0 ? sum / terms : 0;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  LogEntry entry = {{"eval_loss", loss}};
+  for (const auto& [name, value] : metrics->values()) entry.emplace_back("eval_" + name, value);
+  if (state.task == "masked-lm") entry.emplace_back("eval_perplexity", std::exp(loss));
+  entry.emplace_back("eval_samples", static_cast<double>(seen));
+  entry.emplace_back("eval_runtime", seconds);
+  entry.emplace_back("eval_samples_per_second", static_cast<double>(seen) / std::max(seconds, 1e-9));
+  return entry;
+}
+
+}  // namespace graft::train

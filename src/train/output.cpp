@@ -1,0 +1,144 @@
+#include "train/output.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "train/arguments.h"
+
+namespace graft::train {
+namespace fs = std::filesystem;
+
+namespace {
+
+double seconds_since(std::chrono::steady_clock::time_point t) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+}
+
+Json json_of(const LogEntry& entry) {
+  Json json = Json::object();
+  for (const auto& [name, value] : entry) json[name] = value;
+  return json;
+}
+
+}  // namespace
+
+RunLog::RunLog(Trainer::Parts& parts, const StepPlan& plan)
+    : parts_(parts), plan_(plan), start_(std::chrono::steady_clock::now()), last_report_(start_) {}
+
+void RunLog::step(int64_t step, double epoch, double loss, double rate, double grad_norm, int64_t tokens,
+                  int64_t examples, bool epoch_ends) {
+  const TrainingArguments& args = parts_.arguments;
+  step_ = step;
+  epoch_ = epoch;
+  tokens_ += tokens;
+  examples_ += examples;
+  window_loss_ += loss;
+  total_loss_ += loss;
+  epoch_loss_ += loss;
+  ++epoch_steps_;
+  if (is_due(args.logging_strategy, plan_.logging_steps, step, epoch_ends) || (args.logging_first_step && step == 1)) {
+    emit({{"loss", window_loss_ / static_cast<double>(step - logged_steps_)},
+          {"grad_norm", grad_norm},
+          {"learning_rate", rate},
+          {"epoch", epoch}},
+         step);
+    window_loss_ = 0;
+    logged_steps_ = step;
+  }
+  const double elapsed = std::max(seconds_since(start_), 1e-9);
+  TrainProgress progress;
+  progress.step = step;
+  progress.total_steps = plan_.total_steps;
+  progress.epoch = epoch;
+  progress.loss = loss;
+  progress.learning_rate = rate;
+  progress.tokens_per_second = static_cast<double>(tokens_) / elapsed;
+  progress.examples_per_second = static_cast<double>(examples_) / elapsed;
+  progress.seconds_left = elapsed / static_cast<double>(step) * static_cast<double>(plan_.total_steps - step);
+  parts_.on_progress(progress);
+}
+
+void RunLog::emit(LogEntry entry, int64_t step) {
+  Json line = json_of(entry);
+  line["step"] = step;
+  history_.push_back(std::move(line));
+  parts_.on_log(entry);
+}
+
+void RunLog::evaluation(LogEntry metrics, int64_t step) {
+  metrics.emplace_back("epoch", epoch_);
+  evaluated_at_ = step;
+  last_metrics_ = metrics;
+  emit(std::move(metrics), step);
+}
+
+LogEntry RunLog::evaluation_once(int64_t step, const std::function<LogEntry()>& evaluate) {
+  if (evaluated_at_ != step) evaluation(evaluate(), step);
+  return last_metrics_;
+}
+
+TrainResult RunLog::result(bool interrupted) const {
+  TrainResult r;
+  r.global_step = step_;
+  r.training_loss = step_ ? total_loss_ / static_cast<double>(step_) : 0;
+  r.last_epoch_loss = epoch_steps_ ? epoch_loss_ / static_cast<double>(epoch_steps_) : 0;
+  r.seconds = seconds_since(start_);
+  r.interrupted = interrupted;
+  r.metrics = last_metrics_;
+  return r;
+}
+
+Json RunLog::state() const {
+  return {{"global_step", step_},
+          {"max_steps", plan_.total_steps},
+          {"epoch", epoch_},
+          {"num_train_epochs", plan_.num_epochs},
+          {"train_batch_size", parts_.arguments.per_device_train_batch_size},
+          {"logging_steps", plan_.logging_steps},
+          {"eval_steps", plan_.eval_steps},
+          {"save_steps", plan_.save_steps},
+          {"log_history", history_}};
+}
+
+void save_model(const Trainer::Parts& parts, const fs::path& folder) {
+  parts.model.save_pretrained(folder);
+  if (parts.tokenizer) parts.tokenizer->save(folder);
+  write_json(folder / "training_args.json", to_json(parts.arguments));
+}
+
+void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step) {
+  const fs::path output = parts.arguments.output_dir, folder = output / fmt::format("checkpoint-{}", step);
+  const fs::path temporary = output / fmt::format("tmp-checkpoint-{}", step);
+  fs::remove_all(temporary);
+  save_model(parts, temporary);
+  write_json(temporary / "trainer_state.json", log.state());
+  fs::remove_all(folder);
+  fs::rename(temporary, folder);
+  if (!parts.arguments.save_total_limit) return;
+  std::vector<std::pair<int64_t, fs::path>> checkpoints;
+  for (const auto& entry : fs::directory_iterator(output)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with("checkpoint-") || name.find_first_not_of("0123456789", 11) != std::string::npos) continue;
+    checkpoints.emplace_back(std::stoll(name.substr(11)), entry.path());
+  }
+  std::sort(checkpoints.begin(), checkpoints.end());
+  while (checkpoints.size() > static_cast<size_t>(*parts.arguments.save_total_limit)) {
+    fs::remove_all(checkpoints.front().second);
+    checkpoints.erase(checkpoints.begin());
+  }
+}
+
+void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
+  const fs::path output = parts.arguments.output_dir;
+  save_model(parts, output);
+  write_json(output / "trainer_state.json", log.state());
+  Json all = json_of(result.metrics);
+  all["train_loss"] = result.training_loss;
+  all["train_last_epoch_loss"] = result.last_epoch_loss;
+  all["train_runtime"] = result.seconds;
+  all["train_samples"] = parts.train ? parts.train->size() : 0;
+  write_json(output / "all_results.json", all);
+}
+
+}  // namespace graft::train

@@ -1,0 +1,133 @@
+#include "train/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace graft::train {
+namespace {
+
+int64_t ceil_of(double x) { return static_cast<int64_t>(std::ceil(x)); }
+
+// "Below 1 is a ratio of all steps", as the reference reads logging_steps and its kin.
+int64_t resolve(double steps, int64_t total) {
+  return std::max<int64_t>(1, steps < 1 ? ceil_of(steps * static_cast<double>(total)) : static_cast<int64_t>(steps));
+}
+
+}  // namespace
+
+StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
+  if (batches_per_epoch == 0) {
+    fail_with("use a smaller --per_device_train_batch_size or --dataloader_drop_last false",
+              "the training data does not fill one batch of {}", a.per_device_train_batch_size);
+  }
+  StepPlan plan;
+  const int64_t k = a.gradient_accumulation_steps;
+  plan.steps_per_epoch = (batches_per_epoch + k - 1) / k;
+  const double per_epoch = static_cast<double>(plan.steps_per_epoch);
+  plan.total_steps = a.max_steps > 0 ? a.max_steps : ceil_of(a.num_train_epochs * per_epoch);
+  plan.num_epochs = static_cast<double>(plan.total_steps) / per_epoch;
+  plan.warmup_steps = a.warmup_ratio > 0   ? ceil_of(a.warmup_ratio * static_cast<double>(plan.total_steps))
+                      : a.warmup_steps < 1 ? ceil_of(a.warmup_steps * static_cast<double>(plan.total_steps))
+                                           : static_cast<int64_t>(a.warmup_steps);
+  plan.logging_steps = resolve(a.logging_steps, plan.total_steps);
+  plan.eval_steps = resolve(a.eval_steps.value_or(a.logging_steps), plan.total_steps);
+  plan.save_steps = resolve(a.save_steps, plan.total_steps);
+  return plan;
+}
+
+data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& a) {
+  data::SamplerOptions options;
+  options.sampling = data::parse_sampling(a.train_sampling_strategy);
+  options.seed = a.data_seed.value_or(a.seed);
+  options.batch_size = a.per_device_train_batch_size;
+  options.drop_last = a.dataloader_drop_last;
+  std::vector<int32_t> lengths;
+  if (options.sampling == data::Sampling::group_by_length) {
+    for (int64_t i = 0; i < features.size(); ++i) lengths.push_back(features.length(i));
+  }
+  return {features.size(), options, std::move(lengths)};
+}
+
+AdamWOptions optimizer_options(const TrainingArguments& a) {
+  AdamWOptions o;
+  o.beta1 = static_cast<float>(a.adam_beta1);
+  o.beta2 = static_cast<float>(a.adam_beta2);
+  o.epsilon = static_cast<float>(a.adam_epsilon);
+  o.weight_decay = static_cast<float>(a.weight_decay);
+  return o;
+}
+
+std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,
+                                                int64_t accumulation_steps) {
+  std::vector<std::vector<int64_t>> out;
+  const int64_t end = std::min(sampler.num_batches(), (window + 1) * accumulation_steps);
+  for (int64_t b = window * accumulation_steps; b < end; ++b) out.push_back(sampler.batch(epoch, b));
+  return out;
+}
+
+double loss_terms(const tasks::Task& task, const tasks::Features& features,
+                  const std::vector<std::vector<int64_t>>& batches, int64_t epoch) {
+  double terms = 0;
+  data::RaggedBatch batch;
+  for (const std::vector<int64_t>& examples : batches) {
+    batch.clear();
+    for (const int64_t i : examples) features.append(batch, i, 0, epoch);
+    terms += task.loss_terms(batch);
+  }
+  return std::max(terms, 1.0);  // a step without a term has loss 0, not 0/0
+}
+
+void plan_memory(Trainer::Parts& parts) {
+  std::vector<int64_t> order(static_cast<size_t>(parts.train->size()));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const auto n = std::min<size_t>(order.size(), static_cast<size_t>(parts.arguments.per_device_train_batch_size));
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(), [&](int64_t a, int64_t b) {
+    const int32_t la = parts.train->length(a), lb = parts.train->length(b);
+    return la != lb ? la > lb : a < b;
+  });
+  data::RaggedBatch batch;
+  for (size_t i = 0; i < n; ++i) parts.train->append(batch, order[i], static_cast<int64_t>(i), 0);
+  check_batch(batch, parts.model);
+  parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
+  log_info("memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens)",
+           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows());
+}
+
+bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends) {
+  return strategy == "steps" ? step % every == 0 : strategy == "epoch" && epoch_ends;
+}
+
+void check_batch(const data::RaggedBatch& batch, const Model& model) {
+  const int64_t V = model.state().network.encoder->word_embeddings()->rows();
+  for (const int32_t id : batch.input_ids) {
+    if (id >= 0 && id < V) continue;
+    fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
+              "token id {} is outside the model's vocabulary of {}", id, V);
+  }
+  if (batch.max_len > model.max_positions()) {
+    fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
+              "a sequence of {} tokens is longer than the model's {} positions", batch.max_len, model.max_positions());
+  }
+}
+
+void check_finite(double loss, double grad_norm, int64_t step, models::State& state) {
+  if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
+  std::string where;
+  for (const engine::Parameter& p : state.parameters.parameters()) {
+    const float* w = state.parameters.value(p);
+    if (!std::all_of(w, w + p.size, [](float x) { return std::isfinite(x); })) {
+      where = fmt::format("; the parameter {} is not finite", p.name);
+      break;
+    }
+  }
+  fail_with(where.empty() ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
+                          : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
+            "step {}: the loss is {} and the gradient norm {}{}; training stopped, nothing was saved over", step + 1, loss,
+            grad_norm, where);
+}
+
+}  // namespace graft::train
