@@ -326,6 +326,8 @@ void HubClient::fetch_blob(const RemoteFile& file) {
 // Each round asks for what is missing. A round that brought something new does not count as a failure.
 void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete) {
   PartialFile part(incomplete);
+  // What an earlier process left is continued only where a hash will tell whether it was good.
+  if (!is_sha256(file.etag) && part.size() > 0) part.clear();
   std::exception_ptr write_error;
   HttpRequest query;
   query.url = file.url;

@@ -206,6 +206,12 @@ TEST_F(Hub, ForeignBytesOfAnEarlierAttemptAreNoticed) {
   EXPECT_EQ(read_file(resolve_model("org/model", options_) / "model.safetensors"), weights_);
 }
 
+TEST_F(Hub, WithoutAHashAnEarlierAttemptIsNotTrusted) {
+  const std::string config = hub_.files["config.json"].content;
+  folder_.write("cache/models--org--model/blobs/" + sha256_of(config).substr(0, 40) + ".incomplete", "xx");
+  EXPECT_EQ(read_file(resolve_model("org/model", options_) / "config.json"), config);
+}
+
 TEST_F(Hub, AHashThatStaysWrongIsRefused) {
   hub_.corrupted = 100;
   EXPECT_THAT(refusal(),
