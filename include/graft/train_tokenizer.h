@@ -1,0 +1,61 @@
+// Training a vocabulary from text files, and measuring how well one fits a text.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "graft/tokenizer.h"
+
+namespace graft {
+
+// The reference's trainer options and defaults.
+struct TrainTokenizerOptions {
+  std::string type =
+      "wordpiece";  // "wordpiece" (as BERT), "bpe" (byte-level, as RoBERTa), "unigram" (as T5 / XLM-R)
+  int32_t vocab_size = 30000;  // special tokens included
+  int64_t min_frequency = 0;   // wordpiece, bpe: pairs that are rarer are not merged
+  // Empty: [PAD] [UNK] [CLS] [SEP] [MASK] for wordpiece, <s> <pad> </s> <unk> <mask> for the others. The
+  // first ids.
+  std::vector<std::string> special_tokens;
+  int32_t limit_alphabet = 0;  // most characters to keep (the most frequent); 0: all
+  std::vector<std::string>
+      initial_alphabet;          // characters that are kept however rare (bpe: all 256 bytes always are)
+  int32_t max_token_length = 0;  // characters; 0: no limit (unigram: 16)
+
+  bool lowercase = true;          // wordpiece: tokenizer_config.json's do_lower_case; others: off
+  bool add_prefix_space = false;  // bpe
+  int32_t model_max_length = 512;
+
+  double shrinking_factor = 0.75;  // unigram: what a pruning round keeps
+  int32_t num_sub_iterations = 2;  // unigram: EM steps a round
+  int32_t seed_size = 1000000;     // unigram: candidates to start from
+};
+
+// Reads the files line by line (a word never spans lines), on all cores; the result does not depend on their
+// number. Save it with Tokenizer::save. Throws Error for an unknown type, an empty text, or a vocab_size that
+// the special tokens and the alphabet exceed.
+std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
+                                           const TrainTokenizerOptions& options);
+
+// How a tokenizer fits a text.
+struct TokenizerStats {
+  int64_t lines = 0, bytes = 0, characters = 0;
+  int64_t words = 0;   // stretches without white space
+  int64_t tokens = 0;  // without special tokens around lines
+  int64_t unknown_tokens = 0;
+  int64_t replaced = 0;  // invalid stretches of UTF-8
+  double unknown_rate() const {
+    return tokens ? static_cast<double>(unknown_tokens) / static_cast<double>(tokens) : 0;
+  }
+  double fertility() const { return words ? static_cast<double>(tokens) / static_cast<double>(words) : 0; }
+  double bytes_per_token() const {
+    return tokens ? static_cast<double>(bytes) / static_cast<double>(tokens) : 0;
+  }
+};
+// Counts over a file (lines end at U+000A) or over texts, on all cores.
+TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& file);
+TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts);
+
+}  // namespace graft

@@ -1,0 +1,87 @@
+// How a tokenizer fits a text: counts over lines, on all cores.
+#include <exception>
+
+#include "base/file.h"
+#include "base/threads.h"
+#include "base/utf8.h"
+#include "graft/train_tokenizer.h"
+#include "text/unicode.h"
+#include "text/word_counts.h"
+
+namespace graft {
+namespace {
+
+void add_line(const Tokenizer& tokenizer, std::string_view line, int32_t unknown, TokenizerStats& stats) {
+  EncodeOptions options;
+  options.add_special_tokens = false;
+  options.ids_only = true;
+  const Encoding e = tokenizer.encode(line, options);
+  ++stats.lines;
+  stats.bytes += static_cast<int64_t>(line.size());
+  stats.tokens += static_cast<int64_t>(e.input_ids.size());
+  stats.replaced += e.num_replaced;
+  for (const int32_t id : e.input_ids) stats.unknown_tokens += id == unknown;
+  const std::string valid = utf8::replace_invalid(line);
+  bool in_word = false;
+  for (size_t pos = 0; pos < valid.size(); ++stats.characters) {
+    const bool space = text::is_whitespace(text::next_char(valid, pos));
+    stats.words += !space && !in_word;
+    in_word = !space;
+  }
+}
+
+void add(TokenizerStats& a, const TokenizerStats& b) {
+  a.lines += b.lines;
+  a.bytes += b.bytes;
+  a.characters += b.characters;
+  a.words += b.words;
+  a.tokens += b.tokens;
+  a.unknown_tokens += b.unknown_tokens;
+  a.replaced += b.replaced;
+}
+
+// Runs f(part, stats of the part) for each of n parts and adds up.
+template <class F>
+TokenizerStats sum_parts(size_t n, F f) {
+  std::vector<TokenizerStats> parts(n);
+  std::vector<std::exception_ptr> errors(n);
+  parallel_for(static_cast<int64_t>(n), [&](int64_t i) {
+    try {
+      f(static_cast<size_t>(i), parts[i]);
+    } catch (...) {
+      errors[i] = std::current_exception();
+    }
+  });
+  TokenizerStats all;
+  for (size_t i = 0; i < n; ++i) {
+    if (errors[i]) std::rethrow_exception(errors[i]);
+    add(all, parts[i]);
+  }
+  return all;
+}
+
+}  // namespace
+
+TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts) {
+  const int32_t unknown = tokenizer.special_id("unk_token").value_or(-1);
+  constexpr size_t kGrain = 64;
+  return sum_parts((texts.size() + kGrain - 1) / kGrain, [&](size_t part, TokenizerStats& stats) {
+    for (size_t i = part * kGrain; i < std::min(texts.size(), (part + 1) * kGrain); ++i)
+      add_line(tokenizer, texts[i], unknown, stats);
+  });
+}
+
+TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const int32_t unknown = tokenizer.special_id("unk_token").value_or(-1);
+  const std::vector<size_t> bounds = text::block_bounds(file.text(), 1 << 20);
+  return sum_parts(bounds.size() - 1, [&](size_t part, TokenizerStats& stats) {
+    for (size_t pos = bounds[part]; pos < bounds[part + 1];) {
+      const size_t end = std::min(file.text().find('\n', pos), file.size());
+      add_line(tokenizer, file.text().substr(pos, end - pos), unknown, stats);
+      pos = end + 1;
+    }
+  });
+}
+
+}  // namespace graft

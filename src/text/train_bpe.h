@@ -1,0 +1,34 @@
+// Learning byte-pair merges from counted words; WordPiece vocabularies come from the same merges.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "text/word_counts.h"
+
+namespace graft::text {
+
+struct BpeTrainerOptions {
+  int32_t vocab_size = 30000;
+  int64_t min_frequency = 0;
+  std::vector<std::string> special_tokens;
+  int32_t limit_alphabet = 0;  // 0: no limit
+  std::vector<std::string> initial_alphabet;
+  std::string prefix;  // of pieces inside a word ("##"), may be empty
+  int32_t max_token_length = 0;
+};
+
+struct TrainedBpe {
+  std::vector<std::string> tokens;                          // by id
+  std::vector<std::pair<std::string, std::string>> merges;  // in order
+};
+
+// Merges the most frequent pair (of equals the one with the lowest ids) until the vocabulary is full.
+TrainedBpe train_bpe(const WordCounts& words, const BpeTrainerOptions& options);
+
+// The characters to keep, sorted: the most frequent `limit` and all of `initial`.
+std::vector<std::string> choose_alphabet(const WordCounts& words, int32_t limit,
+                                         const std::vector<std::string>& initial);
+
+}  // namespace graft::text

@@ -1,0 +1,343 @@
+#include "text/train_unigram.h"
+
+#include <algorithm>
+#include <cmath>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/threads.h"
+#include "base/utf8.h"
+#include "text/trie.h"
+#include "text/unicode.h"
+
+namespace graft::text {
+namespace {
+
+constexpr int64_t kNumParts = 8;      // words are dealt into as many sums whatever the number of threads
+constexpr double kMinExpected = 0.5;  // pieces that are expected less often leave (sentencepiece's threshold)
+constexpr double kOvershoot = 1.1;    // pruning stops a little above the wanted size
+constexpr size_t kMaxWordChars =
+    256;  // longer words are cut: probabilities must stay within a double's range
+
+// log and derivative of the gamma function's log, by recurrence and asymptotic series (Bernardo 1976).
+double digamma(double x) {
+  double result = 0;
+  for (; x < 7; ++x) result -= 1 / x;
+  x -= 0.5;
+  const double xx = 1 / x, xx2 = xx * xx, xx4 = xx2 * xx2;
+  return result + std::log(x) + 1.0 / 24 * xx2 - 7.0 / 960 * xx4 + 31.0 / 8064 * xx4 * xx2 -
+         127.0 / 30720 * xx4 * xx4;
+}
+
+// Words without characters outside the alphabet, none too long.
+WordCounts restrict_words(const WordCounts& words, const std::vector<std::string>& alphabet) {
+  const std::unordered_set<std::string> known(alphabet.begin(), alphabet.end());
+  WordCounts out;
+  for (const auto& [word, count] : words) {
+    std::string part;
+    size_t chars = 0;
+    const auto flush = [&, n = count] {
+      if (!part.empty()) out.emplace_back(part, n);
+      part.clear();
+      chars = 0;
+    };
+    for (size_t pos = 0; pos < word.size();) {
+      const size_t begin = pos;
+      next_char(word, pos);
+      const std::string c = word.substr(begin, pos - begin);
+      if (!known.count(c)) {
+        flush();
+        continue;
+      }
+      part += c;
+      if (++chars == kMaxWordChars) flush();
+    }
+    flush();
+  }
+  return out;
+}
+
+// The current pieces with what the passes over the words need.
+class Lattice {
+ public:
+  explicit Lattice(const std::vector<ScoredPiece>& pieces) : pieces_(pieces) {
+    size_t bytes = 0;
+    for (const ScoredPiece& p : pieces) bytes += p.text.size();
+    trie_.reserve(bytes / 2);
+    for (size_t i = 0; i < pieces.size(); ++i) trie_.add(pieces[i].text, static_cast<int32_t>(i));
+  }
+
+  // Calls edge(begin, end, piece) for every piece in the word.
+  template <class Edge>
+  void edges(std::string_view word, Edge edge) const {
+    for (size_t begin = 0; begin < word.size(); begin += sequence_length(word[begin])) {
+      uint32_t node = Trie::kRoot;
+      for (size_t i = begin; i < word.size(); ++i) {
+        node = trie_.next(node, static_cast<unsigned char>(word[i]));
+        if (node == Trie::kNone) break;
+        if (const int32_t id = trie_.value(node); id >= 0) edge(begin, i + 1, id);
+      }
+    }
+  }
+
+  // The best segmentation; `banned` is a piece that may not be used (-1: none). False when there is none.
+  bool viterbi(std::string_view word, int32_t banned, std::vector<int32_t>& out) const {
+    thread_local std::vector<double> score;
+    thread_local std::vector<std::pair<size_t, int32_t>> back;
+    score.assign(word.size() + 1, -INFINITY);
+    back.assign(word.size() + 1, {0, -1});
+    score[0] = 0;
+    edges(word, [&](size_t begin, size_t end, int32_t id) {
+      if (id == banned || score[begin] == -INFINITY) return;
+      const double s = score[begin] + pieces_[id].score;
+      if (s > score[end]) {
+        score[end] = s;
+        back[end] = {begin, id};
+      }
+    });
+    out.clear();
+    if (score[word.size()] == -INFINITY) return false;
+    for (size_t end = word.size(); end > 0; end = back[end].first) out.push_back(back[end].second);
+    return true;
+  }
+
+ private:
+  const std::vector<ScoredPiece>& pieces_;
+  Trie trie_;
+};
+
+// sum over parts of the words, each part's vector added in order: the same bits for any number of threads.
+template <class Visit>
+std::vector<double> sum_over_words(const WordCounts& words, size_t size, Visit visit) {
+  std::vector<std::vector<double>> parts(kNumParts);
+  const auto n = static_cast<int64_t>(words.size());
+  parallel_for(kNumParts, [&](int64_t part) {
+    parts[part].assign(size, 0.0);
+    for (int64_t i = n * part / kNumParts; i < n * (part + 1) / kNumParts; ++i) visit(words[i], parts[part]);
+  });
+  for (int64_t part = 1; part < kNumParts; ++part)
+    for (size_t i = 0; i < size; ++i) parts[0][i] += parts[part][i];
+  return std::move(parts[0]);
+}
+
+// Expected number of uses of each piece (forward-backward). Probabilities are multiplied by `gain` a byte,
+// which cancels out and keeps products away from underflow.
+std::vector<double> expectation(const WordCounts& words, const std::vector<ScoredPiece>& pieces,
+                                double log_gain) {
+  const Lattice lattice(pieces);
+  std::vector<double> weight(pieces.size());
+  for (size_t i = 0; i < pieces.size(); ++i)
+    weight[i] = std::exp(pieces[i].score + log_gain * static_cast<double>(pieces[i].text.size()));
+  struct Edge {
+    uint32_t begin, end;
+    int32_t id;
+  };
+  return sum_over_words(words, pieces.size(), [&](const auto& entry, std::vector<double>& expected) {
+    thread_local std::vector<double> forward, backward;
+    thread_local std::vector<Edge> edges;
+    const std::string& word = entry.first;
+    forward.assign(word.size() + 1, 0.0);
+    backward.assign(word.size() + 1, 0.0);
+    edges.clear();
+    forward[0] = 1;
+    lattice.edges(word, [&](size_t begin, size_t end, int32_t id) {
+      edges.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end), id});
+      forward[end] += forward[begin] * weight[id];
+    });
+    const double total = forward[word.size()];
+    if (!(total > 0) || !std::isfinite(total)) return;
+    backward[word.size()] = 1;
+    for (size_t e = edges.size(); e-- > 0;)
+      backward[edges[e].begin] += backward[edges[e].end] * weight[edges[e].id];
+    const double scale = static_cast<double>(entry.second) / total;
+    for (const Edge& e : edges) expected[e.id] += scale * forward[e.begin] * weight[e.id] * backward[e.end];
+  });
+}
+
+class Trainer {
+ public:
+  Trainer(const WordCounts& words, const UnigramTrainerOptions& options)
+      : options_(options),
+        words_(restrict_words(words, options.alphabet)),
+        required_(options.alphabet.begin(), options.alphabet.end()) {
+    pieces_ = seed_pieces(words_, options);
+  }
+
+  std::vector<ScoredPiece> run() {
+    const auto wanted = static_cast<size_t>(kOvershoot * options_.vocab_size);
+    for (;;) {
+      for (int32_t i = 0; i < options_.num_sub_iterations; ++i)
+        maximise(expectation(words_, pieces_, log_gain()));
+      if (pieces_.size() <= wanted) break;
+      if (!prune(std::max(
+              wanted, static_cast<size_t>(options_.shrinking_factor * static_cast<double>(pieces_.size())))))
+        break;
+    }
+    return finish();
+  }
+
+ private:
+  // About the cost of a byte under the current pieces, from the words' best segmentations of a sample.
+  double log_gain() const {
+    const Lattice lattice(pieces_);
+    std::vector<int32_t> path;
+    double cost = 0, bytes = 0;
+    const size_t step = words_.size() / 1000 + 1;
+    for (size_t i = 0; i < words_.size(); i += step) {
+      if (!lattice.viterbi(words_[i].first, -1, path)) continue;
+      for (const int32_t id : path) cost -= pieces_[id].score;
+      bytes += static_cast<double>(words_[i].first.size());
+    }
+    return bytes > 0 ? cost / bytes : 0;
+  }
+
+  void maximise(const std::vector<double>& expected) {
+    std::vector<ScoredPiece> kept;
+    double sum = 0;
+    for (size_t i = 0; i < pieces_.size(); ++i) {
+      const bool required = required_.count(pieces_[i].text) > 0;
+      if (expected[i] < kMinExpected && !required) continue;
+      kept.push_back({std::move(pieces_[i].text), std::max(expected[i], kMinExpected)});
+      sum += kept.back().score;
+    }
+    const double log_sum = digamma(sum);
+    for (ScoredPiece& piece : kept) piece.score = digamma(piece.score) - log_sum;
+    pieces_ = std::move(kept);
+  }
+
+  // Removes the pieces whose loss costs the likelihood least; false when nothing can go.
+  bool prune(size_t size) {
+    const Lattice lattice(pieces_);
+    const std::vector<double> uses =
+        sum_over_words(words_, pieces_.size(), [&](const auto& entry, auto& counts) {
+          thread_local std::vector<int32_t> path;
+          if (lattice.viterbi(entry.first, -1, path))
+            for (const int32_t id : path) counts[id] += static_cast<double>(entry.second);
+        });
+    double total = 0;
+    for (const double u : uses) total += u;
+    constexpr double kKeep = INFINITY, kDrop = -INFINITY;
+    std::vector<double> loss(pieces_.size(), kKeep);
+    parallel_blocks(static_cast<int64_t>(pieces_.size()), 4096, [&](int64_t begin, int64_t end) {
+      std::vector<int32_t> path;
+      for (int64_t i = begin; i < end; ++i) {
+        if (required_.count(pieces_[i].text)) continue;
+        lattice.viterbi(pieces_[i].text, -1, path);
+        if (path.size() != 1 || uses[i] == 0) {  // its own parts are better
+          loss[i] = kDrop;
+          continue;
+        }
+        if (!lattice.viterbi(pieces_[i].text, static_cast<int32_t>(i), path)) continue;
+        const double log_total = std::log(total + uses[i] * static_cast<double>(path.size() - 1));
+        double alternative = 0;
+        for (const int32_t id : path) alternative += std::log(uses[id] + uses[i]) - log_total;
+        loss[i] = uses[i] / total * (std::log(uses[i]) - std::log(total) - alternative);
+      }
+    });
+    std::vector<int32_t> order(pieces_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return loss[a] > loss[b]; });
+    std::vector<ScoredPiece> kept;
+    for (const int32_t i : order)
+      if (loss[i] == kKeep || (loss[i] > kDrop && kept.size() < size)) kept.push_back(std::move(pieces_[i]));
+    const bool shrank = kept.size() < order.size();
+    pieces_ = std::move(kept);
+    return shrank;
+  }
+
+  std::vector<ScoredPiece> finish() {
+    std::stable_sort(pieces_.begin(), pieces_.end(), [](const auto& a, const auto& b) {
+      return a.score != b.score ? a.score > b.score : a.text < b.text;
+    });
+    size_t room =
+        static_cast<size_t>(options_.vocab_size) - std::min<size_t>(options_.vocab_size, required_.size());
+    std::vector<ScoredPiece> out;
+    for (ScoredPiece& piece : pieces_) {
+      const bool required = required_.count(piece.text) > 0;
+      if (!required && room == 0) continue;
+      room -= !required;
+      out.push_back(std::move(piece));
+    }
+    return out;
+  }
+
+  const UnigramTrainerOptions& options_;
+  WordCounts words_;
+  std::unordered_set<std::string> required_;
+  std::vector<ScoredPiece> pieces_;
+};
+
+}  // namespace
+
+std::vector<ScoredPiece> seed_pieces(const WordCounts& words, const UnigramTrainerOptions& options) {
+  // Grows substrings character by character. `name` is the substring that starts at a position, as a number:
+  // one occurs twice only if it does without its last and without its first character too.
+  std::vector<char32_t> text;
+  std::vector<int64_t> weight;  // of the word at a position, 0 between words
+  for (const auto& [word, count] : words) {
+    for (size_t pos = 0; pos < word.size();) {
+      text.push_back(next_char(word, pos));
+      weight.push_back(count);
+    }
+    text.push_back(0);
+    weight.push_back(0);
+  }
+  struct Candidate {
+    double score;
+    size_t begin;
+    int32_t length;
+  };
+  std::vector<Candidate> candidates;
+  std::vector<int32_t> name(text.size(), -1), next_name;
+  std::unordered_map<uint64_t, int32_t> names;
+  std::vector<std::pair<int64_t, size_t>> found;  // count and a position, by name
+  for (int32_t length = 1; length <= options.max_piece_length; ++length) {
+    names.clear();
+    found.clear();
+    next_name.assign(text.size(), -1);
+    for (size_t p = 0; p + static_cast<size_t>(length) <= text.size(); ++p) {
+      const size_t last = p + static_cast<size_t>(length) - 1;
+      if (weight[last] == 0 || (length > 1 && (name[p] < 0 || name[p + 1] < 0))) continue;
+      const uint64_t key = uint64_t{static_cast<uint32_t>(length > 1 ? name[p] : 0)} << 32 | text[last];
+      const auto [it, is_new] = names.emplace(key, static_cast<int32_t>(found.size()));
+      if (is_new) found.emplace_back(0, p);
+      found[it->second].first += weight[p];
+      next_name[p] = it->second;
+    }
+    for (size_t p = 0; p < text.size(); ++p)
+      if (next_name[p] >= 0 && found[next_name[p]].first < 2) next_name[p] = -1;
+    for (const auto& [count, begin] : found)
+      if (length == 1 || count >= 2)
+        candidates.push_back({static_cast<double>(count) * length, begin, length});
+    name.swap(next_name);
+    if (found.empty()) break;
+  }
+  const auto is_better = [](const Candidate& a, const Candidate& b) {
+    if ((a.length == 1) != (b.length == 1)) return a.length == 1;  // characters all stay
+    if (a.score != b.score) return a.score > b.score;
+    return a.length != b.length ? a.length > b.length : a.begin < b.begin;
+  };
+  const size_t size = std::min(candidates.size(), static_cast<size_t>(options.seed_size));
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(size),
+                    candidates.end(), is_better);
+  candidates.resize(size);
+  double sum = 0;
+  for (const Candidate& c : candidates) sum += c.score;
+  std::vector<ScoredPiece> pieces;
+  std::unordered_set<std::string> seen;
+  for (const Candidate& c : candidates) {
+    ScoredPiece piece{"", std::log(c.score) - std::log(sum)};
+    for (int32_t i = 0; i < c.length; ++i) utf8::append(piece.text, text[c.begin + static_cast<size_t>(i)]);
+    if (c.length == 1) seen.insert(piece.text);
+    pieces.push_back(std::move(piece));
+  }
+  for (const std::string& c : options.alphabet)  // characters that only the caller names
+    if (!seen.count(c)) pieces.push_back({c, -std::log(sum)});
+  return pieces;
+}
+
+std::vector<ScoredPiece> train_unigram(const WordCounts& words, const UnigramTrainerOptions& options) {
+  return Trainer(words, options).run();
+}
+
+}  // namespace graft::text
