@@ -1,17 +1,91 @@
-#include <cstdio>
+// The program: finds the verb, catches what it throws, turns it into words and an exit code.
 #include <fmt/format.h>
+
+#include <cstdio>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/nearest.h"
+#include "cli/console.h"
+#include "cli/verbs.h"
 #include "graft/error.h"
-#include "train/parity.h"
+
+namespace graft::cli {
+namespace {
+
+struct Verb {
+  const char* name;
+  int (*run)(int argc, char** argv);
+  const char* summary;
+};
+
+constexpr Verb kVerbs[] = {
+    {"train", train, "fine-tune a checkpoint on labelled data, or pretrain it on text"},
+    {"evaluate", evaluate, "metrics of a fine-tuned model on labelled data"},
+    {"predict", predict, "labels and scores for texts, as jsonl"},
+    {"tokenize", tokenize, "ids, tokens and offsets of texts, as jsonl"},
+    {"info", info, "parameters, sizes, tokenizer and memory of a checkpoint"},
+    {"parity", parity, "compare with reference numbers: outputs, gradients, trained weights"},
+    {"pull", pull, "download a model into the Hugging Face cache"},
+};
+
+void print_help() {
+  fmt::print("graft {}: transfer learning for NLP as native software\n\nusage: graft VERB [--option VALUE]...\n\n", kVersion);
+  for (const Verb& v : kVerbs) fmt::print("  {:10} {}\n", v.name, v.summary);
+  fmt::print(
+      "\nExamples:\n"
+      "  graft train --model bert-base-uncased --task sequence-classification \\\n"
+      "      --train_file train.csv --validation_file dev.csv --output_dir results\n"
+      "  graft predict --model results --input texts.txt\n\n"
+      "`graft VERB --help` explains a verb. Exit codes: 0 success, 1 failure, 2 usage, 130/143 interrupted.\n");
+}
+
+int run(int argc, char** argv) {
+  const std::string name = argc > 1 ? argv[1] : "";
+  if (name.empty() || name == "--help" || name == "-h" || name == "help") {
+    print_help();
+    return name.empty() ? 2 : 0;
+  }
+  if (name == "--version") {
+    fmt::print("graft {}\n", kVersion);
+    return 0;
+  }
+  std::vector<std::string> known;
+  for (const Verb& v : kVerbs) {
+    if (name == v.name) return v.run(argc, argv);
+    known.emplace_back(v.name);
+  }
+  const std::string near = nearest_name(name, known);
+  throw UsageError(fmt::format("graft has no verb \"{}\"", name),
+                   near.empty() ? "graft --help lists the verbs" : "did you mean `graft " + near + "`?");
+}
+
+}  // namespace
+}  // namespace graft::cli
+
 int main(int argc, char** argv) {
+  const auto complain = [](const std::string& what, const std::string& hint) {
+    graft::cli::end_progress();
+    fmt::print(stderr, "error: {}\n", what);
+    if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  };
   try {
-    int bad = 0;
-    for (auto& f : graft::train::find_fixtures(argv[1])) {
-      auto r = graft::train::run_parity(f);
-      fmt::print("{} {}\n", f.string(), r.ok());
-      for (auto& k : r.kinds) fmt::print("   {:18} {:4} {:.2e} {:.3f} {}\n", k.kind, k.tensors, k.worst_error, k.worst_of_limit, k.worst_tensor);
-      for (auto& k : r.not_compared) fmt::print("   not compared {}\n", k);
-      bad += !r.ok();
-    }
-    return bad;
-  } catch (const graft::Error& e) { fmt::print("{}\n{}\n", e.what(), e.hint()); return 1; }
+    graft::cli::install_log();
+    const int code = graft::cli::run(argc, argv);
+    if (std::fflush(stdout) != 0) throw graft::Error("cannot write to standard output");
+    return code;
+  } catch (const graft::UsageError& e) {
+    complain(e.what(), e.hint());
+    return 2;
+  } catch (const graft::Error& e) {
+    complain(e.what(), e.hint());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    complain("out of memory", "use a smaller batch or model");
+    return 1;
+  } catch (const std::exception& e) {
+    complain(e.what(), "");
+    return 1;
+  }
 }

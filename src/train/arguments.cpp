@@ -135,6 +135,10 @@ Number parse_number(const std::string& name, const std::string& value) {
   return n;
 }
 
+}  // namespace
+
+int64_t parse_integer(const std::string& name, const std::string& value) { return parse_number<int64_t>(name, value); }
+
 bool parse_switch(const std::string& name, const std::string& value) {
   std::string v = value;
   std::transform(v.begin(), v.end(), v.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -142,6 +146,8 @@ bool parse_switch(const std::string& name, const std::string& value) {
   if (v == "false" || v == "0" || v == "no" || v == "n" || v == "f" || v == "off") return false;
   throw UsageError(fmt::format("--{} {}: true or false was expected", name, value));
 }
+
+namespace {
 
 template <class Field>
 struct Unwrap {
@@ -172,6 +178,8 @@ std::string canonical_argument(const std::string& name) {
   const auto it = aliases().find(name);
   return it == aliases().end() ? name : it->second;
 }
+
+bool is_built_in(const std::string& name) { return listed(kBuiltIn, name) || fixed_values().contains(name); }
 
 std::string refusal(const std::string& name) {
   if (listed(kNever, name)) return "it steers PyTorch or the hub's upload, which graft does not use";

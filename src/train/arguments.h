@@ -30,6 +30,13 @@ std::string canonical_argument(const std::string& name);
 // "" for a name that can be set, else why the reference's option of this name is refused.
 std::string refusal(const std::string& name);
 
+// An option about PyTorch's machinery whose meaning graft has built in: accepted, whatever its value.
+bool is_built_in(const std::string& name);
+
+// "10_000" and "1e4" are integers; "", "true", "yes", "1" are true. UsageError naming the option otherwise.
+int64_t parse_integer(const std::string& name, const std::string& value);
+bool parse_switch(const std::string& name, const std::string& value);
+
 // Checks values against each other and fills what follows from others, as the reference's __post_init__.
 void settle(TrainingArguments& arguments);
 Json to_json(const TrainingArguments& arguments);

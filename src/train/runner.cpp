@@ -16,6 +16,17 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
   sequences_ = std::max<int64_t>(sequences_, batch.size());
   label_rows_ = std::max(label_rows_, labels);
   recorded_ |= record;
+  dry_run(state, task, batch, record);
+  arena_.populate();
+  return true;
+}
+
+void StepMemory::plan_only(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch) {
+  dry_run(state, task, batch, true);
+}
+
+void StepMemory::dry_run(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
+                         bool record) {
   TapeOptions options;
   options.training = options.record = record;
   arena_.reset();
@@ -25,9 +36,7 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
     const Var loss = task->loss(tape, logits, batch, 1);
     if (record) tape.backward(loss);
   }
-  arena_.populate();
   bytes_ = std::max(bytes_, arena_.peak());
-  return true;
 }
 
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,

@@ -17,9 +17,12 @@ class StepMemory {
   engine::Arena& arena() { return arena_; }
   // True when memory grew for this batch.
   bool prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch, bool record);
+  // The plan alone: bytes() afterwards says what the batch would need.
+  void plan_only(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch);
   size_t bytes() const { return bytes_; }
 
  private:
+  void dry_run(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch, bool record);
   engine::Arena arena_;
   int64_t rows_ = 0, sequences_ = 0, label_rows_ = 0;
   bool recorded_ = false;

@@ -58,6 +58,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   checkpoint.problem_type = p.model.problem_type();
   const data::LabelMap labels = train.size() > 0 ? data::LabelMap::for_training(train, checkpoint)
                                                  : data::LabelMap::from_checkpoint(checkpoint, eval.label_kind());
+  p.model.state().config.set_labels(labels.names());
   p.model.state().config.json()["problem_type"] = labels.problem_type();
   p.task = std::make_unique<tasks::SequenceClassification>(labels.num_labels(), labels.problem_type());
   const int32_t length = sequence_length(arguments, p.model, *p.tokenizer);

@@ -1,0 +1,49 @@
+// A loaded model that answers: text in, labels and scores out.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace graft {
+
+struct LabelScore {
+  std::string label;
+  double score = 0;  // probability (softmax, or sigmoid for multi-label); the number itself for regression
+};
+
+struct Prediction {
+  std::string label;               // the best; for multi-label the best even when below 0.5
+  double score = 0;
+  std::vector<LabelScore> scores;  // all labels in the order of ids
+};
+
+struct PipelineOptions {
+  int batch_size = 32;      // texts in one pass; results do not depend on it
+  int max_seq_length = 0;   // 0 = as the model was trained, else the model's limit
+  int num_threads = 0;      // per call; 0 = all cores
+};
+
+// Sequence classification. One pipeline serves many threads at once, each with the same bits; it holds the weights and
+// no training memory.
+class Pipeline {
+ public:
+  // Loads a folder that `graft train` or Python wrote. Throws Error as Model and Tokenizer do.
+  explicit Pipeline(const std::filesystem::path& folder, const PipelineOptions& options = {});
+  ~Pipeline();
+  Pipeline(Pipeline&&) noexcept;
+
+  Prediction operator()(const std::string& text) const;
+  // Many texts, or pairs where `pairs` is not empty (then as many as texts).
+  std::vector<Prediction> predict(const std::vector<std::string>& texts,
+                                  const std::vector<std::string>& pairs = {}) const;
+  const std::vector<std::string>& labels() const;
+  // Texts cut at max_seq_length since construction: truncation is never silent.
+  int64_t num_truncated() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace graft

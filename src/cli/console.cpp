@@ -1,0 +1,136 @@
+#include "cli/console.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+#include "base/log.h"
+#include "base/threads.h"
+#include "engine/cpu/isa.h"
+
+namespace graft::cli {
+namespace {
+
+std::mutex mutex;
+bool bar_drawn = false;
+std::chrono::steady_clock::time_point last_drawn;
+
+bool on_terminal() {
+  static const bool yes = ::isatty(STDERR_FILENO) != 0;
+  return yes;
+}
+
+void clear_bar() {
+  if (bar_drawn) fmt::print(stderr, "\r\x1b[K");
+  bar_drawn = false;
+}
+
+std::string duration(double seconds) {
+  const auto s = static_cast<int64_t>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+std::string number(double x) {
+  if (x == static_cast<double>(static_cast<int64_t>(x)) && std::abs(x) < 1e9) return fmt::format("{}", static_cast<int64_t>(x));
+  return std::abs(x) < 1e-3 ? fmt::format("{:.3e}", x) : fmt::format("{:.4f}", x);
+}
+
+std::string list_names(const std::vector<std::string>& names) {
+  std::string out;
+  for (size_t i = 0; i < names.size() && i < 6; ++i) out += (i ? ", " : "") + names[i];
+  return names.size() > 6 ? out + fmt::format(" and {} more", names.size() - 6) : out;
+}
+
+volatile std::sig_atomic_t signal_heard = 0;
+Trainer* to_stop = nullptr;
+
+void on_signal(int signal) {
+  if (signal_heard) ::_exit(128 + signal);  // asked twice: at once
+  signal_heard = signal;
+  if (to_stop) to_stop->request_stop();
+}
+
+}  // namespace
+
+void install_log() {
+  set_log_sink([](LogLevel level, const std::string& text) { say(level == LogLevel::warning ? "warning: " + text : text); });
+}
+
+void say(const std::string& text) {
+  const std::lock_guard lock(mutex);
+  clear_bar();
+  fmt::print(stderr, "{}\n", text);
+}
+
+void show_progress(const TrainProgress& p) {
+  const std::lock_guard lock(mutex);
+  const auto now = std::chrono::steady_clock::now();
+  const double since = std::chrono::duration<double>(now - last_drawn).count();
+  const bool last = p.step == p.total_steps;
+  if (since < (on_terminal() ? 0.1 : 15.0) && !(last && on_terminal())) return;
+  last_drawn = now;
+  const double share = static_cast<double>(p.step) / static_cast<double>(p.total_steps);
+  const std::string text = fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} examples/s  ETA {}",
+                                       p.step, p.total_steps, p.epoch, p.loss, p.learning_rate, p.tokens_per_second,
+                                       p.examples_per_second, duration(p.seconds_left));
+  if (!on_terminal()) {
+    fmt::print(stderr, "{}\n", text);
+    return;
+  }
+  const int width = 20, filled = static_cast<int>(share * width + 0.5);
+  fmt::print(stderr, "\r\x1b[K{:3.0f}% [{}{}] {}", share * 100, std::string(static_cast<size_t>(filled), '#'),
+             std::string(static_cast<size_t>(width - filled), '.'), text);
+  std::fflush(stderr);
+  bar_drawn = true;
+}
+
+void end_progress() {
+  const std::lock_guard lock(mutex);
+  if (bar_drawn) fmt::print(stderr, "\n");
+  bar_drawn = false;
+}
+
+void say_log_entry(const LogEntry& entry) {
+  std::string line;
+  for (const auto& [name, value] : entry) line += fmt::format("{}{} {}", line.empty() ? "" : "  ", name, number(value));
+  say(line);
+}
+
+void print_table(std::FILE* out, const LogEntry& entry) {
+  size_t width = 0;
+  for (const auto& [name, value] : entry) width = std::max(width, name.size());
+  for (const auto& [name, value] : entry) fmt::print(out, "  {:{}}  {}\n", name, width, number(value));
+}
+
+void say_loaded(const Model& model, const std::string& name) {
+  const char* threads = std::getenv("OMP_NUM_THREADS");
+  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; fp32; {} thread{} ({}), {}", kVersion,
+                  model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name, num_threads(),
+                  num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core", engine::cpu::isa_name()));
+}
+
+void say_load_report(const LoadReport& report) {
+  if (!report.missing.empty()) {
+    say(fmt::format("new, not in the checkpoint, to be trained: {}", list_names(report.missing)));
+  }
+  if (!report.mismatched.empty()) say(fmt::format("warning: started anew for their shape: {}", list_names(report.mismatched)));
+  if (!report.unexpected.empty()) say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
+}
+
+void stop_on_signals(Trainer& trainer) {
+  to_stop = &trainer;
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+}
+
+int signal_exit_code() { return signal_heard ? 128 + signal_heard : 0; }
+
+}  // namespace graft::cli

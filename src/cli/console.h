@@ -1,0 +1,33 @@
+// What the program says on stderr: log lines, a progress bar with an ETA, tables. Results alone go to stdout.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "graft/model.h"
+#include "graft/tokenizer.h"
+#include "graft/trainer.h"
+
+namespace graft::cli {
+
+inline constexpr const char* kVersion = "0.1.0";
+
+void install_log();
+// A line on stderr, above the progress bar if there is one.
+void say(const std::string& text);
+// On a terminal a bar that is redrawn; else a line now and then.
+void show_progress(const TrainProgress& progress);
+void end_progress();
+void say_log_entry(const LogEntry& entry);
+// Name and value in two columns, to `out` (stdout or stderr).
+void print_table(std::FILE* out, const LogEntry& entry);
+
+// "loaded bert with 4.4 M parameters from DIR; fp32 (...); 2 threads (...)"
+void say_loaded(const Model& model, const std::string& name);
+// Verdicts on tensors that did not fit.
+void say_load_report(const LoadReport& report);
+
+// SIGINT and SIGTERM ask `trainer` to stop after this step; the exit code that follows (130 or 143), 0 if none came.
+void stop_on_signals(Trainer& trainer);
+int signal_exit_code();
+
+}  // namespace graft::cli

@@ -1,0 +1,29 @@
+#include "cli/output_stream.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace graft::cli {
+
+OutputStream::OutputStream(const std::string& path) : path_(path == "-" ? "standard output" : path) {
+  file_ = path == "-" ? stdout : std::fopen(path.c_str(), "wb");
+  if (!file_) fail("{}: cannot create: {}", path_, std::strerror(errno));
+}
+
+OutputStream::~OutputStream() {
+  if (file_ != stdout) std::fclose(file_);
+}
+
+void OutputStream::write(const std::string& text) {
+  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) {
+    fail("{}: cannot write: {}", path_, std::strerror(errno));
+  }
+}
+
+void OutputStream::flush() {
+  if (std::fflush(file_) != 0) fail("{}: cannot write: {}", path_, std::strerror(errno));
+}
+
+}  // namespace graft::cli

@@ -1,0 +1,14 @@
+// The verbs of the program, one file each; each returns the exit code.
+#pragma once
+
+namespace graft::cli {
+
+int train(int argc, char** argv);
+int evaluate(int argc, char** argv);
+int predict(int argc, char** argv);
+int tokenize(int argc, char** argv);
+int info(int argc, char** argv);
+int parity(int argc, char** argv);
+int pull(int argc, char** argv);
+
+}  // namespace graft::cli
