@@ -8,13 +8,16 @@ packages=(
   libdnnl-dev libhwy-dev                 # matrix products, portable SIMD
   libsimdjson-dev nlohmann-json3-dev     # json: fast reading, writing
   libutf8proc-dev libpcre2-dev           # Unicode tables, regular expressions
-  libprotobuf-dev protobuf-compiler      # sentencepiece .model files
   libcli11-dev libtomlplusplus-dev libfmt-dev
   libcurl4-openssl-dev libssl-dev        # the hub: https, sha256
   zlib1g-dev libzstd-dev liblzma-dev     # compressed data
-  libgtest-dev libgmock-dev libbenchmark-dev
 )
-dev_packages=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev libcpp-httplib-dev sentencepiece ccache python3)
+dev_packages=(
+  libgtest-dev libgmock-dev libcpp-httplib-dev               # the tests, and the hub that they talk to
+  clang-14 libclang-rt-14-dev libomp-14-dev                  # fuzzing, the second compiler
+  clang-format-14 clang-tidy-14 ccache git
+  sentencepiece                                              # spm_train, which Unigram training is compared with
+)
 
 for arg in "$@"; do
   case "$arg" in

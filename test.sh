@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Builds graft and checks it.
+#   ./test.sh          everything that fits into ten minutes on two cores
+#   ./test.sh --fast   build, include check, format, fast tests
+#   ./test.sh --slow   everything: slow tests, all sanitizers over the fast tests, a minute of every fuzz target
+# The last line counts the tests; a test that was skipped although ../shared is there is a failure.
+set -uo pipefail
+cd "$(dirname "$0")"
+
+tier=default
+for arg in "$@"; do
+  case "$arg" in
+    --fast) tier=fast ;;
+    --slow) tier=slow ;;
+    *) echo "usage: ./test.sh [--fast|--slow]" >&2; exit 2 ;;
+  esac
+done
+cores=$(nproc)
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+passed=0 failed=0 skipped=0 failures=()
+
+say() { printf '\n== %s (%d s)\n' "$1" "$SECONDS"; }
+
+# check NAME COMMAND...: one test of its own.
+check() {
+  local name=$1
+  shift
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); failures+=("$name"); fi
+}
+
+# build PRESET TARGET...: nothing can be tested when it fails.
+build() {
+  local preset=$1 start=$SECONDS
+  shift
+  cmake --preset "$preset" >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
+  cmake --build --preset "$preset" ${@:+--target "$@"} >"$logs/build" 2>&1 || { tail -40 "$logs/build"; echo "building $preset failed"; exit 1; }
+  grep -E 'warning:' "$logs/build" || true
+  echo "built preset $preset in $((SECONDS - start)) s"
+}
+
+# run_ctest NAME DIR ARGS...: a folder's tests; counts what passed, failed and was skipped.
+run_ctest() {
+  local name=$1 dir=$2 all bad out
+  shift 2
+  rm -f "$logs/junit.xml"
+  ctest --test-dir "$dir" -j "$cores" --output-on-failure --timeout 600 --output-junit "$logs/junit.xml" "$@" 2>&1 |
+    grep -vE '^ *(Start )? *[0-9]+(/[0-9]+)?( Test +#[0-9]+)?: .*( Passed .*|[A-Za-z0-9_/.]+)$'
+  all=$(grep -oE '\btests="[0-9]+"' "$logs/junit.xml" | head -1 | tr -dc 0-9)
+  bad=$(grep -oE '\bfailures="[0-9]+"' "$logs/junit.xml" | head -1 | tr -dc 0-9)
+  out=$(grep -oE '\bskipped="[0-9]+"' "$logs/junit.xml" | head -1 | tr -dc 0-9)
+  if [ -z "$all" ] || [ "$all" = 0 ]; then
+    failed=$((failed + 1)) failures+=("$name: no test ran")
+    return
+  fi
+  passed=$((passed + all - bad - out)) failed=$((failed + bad)) skipped=$((skipped + out))
+  [ "$bad" = 0 ] || failures+=("$name: $bad")
+}
+
+# The last commit that has landed; what differs from it is what clang-tidy looks at.
+landed() { git rev-parse --verify -q origin/main || git rev-parse --verify -q HEAD~1; }
+
+scripts/install-deps.sh --dev || exit 1
+
+say "build"
+build release
+
+say "includes, format"
+check layers tools/check_layers.sh
+check format tools/check_format.sh
+
+if [ "$tier" != fast ]; then
+  say "clang-tidy on what changed"
+  check tidy tools/check_tidy.sh build "$(landed)"
+fi
+
+say "tests"
+if [ "$tier" = slow ]; then run_ctest tests build; else run_ctest tests build -L fast; fi
+
+if [ "$tier" != fast ]; then
+  # The layers that read what strangers wrote; --slow takes all, and threads.
+  folders="base text hub data"
+  [ "$tier" = slow ] && folders="$folders engine models tasks train cli"
+  say "address and undefined behaviour sanitizers: $folders"
+  build asan $(printf 'test_%s ' $folders)
+  for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
+
+  seconds=5
+  [ "$tier" = slow ] && seconds=60
+  say "fuzzing, $seconds s each"
+  build fuzz fuzzers
+  for target in build-fuzz/tests/fuzz/fuzz_*; do
+    [ -x "$target" ] && [ -f "$target" ] || continue
+    check "$(basename "$target")" tools/fuzz.sh "$target" "$seconds"
+  done
+fi
+
+say "summary"
+[ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
+if [ "$skipped" -gt 0 ] && [ -d "${GRAFT_SHARED:-../shared}" ]; then
+  echo "skipped tests are a failure where ../shared exists"
+  failures+=("skipped")
+fi
+echo "$passed passed, $failed failed, $skipped skipped"
+[ ${#failures[@]} -eq 0 ]

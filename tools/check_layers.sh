@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Checks that includes point one way (docs/design.md, section 3): a folder of src may include itself and any lower one,
+# public headers include public headers and the standard library only. Prints each include that does not; exit 1.
+#   tools/check_layers.sh [ROOT]
+set -euo pipefail
+root="${1:-$(dirname "$0")/..}"
+cd "$root"
+
+mapfile -t files < <(find src include -name '*.h' -o -name '*.cpp' -o -name '*.cu' | sort)
+awk '
+BEGIN {
+  # Folders of one line are siblings: they do not include each other.
+  n = split("base|text engine hub report|data|models|tasks|train|transfer|serve|cli", lines, "|")
+  for (i = 1; i <= n; ++i) { m = split(lines[i], names, " "); for (j = 1; j <= m; ++j) rank[names[j]] = i }
+  # The folder that implements a public header.
+  n = split("error.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, model.h models, " \
+            "hub.h hub, trainer.h train, pipeline.h train", owners, ", ")
+  for (i = 1; i <= n; ++i) { split(owners[i], pair, " "); owner[pair[1]] = pair[2] }
+}
+function complain(text) { printf "%s:%d: %s\n", FILENAME, FNR, text; ++bad }
+FNR == 1 {
+  split(FILENAME, path, "/")
+  is_public = path[1] == "include"
+  folder = is_public ? owner[path[3]] : path[2]
+  if (folder == "" || !(folder in rank)) {
+    complain(is_public ? "a public header that tools/check_layers.sh does not know" : "src/" folder " is not a layer")
+    folder = "cli"
+  }
+}
+/^[ \t]*#[ \t]*include[ \t]*[<"]/ {
+  ++includes
+  quoted = $0 ~ /^[^<"]*"/
+  name = $0
+  sub(/^[^<"]*[<"]/, "", name)
+  sub(/[>"].*$/, "", name)
+  if (!quoted) {
+    if (is_public && name ~ /[\/.]/ && name !~ /^std[a-z]+\.h$/) complain("a public header includes <" name ">: the standard library only")
+    next
+  }
+  split(name, part, "/")
+  if (part[1] == "graft") {
+    target = owner[part[2]]
+    if (target == "") { complain("\"" name "\" is not a public header"); next }
+  } else if (is_public) {
+    complain("a public header includes \"" name "\": public headers only")
+    next
+  } else if (name ~ /\.\./ || !(part[1] in rank)) {
+    complain("\"" name "\" does not start with a layer")
+    next
+  } else {
+    target = part[1]
+  }
+  if (target != folder && rank[target] >= rank[folder])
+    complain("src/" folder " must not include \"" name "\": " target \
+             (rank[target] == rank[folder] ? " is its sibling" : " is a higher layer"))
+}
+END {
+  if (bad) { printf "layers: %d of %d includes point the wrong way\n", bad, includes; exit 1 }
+  printf "layers: %d includes, all downwards\n", includes
+}' "${files[@]}"
