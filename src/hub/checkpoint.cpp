@@ -102,7 +102,11 @@ void remove_stale(const fs::path& folder, const std::vector<fs::path>& written) 
   for (const auto& entry : fs::directory_iterator(folder))
     if (is_shard_name(entry.path().filename().string()) && !is_new(entry.path()))
       stale.push_back(entry.path());
-  for (const fs::path& p : stale) fs::remove(p);
+  for (const fs::path& p : stale) {
+    std::error_code error;
+    if (!fs::remove(p, error) && error)
+      fail("{}: cannot remove what an earlier save left: {}", p.string(), error.message());
+  }
   if (!stale.empty()) sync_folder(folder);
 }
 
@@ -141,12 +145,14 @@ std::string index_text(const std::vector<std::vector<TensorToWrite>>& shards,
 
 }  // namespace
 
-StateDict read_checkpoint(const fs::path& folder) {
+StateDict read_checkpoint(const fs::path& folder) try {
   if (fs::exists(folder / kSingle)) return read_safetensors(folder / kSingle);
   if (fs::exists(folder / kIndex)) return read_sharded(folder / kIndex, read_safetensors);
   if (fs::exists(folder / kTorchSingle)) return read_torch_bin(folder / kTorchSingle);
   if (fs::exists(folder / kTorchIndex)) return read_sharded(folder / kTorchIndex, read_torch_bin);
   fail_without_weights(folder);
+} catch (const fs::filesystem_error& e) {  // a folder that may not be read
+  fail("{}: {}", e.path1().string(), e.code().message());
 }
 
 std::vector<fs::path> write_checkpoint(const fs::path& folder, const std::vector<TensorToWrite>& tensors,

@@ -92,8 +92,8 @@ std::vector<std::string> choose_files(const ModelId& id, const ModelInfo& info) 
   return out;
 }
 
-fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
-              const std::string& absent_hint) {
+fs::path pull_into_cache(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
+                         const std::string& absent_hint) {
   HubClient hub(id, settings, options, absent_hint);
   const ModelInfo info = hub.look_up_model();
   const ModelCache cache(settings.cache_dir, id.name);
@@ -103,6 +103,17 @@ fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptio
     hub.fetch(info.commit, shards_of(cache.snapshot(info.commit) / files.back()));
   cache.set_commit(id.revision, info.commit);
   return cache.snapshot(info.commit);
+}
+
+// What the file system refuses becomes an Error like any other.
+fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
+              const std::string& absent_hint) {
+  try {
+    return pull_into_cache(id, settings, options, absent_hint);
+  } catch (const fs::filesystem_error& e) {
+    fail_with("set HF_HUB_CACHE to a folder that you may write to", "{}: {}", e.path1().string(),
+              e.code().message());
+  }
 }
 
 [[noreturn]] void fail_offline(const ModelId& id, const HubSettings& settings, const std::string& reason) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/threads.h"
 #include "hub/durable_file.h"
 #include "hub/safetensors_write.h"
 
@@ -69,22 +70,31 @@ std::string header_of(const std::vector<const TensorToWrite*>& order) {
 }
 
 // Values are converted a block at a time: memory stays flat whatever the size of a tensor.
-void write_values(DurableFile& file, const TensorToWrite& t) {
-  const uint64_t n = element_count(t);
-  if (t.dtype == DType::f32) return file.write(t.data, n * sizeof(float));
-  constexpr uint64_t kBlock = 1 << 16;
-  std::vector<uint16_t> half(t.dtype == DType::f64 ? 0 : std::min(n, kBlock));
-  std::vector<double> wide(t.dtype == DType::f64 ? std::min(n, kBlock) : 0);
+template <class Stored, class Convert>
+void write_converted(DurableFile& file, const float* data, uint64_t n, Convert convert) {
+  constexpr uint64_t kBlock = 1 << 20;
+  std::vector<Stored> stored(std::min(n, kBlock));
   for (uint64_t begin = 0; begin < n; begin += kBlock) {
     const uint64_t count = std::min(kBlock, n - begin);
-    const float* from = t.data + begin;
-    if (t.dtype == DType::f64) {
-      std::copy(from, from + count, wide.begin());
-      file.write(wide.data(), count * sizeof(double));
-    } else {
-      std::transform(from, from + count, half.begin(), t.dtype == DType::bf16 ? float_to_bf16 : float_to_f16);
-      file.write(half.data(), count * sizeof(uint16_t));
-    }
+    parallel_blocks(static_cast<int64_t>(count), 1 << 16, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i)
+        stored[static_cast<size_t>(i)] = convert(data[begin + static_cast<uint64_t>(i)]);
+    });
+    file.write(stored.data(), count * sizeof(Stored));
+  }
+}
+
+void write_values(DurableFile& file, const TensorToWrite& t) {
+  const uint64_t n = element_count(t);
+  switch (t.dtype) {
+    case DType::bf16:
+      return write_converted<uint16_t>(file, t.data, n, [](float v) { return float_to_bf16(v); });
+    case DType::f16:
+      return write_converted<uint16_t>(file, t.data, n, [](float v) { return float_to_f16(v); });
+    case DType::f64:
+      return write_converted<double>(file, t.data, n, [](float v) { return double{v}; });
+    default:
+      return file.write(t.data, n * sizeof(float));
   }
 }
 

@@ -53,9 +53,9 @@ void copy_to_float(const TensorView& tensor, float* out) {
     case DType::f32:
       return convert<float>(tensor.data, n, out, [](float v) { return v; });
     case DType::bf16:
-      return convert<uint16_t>(tensor.data, n, out, bf16_to_float);
+      return convert<uint16_t>(tensor.data, n, out, [](uint16_t v) { return bf16_to_float(v); });
     case DType::f16:
-      return convert<uint16_t>(tensor.data, n, out, f16_to_float);
+      return convert<uint16_t>(tensor.data, n, out, [](uint16_t v) { return f16_to_float(v); });
     case DType::f64:
       return convert<double>(tensor.data, n, out, [](double v) { return static_cast<float>(v); });
     default:

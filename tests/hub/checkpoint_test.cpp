@@ -128,6 +128,9 @@ TEST(Checkpoint, NamesTheFolderAndWhatItHolds) {
   EXPECT_THAT(test::error_of([&] { read_checkpoint(folder / "absent"); }),
               HasSubstr("absent: no such folder"));
   EXPECT_THAT(test::error_of([&] { read_checkpoint(folder.path()); }), HasSubstr("the folder is empty"));
+  fs::create_symlink("loop", folder / "loop");
+  EXPECT_THAT(test::error_of([&] { read_checkpoint(folder / "loop"); }), HasSubstr("loop"));
+  fs::remove(folder / "loop");
   folder.write("config.json", "{}");
   folder.write("tf_model.h5", "");
   EXPECT_THAT(test::error_of([&] { read_checkpoint(folder.path()); }),

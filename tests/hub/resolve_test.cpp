@@ -346,6 +346,12 @@ TEST_F(Hub, WithoutNetworkACopyWithoutTokenizerIsUsed) {
   EXPECT_EQ(resolve_model("org/model", options_), snapshot);
 }
 
+TEST_F(Hub, ACacheThatCannotBeWritten) {
+  options_.cache_dir = folder_.write("a-file", "") / "cache";
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("a-file/cache"),
+                               HasSubstr("set HF_HUB_CACHE to a folder that you may write to")));
+}
+
 TEST_F(Hub, ModelsInOtherFormatsAreNamed) {
   hub_.files = {{"config.json", {"{}"}}, {"tf_model.h5", {"", true}}, {"model.gguf", {"", true}}};
   EXPECT_THAT(refusal(),
@@ -395,6 +401,7 @@ TEST(HubChild, DISABLED_Resolve) {
 
 TEST_F(Hub, TwoProcessesDownloadOnce) {
   hub_.delay_ms = 150;
+  ASSERT_TRUE(hub_.requests().empty());
   environment_.set("HF_HUB_CACHE", options_.cache_dir.string());
   environment_.set("HF_ENDPOINT", hub_.endpoint());
   std::string self = fs::read_symlink("/proc/self/exe").string(), filter = "--gtest_filter=HubChild.*",

@@ -66,7 +66,7 @@ TEST(WriteSafetensors, LayoutOfMixedTypes) {
 
 TEST(WriteSafetensors, LongTensorsAreConvertedInBlocks) {
   const test::TempDir folder;
-  std::vector<float> values((1 << 17) + 5);
+  std::vector<float> values((1 << 20) + 70005);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 256);
   const int64_t n = static_cast<int64_t>(values.size());
   for (DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
