@@ -126,9 +126,42 @@ struct AdamWArgs {
   float *w = nullptr, *m = nullptr, *v = nullptr;
   const float* g = nullptr;
   int64_t n = 0;
-  float lr = 0, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
-  float correction1 = 1, correction2 = 1;  // 1 - beta^step; sqrt is taken of the second
-  float grad_scale = 1;                    // clipping coefficient
+  // In double, as the reference has them: 1 - 0.999f is wrong by 1e-5 of itself.
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  double correction1 = 1, correction2 = 1;  // 1 - beta^step; sqrt is taken of the second
+  float grad_scale = 1;                     // clipping coefficient
+};
+
+// Plain operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or [1,1] repeats.
+enum class PlainOp : uint8_t {
+  fill,                  // out = alpha
+  copy,                  // out = alpha a
+  sum,                   // out = a + alpha b
+  product,               // out = alpha a b
+  quotient,              // out = alpha a / b
+  exp,                   // out = exp(a)
+  log,                   // out = log(a)
+  activation,            // out = act(a)
+  reduce,                // out [R,C], [1,C], [R,1] or [1,1] = alpha * sum of a (of a b if b is set) over what out lacks
+  softmax,               // over the columns of each row of a
+  softmax_gradient,      // a = dy, b = y
+  log_softmax,           // over the columns of each row of a
+  log_softmax_gradient,  // a = dy, b = y
+  norm,                  // out [R,1] = l2 norm of each row of a
+  norm_gradient,         // a = dy [R,1], b = x
+  normalize,             // out = a / max(norm of the row, alpha)
+  normalize_gradient,    // a = dy, b = x, alpha as in normalize
+  sequence_mean,         // out [B,C] = mean of the rows of each sequence of a [T,C]; 0 for an empty one
+  sequence_mean_gradient,  // a = dy [B,C], out [T,C]
+};
+struct PlainArgs {
+  PlainOp op = PlainOp::fill;
+  Tensor a{}, b{}, out{};
+  float alpha = 1;
+  bool add = false;  // out += instead of out =
+  Activation activation = Activation::none;
+  const int32_t* cu_seqlens = nullptr;  // [num_sequences + 1]
+  int64_t num_sequences = 0;
 };
 
 struct Kernels {
@@ -147,6 +180,7 @@ struct Kernels {
   void (*element_loss)(const ElementLossArgs&);
   void (*adamw)(const AdamWArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
+  void (*plain)(const PlainArgs&);
 };
 
 // Floats of scratch that residual_norm_backward needs for T rows of H.

@@ -227,6 +227,14 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
 Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
               const Rows& q_rows, const Rows& k_rows) {
   const int64_t width = options.num_heads * options.head_dim;
+  for (const Slice& one : {q, k, v}) {
+    int64_t read = 0;
+    for (const Slice& other : {q, k, v}) read += other.v == one.v ? width : 0;
+    if (tape.record() && one.v->needs_grad && read != one.v->data.cols) {
+      fail("attention: {} of the {} columns of a projection are read; the others would have no gradient", read,
+           one.v->data.cols);
+    }
+  }
   AttentionArgs args;
   args.q = q.v->data.columns(q.first, width);
   args.k = k.v->data.columns(k.first, width);
@@ -244,6 +252,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   tape.kernels().attention(args);
   Var y = tape.result(args.out, true);
   tape.on_backward(y, [=](Tape& t) {
+    if (q.v->grad || k.v->grad || v.v->grad) fail("attention: what it reads takes part in nothing else");
     bool add = false;  // each slice is written once, and together they cover their projections
     AttentionBackwardArgs b;
     b.forward = args;

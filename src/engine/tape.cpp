@@ -31,9 +31,16 @@ Tensor Tape::grad_of(Var v, bool& add) {
 }
 
 void Tape::backward(Var loss, float seed) {
-  if (loss->data.size() != 1) fail("backward starts from a scalar, not from [{}, {}]", loss->data.rows, loss->data.cols);
+  if (loss->data.size() != 1)
+    fail("backward starts from a scalar, not from [{}, {}]", loss->data.rows, loss->data.cols);
+  if (!record()) fail("backward: this tape recorded nothing; make it with TapeOptions::record");
+  if (!loss->needs_grad) fail("backward: nothing that leads to this loss wants a gradient");
+  if (!last_) fail("backward ran already on this tape");
+  if (!planning() && !parameters_.has_grads())
+    fail("backward: the parameters have no memory for gradients (allocate_grads)");
   bool add = false;
-  *grad_of(loss, add).f32() = seed;
+  Tensor start = grad_of(loss, add);
+  if (!planning()) *start.f32() = seed;
   for (Node* node = last_; node; node = node->previous) {
     if (!node->out->grad) continue;
     node->run(node->state, *this);

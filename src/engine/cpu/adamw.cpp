@@ -1,4 +1,5 @@
-// AdamW over flat memory (Kingma & Ba 2015; Loshchilov & Hutter 2019), operation by operation as torch.optim.AdamW.
+// AdamW over flat memory (Kingma & Ba 2015; Loshchilov & Hutter 2019), operation by operation as
+// torch.optim.AdamW.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/adamw.cpp"
 #include <hwy/foreach_target.h>
@@ -14,10 +15,10 @@ namespace graft::engine::cpu::HWY_NAMESPACE {
 
 void adamw_span(const AdamWArgs& a, int64_t begin, int64_t end) {
   const D d;
-  const V beta1 = hn::Set(d, a.beta1), beta2 = hn::Set(d, a.beta2);
-  const V rest1 = hn::Set(d, 1.0f - a.beta1), rest2 = hn::Set(d, 1.0f - a.beta2);
-  const V decay = hn::Set(d, 1.0f - a.lr * a.weight_decay), step = hn::Set(d, a.lr / a.correction1);
-  const V root2 = hn::Set(d, 1.0f / std::sqrt(a.correction2)), eps = hn::Set(d, a.eps), scale = hn::Set(d, a.grad_scale);
+  const auto set = [&](double x) HWY_ATTR { return hn::Set(d, static_cast<float>(x)); };
+  const V beta1 = set(a.beta1), beta2 = set(a.beta2), rest1 = set(1 - a.beta1), rest2 = set(1 - a.beta2);
+  const V decay = set(1 - a.lr * a.weight_decay), step = set(a.lr / a.correction1);
+  const V root2 = set(1 / std::sqrt(a.correction2)), eps = set(a.eps), scale = hn::Set(d, a.grad_scale);
   const bool has_g = a.g != nullptr;
   float *w = a.w + begin, *m = a.m + begin, *v = a.v + begin;
   const float* g = has_g ? a.g + begin : nullptr;

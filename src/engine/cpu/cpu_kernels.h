@@ -17,6 +17,7 @@ void dropout(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool 
 void gather(Tensor x, const int32_t* rows, Tensor y);
 void cross_entropy(const CrossEntropyArgs& args);
 void element_loss(const ElementLossArgs& args);
+void plain(const PlainArgs& args);
 
 // out[cols] (+)= column sums of t, over fixed blocks of rows in order.
 void add_column_sums(Tensor t, float* out, bool add);

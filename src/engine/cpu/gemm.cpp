@@ -45,6 +45,7 @@ struct TileKey {
 struct TilePrimitive {
   dnnl::matmul primitive;
   memory::desc x, w, y, scratch;
+  bool reference;  // the library has only its plain loops for this
 };
 
 // The blocked order for a packed [K,N], asked for once at the full height so that every height reads the same one.
@@ -77,7 +78,8 @@ TilePrimitive make_tile(const TileKey& key) {
     attr.set_post_ops(ops);
   }
   const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(x, w, y), attr, cpu_engine());
-  return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc()};
+  const bool reference = std::strncmp(pd.impl_info_str(), "ref", 3) == 0;
+  return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc(), reference};
 }
 
 // Primitives are made once and shared; making one is not reentrant with OpenMP's thread count, so it is under the lock.
@@ -159,24 +161,32 @@ std::vector<Band> cut_rows(int64_t T) {
   return bands;
 }
 
-// A band that is not full runs on a copy with zero rows below; only its real rows are copied back.
-void run_short_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols,
-                    bool add) {
+// One band of one chunk. oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape
+// (brgemm wants dense ones): so every tile sees dense x and y, in copies where they are not. A band that is not full
+// has zero rows below; only its real rows are copied back.
+void run_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols, bool add) {
+  const size_t n = static_cast<size_t>(band.n), below = static_cast<size_t>(band.height) - n;
   const size_t x_row = static_cast<size_t>(x.cols) * dtype_size(x.dtype);
   const size_t y_row = static_cast<size_t>(cols) * dtype_size(y.dtype);
-  std::byte* xs = thread_scratch(1, x_row * static_cast<size_t>(band.height));
-  std::byte* ys = thread_scratch(2, y_row * static_cast<size_t>(band.height));
-  std::memset(xs, 0, x_row * static_cast<size_t>(band.height));
-  if (add) std::memset(ys, 0, y_row * static_cast<size_t>(band.height));
-  for (int64_t r = 0; r < band.n; ++r) {
-    std::memcpy(xs + static_cast<size_t>(r) * x_row, at(x, band.row + r, 0), x_row);
-    if (add) std::memcpy(ys + static_cast<size_t>(r) * y_row, at(y, band.row + r, col), y_row);
+  const bool copy_x = below > 0 || x.stride != x.cols, copy_y = below > 0 || y.stride != cols;
+  void *xs = at(x, band.row, 0), *ys = at(y, band.row, col);
+  if (copy_x) {
+    std::byte* to = thread_scratch(1, x_row * (n + below));
+    for (size_t r = 0; r < n; ++r) std::memcpy(to + r * x_row, at(x, band.row + static_cast<int64_t>(r), 0), x_row);
+    std::memset(to + n * x_row, 0, below * x_row);
+    xs = to;
+  }
+  if (copy_y) {
+    std::byte* to = thread_scratch(2, y_row * (n + below));
+    for (size_t r = 0; add && r < n; ++r) std::memcpy(to + r * y_row, at(y, band.row + static_cast<int64_t>(r), col), y_row);
+    if (add) std::memset(to + n * y_row, 0, below * y_row);
+    ys = to;
   }
   key.v[3] = x.cols;
   key.v[5] = cols;
   run_tile(key, xs, w, ys);
-  for (int64_t r = 0; r < band.n; ++r) {
-    std::memcpy(at(y, band.row + r, col), ys + static_cast<size_t>(r) * y_row, y_row);
+  for (size_t r = 0; copy_y && r < n; ++r) {
+    std::memcpy(at(y, band.row + static_cast<int64_t>(r), col), static_cast<std::byte*>(ys) + r * y_row, y_row);
   }
 }
 
@@ -202,11 +212,7 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
     const void* weights = packed ? packed->chunk(chunk) : layout == Layout::nt ? at(w, col, 0) : at(w, 0, col);
     const TileKey key{{band.height, K, cols, x.stride, packed ? 0 : w.stride, y.stride,
                        static_cast<int64_t>(kind), flags_of(x, y, add)}};
-    if (band.n == band.height) {
-      run_tile(key, at(x, band.row, 0), weights, at(y, band.row, col));
-    } else {
-      run_short_band(band, key, x, weights, y, col, cols, add);
-    }
+    run_band(band, key, x, weights, y, col, cols, add);
     if (epilogue.run) epilogue.run(epilogue.state, band.row, band.n, col, cols);
   });
 }
@@ -260,7 +266,7 @@ void PackedMatrix::pack(Tensor w, Layout layout) {
   const Kind kind = layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn;
   const auto key = [&](int64_t chunk) {
     const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
-    return TileKey{{kHeight, K, cols, K, 0, N, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}};
+    return TileKey{{kHeight, K, cols, K, 0, cols, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}};
   };
   const auto plain = [&](int64_t chunk) {
     const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
@@ -268,9 +274,18 @@ void PackedMatrix::pack(Tensor w, Layout layout) {
                         layout == Layout::nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
   };
   const SingleThread one;
-  if (const memory::desc first = tile_primitive(key(0)).w;
-      first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ab) ||
-      first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ba)) {
+  const memory::desc first = tile_primitive(key(0)).w;
+  bool empty = first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ab) ||
+               first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ba);
+  // Every height that may come must have a fast implementation for the blocked order.
+  for (int64_t i = 0; !empty && i < num_chunks(N); ++i) {
+    for (const int64_t height : tile_heights()) {
+      TileKey tile = key(i);
+      tile.v[0] = height;
+      empty |= tile_primitive(tile).reference;
+    }
+  }
+  if (empty) {
     chunks_.clear();
     return;
   }
@@ -298,6 +313,7 @@ void PackedMatrix::pack(Tensor w, Layout layout) {
 }
 
 void cap_isa_avx2() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); }
+void cap_isa_baseline() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41); }
 
 bool has_bf16_gemm() {
   const auto isa = dnnl::get_effective_cpu_isa();

@@ -48,6 +48,7 @@ void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
 
 // Caps the library's instruction set; before the first product only.
 void cap_isa_avx2();
+void cap_isa_baseline();
 // Does the library have bf16 products on this CPU (avx512_bf16, AMX)?
 bool has_bf16_gemm();
 

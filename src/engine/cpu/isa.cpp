@@ -19,8 +19,12 @@ void init_isa() {
     if (name == "avx2") {
       hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL);
       cap_isa_avx2();
+    } else if (name == "baseline") {
+      hwy::DisableTargets(HWY_AVX3 | HWY_AVX3_DL | HWY_AVX2);
+      cap_isa_baseline();
     } else if (name != "avx512") {
-      fail_with("use GRAFT_ISA=avx2, GRAFT_ISA=avx512, or leave it unset", "GRAFT_ISA={} is not known", name);
+      fail_with("use GRAFT_ISA=baseline, GRAFT_ISA=avx2, GRAFT_ISA=avx512, or leave it unset",
+                "GRAFT_ISA={} is not known", name);
     }
   });
 }

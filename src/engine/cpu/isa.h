@@ -1,4 +1,5 @@
-// The instruction set in use: the best there is, or what GRAFT_ISA=avx2 caps it to (Highway and oneDNN alike).
+// The instruction set in use: the best there is, or what GRAFT_ISA=avx2 (or baseline: SSE4.1) caps it to,
+// Highway and oneDNN alike.
 #pragma once
 #include <string>
 

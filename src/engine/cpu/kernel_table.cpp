@@ -28,6 +28,7 @@ const Kernels& cpu_kernels() {
       .element_loss = cpu::element_loss,
       .adamw = cpu::adamw,
       .sum_of_squares = cpu::sum_of_squares,
+      .plain = cpu::plain,
   };
   return table;
 }
@@ -49,6 +50,7 @@ const Kernels& plan_kernels() {
       .element_loss = nothing,
       .adamw = nothing,
       .sum_of_squares = [](const float*, int64_t) { return 0.0; },
+      .plain = nothing,
   };
   return table;
 }

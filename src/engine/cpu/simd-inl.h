@@ -28,11 +28,26 @@ struct Whole {
 };
 struct Part {
   hn::Mask<D> mask;
+  size_t n;
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
   HWY_INLINE V load(const float* p) const { return hn::MaskedLoad(mask, D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::BlendedStore(v, mask, D(), p); }
+#else
+  // Without masked instructions Highway reads and writes whole vectors, the neighbour's numbers included.
+  HWY_INLINE V load(const float* p) const {
+    HWY_ALIGN float lanes[hn::MaxLanes(D())] = {};
+    for (size_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return hn::Load(D(), lanes);
+  }
+  HWY_INLINE void store(V v, float* p) const {
+    HWY_ALIGN float lanes[hn::MaxLanes(D())];
+    hn::Store(v, D(), lanes);
+    for (size_t i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+#endif
   HWY_INLINE V load_or(const float* p, float other) const {
     return hn::IfThenElse(mask, load(p), hn::Set(D(), other));
   }
-  HWY_INLINE void store(V v, float* p) const { hn::BlendedStore(v, mask, D(), p); }
   HWY_INLINE V keep(V v) const { return hn::IfThenElseZero(mask, v); }
 };
 
@@ -42,7 +57,7 @@ HWY_INLINE void for_vectors(int64_t n, F&& f) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) f(i, Whole());
-  if (i < n) f(i, Part{hn::FirstN(d, static_cast<size_t>(n - i))});
+  if (i < n) f(i, Part{hn::FirstN(d, static_cast<size_t>(n - i)), static_cast<size_t>(n - i)});
 }
 
 HWY_INLINE float sum_of(V v) { return hn::GetLane(hn::SumOfLanes(D(), v)); }

@@ -1,0 +1,108 @@
+#include "engine/arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "support/shared.h"
+
+namespace graft::engine {
+namespace {
+
+TEST(Arena, PushesAlignedMemoryThatDoesNotOverlap) {
+  Arena arena;
+  auto* a = static_cast<std::byte*>(arena.push(1));
+  auto* b = static_cast<std::byte*>(arena.push(100));
+  auto* c = static_cast<std::byte*>(arena.push(0));
+  auto* d = static_cast<std::byte*>(arena.push(64));
+  for (auto* p : {a, b, c, d}) EXPECT_EQ(reinterpret_cast<uintptr_t>(p) % 64, 0u);
+  EXPECT_EQ(b - a, 64);
+  EXPECT_EQ(c - b, 128);
+  EXPECT_EQ(d - c, 64);  // even an empty one has an address of its own
+  EXPECT_EQ(arena.mark(), 320u);
+}
+
+TEST(Arena, MarkAndReleaseKeepAStack) {
+  Arena arena;
+  arena.push(64);
+  const size_t mark = arena.mark();
+  void* first = arena.push(1000);
+  arena.release(mark);
+  EXPECT_EQ(arena.push(500), first);
+  EXPECT_EQ(arena.peak(), 64u + 1024u);
+}
+
+TEST(Arena, TakesFirstFitAndJoinsNeighbours) {
+  Arena arena;
+  void* a = arena.take(128);
+  void* b = arena.take(128);
+  void* c = arena.take(128);
+  arena.give(a);
+  EXPECT_EQ(arena.take(64), a);  // the first hole that fits
+  void* d = arena.take(128);     // 64 bytes are left in that hole: too small
+  EXPECT_EQ(static_cast<std::byte*>(d) - static_cast<std::byte*>(c), 128);
+  arena.give(b);
+  EXPECT_EQ(arena.take(192), static_cast<std::byte*>(a) + 64);  // the 64 left over and b, joined
+  EXPECT_EQ(arena.peak(), 512u);
+}
+
+TEST(Arena, GivenBackInAnyOrderBecomesOneBlock) {
+  Arena arena;
+  void* p[4];
+  for (auto& x : p) x = arena.take(64);
+  for (const int i : {1, 3, 0, 2}) arena.give(p[i]);
+  EXPECT_EQ(arena.take(256), p[0]);
+  EXPECT_EQ(arena.peak(), 256u);
+}
+
+TEST(Arena, BlocksKeepTheirContents) {
+  Arena arena;
+  char* kept = static_cast<char*>(arena.take(1000));
+  std::memset(kept, 1, 1000);
+  void* other = arena.take(5000);
+  std::memset(other, 2, 5000);
+  arena.give(other);
+  std::memset(arena.take(3000), 3, 3000);
+  std::memset(arena.push(9000), 4, 9000);
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(kept[i], 1);
+}
+
+TEST(Arena, ResetForgetsButKeepsThePeak) {
+  Arena arena;
+  void* stack = arena.push(640);
+  void* heap = arena.take(128);
+  arena.reset();
+  EXPECT_EQ(arena.peak(), 768u);
+  EXPECT_EQ(arena.push(64), stack);
+  EXPECT_EQ(arena.take(64), heap);
+  arena.reset();
+  arena.clear_peak();
+  EXPECT_EQ(arena.peak(), 0u);
+}
+
+TEST(Arena, PopulateThenUse) {
+  Arena arena;
+  arena.push(3 << 20);
+  arena.take(1 << 20);
+  arena.reset();
+  arena.populate();
+  std::memset(arena.push(3 << 20), 1, 3 << 20);
+  std::memset(arena.take(1 << 20), 1, 1 << 20);
+}
+
+TEST(Arena, RefusesWhatWasNotTakenAndWhatDoesNotFit) {
+  Arena arena;
+  void* p = arena.take(64);
+  arena.give(p);
+  EXPECT_THAT(graft::test::error_of([&] { arena.give(p); }), testing::HasSubstr("was not taken"));
+  EXPECT_THAT(graft::test::error_of([&] { arena.give(static_cast<std::byte*>(p) + 8); }),
+              testing::HasSubstr("was not taken"));
+  EXPECT_THAT(graft::test::error_of([&] { arena.push(size_t{1} << 60); }),
+              testing::HasSubstr("per_device_train_batch_size"));
+  EXPECT_THAT(graft::test::error_of([&] { arena.take(size_t{1} << 60); }),
+              testing::HasSubstr("more memory than this machine has"));
+}
+
+}  // namespace
+}  // namespace graft::engine

@@ -1,0 +1,274 @@
+// Products against double, and what docs/design.md asks of the grid of tiles: a row's bits depend neither on
+// the height of its tile, nor on its neighbours, nor on its place.
+#include "engine/cpu/gemm.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/dtype.h"
+#include "base/threads.h"
+#include "engine/cpu/isa.h"
+#include "engine/plain_twins.h"
+
+namespace graft::engine::test {
+namespace {
+
+using cpu::Layout;
+using cpu::PackedMatrix;
+
+class Gemm : public testing::Test {
+ protected:
+  void SetUp() override { cpu::init_isa(); }
+};
+using GemmTiles = Gemm;
+
+// A matrix in one of the two input types.
+struct Operand {
+  Matrix f32;
+  std::vector<uint16_t> bf16;
+  Operand(const Matrix& m, DType dtype) : f32(m) {
+    if (dtype != DType::bf16) return;
+    for (float& x : f32.v) {
+      bf16.push_back(float_to_bf16(x));
+      x = bf16_to_float(bf16.back());
+    }
+  }
+  Tensor tensor() {
+    return bf16.empty() ? f32.tensor() : make_tensor(bf16.data(), f32.rows, f32.cols, DType::bf16);
+  }
+};
+
+std::vector<DType> input_types() {
+  return cpu::has_bf16_gemm() ? std::vector{DType::f32, DType::bf16} : std::vector{DType::f32};
+}
+
+Matrix transposed(const Matrix& m) {
+  Matrix t(m.cols, m.rows);
+  for (int64_t r = 0; r < m.rows; ++r) {
+    for (int64_t c = 0; c < m.cols; ++c) t.at(c, r) = m.at(r, c);
+  }
+  return t;
+}
+
+// y [T,N] = start + x [T,K] w[N,K]^T in double.
+twin::Mat product(const Matrix& x, const Matrix& w, const Matrix& start) {
+  twin::Mat y = start;
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t n = 0; n < w.rows; ++n) {
+      double sum = 0;
+      for (int64_t k = 0; k < x.cols; ++k) sum += double{x.at(t, k)} * double{w.at(n, k)};
+      y(t, n) += sum;
+    }
+  }
+  return y;
+}
+
+void compare(int64_t T, int64_t K, int64_t N) {
+  for (const DType dtype : input_types()) {
+    Operand x(random_matrix(T, K, "x"), dtype), w(random_matrix(N, K, "w"), dtype),
+        wt(transposed(w.f32), dtype);
+    const Matrix zero(T, N), before = random_matrix(T, N, "y");
+    for (const Layout layout : {Layout::nt, Layout::nn}) {
+      Tensor weights = layout == Layout::nt ? w.tensor() : wt.tensor();
+      PackedMatrix packed;
+      packed.pack(weights, layout);
+      for (const bool add : {false, true}) {
+        const std::string what = fmt::format("T {} K {} N {} {} {} add {}", T, K, N, dtype_name(dtype),
+                                             layout == Layout::nt ? "nt" : "nn", add);
+        const twin::Mat want = product(x.f32, w.f32, add ? before : zero);
+        Matrix y = before, z = before;
+        cpu::gemm(x.tensor(), weights, layout, y.tensor(), add);
+        cpu::gemm(x.tensor(), weights, layout, z.tensor(), add, &packed);
+        // fp32 sums of K products: the worst of N*T rounds like sqrt(K) * 6e-8 of the sum of magnitudes.
+        twin::expect_close(y, want, 2e-6, what);
+        twin::expect_close(z, want, 2e-6, what + " packed");
+      }
+    }
+  }
+}
+
+TEST_F(Gemm, EqualsDoubleForEveryHeight) {
+  for (int64_t T = 1; T <= 200; T += T < 100 ? 1 : 7) compare(T, 33, 17);
+}
+TEST_F(Gemm, EqualsDoubleForOddShapes) {
+  for (const auto& [T, K, N] : {std::array<int64_t, 3>{1, 1, 1},
+                                {3, 5, 3},
+                                {17, 64, 100},
+                                {97, 130, 515},
+                                {25, 768, 770},
+                                {100, 96, 769},
+                                {65, 7, 1153},
+                                {0, 5, 3}}) {
+    compare(T, K, N);
+  }
+}
+TEST_F(Gemm, EqualsDoubleForAVocabulary) {
+  compare(9, 32, 30522);
+  compare(50, 16, 4097);
+}
+
+TEST_F(Gemm, ReadsAndWritesStridedViews) {
+  Matrix x = random_matrix(21, 40, "x"), w = random_matrix(12, 30, "w"), y(21, 50, 9);
+  Tensor xs = x.tensor().columns(5, 30), ys = y.tensor().columns(7, 12);
+  cpu::gemm(xs, w.tensor(), Layout::nt, ys, false);
+  twin::expect_close(copy_of(ys), product(copy_of(xs), w, Matrix(21, 12)), 2e-6, "strided");
+  for (int64_t r = 0; r < 21; ++r) {
+    for (const int64_t c : {0, 6, 19, 49}) ASSERT_EQ(y.at(r, c), 9) << "wrote outside";
+  }
+}
+
+TEST_F(Gemm, WeightGradientEqualsDouble) {
+  for (const int64_t T : {0, 1, 15, 16, 17, 255, 256, 257, 300, 600}) {
+    for (const auto& [N, K] : {std::pair<int64_t, int64_t>{5, 3}, {200, 50}, {193, 33}, {31, 800}}) {
+      for (const DType dtype : input_types()) {
+        for (const bool add : {false, true}) {
+          Operand dy(random_matrix(T, N, "dy"), dtype), x(random_matrix(T, K, "x"), dtype);
+          Matrix dw = random_matrix(N, K, "dw");
+          const twin::Mat want = product(transposed(dy.f32), transposed(x.f32), add ? dw : Matrix(N, K));
+          cpu::gemm_tn(dy.tensor(), x.tensor(), dw.tensor(), add);
+          twin::expect_close(dw, want, 2e-6,
+                             fmt::format("T {} N {} K {} {} add {}", T, N, K, dtype_name(dtype), add));
+        }
+      }
+    }
+  }
+}
+
+TEST_F(Gemm, EpilogueSeesEveryElementOnceAndFinished) {
+  for (const int64_t T : {1, 8, 49, 100, 193}) {
+    for (const int64_t N : {5, 512, 769, 5000}) {
+      Matrix x(T, 3, 1), w(N, 3, 2), y(T, N, -1);
+      cpu::Epilogue epilogue;
+      epilogue.state = &y;
+      epilogue.run = [](void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) {
+        Matrix& m = *static_cast<Matrix*>(state);
+        for (int64_t r = row; r < row + num_rows; ++r) {
+          for (int64_t c = col; c < col + num_cols; ++c) m.at(r, c) += 1;
+        }
+      };
+      cpu::gemm(x.tensor(), w.tensor(), Layout::nt, y.tensor(), false, nullptr, epilogue);
+      EXPECT_EQ(y.v, std::vector<float>(static_cast<size_t>(T * N), 7)) << T << " " << N;
+    }
+  }
+}
+
+struct Shape {
+  int64_t K, N;
+};
+// BERT-base's projections and the golden models'.
+constexpr Shape kBert[] = {{768, 768}, {768, 3072}, {3072, 768}, {32, 48}, {128, 512}};
+
+// Every height in use against the first one, for one product of 96 rows, tiles as gemm cuts them: 384
+// columns.
+TEST_F(GemmTiles, EveryHeightGivesARowTheSameBits) {
+  constexpr int64_t kRows = 96;
+  for (const DType dtype : input_types()) {
+    for (const Shape& shape : kBert) {
+      Operand x(random_matrix(kRows, shape.K, "x"), dtype), w(random_matrix(shape.N, shape.K, "w"), dtype),
+          wt(transposed(w.f32), dtype);
+      if (dtype == DType::bf16 && shape.K > 1024) continue;
+      const int64_t cols = shape.N <= 512 ? shape.N : 384;
+      for (const Layout layout : {Layout::nt, Layout::nn}) {
+        for (const bool add : {false, true}) {
+          Matrix first;
+          for (const int64_t height : cpu::tile_heights()) {
+            ASSERT_EQ(kRows % height, 0);
+            Matrix y = random_matrix(kRows, cols, "y");
+            for (int64_t r = 0; r < kRows; r += height) {
+              Tensor xs = x.tensor(), ys = y.tensor(), ws = layout == Layout::nt ? w.tensor() : wt.tensor();
+              xs.data = static_cast<char*>(xs.data) + r * xs.stride * static_cast<int64_t>(dtype_size(dtype));
+              ys.data = y.v.data() + r * cols;
+              xs.rows = ys.rows = height;
+              (layout == Layout::nt ? ws.rows : ws.cols) = cols;
+              cpu::gemm_tile(xs, ws, layout, ys, add);
+            }
+            if (first.v.empty()) first = y;
+            expect_same_bits(first, y,
+                             fmt::format("{} height {} K {} N {} of {} {} add {}", dtype_name(dtype), height,
+                                         shape.K, cols, shape.N, layout == Layout::nt ? "nt" : "nn", add));
+          }
+        }
+      }
+    }
+  }
+}
+
+// The whole of gemm: rows of a big product against the same rows alone, moved and among others, plain and
+// packed.
+TEST_F(GemmTiles, ARowsBitsDependOnNothingButTheRow) {
+  for (const DType dtype : input_types()) {
+    for (const Shape& shape :
+         {Shape{768, 768}, {3072, 768}, {768, 3072}, {32, 48}, {128, 512}, {100, 1000}, {33, 17}}) {
+      if (dtype == DType::bf16 && shape.K > 1024) continue;
+      for (const Layout layout : {Layout::nt, Layout::nn}) {
+        for (const bool pack : {false, true}) {
+          const int64_t T = 205;
+          Operand x(random_matrix(T, shape.K, "x"), dtype);
+          Operand w(layout == Layout::nt ? random_matrix(shape.N, shape.K, "w")
+                                         : random_matrix(shape.K, shape.N, "w"),
+                    dtype);
+          PackedMatrix packed;
+          if (pack) packed.pack(w.tensor(), layout);
+          const auto run = [&](int64_t first, int64_t n) {
+            Operand part(rows_of(x.f32, first, n), dtype);
+            Matrix y(n, shape.N);
+            cpu::gemm(part.tensor(), w.tensor(), layout, y.tensor(), false, &packed);
+            return y;
+          };
+          const Matrix whole = run(0, T);
+          for (const auto& [first, n] : {std::pair<int64_t, int64_t>{0, 1},
+                                         {204, 1},
+                                         {100, 8},
+                                         {3, 17},
+                                         {90, 30},
+                                         {7, 55},
+                                         {1, 66},
+                                         {5, 80},
+                                         {60, 145}}) {
+            expect_same_bits(
+                run(first, n), rows_of(whole, first, n),
+                fmt::format("{} K {} N {} {}{}: rows {} to {} alone", dtype_name(dtype), shape.K, shape.N,
+                            layout == Layout::nt ? "nt" : "nn", pack ? " packed" : "", first, first + n));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_F(GemmTiles, BitsDoNotDependOnThreads) {
+  for (const DType dtype : input_types()) {
+    for (const int64_t T : {8, 300}) {
+      Operand x(random_matrix(T, 768, "x"), dtype), w(random_matrix(3072, 768, "w"), dtype),
+          dy(random_matrix(T, 192, "dy"), dtype);
+      const auto run = [&] {
+        Matrix y(T, 3072), dw(192, 768);
+        cpu::gemm(x.tensor(), w.tensor(), Layout::nt, y.tensor(), false);
+        cpu::gemm_tn(dy.tensor(), x.tensor(), dw.tensor(), false);
+        return std::pair{y, dw};
+      };
+      set_num_threads(1);
+      const auto one = run();
+      for (const int threads : {2, 3, 16}) {
+        set_num_threads(threads);
+        const auto many = run();
+        expect_same_bits(one.first, many.first, fmt::format("{} rows, {} threads", T, threads));
+        expect_same_bits(one.second, many.second, fmt::format("gradient of {} rows, {} threads", T, threads));
+      }
+      set_num_threads(0);
+    }
+  }
+}
+
+TEST_F(Gemm, TheCapOnInstructionSetsHolds) {
+  const char* isa = std::getenv("GRAFT_ISA");
+  if (isa && std::string(isa) != "avx512") {
+    EXPECT_FALSE(cpu::has_bf16_gemm());
+    EXPECT_NE(cpu::isa_name(), "avx512");
+  }
+  EXPECT_THAT(cpu::isa_name(), testing::AnyOf("avx512", "avx2", "baseline"));
+}
+
+}  // namespace
+}  // namespace graft::engine::test

@@ -1,0 +1,118 @@
+#include "engine/parameters.h"
+
+#include "engine/engine_case.h"
+#include "support/shared.h"
+
+namespace graft::engine::test {
+namespace {
+
+using graft::test::error_of;
+
+Parameter named(const char* name, std::vector<int64_t> shape) {
+  Parameter p;
+  p.name = name;
+  p.shape = std::move(shape);
+  return p;
+}
+
+TEST(ParameterStore, GroupsLieNextToEachOtherAndOthersAreAligned) {
+  ParameterStore store;
+  Parameter& first = store.add(named("a", {3, 5}));
+  const auto qkv = store.add_group({named("q", {3, 5}), named("k", {3, 5}), named("v", {3, 5})});
+  Parameter& last = store.add(named("b", {7}));
+  EXPECT_EQ(first.offset, 0);
+  EXPECT_EQ(qkv[0]->offset, 16);
+  EXPECT_EQ(qkv[1]->offset, qkv[0]->offset + 15);
+  EXPECT_EQ(qkv[2]->offset, qkv[1]->offset + 15);
+  EXPECT_EQ(qkv[2]->grad_offset, qkv[0]->grad_offset + 30);
+  EXPECT_EQ(last.offset % 16, 0);
+  EXPECT_EQ(store.num_parameters(), 4 * 15 + 7);
+  store.allocate();
+  store.allocate_grads();
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(store.value(*qkv[0])) % 64, 0u);
+  EXPECT_EQ(store.value(*qkv[1]) - store.value(*qkv[0]), 15);
+  EXPECT_EQ(store.grad(*qkv[1]) - store.grad(*qkv[0]), 15);
+  for (int64_t i = 0; i < store.value_size(); ++i) ASSERT_EQ(store.value(first)[i], 0);
+}
+
+TEST(ParameterStore, PointersStayAndNamesAreFound) {
+  ParameterStore store;
+  Parameter* first = &store.add(named("first", {2}));
+  for (int i = 0; i < 1000; ++i) store.add(named(("p" + std::to_string(i)).c_str(), {1}));
+  EXPECT_EQ(store.find("first"), first);
+  EXPECT_EQ(store.find("p999")->name, "p999");
+  EXPECT_EQ(store.find("absent"), nullptr);
+}
+
+TEST(ParameterStore, RowsAndColsOfAnyShape) {
+  ParameterStore store;
+  const Parameter &m = store.add(named("m", {4, 6})), &v = store.add(named("v", {9})),
+                  &t = store.add(named("t", {2, 3, 5}));
+  EXPECT_EQ(m.rows(), 4);
+  EXPECT_EQ(m.cols(), 6);
+  EXPECT_EQ(v.rows(), 1);
+  EXPECT_EQ(v.cols(), 9);
+  EXPECT_EQ(t.rows(), 2);
+  EXPECT_EQ(t.cols(), 15);
+}
+
+TEST(ParameterStore, RowSparseTakesNoFlatGradient) {
+  ParameterStore store;
+  Parameter table = named("table", {100, 8});
+  table.row_sparse = true;
+  Parameter& sparse = store.add(table);
+  Parameter& dense = store.add(named("dense", {8}));
+  EXPECT_EQ(sparse.grad_offset, -1);
+  EXPECT_EQ(dense.grad_offset, 0);
+  store.allocate();
+  store.allocate_grads();
+  EXPECT_EQ(store.sparse_grad(sparse).slot_of, std::vector<int32_t>(100, -1));
+  EXPECT_THAT(error_of([&] { store.sparse_grad(dense); }),
+              testing::HasSubstr("dense has no row-sparse gradient"));
+}
+
+TEST(ParameterStore, SettleZeroesWhatNoBackwardReached) {
+  ParameterStore store;
+  Parameter &reached = store.add(named("reached", {3})), &unreached = store.add(named("unreached", {3})),
+            &frozen = store.add(named("frozen", {3}));
+  frozen.trainable = false;
+  store.allocate();
+  store.allocate_grads();
+  for (Parameter* p : {&reached, &unreached, &frozen}) std::fill_n(store.grad(*p), 3, 5.0f);
+  store.clear_grads();
+  reached.has_grad = true;
+  store.settle_grads();
+  EXPECT_EQ(store.grad(reached)[2], 5);
+  EXPECT_EQ(store.grad(unreached)[2], 0);
+  EXPECT_TRUE(unreached.has_grad);
+  EXPECT_FALSE(frozen.has_grad);
+}
+
+TEST(ParameterStore, MisuseIsTold) {
+  ParameterStore store;
+  store.add(named("a", {3}));
+  EXPECT_THAT(error_of([&] { store.add(named("a", {3})); }), testing::HasSubstr("a was declared twice"));
+  store.allocate();
+  EXPECT_THAT(error_of([&] { store.add(named("b", {3})); }), testing::HasSubstr("b was added after"));
+}
+
+TEST(ParameterStore, VersionMovesWhenValuesAreTouched) {
+  ParameterStore store;
+  const uint64_t before = store.version();
+  store.touch_values();
+  EXPECT_NE(store.version(), before);
+}
+
+TEST(FloatBuffer, MovesItsMemory) {
+  FloatBuffer a(100);
+  a.data()[99] = 3;
+  float* p = a.data();
+  FloatBuffer b(std::move(a)), c;
+  c = std::move(b);
+  EXPECT_EQ(c.data(), p);
+  EXPECT_EQ(c.size(), 100);
+  EXPECT_EQ(c.data()[99], 3);
+}
+
+}  // namespace
+}  // namespace graft::engine::test

@@ -1,0 +1,287 @@
+#include "engine/plain_twins.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/philox.h"
+
+namespace graft::engine::twin {
+
+Mat::Mat(const test::Matrix& m) : rows(m.rows), cols(m.cols), v(m.v.begin(), m.v.end()) {}
+
+void expect_close(const test::Matrix& got, const Mat& want, double tolerance, const std::string& what) {
+  ASSERT_EQ(got.rows, want.rows) << what;
+  ASSERT_EQ(got.cols, want.cols) << what;
+  double scale = 1e-3, worst = 0;
+  size_t where = 0;
+  for (size_t i = 0; i < want.v.size(); ++i) {
+    scale = std::max(scale, std::fabs(want.v[i]));
+    const double error = std::fabs(double{got.v[i]} - want.v[i]);
+    if (!(error <= worst)) worst = error, where = i;
+  }
+  EXPECT_LE(worst, tolerance * scale)
+      << what << ": at [" << static_cast<int64_t>(where) / want.cols << ", "
+      << static_cast<int64_t>(where) % want.cols << "] got " << got.v[where] << " for " << want.v[where]
+      << "; relative to " << scale << ": " << worst / scale;
+}
+
+namespace {
+constexpr double kSqrt2OverPi = 0.79788456080286535588, kInvSqrt2Pi = 0.39894228040143267794;
+double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+}  // namespace
+
+double activate(Activation activation, double x) {
+  switch (activation) {
+    case Activation::gelu:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::gelu_new:
+      return 0.5 * x * (1 + std::tanh(kSqrt2OverPi * (x + 0.044715 * x * x * x)));
+    case Activation::relu:
+      return x > 0 ? x : 0;
+    case Activation::silu:
+      return x * logistic(x);
+    case Activation::tanh:
+      return std::tanh(x);
+    case Activation::sigmoid:
+      return logistic(x);
+    default:
+      return x;
+  }
+}
+
+double activate_slope(Activation activation, double x) {
+  switch (activation) {
+    case Activation::gelu:
+      return 0.5 * (1 + std::erf(x / std::sqrt(2.0))) + x * kInvSqrt2Pi * std::exp(-0.5 * x * x);
+    case Activation::gelu_new: {
+      const double t = std::tanh(kSqrt2OverPi * (x + 0.044715 * x * x * x));
+      return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * kSqrt2OverPi * (1 + 3 * 0.044715 * x * x);
+    }
+    case Activation::relu:
+      return x > 0 ? 1 : 0;
+    case Activation::silu:
+      return logistic(x) * (1 + x * (1 - logistic(x)));
+    case Activation::tanh:
+      return 1 - std::tanh(x) * std::tanh(x);
+    case Activation::sigmoid:
+      return logistic(x) * (1 - logistic(x));
+    default:
+      return 1;
+  }
+}
+
+LinearOut linear(const Mat& x, const Mat& w, const Mat& b, Activation activation) {
+  LinearOut out{Mat(x.rows, w.rows), Mat(x.rows, w.rows)};
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t n = 0; n < w.rows; ++n) {
+      double sum = b.v.empty() ? 0 : b(0, n);
+      for (int64_t k = 0; k < w.cols; ++k) sum += x(t, k) * w(n, k);
+      out.pre(t, n) = sum;
+      out.y(t, n) = activate(activation, sum);
+    }
+  }
+  return out;
+}
+
+LinearGrads linear_backward(const Mat& x, const Mat& w, const LinearOut& out, Activation activation,
+                            const Mat& dy) {
+  LinearGrads g{Mat(x.rows, x.cols), Mat(w.rows, w.cols), Mat(1, w.rows)};
+  for (int64_t t = 0; t < x.rows; ++t) {
+    for (int64_t n = 0; n < w.rows; ++n) {
+      const double d = dy(t, n) * activate_slope(activation, out.pre(t, n));
+      g.db(0, n) += d;
+      for (int64_t k = 0; k < w.cols; ++k) {
+        g.dx(t, k) += d * w(n, k);
+        g.dw(n, k) += d * x(t, k);
+      }
+    }
+  }
+  return g;
+}
+
+double dropout_factor(const Dropout& dropout, int64_t example, int32_t position, uint32_t extra,
+                      int64_t channel) {
+  const uint32_t block = static_cast<uint32_t>(channel / 128 * 16 + channel % 16);
+  const uint32_t half = static_cast<uint32_t>(channel % 128 / 16);
+  const auto words =
+      philox4x32(dropout.key, {block, static_cast<uint32_t>(position), static_cast<uint32_t>(example),
+                               static_cast<uint32_t>(example >> 32) << 16 ^ extra});
+  const uint32_t bits = words[half / 2] >> (half % 2 * 16) & 0xFFFFu;
+  const double threshold = std::floor(double{dropout.p} * 65536 + 0.5);
+  return bits < threshold ? 0.0 : 65536 / (65536 - threshold);
+}
+
+Mat dropout_factors(const Dropout& dropout, const Rows& rows, int64_t H) {
+  Mat f(rows.num_rows, H);
+  for (int64_t r = 0; r < rows.num_rows; ++r) {
+    for (int64_t c = 0; c < H; ++c)
+      f(r, c) = dropout_factor(dropout, rows.example[rows.sequence[r]], rows.position[r], 0, c);
+  }
+  return f;
+}
+
+namespace {
+struct Moments {
+  double mean, rstd;
+};
+Moments moments(const Mat& z, int64_t r, double eps) {
+  double mean = 0, variance = 0;
+  for (int64_t c = 0; c < z.cols; ++c) mean += z(r, c) / static_cast<double>(z.cols);
+  for (int64_t c = 0; c < z.cols; ++c)
+    variance += (z(r, c) - mean) * (z(r, c) - mean) / static_cast<double>(z.cols);
+  return {mean, 1 / std::sqrt(variance + eps)};
+}
+}  // namespace
+
+NormOut residual_norm(const Mat& x, const Mat& residual, const Mat& factors, const Mat& gamma,
+                      const Mat& beta, double eps) {
+  NormOut out{x, Mat(x.rows, x.cols)};
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; ++c) {
+      if (!factors.v.empty()) out.z(r, c) *= factors(r, c);
+      if (!residual.v.empty()) out.z(r, c) += residual(r, c);
+    }
+    const Moments m = moments(out.z, r, eps);
+    for (int64_t c = 0; c < x.cols; ++c)
+      out.y(r, c) = (out.z(r, c) - m.mean) * m.rstd * gamma(0, c) + beta(0, c);
+  }
+  return out;
+}
+
+NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& dy) {
+  NormGrads g{Mat(z.rows, z.cols), Mat(1, z.cols), Mat(1, z.cols)};
+  const double H = static_cast<double>(z.cols);
+  for (int64_t r = 0; r < z.rows; ++r) {
+    const Moments m = moments(z, r, eps);
+    double sum = 0, dot = 0;
+    for (int64_t c = 0; c < z.cols; ++c) {
+      const double xhat = (z(r, c) - m.mean) * m.rstd, d = dy(r, c) * gamma(0, c);
+      sum += d;
+      dot += d * xhat;
+      g.dgamma(0, c) += dy(r, c) * xhat;
+      g.dbeta(0, c) += dy(r, c);
+    }
+    for (int64_t c = 0; c < z.cols; ++c) {
+      const double xhat = (z(r, c) - m.mean) * m.rstd;
+      g.dz(r, c) = m.rstd * (dy(r, c) * gamma(0, c) - sum / H - xhat * dot / H);
+    }
+  }
+  return g;
+}
+
+namespace {
+
+// Calls f(query row, first key row, number of keys, head, probabilities, dropout factors) for every softmax.
+template <class F>
+void each_softmax(const AttentionArgs& a, const Mat& q, const Mat& k, F f) {
+  std::vector<double> p, factors;
+  for (int64_t s = 0; s < a.k_rows.num_sequences; ++s) {
+    const int64_t k0 = a.k_rows.cu_seqlens[s], n = a.k_rows.cu_seqlens[s + 1] - k0;
+    for (int64_t i = a.q_rows.cu_seqlens[s]; i < a.q_rows.cu_seqlens[s + 1]; ++i) {
+      for (int64_t h = 0; h < a.num_heads; ++h) {
+        p.assign(static_cast<size_t>(n), 0);
+        factors.assign(static_cast<size_t>(n), 1);
+        const int64_t position = a.q_rows.position[i];
+        double sum = 0;
+        for (int64_t j = 0; j < n; ++j) {
+          if (a.causal && j > position) continue;
+          if (a.window >= 0 && std::abs(j - position) > a.window) continue;
+          double score = 0;
+          for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c) score += q(i, c) * k(k0 + j, c);
+          p[static_cast<size_t>(j)] = std::exp(score * a.scale);
+          sum += p[static_cast<size_t>(j)];
+        }
+        for (double& x : p) x /= sum;
+        for (int64_t j = 0; a.dropout.p > 0 && j < n; ++j) {
+          factors[static_cast<size_t>(j)] =
+              dropout_factor(a.dropout, a.q_rows.example[s], static_cast<int32_t>(position),
+                             static_cast<uint32_t>(h) + 1, j);
+        }
+        f(i, k0, n, h, p, factors, std::log(sum));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+AttentionOut attention(const AttentionArgs& a, const Mat& q, const Mat& k, const Mat& v) {
+  AttentionOut out{Mat(q.rows, q.cols), Mat(q.rows, a.num_heads)};
+  each_softmax(a, q, k,
+               [&](int64_t i, int64_t k0, int64_t n, int64_t h, const auto& p, const auto& f, double lse) {
+                 out.lse(i, h) = lse;
+                 for (int64_t j = 0; j < n; ++j) {
+                   const double weight = p[static_cast<size_t>(j)] * f[static_cast<size_t>(j)];
+                   for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c)
+                     out.out(i, c) += weight * v(k0 + j, c);
+                 }
+               });
+  return out;
+}
+
+AttentionGrads attention_backward(const AttentionArgs& a, const Mat& q, const Mat& k, const Mat& v,
+                                  const Mat& dout) {
+  AttentionGrads g{Mat(q.rows, q.cols), Mat(k.rows, k.cols), Mat(v.rows, v.cols)};
+  std::vector<double> dp;
+  each_softmax(a, q, k,
+               [&](int64_t i, int64_t k0, int64_t n, int64_t h, const auto& p, const auto& f, double) {
+                 dp.assign(static_cast<size_t>(n), 0);
+                 double dot = 0;
+                 for (int64_t j = 0; j < n; ++j) {
+                   const size_t sj = static_cast<size_t>(j);
+                   for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c) {
+                     dp[sj] += dout(i, c) * v(k0 + j, c) * f[sj];
+                     g.dv(k0 + j, c) += p[sj] * f[sj] * dout(i, c);
+                   }
+                   dot += p[sj] * dp[sj];
+                 }
+                 for (int64_t j = 0; j < n; ++j) {
+                   const size_t sj = static_cast<size_t>(j);
+                   const double ds = p[sj] * (dp[sj] - dot) * a.scale;
+                   for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c) {
+                     g.dq(i, c) += ds * k(k0 + j, c);
+                     g.dk(k0 + j, c) += ds * q(i, c);
+                   }
+                 }
+               });
+  return g;
+}
+
+LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, double denominator) {
+  LossOut out{0, Mat(logits.rows, logits.cols)};
+  for (int64_t r = 0; r < logits.rows; ++r) {
+    const int32_t label = labels[static_cast<size_t>(r)];
+    if (label < 0) continue;
+    double max = logits(r, 0), sum = 0;
+    for (int64_t c = 0; c < logits.cols; ++c) max = std::max(max, logits(r, c));
+    for (int64_t c = 0; c < logits.cols; ++c) sum += std::exp(logits(r, c) - max);
+    out.loss += (max + std::log(sum) - logits(r, label)) / denominator;
+    for (int64_t c = 0; c < logits.cols; ++c) {
+      out.dlogits(r, c) = (std::exp(logits(r, c) - max) / sum - (c == label ? 1 : 0)) / denominator;
+    }
+  }
+  return out;
+}
+
+LossOut binary_cross_entropy(const Mat& logits, const Mat& targets, double denominator) {
+  LossOut out{0, Mat(logits.rows, logits.cols)};
+  for (size_t i = 0; i < logits.v.size(); ++i) {
+    const double p = logistic(logits.v[i]), y = targets.v[i];
+    // log(1 - p) as log(sigmoid(-x)): both ends keep their digits
+    out.loss -= (y * std::log(p) + (1 - y) * std::log(logistic(-logits.v[i]))) / denominator;
+    out.dlogits.v[i] = (p - y) / denominator;
+  }
+  return out;
+}
+
+LossOut squared_error(const Mat& logits, const Mat& targets, double denominator) {
+  LossOut out{0, Mat(logits.rows, logits.cols)};
+  for (size_t i = 0; i < logits.v.size(); ++i) {
+    const double d = logits.v[i] - targets.v[i];
+    out.loss += d * d / denominator;
+    out.dlogits.v[i] = 2 * d / denominator;
+  }
+  return out;
+}
+
+}  // namespace graft::engine::twin
