@@ -1,5 +1,7 @@
 #include "text/file_tokenizer.h"
 
+#include <simdjson.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -9,25 +11,6 @@
 
 namespace graft::text {
 namespace {
-
-// Byte offsets to code points, for offsets that mostly grow.
-class CharCounter {
- public:
-  explicit CharCounter(std::string_view text) : text_(text) {}
-  int32_t at(int32_t pos) {
-    for (; pos_ < pos; ++pos_) chars_ += !is_continuation(text_[pos_]);
-    for (; pos_ > pos; --pos_) chars_ -= !is_continuation(text_[pos_ - 1]);
-    return chars_;
-  }
-
- private:
-  std::string_view text_;
-  int32_t pos_ = 0, chars_ = 0;
-};
-
-bool is_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
-}
 
 SequenceTokens empty_tokens(const EncodeOptions& options) {
   SequenceTokens tokens;
@@ -45,7 +28,50 @@ void push_token(SequenceTokens& out, int32_t id, Span bytes, bool offsets) {
 
 }  // namespace
 
-FileTokenizer::FileTokenizer(TokenizerParts parts) : parts_(std::move(parts)) {}
+// Byte offsets to code points, for offsets that mostly grow.
+class FileTokenizer::CharCounter {
+ public:
+  explicit CharCounter(std::string_view text) : text_(text) {}
+  int32_t at(int32_t pos) {
+    for (; pos_ < pos; ++pos_) chars_ += !is_continuation(text_[pos_]);
+    for (; pos_ > pos; --pos_) chars_ -= !is_continuation(text_[pos_ - 1]);
+    return chars_;
+  }
+  // What at(pos) is, from someone who has counted.
+  void set(int32_t pos, int32_t chars) {
+    pos_ = pos;
+    chars_ = chars;
+  }
+
+ private:
+  std::string_view text_;
+  int32_t pos_ = 0, chars_ = 0;
+};
+
+FileTokenizer::FileTokenizer(TokenizerParts parts) : parts_(std::move(parts)) { refresh(); }
+
+void FileTokenizer::refresh() {
+  parts_.added.refresh(parts_.normalizer.get());
+  fast_ = FastPath::make(parts_);
+  const Json pre = parts_.blocks.value("pre_tokenizer", Json(nullptr));
+  prefix_words_ =
+      pre.is_object() && pre.value("type", "") == "ByteLevel" && !pre.value("add_prefix_space", true);
+  scratch_.clear();
+  if (!parts_.post_processor.trims_offsets || !spaces_.empty()) return;
+  const Vocab& vocab = parts_.model->vocab;
+  spaces_.resize(static_cast<size_t>(vocab.end_id()));
+  for (int32_t id = 0; id < vocab.end_id(); ++id) {
+    const std::string_view token = vocab.token(id);
+    int32_t leading = 0, trailing = 0, chars = 0;
+    for (size_t pos = 0; pos < token.size(); ++chars) {
+      const char32_t c = next_char(token, pos);
+      const bool space = c == 0x120 || is_whitespace(c);  // U+0120 is the byte-level space
+      leading += space && leading == chars;
+      trailing = space ? trailing + 1 : 0;
+    }
+    spaces_[id] = {leading, trailing};
+  }
+}
 FileTokenizer::~FileTokenizer() = default;
 
 void FileTokenizer::encode_plain(const AlignedText& text, bool offsets, SequenceTokens& out) const {
@@ -65,7 +91,7 @@ void FileTokenizer::encode_plain(const AlignedText& text, bool offsets, Sequence
   }
 }
 
-void FileTokenizer::encode_section(std::string_view text, size_t begin, size_t end, bool offsets,
+void FileTokenizer::encode_general(std::string_view text, size_t begin, size_t end, bool offsets,
                                    SequenceTokens& out) const {
   AlignedText aligned;
   aligned.assign(text.substr(begin, end - begin), static_cast<int32_t>(begin));
@@ -89,32 +115,73 @@ void FileTokenizer::encode_section(std::string_view text, size_t begin, size_t e
   }
 }
 
+void FileTokenizer::encode_fast(std::string_view text, const Section& section, bool offsets,
+                                CharCounter& chars, Scratch& scratch, SequenceTokens& out) const {
+  const auto begin = static_cast<int32_t>(section.begin), end = static_cast<int32_t>(section.end);
+  const int32_t first = offsets ? chars.at(begin) : 0;
+  const int32_t count =
+      fast_->encode(text.substr(section.begin, section.end - section.begin), offsets, first, scratch, out);
+  if (offsets) chars.set(end, first + count);
+}
+
+void FileTokenizer::encode_section(std::string_view text, const Section& section, bool offsets,
+                                   CharCounter& chars, Scratch& scratch, SequenceTokens& out) const {
+  const bool fast = fast_ && out.max_tokens == SIZE_MAX &&
+                    fast_->accepts(text.substr(section.begin, section.end - section.begin));
+  const size_t first = out.ids.size();
+  if (!fast) {
+    encode_general(text, section.begin, section.end, offsets, out);
+    for (size_t i = first; offsets && i < out.offsets.size(); ++i)
+      out.offsets[i] = {chars.at(out.offsets[i].first), chars.at(out.offsets[i].second)};
+    return;
+  }
+  const TokenFinder& normalized = parts_.added.normalized();  // the normalizer changes nothing here
+  if (normalized.candidate(text, section.begin, section.end) == section.end)
+    return encode_fast(text, section, offsets, chars, scratch, out);
+  std::vector<Section> parts;
+  normalized.find(text, section.begin, section.end, parts);
+  for (const Section& part : parts) {
+    if (part.id >= 0)
+      push_added(text, part, offsets, chars, out);
+    else
+      encode_fast(text, part, offsets, chars, scratch, out);
+  }
+}
+
+void FileTokenizer::push_added(std::string_view text, const Section& section, bool offsets,
+                               CharCounter& chars, SequenceTokens& out) const {
+  Span span = added_span(text, section);
+  if (offsets) span = {chars.at(span.begin), chars.at(span.end)};
+  push_token(out, section.id, span, offsets);
+  ++out.num_words;
+}
+
 void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTokens& out,
                                 int32_t& num_replaced) const {
   std::string valid;
-  if (utf8::find_invalid(text) != std::string_view::npos) {
+  if (!simdjson::validate_utf8(text.data(), text.size())) {
     size_t count = 0;
     valid = utf8::replace_invalid(text, &count);
     num_replaced += static_cast<int32_t>(count);
     text = valid;
   }
   if (text.size() > INT32_MAX / 2) fail("a text of {} bytes is too long: cut it into documents", text.size());
-  const size_t first = out.ids.size();
+  ScratchPool::Lease scratch(scratch_);
+  CharCounter chars(text);
+  const TokenFinder& raw = parts_.added.raw();
+  if (raw.candidate(text, 0, text.size()) == text.size()) {
+    if (!text.empty()) encode_section(text, {0, text.size(), -1}, offsets, chars, *scratch, out);
+    return;
+  }
   std::vector<Section> sections;
-  parts_.added.raw().find(text, 0, text.size(), sections);
+  raw.find(text, 0, text.size(), sections);
   for (const Section& section : sections) {
     if (out.is_full()) break;
-    if (section.id >= 0) {
-      push_token(out, section.id, added_span(text, section), offsets);
-      ++out.num_words;
-    } else {
-      encode_section(text, section.begin, section.end, offsets, out);
-    }
+    if (section.id >= 0)
+      push_added(text, section, offsets, chars, out);
+    else
+      encode_section(text, section, offsets, chars, *scratch, out);
   }
-  if (!offsets || is_ascii(text)) return;
-  CharCounter chars(text);
-  for (size_t i = first; i < out.offsets.size(); ++i)
-    out.offsets[i] = {chars.at(out.offsets[i].first), chars.at(out.offsets[i].second)};
 }
 
 // An added token with lstrip or rstrip covers white space, which trimming takes off again.
@@ -127,20 +194,14 @@ Span FileTokenizer::added_span(std::string_view text, const Section& section) co
   return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
 }
 
-void FileTokenizer::trim_offsets(SequenceTokens& tokens) const {
+void FileTokenizer::trim_offsets(SequenceTokens& tokens, bool add_prefix_space) const {
   for (size_t i = 0; i < tokens.offsets.size(); ++i) {
-    if (parts_.added.by_id(tokens.ids[i])) continue;
-    const std::string_view token = parts_.model->vocab.token(tokens.ids[i]);
-    int32_t leading = 0, trailing = 0, chars = 0;
-    for (size_t pos = 0; pos < token.size(); ++chars) {
-      const char32_t c = next_char(token, pos);
-      const bool space = c == 0x120 || is_whitespace(c);  // U+0120 is the byte-level space
-      leading += space && leading == chars;
-      trailing = space ? trailing + 1 : 0;
-    }
+    const int32_t id = tokens.ids[i];
+    if (id >= static_cast<int32_t>(spaces_.size()) || parts_.added.by_id(id)) continue;
+    auto [leading, trailing] = spaces_[id];
     auto& [begin, end] = tokens.offsets[i];
     if (leading > 0) {
-      if ((i == 0 || begin == 0) && parts_.post_processor.add_prefix_space) --leading;
+      if ((i == 0 || begin == 0) && add_prefix_space) --leading;
       begin = std::min(begin + leading, end);
     }
     if (trailing > 0 && end >= trailing) end = std::max(end - trailing, begin);
@@ -170,10 +231,19 @@ Encoding FileTokenizer::encode_pair(std::string_view text, std::string_view pair
 Encoding FileTokenizer::encode_words(const std::vector<std::string>& words,
                                      const EncodeOptions& options) const {
   SequenceTokens all;
+  all.has_prefix_space = prefix_words_;
   int32_t replaced = 0;
   for (size_t i = 0; i < words.size(); ++i) {
     SequenceTokens word;
-    encode_text(words[i], !options.ids_only, word, replaced);
+    if (prefix_words_ && !words[i].empty() && words[i][0] != ' ') {
+      encode_text(" " + words[i], !options.ids_only, word, replaced);
+      for (auto& [begin, end] : word.offsets) {
+        begin = std::max(0, begin - 1);
+        end = std::max(1, end - 1);
+      }
+    } else {
+      encode_text(words[i], !options.ids_only, word, replaced);
+    }
     all.ids.insert(all.ids.end(), word.ids.begin(), word.ids.end());
     all.offsets.insert(all.offsets.end(), word.offsets.begin(), word.offsets.end());
     all.words.resize(all.offsets.size(), static_cast<int32_t>(i));
@@ -219,8 +289,9 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
 Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
                                  const EncodeOptions& options) const {
   if (parts_.post_processor.trims_offsets && !options.ids_only) {
-    trim_offsets(first);
-    if (second) trim_offsets(*second);
+    const bool prefix = parts_.post_processor.add_prefix_space || first.has_prefix_space;
+    trim_offsets(first, prefix);
+    if (second) trim_offsets(*second, prefix);
   }
   const bool is_pair = second != nullptr;
   static const std::vector<TemplatePiece> kBare[2] = {{{0, 0, {}}}, {{0, 0, {}}, {1, 1, {}}}};
@@ -333,7 +404,7 @@ int32_t FileTokenizer::add_new_tokens(const std::vector<NewToken>& tokens) {
     added += !known;
     changed_ = true;
   }
-  if (changed_) parts_.added.refresh(parts_.normalizer.get());
+  if (changed_) refresh();
   return added;
 }
 

@@ -9,6 +9,7 @@
 #include "graft/tokenizer.h"
 #include "text/added_tokens.h"
 #include "text/decoder.h"
+#include "text/fast_path.h"
 #include "text/model.h"
 #include "text/normalizer.h"
 #include "text/post_processor.h"
@@ -40,7 +41,8 @@ struct SequenceTokens {
   std::vector<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
   std::vector<int32_t> words;
   int32_t num_words = 0;
-  size_t max_tokens = SIZE_MAX;  // no further word once there are as many
+  bool has_prefix_space = false;  // every word got a space in front
+  size_t max_tokens = SIZE_MAX;   // no further word once there are as many
   bool is_full() const { return ids.size() >= max_tokens; }
 };
 
@@ -69,11 +71,19 @@ class FileTokenizer : public Tokenizer {
 
  private:
   void encode_text(std::string_view text, bool offsets, SequenceTokens& out, int32_t& num_replaced) const;
-  void encode_section(std::string_view text, size_t begin, size_t end, bool offsets,
+  class CharCounter;
+  void refresh();
+  void encode_section(std::string_view text, const Section& section, bool offsets, CharCounter& chars,
+                      Scratch& scratch, SequenceTokens& out) const;
+  void encode_fast(std::string_view text, const Section& section, bool offsets, CharCounter& chars,
+                   Scratch& scratch, SequenceTokens& out) const;
+  void encode_general(std::string_view text, size_t begin, size_t end, bool offsets,
                       SequenceTokens& out) const;
+  void push_added(std::string_view text, const Section& section, bool offsets, CharCounter& chars,
+                  SequenceTokens& out) const;
   void encode_plain(const AlignedText& text, bool offsets, SequenceTokens& out) const;
   Span added_span(std::string_view text, const Section& section) const;
-  void trim_offsets(SequenceTokens& tokens) const;
+  void trim_offsets(SequenceTokens& tokens, bool add_prefix_space) const;
   Encoding assemble(SequenceTokens& first, SequenceTokens* second, const EncodeOptions& options) const;
   void append_window(const std::vector<TemplatePiece>& pieces, const SequenceTokens* sequences[2],
                      const Span* windows, const EncodeOptions& options, Encoding& out) const;
@@ -81,7 +91,12 @@ class FileTokenizer : public Tokenizer {
   Json added_outside_vocab() const;
 
   TokenizerParts parts_;
-  bool changed_ = false;  // tokens were added since loading
+  std::unique_ptr<FastPath> fast_;  // nullptr: every text goes the general way
+  mutable ScratchPool scratch_;
+  std::vector<std::pair<int32_t, int32_t>>
+      spaces_;                 // by id: white space at the two ends of a token, for trimming
+  bool prefix_words_ = false;  // pre-split words get the space that the reference insists on
+  bool changed_ = false;       // tokens were added since loading
 };
 
 }  // namespace graft::text

@@ -1,0 +1,104 @@
+// The fast way through a tokenizer: where the components allow it, a text is cut into chunks that can be
+// tokenized one by one, and what a chunk becomes is remembered. The general way (file_tokenizer.cpp) gives
+// the same tokens.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/bpe.h"
+#include "text/model.h"
+#include "text/pre_tokenizer.h"
+
+namespace graft::text {
+
+struct TokenizerParts;
+struct SequenceTokens;
+
+// What a short chunk becomes, in one cache line.
+struct alignas(64) CachedChunk {
+  static constexpr size_t kMaxBytes = 24, kMaxTokens = 6, kMaxWords = 8;
+  uint64_t key[3];
+  uint8_t size;  // bytes of the key; 0: free
+  uint8_t num_tokens, num_words, num_chars;
+  int32_t ids[kMaxTokens];
+  uint8_t begin[kMaxTokens];  // code points from the chunk's start; the upper three bits count words
+  uint8_t end[kMaxTokens];
+};
+static_assert(sizeof(CachedChunk) == 64);
+
+// A token of a chunk: code points and word from the chunk's start.
+struct ChunkToken {
+  int32_t id, begin, end, word;
+};
+
+// One thread's working memory.
+struct Scratch {
+  std::vector<CachedChunk> cache;
+  PreTokenized cut;
+  std::string word;
+  std::vector<Piece> pieces;
+  std::vector<ChunkToken> tokens;
+};
+
+class FastPath {
+ public:
+  // nullptr where the components' results depend on more than a chunk.
+  static std::unique_ptr<FastPath> make(const TokenizerParts& parts);
+
+  // Whether this stretch may go this way (some normalizers must leave it unchanged).
+  bool accepts(std::string_view section) const;
+  // Encodes a whole stretch between added tokens; `first_char` is its position in code points. Returns its
+  // number of code points (0 when no offsets are wanted).
+  int32_t encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
+                 SequenceTokens& out) const;
+
+ private:
+  enum class Cut { bert, gpt2, spaces };
+  class Writer;
+  explicit FastPath(const TokenizerParts& parts) : parts_(parts) {}
+  bool set_up();
+  void set_up_ascii();
+  size_t chunk_end(std::string_view text, size_t pos) const;
+  size_t bert_chunk_end(std::string_view text, size_t pos) const;
+  size_t spaces_chunk_end(std::string_view text, size_t pos) const;
+  void tokenize(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
+  void tokenize_generic(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
+  bool tokenize_ascii(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
+  void tokenize_bytes(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
+
+  const TokenizerParts& parts_;
+  Cut cut_ = Cut::spaces;
+  const Bpe* bpe_ = nullptr;
+  bool needs_nfc_ = false, isolates_chinese_ = true, prepends_ = false;
+  char ascii_map_[128] = {};  // what the normalizer makes of a character, 0: not one plain character
+};
+
+// Scratch memory that threads borrow.
+class ScratchPool {
+ public:
+  class Lease {
+   public:
+    explicit Lease(ScratchPool& pool);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Scratch& operator*() { return *scratch_; }
+
+   private:
+    ScratchPool& pool_;
+    std::unique_ptr<Scratch> scratch_;
+  };
+  void clear();  // after the tokenizer changed
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Scratch>> free_;
+};
+
+// End of GPT-2's word at text[pos]; as gpt2_word_end, quick on ASCII.
+size_t gpt2_word_end_ascii(std::string_view text, size_t pos);
+
+}  // namespace graft::text
