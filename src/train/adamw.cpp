@@ -40,24 +40,24 @@ double AdamW::grad_norm() {
   return std::sqrt(sum);
 }
 
-AdamWArgs AdamW::args_at(int64_t step, float weight_decay) const {
+AdamWArgs AdamW::args_at(int64_t step, double weight_decay) const {
   AdamWArgs a;
   a.lr = lr_[static_cast<size_t>(step - 1)];
   a.beta1 = options_.beta1;
   a.beta2 = options_.beta2;
   a.eps = options_.epsilon;
   a.weight_decay = weight_decay;
-  a.correction1 = static_cast<float>(1.0 - std::pow(static_cast<double>(options_.beta1), static_cast<double>(step)));
-  a.correction2 = static_cast<float>(1.0 - std::pow(static_cast<double>(options_.beta2), static_cast<double>(step)));
+  a.correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(step));
+  a.correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(step));
   return a;
 }
 
 void AdamW::replay(Rows& rows, int64_t row, int64_t to_step) {
   const Parameter& p = *rows.parameter;
-  const float decay = p.no_decay ? 0.0f : options_.weight_decay;
+  const double decay = p.no_decay ? 0.0 : options_.weight_decay;
   int32_t& last = rows.last_step[static_cast<size_t>(row)];
   // Without moments and decay a step changes nothing, exactly.
-  if (rows.touched[static_cast<size_t>(row)] || decay != 0) {
+  if (p.trainable && (rows.touched[static_cast<size_t>(row)] || decay != 0)) {
     for (int64_t s = last + 1; s <= to_step; ++s) {
       AdamWArgs a = args_at(s, decay);
       const int64_t at = p.offset + row * p.cols();
@@ -71,12 +71,12 @@ void AdamW::replay(Rows& rows, int64_t row, int64_t to_step) {
   last = static_cast<int32_t>(to_step);
 }
 
-void AdamW::step(float lr, float grad_scale) {
+void AdamW::step(double lr, float grad_scale) {
   lr_.push_back(lr);
   const int64_t now = num_steps();
   for (Parameter& p : store_.parameters()) {
     if (!p.trainable) continue;
-    const float decay = p.no_decay ? 0.0f : options_.weight_decay;
+    const double decay = p.no_decay ? 0.0 : options_.weight_decay;
     AdamWArgs a = args_at(now, decay);
     a.grad_scale = grad_scale;
     if (!p.row_sparse) {

@@ -11,7 +11,7 @@
 namespace graft::train {
 
 struct AdamWOptions {
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f, weight_decay = 0;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
   bool lazy_rows = true;  // false: sweep row-sparse parameters densely (the twin in the tests)
 };
 
@@ -22,7 +22,7 @@ class AdamW {
   // L2 norm of all gradients, each parameter in order (torch.nn.utils.clip_grad_norm_'s total norm).
   double grad_norm();
   // One step with learning rate `lr`; gradients are multiplied by `grad_scale` (clipping) first.
-  void step(float lr, float grad_scale);
+  void step(double lr, float grad_scale);
   // Brings rows of a row-sparse parameter up to date before a forward pass reads them.
   void catch_up(engine::Parameter& parameter, const int32_t* ids, int64_t n);
   // Brings every row up to date: before saving and evaluating.
@@ -35,7 +35,7 @@ class AdamW {
     std::vector<int32_t> last_step;   // [rows] steps applied so far
     std::vector<uint8_t> touched;     // [rows] has moments
   };
-  engine::AdamWArgs args_at(int64_t step, float weight_decay) const;
+  engine::AdamWArgs args_at(int64_t step, double weight_decay) const;
   void replay(Rows& rows, int64_t row, int64_t to_step);
   Rows* find(const engine::Parameter& parameter);
 
@@ -43,7 +43,7 @@ class AdamW {
   const engine::Kernels& kernels_;
   AdamWOptions options_;
   engine::FloatBuffer m_, v_;
-  std::vector<float> lr_;  // of every step, for the replay
+  std::vector<double> lr_;  // of every step, for the replay
   std::vector<Rows> sparse_;
 };
 

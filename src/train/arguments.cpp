@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "base/error.h"
@@ -82,6 +84,7 @@ const std::map<std::string, std::vector<std::string>>& fixed_values() {
       {"push_to_hub", {"false"}},
       {"report_to", {"none"}},
       {"torch_compile", {"false"}},
+      {"overwrite_output_dir", {"true"}},
   };
   return table;
 }
@@ -94,13 +97,16 @@ const char* const kLater =
     "dataloader_prefetch_factor label_names length_column_name debug skip_memory_metrics resume_from_checkpoint "
     "logging_dir logging_nan_inf_filter group_by_length adafactor do_predict bf16 ddp_find_unused_parameters ddp_bucket_cap_mb "
     "ddp_broadcast_buffers ddp_backend ddp_timeout optim use_cpu no_cuda fp16 gradient_checkpointing "
-    "label_smoothing_factor load_best_model_at_end auto_find_batch_size report_to";
+    "label_smoothing_factor load_best_model_at_end auto_find_batch_size report_to overwrite_output_dir "
+    "include_inputs_for_metrics include_tokens_per_second";
 
 const char* const kNever =
     "torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config push_to_hub hub_token "
     "hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision accelerator_config parallelism_config fsdp "
     "fsdp_config deepspeed trackio_space_id half_precision_backend fp16_backend fp16_opt_level use_mps_device "
-    "jit_mode_eval use_ipex torchdynamo tpu_num_cores tpu_metrics_debug";
+    "jit_mode_eval use_ipex torchdynamo tpu_num_cores tpu_metrics_debug tp_size fsdp_min_num_params "
+    "fsdp_transformer_layer_cls_to_wrap mp_parameters use_legacy_prediction_loop push_to_hub_model_id "
+    "push_to_hub_organization push_to_hub_token split_batches dispatch_batches";
 
 // Options about PyTorch's machinery whose meaning graft has built in, whatever their value.
 const char* const kBuiltIn =
@@ -125,7 +131,9 @@ Number parse_number(const std::string& name, const std::string& value) {
     if (error == std::errc() && end != text.data() + text.size()) {
       double d = 0;
       const auto [d_end, d_error] = std::from_chars(begin, text.data() + text.size(), d);
-      if (d_error == std::errc() && d == static_cast<double>(static_cast<Number>(d))) n = static_cast<Number>(d), end = d_end;
+      const bool fits = d >= static_cast<double>(std::numeric_limits<Number>::min()) &&
+                        d < std::ldexp(1.0, std::numeric_limits<Number>::digits);
+      if (d_error == std::errc() && fits && d == std::floor(d)) n = static_cast<Number>(d), end = d_end;
     }
   }
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) {

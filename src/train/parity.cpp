@@ -40,10 +40,10 @@ class Comparison {
   void count(const std::string& kind_name) { ++kind(kind_name).tensors; }
   void add(const std::string& kind_name, const std::string& tensor, double got, double expected, double limit) {
     ParityKind& k = kind(kind_name);
-    double error = std::fabs(got - expected);
-    if (!std::isfinite(error)) error = 1e30;
+    double error = std::fabs(got - expected), share = error / limit;
+    if (!std::isfinite(share)) error = share = 1e30;  // a limit relative to a NaN is a NaN, too
     k.worst_error = std::max(k.worst_error, error);
-    if (error / limit > k.worst_of_limit) k.worst_of_limit = error / limit, k.worst_tensor = tensor;
+    if (share > k.worst_of_limit) k.worst_of_limit = share, k.worst_tensor = tensor;
   }
   std::vector<ParityKind> take() { return std::move(kinds_); }
 
@@ -241,7 +241,7 @@ class Fixture {
   // Five steps of AdamW as the fixtures' README gives them.
   void compare_training() {
     AdamWOptions options;
-    options.weight_decay = 0.01f;
+    options.weight_decay = 0.01;
     AdamW optimizer(state_.parameters, engine::cpu_kernels(), options);
     Parameter& words = *state_.network.encoder->word_embeddings();
     double rates = 0;
@@ -253,7 +253,7 @@ class Fixture {
       comparison_.count("step losses");
       comparison_.add("step losses", fmt::format("step {}", step), loss, reference, 2e-5 * std::max(1.0, reference));
       const double norm = optimizer.grad_norm();
-      optimizer.step(expected.at("lr").get<float>(), static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
+      optimizer.step(expected.at("lr").get<double>(), static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
       rates += expected.at("lr").get<double>();
     }
     optimizer.flush();

@@ -54,10 +54,10 @@ data::Sampler make_sampler(const tasks::Features& features, const TrainingArgume
 
 AdamWOptions optimizer_options(const TrainingArguments& a) {
   AdamWOptions o;
-  o.beta1 = static_cast<float>(a.adam_beta1);
-  o.beta2 = static_cast<float>(a.adam_beta2);
-  o.epsilon = static_cast<float>(a.adam_epsilon);
-  o.weight_decay = static_cast<float>(a.weight_decay);
+  o.beta1 = a.adam_beta1;
+  o.beta2 = a.adam_beta2;
+  o.epsilon = a.adam_epsilon;
+  o.weight_decay = a.weight_decay;
   return o;
 }
 

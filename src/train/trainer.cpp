@@ -59,7 +59,7 @@ TrainResult Trainer::train() {
       const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
       const double rate =
           args.learning_rate * train::schedule_factor(schedule, step, plan.warmup_steps, plan.total_steps);
-      optimizer.step(static_cast<float>(rate), static_cast<float>(clip));
+      optimizer.step(rate, static_cast<float>(clip));
       ++step;
 
       const double at_epoch = static_cast<double>(epoch) + static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);

@@ -1,0 +1,425 @@
+// Checkpoints in and out: what is saved is what the reference saves, old layouts give the same bits, and a
+// tensor or key that does not fit is named.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "graft/tokenizer.h"
+#include "models/model_case.h"
+#include "models/registry.h"
+
+namespace graft::test {
+namespace {
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::Contains;
+using testing::Each;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+using testing::UnorderedElementsAre;
+
+ModelOptions with_task(const std::string& task) {
+  ModelOptions o;
+  o.task = task;
+  return o;
+}
+
+ModelOptions with_labels(int n, bool ignore_mismatched_sizes = false, uint64_t seed = 42) {
+  ModelOptions o;
+  o.num_labels = n;
+  o.ignore_mismatched_sizes = ignore_mismatched_sizes;
+  o.seed = seed;
+  return o;
+}
+
+std::vector<std::string> files_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Logits of a few random sequences.
+std::vector<float> probe(const Model& model) {
+  return logits_of(model, RandomFeatures(model, 9, 30, 7).batch(9));
+}
+
+std::vector<float> values_of(const Model& model, const std::string& name) {
+  const engine::Parameter* p = model.state().parameters.find(name);
+  if (!p) return {};
+  const float* w = model.state().parameters.value(*p);
+  return {w, w + p->size};
+}
+
+TEST(Save, WritesTheReferencesFilesNamesShapesAndTypes) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const std::string& name : fixture_names()) {
+    TempDir dir;
+    load_model(golden / name).save_pretrained(dir / "saved");
+    EXPECT_THAT(files_of(dir / "saved"), ElementsAre("config.json", "model.safetensors")) << name;
+    const hub::StateDict ours = hub::read_safetensors(dir / "saved" / "model.safetensors");
+    const hub::StateDict theirs = hub::read_safetensors(golden / name / "model.safetensors");
+    ASSERT_EQ(ours.tensors().size(), theirs.tensors().size()) << name;
+    for (size_t i = 0; i < ours.tensors().size(); ++i) {
+      const hub::TensorView &a = ours.tensors()[i], &b = theirs.tensors()[i];
+      EXPECT_EQ(a.name, b.name) << name;
+      EXPECT_EQ(a.shape, b.shape) << name << " " << a.name;
+      EXPECT_EQ(a.dtype, b.dtype) << name << " " << a.name;
+      ASSERT_EQ(a.num_bytes, b.num_bytes);
+      EXPECT_TRUE(std::equal(a.data, a.data + a.num_bytes, b.data)) << name << " " << a.name;
+    }
+    EXPECT_EQ(read_json(dir / "saved" / "config.json"), read_json(golden / name / "config.json")) << name;
+  }
+}
+
+TEST(Save, LoadedAgainGivesTheSameBits) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const std::string& name : fixture_names()) {
+    TempDir dir;
+    const Model model = load_model(golden / name);
+    for (const engine::Parameter& p : model.state().parameters.parameters()) {
+      float* w = model.state().parameters.value(p);
+      for (int64_t i = 0; i < p.size; ++i) w[i] *= 1.0f + 1e-3f * static_cast<float>(i % 7);  // as if trained
+    }
+    model.state().parameters.touch_values();
+    model.save_pretrained(dir / "saved");
+    const Model again = load_model(dir / "saved");
+    EXPECT_TRUE(same_bits(probe(model), probe(again))) << name;
+    EXPECT_TRUE(same_bits(all_values(model), all_values(again))) << name;
+    EXPECT_THAT(again.load_report().missing, IsEmpty());
+    EXPECT_THAT(again.load_report().unexpected, IsEmpty());
+  }
+}
+
+TEST(Save, KeepsTheLabelsGiven) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
+  TempDir dir;
+  ModelOptions options;
+  options.labels = {"neg", "meh", "pos"};
+  Model::from_pretrained(folder, options).save_pretrained(dir / "saved");
+  const Json config = read_json(dir / "saved" / "config.json");
+  EXPECT_EQ(config["id2label"].dump(), R"({"0":"neg","1":"meh","2":"pos"})");
+  EXPECT_EQ(config["label2id"].dump(), R"({"neg":0,"meh":1,"pos":2})");
+  EXPECT_EQ(config["architectures"].dump(), R"(["BertForSequenceClassification"])");
+  EXPECT_THAT(Model::from_pretrained(dir / "saved").labels(), ElementsAre("neg", "meh", "pos"));
+}
+
+TEST(Save, ATokenizersFilesLieBeside) {
+  GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
+  TempDir dir;
+  Model::from_pretrained(folder, with_task("masked-lm")).save_pretrained(dir / "saved");
+  Tokenizer::from_pretrained(folder)->save(dir / "saved");
+  EXPECT_THAT(files_of(dir / "saved"),
+              ElementsAre("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
+                          "tokenizer_config.json", "vocab.txt"));
+}
+
+TEST(Load, OldNamesOfNormalizationGiveTheSameBits) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const std::string& name : single_and_mlm_names()) {
+    TempDir dir;
+    int renamed = 0;
+    copy_with_names(golden / name, dir / "old", [&](const std::string& n) {
+      const bool norm =
+          n.find("LayerNorm.") != std::string::npos || n.find("layer_norm.") != std::string::npos;
+      if (!norm) return n;
+      ++renamed;
+      return n.ends_with(".weight") ? n.substr(0, n.size() - 6) + "gamma"
+                                    : n.substr(0, n.size() - 4) + "beta";
+    });
+    ASSERT_GE(renamed, 10) << name;
+    const Model model = load_model(dir / "old");
+    EXPECT_TRUE(same_bits(probe(model), probe(load_model(golden / name)))) << name;
+    EXPECT_THAT(model.load_report().missing, IsEmpty()) << name;
+    EXPECT_THAT(model.load_report().unexpected, IsEmpty()) << name;
+  }
+}
+
+TEST(Load, WithoutTheBasePrefixGivesTheSameBits) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const std::string& name : single_and_mlm_names()) {
+    TempDir dir;
+    const std::string architecture = name.substr(0, name.find('/'));
+    const std::string prefix = (architecture == "xlm-roberta" ? "roberta" : architecture) + ".";
+    int renamed = 0;
+    copy_with_names(golden / name, dir / "bare", [&](const std::string& n) {
+      if (!n.starts_with(prefix)) return n;
+      ++renamed;
+      return n.substr(prefix.size());
+    });
+    ASSERT_GE(renamed, 30) << name;
+    const Model model = load_model(dir / "bare");
+    EXPECT_TRUE(same_bits(probe(model), probe(load_model(golden / name)))) << name;
+    EXPECT_THAT(model.load_report().missing, IsEmpty()) << name;
+    EXPECT_THAT(model.load_report().unexpected, IsEmpty()) << name;
+  }
+}
+
+TEST(Load, TorchFilesGiveTheBitsOfSafetensors) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  int files = 0;
+  for (const std::string& name : fixture_names()) {
+    for (const char* bin : {"pytorch_model.bin", "pytorch_model.legacy.bin"}) {
+      if (!fs::exists(golden / name / bin)) continue;
+      TempDir dir;
+      fs::create_directories(dir / "m");
+      fs::copy_file(golden / name / "config.json", dir / "m" / "config.json");
+      fs::copy_file(golden / name / bin, dir / "m" / "pytorch_model.bin");
+      const Model model = load_model(dir / "m");
+      EXPECT_TRUE(same_bits(probe(model), probe(load_model(golden / name)))) << name << " " << bin;
+      EXPECT_THAT(model.load_report().missing, IsEmpty()) << name;
+      EXPECT_THAT(model.load_report().unexpected, IsEmpty()) << name;  // buffers and aliases are known
+      ++files;
+    }
+  }
+  EXPECT_EQ(files, 8);
+}
+
+TEST(Load, ShardsGiveTheBitsOfOneFile) {
+  GRAFT_SHARED_PATH(folder, "golden/roberta/seqcls_single");
+  TempDir dir;
+  fs::create_directories(dir / "m");
+  fs::copy_file(folder / "config.json", dir / "m" / "config.json");
+  const OwnedTensors owned(folder / "model.safetensors");
+  ASSERT_GT(hub::write_checkpoint(dir / "m", owned.tensors, 20'000).size(), 4u);
+  ASSERT_FALSE(fs::exists(dir / "m" / "model.safetensors"));
+  EXPECT_TRUE(same_bits(probe(load_model(dir / "m")), probe(load_model(folder))));
+}
+
+// A decoder of its own: with the embedding's values it gives the bits of the tied one, and is saved beside
+// it.
+TEST(Load, UntiedDecoders) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const std::vector<std::array<std::string, 3>> cases = {
+      {"bert/mlm", "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"},
+      {"roberta/mlm", "roberta.embeddings.word_embeddings.weight", "lm_head.decoder.weight"},
+      {"distilbert/mlm", "distilbert.embeddings.word_embeddings.weight", "vocab_projector.weight"}};
+  for (const auto& [name, embedding, decoder] : cases) {
+    TempDir dir;
+    copy_with_config(golden / name, dir / "m", [](Json& config) { config["tie_word_embeddings"] = false; });
+    OwnedTensors owned(golden / name / "model.safetensors");
+    hub::TensorToWrite copy{decoder, {200, 32}, DType::f32, owned.find(embedding)};
+    owned.tensors.push_back(copy);
+    hub::write_safetensors(dir / "m" / "model.safetensors", owned.tensors);
+    const Model untied = load_model(dir / "m"), tied = load_model(golden / name);
+    EXPECT_TRUE(same_bits(probe(untied), probe(tied))) << name;
+    EXPECT_THAT(untied.load_report().unexpected, IsEmpty()) << name;
+    EXPECT_TRUE(untied.state().network.encoder->word_embeddings()->row_sparse) << name;
+    EXPECT_FALSE(tied.state().network.encoder->word_embeddings()->row_sparse) << name;
+    untied.save_pretrained(dir / "saved");
+    EXPECT_NE(hub::read_safetensors(dir / "saved" / "model.safetensors").find(decoder), nullptr) << name;
+    EXPECT_TRUE(same_bits(probe(load_model(dir / "saved")), probe(tied))) << name;
+  }
+}
+
+TEST(Load, HalfPrecisionTensorsBecomeFloats) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  for (const DType dtype : {DType::f16, DType::bf16}) {
+    TempDir dir;
+    fs::create_directories(dir / "m");
+    fs::copy_file(folder / "config.json", dir / "m" / "config.json");
+    OwnedTensors owned(folder / "model.safetensors");
+    for (hub::TensorToWrite& t : owned.tensors) t.dtype = dtype;
+    hub::write_safetensors(dir / "m" / "model.safetensors", owned.tensors);
+    const std::vector<float> a = all_values(load_model(dir / "m")), b = all_values(load_model(folder));
+    ASSERT_EQ(a.size(), b.size());
+    // Half a unit in the last place: 2^-11 of f16, 2^-8 of bf16 (2^-9 for the mantissa of 8 bits), and f16's
+    // smallest subnormal.
+    const double relative = dtype == DType::f16 ? 1.0 / 2048 : 1.0 / 256;
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], relative * std::abs(b[i]) + 6e-8);
+    EXPECT_FALSE(same_bits(a, b));
+  }
+}
+
+TEST(Load, AMissingBackboneTensorIsNamed) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"bert/mlm", "bert.encoder.layer.1.attention.self.key.weight"},
+      {"roberta/seqcls_single", "roberta.embeddings.LayerNorm.bias"},
+      {"distilbert/seqcls_single", "distilbert.transformer.layer.0.ffn.lin2.bias"}};
+  for (const auto& [name, tensor] : cases) {
+    TempDir dir;
+    const std::string dropped = tensor;
+    copy_with_names(golden / name, dir / "m", [&](const std::string& n) { return n == dropped ? "" : n; });
+    EXPECT_THAT(error_of([&] { load_model(dir / "m"); }),
+                AllOf(HasSubstr(tensor), HasSubstr((dir / "m").string()), HasSubstr("missing")));
+  }
+}
+
+TEST(Load, AMissingHeadIsReportedAndStartsFromTheSeed) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
+  const Model model = Model::from_pretrained(folder, with_labels(3, false, 1));
+  EXPECT_THAT(model.load_report().missing,
+              UnorderedElementsAre("bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight",
+                                   "classifier.bias"));
+  EXPECT_THAT(model.load_report().unexpected,
+              AllOf(testing::SizeIs(5), Each(StartsWith("cls.predictions."))));
+  const std::vector<float> head = values_of(model, "classifier.weight");
+  ASSERT_EQ(head.size(), 96u);
+  EXPECT_EQ(head, values_of(Model::from_pretrained(folder, with_labels(3, false, 1)), "classifier.weight"));
+  EXPECT_NE(head, values_of(Model::from_pretrained(folder, with_labels(3, false, 2)), "classifier.weight"));
+  // normal(0, initializer_range 0.02): 96 draws have a deviation within a quarter of it.
+  EXPECT_NEAR(l2_norm(head) / std::sqrt(96.0), 0.02, 0.005);
+  EXPECT_THAT(values_of(model, "classifier.bias"), Each(0.0f));
+  EXPECT_EQ(values_of(model, "bert.encoder.layer.0.output.dense.weight"),
+            values_of(load_model(folder), "bert.encoder.layer.0.output.dense.weight"));
+}
+
+TEST(Load, AHeadOfAnotherSizeIsAnErrorUnlessIgnored) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const std::vector<std::pair<std::string, std::string>> heads = {{"bert", "classifier"},
+                                                                  {"roberta", "classifier.out_proj"},
+                                                                  {"xlm-roberta", "classifier.out_proj"},
+                                                                  {"distilbert", "classifier"}};
+  for (const auto& [architecture, head] : heads) {
+    const fs::path folder = golden / architecture / "seqcls_single";
+    EXPECT_THAT(error_of([&] { Model::from_pretrained(folder, with_labels(5)); }),
+                AllOf(HasSubstr(head), HasSubstr("[3"), HasSubstr("[5"), HasSubstr("model.safetensors"),
+                      HasSubstr("ignore_mismatched_sizes")));
+    const Model model = Model::from_pretrained(folder, with_labels(5, true));
+    EXPECT_THAT(model.load_report().mismatched,
+                UnorderedElementsAre(head + ".weight [3, 32] -> [5, 32]", head + ".bias [3] -> [5]"));
+    EXPECT_THAT(model.load_report().missing, IsEmpty());
+    EXPECT_EQ(model.labels().size(), 5u);
+    EXPECT_EQ(probe(model).size(), 9u * 5u);
+    EXPECT_THAT(values_of(model, head + ".bias"), Each(0.0f));
+  }
+}
+
+TEST(Load, ABackboneTensorOfAnotherShapeIsAnError) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  TempDir dir;
+  copy_with_config(folder, dir / "m", [](Json& config) { config["max_position_embeddings"] = 50; });
+  EXPECT_THAT(error_of([&] { load_model(dir / "m"); }),
+              AllOf(HasSubstr("bert.embeddings.position_embeddings.weight"), HasSubstr("[40, 32]"),
+                    HasSubstr("[50, 32]")));
+}
+
+TEST(Load, FoldersAndConfigsThatDoNotFitAreNamed) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  TempDir dir;
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "nowhere"); }),
+              AllOf(HasSubstr("nowhere"), HasSubstr("no such folder")));
+  fs::create_directories(dir / "empty");
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "empty"); }), HasSubstr("config.json is missing"));
+
+  copy_with_config(folder, dir / "type", [](Json& config) { config["model_type"] = "berd"; });
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "type"); }),
+              AllOf(HasSubstr("\"berd\""), HasSubstr("bert"), HasSubstr("roberta"), HasSubstr("xlm-roberta"),
+                    HasSubstr("distilbert"), HasSubstr("did you mean \"bert\""), HasSubstr("config.json")));
+
+  for (const char* key : {"hidden_size", "vocab_size", "num_attention_heads", "num_hidden_layers",
+                          "intermediate_size", "max_position_embeddings", "model_type"}) {
+    const fs::path bad = dir / key;
+    copy_with_config(folder, bad, [&](Json& config) { config.erase(key); });
+    EXPECT_THAT(error_of([&] { Model::from_pretrained(bad); }),
+                AllOf(HasSubstr("config.json"), HasSubstr("\"" + std::string(key) + "\" is missing")));
+  }
+  copy_with_config(folder, dir / "text", [](Json& config) { config["hidden_size"] = "32"; });
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "text"); }),
+              AllOf(HasSubstr("\"hidden_size\""), HasSubstr("\"32\"")));
+  copy_with_config(folder, dir / "heads", [](Json& config) { config["num_attention_heads"] = 5; });
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "heads"); }), HasSubstr("not a multiple of 5"));
+  copy_with_config(folder, dir / "act", [](Json& config) { config["hidden_act"] = "maxout"; });
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "act"); }),
+              AllOf(HasSubstr("\"maxout\""), HasSubstr("gelu")));
+  copy_with_config(folder, dir / "labels", [](Json& config) {
+    config["id2label"] = {{"0", "a"}, {"7", "b"}};
+  });
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "labels"); }),
+              AllOf(HasSubstr("id2label"), HasSubstr("\"7\"")));
+}
+
+TEST(Load, TasksAreNamedOrRefused) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  EXPECT_EQ(Model::from_pretrained(folder, with_task("text-classification")).task(),
+            "sequence-classification");
+  EXPECT_EQ(models::canonical_task("fill-mask"), "masked-lm");
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder, with_task("masked-ml")); }),
+              AllOf(HasSubstr("masked-ml is not known"), HasSubstr("did you mean --task masked-lm")));
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder, with_task("ner")); }),
+              HasSubstr("not implemented yet"));
+}
+
+TEST(FromConfig, StartsAsTheReferenceDoesAndFromTheSeed) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const char* architecture : {"bert", "roberta", "xlm-roberta", "distilbert"}) {
+    const fs::path config = golden / architecture / "seqcls_single" / "config.json";
+    const Model a = Model::from_config(config, with_labels(3, false, 1));
+    EXPECT_TRUE(same_bits(all_values(a), all_values(Model::from_config(config, with_labels(3, false, 1)))));
+    EXPECT_FALSE(same_bits(all_values(a), all_values(Model::from_config(config, with_labels(3, false, 2)))));
+    const engine::Parameter* words = a.state().network.encoder->word_embeddings();
+    const float* w = a.state().parameters.value(*words);
+    const int64_t padding = a.state().config.integer_or("pad_token_id", 0);
+    for (int64_t c = 0; c < 32; ++c) EXPECT_EQ(w[padding * 32 + c], 0) << architecture;
+    EXPECT_NEAR(l2_norm({w, w + words->size}) / std::sqrt(199.0 * 32.0), 0.02, 0.001) << architecture;
+    for (const engine::Parameter& p : a.state().parameters.parameters()) {
+      const bool norm =
+          p.name.find("LayerNorm.") != std::string::npos || p.name.find("layer_norm.") != std::string::npos;
+      const std::vector<float> values = values_of(a, p.name);
+      if (p.name.ends_with(".bias")) {
+        EXPECT_THAT(values, Each(0.0f)) << p.name;
+      } else if (norm) {
+        EXPECT_THAT(values, Each(1.0f)) << p.name;
+      }
+    }
+  }
+}
+
+// The reference's parameter groups, which the fixtures name: no decay on biases and normalisation layers.
+TEST(Parameters, DecayGroupsAreTheReferences) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const std::string& name : fixture_names()) {
+    const Json meta = read_json(golden / name / "meta.json");
+    std::set<std::string> decay, no_decay;
+    const Model model = load_model(golden / name);
+    for (const engine::Parameter& p : model.state().parameters.parameters()) {
+      (p.no_decay ? no_decay : decay).insert(p.name);
+    }
+    EXPECT_EQ(decay, meta.at("decay").get<std::set<std::string>>()) << name;
+    EXPECT_EQ(no_decay, meta.at("no_decay").get<std::set<std::string>>()) << name;
+  }
+}
+
+// Parameter counts of the published checkpoints' classes, from the shapes in their configurations: BERT-base
+// with two labels 109,483,778; RoBERTa-base 124,647,170; XLM-R-base 278,045,186; DistilBERT 66,955,010.
+TEST(FromConfig, PublishedSizesHaveThePublishedNumberOfParameters) {
+  const auto parameters = [](Json json) {
+    models::ModelConfig config(std::move(json), "test");
+    engine::ParameterStore store;
+    const models::Network network =
+        models::find_architecture(config, "sequence-classification").make(store, config);
+    return store.num_parameters();
+  };
+  const Json base = {{"hidden_size", 768},
+                     {"num_hidden_layers", 12},
+                     {"num_attention_heads", 12},
+                     {"intermediate_size", 3072},
+                     {"num_labels", 2}};
+  const auto kin = [&](const char* type, int vocabulary, int positions, int types) {
+    Json json = base;
+    json["model_type"] = type;
+    json["vocab_size"] = vocabulary;
+    json["max_position_embeddings"] = positions;
+    json["type_vocab_size"] = types;
+    return json;
+  };
+  EXPECT_EQ(parameters(kin("bert", 30522, 512, 2)), 109'483'778);
+  EXPECT_EQ(parameters(kin("roberta", 50265, 514, 1)), 124'647'170);
+  EXPECT_EQ(parameters(kin("xlm-roberta", 250002, 514, 1)), 278'045'186);
+  const Json distil = {{"model_type", "distilbert"},
+                       {"dim", 768},
+                       {"n_layers", 6},
+                       {"n_heads", 12},
+                       {"hidden_dim", 3072},
+                       {"max_position_embeddings", 512},
+                       {"vocab_size", 30522},
+                       {"num_labels", 2}};
+  EXPECT_EQ(parameters(distil), 66'955'010);
+}
+
+}  // namespace
+}  // namespace graft::test
