@@ -77,14 +77,12 @@ struct EmbeddingArgs {
   Rows rows;
 };
 
-// out rows [u] (+)= sum over i in [start[u], start[u+1]) of grad row order[i], in that order; out row index is ids[u]
-// (or u itself when `compact`).
+// Row ids[u] of out += sum over i in [start[u], start[u+1]) of grad row order[i], in that order.
 struct ScatterArgs {
   Tensor grad;            // [T,H]
   float* out = nullptr;   // [.,H]
   const int32_t *ids = nullptr, *start = nullptr, *order = nullptr;
   int64_t num_unique = 0;
-  bool compact = false, add = true;
 };
 
 // Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022, FlashAttention).

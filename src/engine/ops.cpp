@@ -91,6 +91,15 @@ void embedding_gradient(Tape& tape, Parameter* table, const int32_t* ids, Tensor
   table->has_grad = true;
 }
 
+// Ids must be rows of their table: a tokenizer or a length that does not fit the checkpoint ends here, not in memory.
+void check_ids(const Tape& tape, const Parameter& table, const int32_t* ids, int64_t T) {
+  for (int64_t r = 0; !tape.planning() && r < T; ++r) {
+    if (ids[r] >= 0 && ids[r] < table.rows()) continue;
+    fail_with("tokenizer, checkpoint and max_seq_length must belong together", "{} has {} rows and is asked for row {}",
+              table.name, table.rows(), ids[r]);
+  }
+}
+
 }  // namespace
 
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
@@ -158,6 +167,9 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows) {
   ParameterStore& store = tape.parameters();
   const int64_t H = e.word->cols();
+  check_ids(tape, *e.word, input_ids, rows.num_rows);
+  check_ids(tape, *e.position, position_ids, rows.num_rows);
+  if (e.token_type) check_ids(tape, *e.token_type, token_type_ids, rows.num_rows);
   EmbeddingArgs args;
   args.tables[0] = store.value(*e.word);
   args.ids[0] = input_ids;
@@ -303,6 +315,9 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
 }
 
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator) {
+  for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
+    if (labels[r] >= logits->data.cols) fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
+  }
   CrossEntropyArgs args;
   args.logits = logits->data;
   args.labels = labels;

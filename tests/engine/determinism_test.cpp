@@ -1,7 +1,9 @@
 // The same bits for 1, 2, 3 and 16 threads, and for a sequence alone or among neighbours: every fused
 // operation, and an encoder layer made of them.
 #include <cmath>
+#include <thread>
 
+#include "base/threads.h"
 #include "engine/plain_ops.h"
 #include "engine/plain_twins.h"
 
@@ -161,6 +163,26 @@ TEST(Threads, BertBaseLayerGivesTheSameBits) {
   const Batch batch(kLengths);
   const Matrix x = random_matrix(300, 768, "x");
   expect_thread_free([&] { return run_pass(layer.store, {x}, layer.forward(batch)); }, "encoder layer");
+}
+
+// A pipeline serves many threads from one store: callers at once neither wait for nor disturb each other's
+// numbers.
+TEST(Threads, CallersAtOnceGetTheSameBits) {
+  Layer layer(64, 4, 128);
+  const Batch batch(kLengths);
+  const Matrix x = random_matrix(300, 64, "x");
+  const auto run = [&] { return run_forward(layer.store, {x}, layer.forward(batch)); };
+  const Matrix alone = run();
+  std::vector<Matrix> outs(12);
+  std::vector<std::thread> callers;
+  for (size_t i = 0; i < 4; ++i) {
+    callers.emplace_back([&, i] {
+      set_num_threads(static_cast<int>(i % 2 + 1));
+      for (size_t j = i; j < outs.size(); j += 4) outs[j] = run();
+    });
+  }
+  for (std::thread& t : callers) t.join();
+  for (const Matrix& out : outs) expect_same_bits(alone, out, "a caller among four");
 }
 
 // One sequence of a batch, run alone with its own example index: outputs and input gradients keep their bits.

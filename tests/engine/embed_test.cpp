@@ -1,5 +1,6 @@
 // embed against its plain twin: dense and row-sparse tables, padding rows, a tied table, micro-batches.
 #include "engine/plain_twins.h"
+#include "support/shared.h"
 
 namespace graft::engine::test {
 namespace {
@@ -115,6 +116,21 @@ TEST(Embed, WithoutTokenTypes) {
   const Matrix dy = random_matrix(5, kHidden, "dy");
   const Pass got = run_pass(m.store, {}, embed_of(m, ids, batch, 0), training(), &dy);
   twin::expect_close(got.out, expected(m, ids, batch, 0, dy).y, 3e-6, "no token types");
+}
+
+TEST(Embed, IdsOutsideTheirTableAreTold) {
+  const Batch batch({5});
+  Model m(false);
+  for (const auto& [ids_of, table] :
+       {std::pair{&Ids::word, "word"}, {&Ids::position, "position"}, {&Ids::type, "token_type"}}) {
+    for (const int32_t wrong : {-1, 50}) {
+      Ids ids(5, "ids");
+      (ids.*ids_of)[3] = wrong;
+      EXPECT_THAT(graft::test::error_of([&] { run_forward(m.store, {}, embed_of(m, ids, batch, 0)); }),
+                  testing::HasSubstr(fmt::format("rows and is asked for row {}", wrong)))
+          << table;
+    }
+  }
 }
 
 TEST(Embed, FiniteDifferences) {

@@ -43,6 +43,18 @@ TEST(CrossEntropy, HoldsForHugeLogits) {
           twin::cross_entropy(logits, labels, 4), 1e-6, "huge");
 }
 
+TEST(CrossEntropy, ALabelBeyondTheClassesIsTold) {
+  ParameterStore store;
+  fill_store(store);
+  const std::vector<int32_t> labels = {0, 3};
+  EXPECT_THAT(graft::test::error_of([&] {
+                run_forward(store, {Matrix(2, 3)}, [&](Tape& t, const auto& in) {
+                  return cross_entropy(t, in[0], labels.data(), 2);
+                });
+              }),
+              testing::HasSubstr("label 3 of row 1 for 3 classes"));
+}
+
 TEST(CrossEntropy, AllIgnoredGivesZeroGradients) {
   ParameterStore store;
   fill_store(store);

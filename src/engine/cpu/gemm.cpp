@@ -23,6 +23,9 @@ constexpr int64_t kChunk = 384;        // columns of y per task: six divide BERT
 constexpr int64_t kWideChunk = 1536;   // for vocabularies, where there are tasks enough
 constexpr int64_t kHeight = 96;        // rows of y per task; measured at 85-100 % of the best rate
 constexpr int64_t kDepth = 256;        // rows of T that wgrad sums at a time
+// Terms that a bf16 tile sums at a time: up to 1152 every height gives the same bits, beyond that the library's cut of
+// K depends on the height (2.6.3 with AMX). fp32 has no such limit.
+constexpr int64_t kDepthBf16 = 1024;
 constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 
 int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
@@ -164,7 +167,7 @@ std::vector<Band> cut_rows(int64_t T) {
 // One band of one chunk. oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape
 // (brgemm wants dense ones): so every tile sees dense x and y, in copies where they are not. A band that is not full
 // has zero rows below; only its real rows are copied back.
-void run_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols, bool add) {
+void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols, bool add) {
   const size_t n = static_cast<size_t>(band.n), below = static_cast<size_t>(band.height) - n;
   const size_t x_row = static_cast<size_t>(x.cols) * dtype_size(x.dtype);
   const size_t y_row = static_cast<size_t>(cols) * dtype_size(y.dtype);
@@ -182,8 +185,6 @@ void run_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, 
     if (add) std::memset(to + n * y_row, 0, below * y_row);
     ys = to;
   }
-  key.v[3] = x.cols;
-  key.v[5] = cols;
   run_tile(key, xs, w, ys);
   for (size_t r = 0; copy_y && r < n; ++r) {
     std::memcpy(at(y, band.row + static_cast<int64_t>(r), col), static_cast<std::byte*>(ys) + r * y_row, y_row);
@@ -191,6 +192,8 @@ void run_band(const Band& band, TileKey key, Tensor x, const void* w, Tensor y, 
 }
 
 }  // namespace
+
+int64_t tile_depth(DType dtype, int64_t K) { return dtype == DType::bf16 ? std::min(K, kDepthBf16) : K; }
 
 const std::vector<int64_t>& tile_heights() {
   static const std::vector<int64_t> heights = {16, 24, 48, 96};
@@ -201,18 +204,25 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
   const int64_t T = y.rows, N = y.cols, K = x.cols;
   if (T == 0 || N == 0) return;
   if (packed && packed->empty()) packed = nullptr;
+  const int64_t depth = tile_depth(x.dtype, K);
+  if (depth < K && y.dtype == DType::bf16) fail("gemm: a bf16 result of more than {} terms would round between them", depth);
   const std::vector<Band> bands = cut_rows(T);
   const int64_t tiles = static_cast<int64_t>(bands.size());
+  const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
+                           : (layout == Layout::nt ? Kind::nt : Kind::nn);
   parallel_for(tiles * num_chunks(N), [&](int64_t task) {
     const int64_t chunk = task / tiles;
     const Band& band = bands[static_cast<size_t>(task % tiles)];
     const int64_t col = chunk_begin(N, chunk), cols = chunk_end(N, chunk) - col;
-    const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
-                             : (layout == Layout::nt ? Kind::nt : Kind::nn);
-    const void* weights = packed ? packed->chunk(chunk) : layout == Layout::nt ? at(w, col, 0) : at(w, 0, col);
-    const TileKey key{{band.height, K, cols, x.stride, packed ? 0 : w.stride, y.stride,
-                       static_cast<int64_t>(kind), flags_of(x, y, add)}};
-    run_band(band, key, x, weights, y, col, cols, add);
+    for (int64_t k = 0, part = 0; k < K; k += depth, ++part) {
+      const int64_t n = std::min(depth, K - k);
+      const bool sum = add || k > 0;
+      const void* weights = packed                 ? packed->chunk(part * num_chunks(N) + chunk)
+                            : layout == Layout::nt ? at(w, col, k)
+                                                   : at(w, k, col);
+      const TileKey key{{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind), flags_of(x, y, sum)}};
+      run_band(band, key, x.columns(k, n), weights, y, col, cols, sum);
+    }
     if (epilogue.run) epilogue.run(epilogue.state, band.row, band.n, col, cols);
   });
 }
@@ -262,50 +272,51 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
 }
 
 void PackedMatrix::pack(Tensor w, Layout layout) {
-  const int64_t N = layout == Layout::nt ? w.rows : w.cols, K = layout == Layout::nt ? w.cols : w.rows;
-  const Kind kind = layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn;
-  const auto key = [&](int64_t chunk) {
-    const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
-    return TileKey{{kHeight, K, cols, K, 0, cols, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}};
+  const bool nt = layout == Layout::nt;
+  const int64_t N = nt ? w.rows : w.cols, K = nt ? w.cols : w.rows, depth = tile_depth(w.dtype, K);
+  const Kind kind = nt ? Kind::packed_nt : Kind::packed_nn;
+  // Pieces of [depth, chunk], all chunks of the first depth first.
+  struct Piece {
+    int64_t k, depth, col, cols;
   };
-  const auto plain = [&](int64_t chunk) {
-    const int64_t cols = chunk_end(N, chunk) - chunk_begin(N, chunk);
-    return memory::desc({K, cols}, type_of(w.dtype),
-                        layout == Layout::nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
-  };
-  const SingleThread one;
-  const memory::desc first = tile_primitive(key(0)).w;
-  bool empty = first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ab) ||
-               first == memory::desc({K, chunk_end(N, 0)}, type_of(w.dtype), memory::format_tag::ba);
-  // Every height that may come must have a fast implementation for the blocked order.
-  for (int64_t i = 0; !empty && i < num_chunks(N); ++i) {
-    for (const int64_t height : tile_heights()) {
-      TileKey tile = key(i);
-      tile.v[0] = height;
-      empty |= tile_primitive(tile).reference;
+  std::vector<Piece> pieces;
+  for (int64_t k = 0; k < K; k += depth) {
+    for (int64_t i = 0; i < num_chunks(N); ++i) {
+      pieces.push_back({k, std::min(depth, K - k), chunk_begin(N, i), chunk_end(N, i) - chunk_begin(N, i)});
     }
   }
-  if (empty) {
-    chunks_.clear();
-    return;
-  }
+  chunks_.clear();
+  const SingleThread one;
+  const auto tile = [&](const Piece& p, int64_t height) -> const TilePrimitive& {
+    return tile_primitive(
+        {{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}});
+  };
   std::vector<size_t> offsets(1, 0);
-  for (int64_t i = 0; i < num_chunks(N); ++i) {
-    offsets.push_back(offsets.back() + (tile_primitive(key(i)).w.get_size() + 63) / 64 * 64);
+  for (const Piece& p : pieces) {
+    // Every height that may come must have a fast implementation for the blocked order.
+    for (const int64_t height : tile_heights()) {
+      if (tile(p, height).reference) return;
+    }
+    const memory::desc& order = tile(p, kHeight).w;
+    for (const auto plain : {memory::format_tag::ab, memory::format_tag::ba}) {
+      if (order == memory::desc({p.depth, p.cols}, type_of(w.dtype), plain)) return;
+    }
+    offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
   }
   if (size_ < offsets.back()) {
     size_ = offsets.back();
     memory_.reset(new std::byte[size_ + 64]);
   }
   auto* base = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) / 64 * 64);
-  chunks_.resize(static_cast<size_t>(num_chunks(N)));
-  parallel_for(num_chunks(N), [&](int64_t i) {
+  chunks_.resize(pieces.size());
+  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
     const SingleThread inner;
+    const Piece& p = pieces[static_cast<size_t>(i)];
     void* to = base + offsets[static_cast<size_t>(i)];
     chunks_[static_cast<size_t>(i)] = to;
-    const int64_t col = chunk_begin(N, i);
-    memory from(plain(i), cpu_engine(), layout == Layout::nt ? at(w, col, 0) : at(w, 0, col));
-    memory packed(tile_primitive(key(i)).w, cpu_engine(), to);
+    const memory::desc plain({p.depth, p.cols}, type_of(w.dtype), nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
+    memory from(plain, cpu_engine(), nt ? at(w, p.col, p.k) : at(w, p.k, p.col));
+    memory packed(tile(p, kHeight).w, cpu_engine(), to);
     dnnl::stream stream(cpu_engine());
     dnnl::reorder(from, packed).execute(stream, from, packed);
     stream.wait();

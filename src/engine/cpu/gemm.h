@@ -34,7 +34,7 @@ class PackedMatrix {
   std::vector<const void*> chunks_;
 };
 
-// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32 or bf16.
+// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
@@ -43,6 +43,8 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
 
 // Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction set).
 const std::vector<int64_t>& tile_heights();
+// Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
+int64_t tile_depth(DType dtype, int64_t K);
 // One tile with the library, exposed for that test and for the benches' limit.
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
 

@@ -1,5 +1,4 @@
 // Rows picked and rows added: gather, and the scatter that is its gradient, in a fixed order.
-#include <algorithm>
 #include <cstring>
 
 #include "base/threads.h"
@@ -19,8 +18,7 @@ void scatter(const ScatterArgs& args) {
   const int64_t H = args.grad.cols;
   parallel_blocks(args.num_unique, 16, [&](int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end; ++u) {
-      float* out = args.out + (args.compact ? u : args.ids[u]) * H;
-      if (!args.add) std::fill(out, out + H, 0.0f);
+      float* out = args.out + args.ids[u] * H;
       for (int32_t i = args.start[u]; i < args.start[u + 1]; ++i) {
         const float* from = args.grad.row(args.order[i]);
         for (int64_t c = 0; c < H; ++c) out[c] += from[c];
