@@ -1,6 +1,7 @@
 #include "text/added_tokens.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "text/unicode.h"
@@ -23,7 +24,10 @@ void TokenFinder::add(const AddedToken& token, const std::string& pattern) {
   if (pattern.empty()) return;
   trie_.add(pattern, static_cast<int32_t>(tokens_.size()));
   tokens_.push_back(token);
-  first_[static_cast<unsigned char>(pattern[0])] = true;
+  bool& first = first_[static_cast<unsigned char>(pattern[0])];
+  num_first_ += !first;
+  first = true;
+  only_first_ = pattern[0];
   if (pattern.size() == 1)
     has_single_byte_ = true;
   else
@@ -31,7 +35,13 @@ void TokenFinder::add(const AddedToken& token, const std::string& pattern) {
 }
 
 size_t TokenFinder::candidate(std::string_view text, size_t pos, size_t end) const {
+  if (num_first_ == 0) return end;
   for (; pos < end; ++pos) {
+    if (num_first_ == 1) {
+      const void* at = std::memchr(text.data() + pos, only_first_, end - pos);
+      if (!at) return end;
+      pos = static_cast<size_t>(static_cast<const char*>(at) - text.data());
+    }
     if (!first_[static_cast<unsigned char>(text[pos])]) continue;
     if (has_single_byte_ || (pos + 1 < end && second_[static_cast<unsigned char>(text[pos + 1])])) return pos;
   }

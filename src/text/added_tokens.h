@@ -43,6 +43,8 @@ class TokenFinder {
   bool first_[256] = {};   // bytes that begin a token
   bool second_[256] = {};  // bytes that follow
   bool has_single_byte_ = false;
+  int num_first_ = 0;  // how many bytes begin a token, and the last of them
+  char only_first_ = 0;
 };
 
 // All added tokens of a tokenizer. Those with normalized=true are looked for in the normalized text.

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "text/huge_array.h"
 #include "text/model.h"
 
 namespace graft::text {
@@ -52,7 +53,7 @@ class Bpe : public Model {
   void merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const;
 
   BpeOptions options_;
-  std::vector<Merge> merges_;
+  HugeArray<Merge> merges_;
   size_t mask_ = 0;
   int shift_ = 0;
   int32_t unk_id_ = -1;

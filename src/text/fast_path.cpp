@@ -14,7 +14,8 @@
 namespace graft::text {
 namespace {
 
-constexpr size_t kCacheSize = 1 << 15;  // 2 MiB: about what a core's L2 holds
+constexpr int kCacheBits = 17;  // 8 MiB a thread: a miss costs many times what a line from a far cache does
+constexpr size_t kCacheSize = size_t{1} << kCacheBits;
 
 // Kinds of bytes for BERT's chunks.
 enum ByteKind : uint8_t { kWordByte, kSpaceByte, kPunctByte, kOddByte };
@@ -48,37 +49,41 @@ constexpr std::array<uint8_t, 256> kGptKinds = make_gpt_kinds();
 
 uint8_t byte_at(std::string_view text, size_t pos) { return static_cast<uint8_t>(text[pos]); }
 
-// A chunk of up to 24 bytes as three words with zeros behind it.
-struct Key {
-  uint64_t k[3] = {0, 0, 0};
-  Key(const char* data, size_t size, size_t readable) {
-    if (readable >= 24) {
-      std::memcpy(k, data, 24);
-      if (size < 8) {
-        k[0] &= (uint64_t{1} << 8 * size) - 1;
-        k[1] = k[2] = 0;
-      } else if (size < 16) {
-        k[1] &= (uint64_t{1} << 8 * (size - 8)) - 1;
-        k[2] = 0;
-      } else if (size < 24) {
-        k[2] &= (uint64_t{1} << 8 * (size - 16)) - 1;
-      }
-    } else {
-      std::memcpy(k, data, size);
-    }
+uint64_t load_word(const char* p) {
+  uint64_t v;
+  std::memcpy(&v, p, 8);
+  return v;
+}
+
+// A chunk of up to 24 bytes as three words with zeros behind it; `readable` bytes may be read.
+void make_key(const char* p, size_t size, size_t readable, uint64_t key[3]) {
+  char copy[24];
+  if (readable < 24) {
+    std::memset(copy, 0, sizeof copy);
+    std::memcpy(copy, p, size);
+    p = copy;
   }
-  size_t slot() const {
-    uint64_t h = k[0] * 0x9E3779B97F4A7C15u;
-    h ^= (k[1] + (h >> 32)) * 0xD6E8FEB86659FD93u;
-    h ^= (k[2] + (h >> 29)) * 0xA0761D6478BD642Fu;
-    h ^= h >> 32;
-    return (h * 0x9E3779B97F4A7C15u) >> 49;
+  const auto low = [](size_t bytes) { return (uint64_t{1} << 8 * bytes) - 1; };
+  key[0] = load_word(p);
+  key[1] = key[2] = 0;
+  if (size < 8) {
+    key[0] &= low(size);
+  } else if (size > 8) {
+    key[1] = load_word(p + 8);
+    if (size < 16)
+      key[1] &= low(size - 8);
+    else if (size > 16)
+      key[2] = size < 24 ? load_word(p + 16) & low(size - 16) : load_word(p + 16);
   }
-  bool equals(const CachedChunk& c, size_t size) const {
-    return c.size == size && c.key[0] == k[0] && c.key[1] == k[1] && c.key[2] == k[2];
-  }
-};
-static_assert(kCacheSize == size_t{1} << (64 - 49));
+}
+
+size_t slot_of(const uint64_t key[3]) {
+  uint64_t h = key[0] * 0x9E3779B97F4A7C15u;
+  h ^= (key[1] + (h >> 32)) * 0xD6E8FEB86659FD93u;
+  h ^= (key[2] + (h >> 29)) * 0xA0761D6478BD642Fu;
+  h ^= h >> 32;
+  return (h * 0x9E3779B97F4A7C15u) >> (64 - kCacheBits);
+}
 
 // Whether a grapheme cluster or a normal form may reach from the character before `pos` into the one there.
 bool may_join(std::string_view text, size_t pos) {
@@ -178,7 +183,7 @@ class FastPath::Writer {
     if (offsets_) chars_ += static_cast<int32_t>(count_chars(chunk));
     out_.num_words += num_words;
   }
-  void skip_char() { ++chars_; }
+  void skip_chars(int32_t n) { chars_ += n; }
   int32_t finish() {
     resize(n_);
     return chars_;
@@ -296,51 +301,71 @@ size_t FastPath::chunk_end(std::string_view text, size_t pos) const {
   return spaces_chunk_end(text, pos);
 }
 
+// Cuts the next chunks and asks for their cache lines, so that these are there when their turn comes.
+size_t FastPath::look_ahead(std::string_view section, size_t& pos, const Scratch& scratch,
+                            Pending* pending) const {
+  size_t n = 0;
+  while (n < kLookAhead && pos < section.size()) {
+    Pending& next = pending[n];
+    next.gap = 0;
+    if (cut_ == Cut::bert) {
+      const size_t before = pos;
+      while (pos < section.size() && kByteKinds[byte_at(section, pos)] == kSpaceByte) ++pos;
+      next.gap = static_cast<int32_t>(pos - before);
+      if (pos == section.size()) break;
+    }
+    next.begin = pos;
+    next.size = chunk_end(section, pos) - pos;
+    pos += next.size;
+    ++n;
+    if (next.size > CachedChunk::kMaxBytes) break;
+    make_key(section.data() + next.begin, next.size, section.size() - next.begin, next.key);
+    next.slot = slot_of(next.key);
+    __builtin_prefetch(&scratch.cache[next.slot]);
+  }
+  return n;
+}
+
+void FastPath::encode_chunk(std::string_view chunk, const Pending& p, Scratch& scratch,
+                            Writer& writer) const {
+  CachedChunk* entry = p.size <= CachedChunk::kMaxBytes ? &scratch.cache[p.slot] : nullptr;
+  if (entry && entry->size == p.size && entry->key[0] == p.key[0] && entry->key[1] == p.key[1] &&
+      entry->key[2] == p.key[2])
+    return writer.add(*entry);
+  int32_t num_words = 0;
+  tokenize(chunk, scratch, num_words);
+  writer.add(scratch.tokens, num_words, chunk);
+  if (!entry || scratch.tokens.size() > CachedChunk::kMaxTokens ||
+      num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
+    return;
+  std::memcpy(entry->key, p.key, sizeof p.key);
+  entry->size = static_cast<uint8_t>(p.size);
+  entry->num_tokens = static_cast<uint8_t>(scratch.tokens.size());
+  entry->num_words = static_cast<uint8_t>(num_words);
+  entry->num_chars = static_cast<uint8_t>(count_chars(chunk));
+  for (size_t i = 0; i < scratch.tokens.size(); ++i) {
+    const ChunkToken& t = scratch.tokens[i];
+    entry->ids[i] = t.id;
+    entry->begin[i] = static_cast<uint8_t>(t.begin | t.word << 5);
+    entry->end[i] = static_cast<uint8_t>(t.end);
+  }
+}
+
 int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
                          SequenceTokens& out) const {
   if (scratch.cache.empty()) scratch.cache.resize(kCacheSize);
   Writer writer(out, section.size(), offsets, first_char);
+  Pending pending[kLookAhead];
   for (size_t pos = 0; pos < section.size();) {
-    if (cut_ == Cut::bert && kByteKinds[byte_at(section, pos)] == kSpaceByte) {
-      writer.skip_char();
-      ++pos;
-      continue;
-    }
-    const size_t end = chunk_end(section, pos), size = end - pos;
-    const std::string_view chunk = section.substr(pos, size);
-    if (size > CachedChunk::kMaxBytes) {
-      int32_t num_words = 0;
-      tokenize(chunk, scratch, num_words);
-      writer.add(scratch.tokens, num_words, chunk);
-      pos = end;
-      continue;
-    }
-    const Key key(section.data() + pos, size, section.size() - pos);
-    CachedChunk& entry = scratch.cache[key.slot()];
-    pos = end;
-    if (key.equals(entry, size)) {
-      writer.add(entry);
-      continue;
-    }
-    int32_t num_words = 0;
-    tokenize(chunk, scratch, num_words);
-    writer.add(scratch.tokens, num_words, chunk);
-    if (scratch.tokens.size() > CachedChunk::kMaxTokens ||
-        num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
-      continue;
-    std::memcpy(entry.key, key.k, sizeof key.k);
-    entry.size = static_cast<uint8_t>(size);
-    entry.num_tokens = static_cast<uint8_t>(scratch.tokens.size());
-    entry.num_words = static_cast<uint8_t>(num_words);
-    entry.num_chars = static_cast<uint8_t>(count_chars(chunk));
-    for (size_t i = 0; i < scratch.tokens.size(); ++i) {
-      const ChunkToken& t = scratch.tokens[i];
-      entry.ids[i] = t.id;
-      entry.begin[i] = static_cast<uint8_t>(t.begin | t.word << 5);
-      entry.end[i] = static_cast<uint8_t>(t.end);
+    const size_t n = look_ahead(section, pos, scratch, pending);
+    for (size_t i = 0; i < n; ++i) {
+      writer.skip_chars(pending[i].gap);
+      encode_chunk(section.substr(pending[i].begin, pending[i].size), pending[i], scratch, writer);
     }
   }
-  return writer.finish() - first_char;
+  const int32_t chars = writer.finish() - first_char;
+  // White space at the end belongs to no chunk, but counts.
+  return offsets && cut_ == Cut::bert ? static_cast<int32_t>(count_chars(section)) : chars;
 }
 
 void FastPath::tokenize(std::string_view chunk, Scratch& scratch, int32_t& num_words) const {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "text/bpe.h"
+#include "text/huge_array.h"
 #include "text/model.h"
 #include "text/pre_tokenizer.h"
 
@@ -37,7 +38,7 @@ struct ChunkToken {
 
 // One thread's working memory.
 struct Scratch {
-  std::vector<CachedChunk> cache;
+  HugeArray<CachedChunk> cache;
   PreTokenized cut;
   std::string word;
   std::vector<Piece> pieces;
@@ -60,6 +61,14 @@ class FastPath {
   enum class Cut { bert, gpt2, spaces };
   class Writer;
   explicit FastPath(const TokenizerParts& parts) : parts_(parts) {}
+  static constexpr size_t kLookAhead = 16;
+  struct Pending {
+    size_t begin, size, slot;
+    uint64_t key[3];
+    int32_t gap;  // skipped characters before the chunk
+  };
+  size_t look_ahead(std::string_view section, size_t& pos, const Scratch& scratch, Pending* pending) const;
+  void encode_chunk(std::string_view chunk, const Pending& pending, Scratch& scratch, Writer& writer) const;
   bool set_up();
   void set_up_ascii();
   size_t chunk_end(std::string_view text, size_t pos) const;

@@ -16,7 +16,7 @@ class WordPiece : public Model {
     if (unk_id_ < 0) fail("{}: the unknown token {:?} is not in the vocabulary", where, options.unk_token);
     size_t bytes = 0;
     for (int32_t id = 0; id < vocab.end_id(); ++id) bytes += vocab.token(id).size();
-    starts_.reserve(bytes);
+    starts_.reserve(bytes / 2);
     for (int32_t id = 0; id < vocab.end_id(); ++id) {
       if (!vocab.has(id) || vocab.find(vocab.token(id)) != id) continue;
       const std::string_view token = vocab.token(id);
@@ -32,6 +32,10 @@ class WordPiece : public Model {
     if (word.size() > static_cast<size_t>(max_chars_) &&
         count_chars(word) > static_cast<size_t>(max_chars_)) {
       out.push_back({unk_id_, 0, size});
+      return;
+    }
+    if (const int32_t id = vocab.find(word); id >= 0) {  // most words are whole
+      out.push_back({id, 0, size});
       return;
     }
     const Trie* trie = &starts_;

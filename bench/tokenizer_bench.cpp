@@ -1,0 +1,221 @@
+// MB/s of text to ids, per tokenizer and language, with a hash of all ids; loading times; two threads against
+// one. usage: tokenizer_bench [--shared DIR] [--mb N] [--tokenizers a,b] [--languages en,de] [--json] [--dump
+// DIR]
+//   --json prints one object a line: {"name","value","unit","limit","ratio"}; limit and ratio where there is
+//   a target.
+//   --dump writes the documents as DIR/<language>.txt, for tokenizer_bench.mjs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "base/threads.h"
+#include "graft/tokenizer.h"
+
+namespace {
+
+using graft::Encoding;
+using graft::Tokenizer;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Arguments {
+  std::string shared = "../shared", dump;
+  double mb = 24;
+  std::vector<std::string> tokenizers = {"bert-base-uncased", "gpt2", "roberta-base", "xlm-roberta-base",
+                                         "t5-small"};
+  std::vector<std::string> languages = {"en", "de", "ru", "zh"};
+  bool json = false;
+};
+
+const std::map<std::string, std::vector<std::string>> kSources = {
+    {"en", {"en/wikipedia"}},
+    {"de", {"de/bundestag_debates", "de/eltec_novels"}},
+    {"ru", {"ru/d365_docs", "ru/eltec_novels"}},
+    {"zh", {"zh/wikipedia"}}};
+
+// Limits of the English rates (MB/s on one core) and of loading (ms).
+const std::map<std::string, double> kMinRate = {
+    {"bert-base-uncased", 120}, {"gpt2", 100}, {"xlm-roberta-base", 40}, {"t5-small", 40}};
+const std::map<std::string, double> kMaxLoad = {{"bert-base-uncased", 15}, {"xlm-roberta-base", 150}};
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> out;
+  for (size_t pos = 0; pos <= list.size();) {
+    const size_t end = std::min(list.find(',', pos), list.size());
+    out.push_back(list.substr(pos, end - pos));
+    pos = end + 1;
+  }
+  return out;
+}
+
+// The first lines of the language's corpora, all of them distinct.
+std::vector<std::string> read_documents(const Arguments& args, const std::string& language) {
+  std::vector<std::string> documents;
+  size_t bytes = 0;
+  for (const std::string& source : kSources.at(language)) {
+    const std::string command = fmt::format("xz -dc '{}/data/corpora/{}.txt.xz'", args.shared, source);
+    FILE* pipe = popen(command.c_str(), "r");
+    if (!pipe) continue;
+    std::string pending;
+    std::vector<char> buffer(1 << 20);
+    for (size_t n; static_cast<double>(bytes) < args.mb * 1e6 &&
+                   (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+      pending.append(buffer.data(), n);
+      size_t pos = 0;
+      for (size_t end; (end = pending.find('\n', pos)) != std::string::npos; pos = end + 1) {
+        documents.push_back(pending.substr(pos, end - pos));
+        bytes += end - pos;
+      }
+      pending.erase(0, pos);
+    }
+    pclose(pipe);
+  }
+  return documents;
+}
+
+struct Result {
+  double mb_per_s = 0;
+  uint64_t hash = 0;
+  size_t tokens = 0;
+};
+
+// Encodes everything, in blocks so that encodings do not pile up in memory; of three passes over all
+// documents each block counts with its best time, which keeps other work on the machine out.
+Result measure(const Tokenizer& tokenizer, const std::vector<std::string>& documents, bool offsets,
+               int threads) {
+  graft::set_num_threads(threads);
+  graft::EncodeOptions options;
+  options.ids_only = !offsets;
+  size_t bytes = 0;
+  for (const std::string& d : documents) bytes += d.size();
+  Result result;
+  constexpr size_t kBlock = 2048;
+  std::vector<double> best((documents.size() + kBlock - 1) / kBlock, 1e9);
+  for (int pass = 0; pass < 3; ++pass) {
+    result.hash = 14695981039346656037u;
+    result.tokens = 0;
+    for (size_t begin = 0; begin < documents.size(); begin += kBlock) {
+      const std::vector<std::string> block(
+          documents.begin() + static_cast<std::ptrdiff_t>(begin),
+          documents.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kBlock, documents.size())));
+      const auto start = Clock::now();
+      const std::vector<Encoding> encodings = tokenizer.encode_batch(block, {}, options);
+      best[begin / kBlock] = std::min(best[begin / kBlock], seconds_since(start));
+      for (const Encoding& e : encodings)
+        for (const int32_t id : e.input_ids) {
+          result.hash = (result.hash ^ static_cast<uint32_t>(id)) * 1099511628211u;
+          ++result.tokens;
+        }
+    }
+  }
+  double seconds = 0;
+  for (const double b : best) seconds += b;
+  result.mb_per_s = static_cast<double>(bytes) / 1e6 / seconds;
+  graft::set_num_threads(0);
+  return result;
+}
+
+class Report {
+ public:
+  explicit Report(bool json) : json_(json) {}
+  // `limit` > 0: value must reach it; < 0: value must stay below -limit; 0: no target.
+  void line(const std::string& name, double value, const char* unit, double limit,
+            const std::string& note = "") {
+    const double ratio = limit > 0 ? value / limit : limit < 0 ? -limit / value : 0;
+    if (json_ && limit != 0)
+      fmt::print("{{\"name\":\"{}\",\"value\":{:.3f},\"unit\":\"{}\",\"limit\":{},\"ratio\":{:.3f}}}\n", name,
+                 value, unit, std::abs(limit), ratio);
+    else if (json_)
+      fmt::print("{{\"name\":\"{}\",\"value\":{:.3f},\"unit\":\"{}\"}}\n", name, value, unit);
+    else
+      fmt::print(
+          "{:<52}{:>10.2f} {:<6}{}{}\n", name, value, unit,
+          limit != 0 ? fmt::format(" limit {:g} ({})", std::abs(limit), ratio >= 1 ? "met" : "MISSED") : "",
+          note.empty() ? "" : "  " + note);
+    std::fflush(stdout);
+  }
+
+ private:
+  bool json_;
+};
+
+double limit_of(const std::map<std::string, double>& limits, const std::string& name) {
+  const auto it = limits.find(name);
+  return it == limits.end() ? 0 : it->second;
+}
+
+void bench_tokenizer(const Arguments& args, const std::string& name,
+                     const std::map<std::string, std::vector<std::string>>& documents, Report& report) {
+  const std::string folder = args.shared + "/data/tokenizers/" + name;
+  double load = 1e9;
+  std::shared_ptr<Tokenizer> tokenizer;
+  for (int i = 0; i < 5; ++i) {
+    const auto start = Clock::now();
+    tokenizer = Tokenizer::from_pretrained(folder);
+    load = std::min(load, seconds_since(start) * 1e3);
+  }
+  report.line("tokenizer/" + name + "/load", load, "ms", -limit_of(kMaxLoad, name));
+  double log_sum = 0;
+  for (const std::string& language : args.languages) {
+    const Result r = measure(*tokenizer, documents.at(language), false, 1);
+    log_sum += std::log(r.mb_per_s);
+    report.line("tokenizer/" + name + "/" + language, r.mb_per_s, "MB/s",
+                language == "en" ? limit_of(kMinRate, name) : 0,
+                fmt::format("{} tokens, ids {:016x}", r.tokens, r.hash));
+    if (language != "en") continue;
+    const Result with_offsets = measure(*tokenizer, documents.at(language), true, 1);
+    report.line("tokenizer/" + name + "/en/offsets", with_offsets.mb_per_s, "MB/s", 0,
+                fmt::format("{:.0f} % of ids only", 100 * with_offsets.mb_per_s / r.mb_per_s));
+    const Result two = measure(*tokenizer, documents.at(language), false, 2);
+    report.line("tokenizer/" + name + "/en/two_threads", two.mb_per_s / r.mb_per_s, "x", 1.9,
+                two.hash == r.hash ? "same ids" : "DIFFERENT IDS");
+  }
+  report.line("tokenizer/" + name + "/mean", std::exp(log_sum / static_cast<double>(args.languages.size())),
+              "MB/s", 0, "geometric mean");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments args;
+  for (int i = 1; i < argc; ++i) {
+    const std::string option = argv[i];
+    const auto value = [&] { return std::string(i + 1 < argc ? argv[++i] : ""); };
+    if (option == "--json")
+      args.json = true;
+    else if (option == "--shared")
+      args.shared = value();
+    else if (option == "--dump")
+      args.dump = value();
+    else if (option == "--mb")
+      args.mb = std::stod(value());
+    else if (option == "--tokenizers")
+      args.tokenizers = split(value());
+    else if (option == "--languages")
+      args.languages = split(value());
+    else {
+      fmt::print(stderr, "unknown option {}\n", option);
+      return 2;
+    }
+  }
+  std::map<std::string, std::vector<std::string>> documents;
+  for (const std::string& language : args.languages) {
+    documents[language] = read_documents(args, language);
+    if (args.dump.empty()) continue;
+    std::string all;
+    for (const std::string& d : documents[language]) all += d + "\n";
+    graft::write_file(args.dump + "/" + language + ".txt", all);
+  }
+  Report report(args.json);
+  for (const std::string& name : args.tokenizers) bench_tokenizer(args, name, documents, report);
+}
