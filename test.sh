@@ -78,20 +78,17 @@ say "tests"
 if [ "$tier" = slow ]; then run_ctest tests build; else run_ctest tests build -L fast; fi
 
 if [ "$tier" != fast ]; then
-  # The layers that read what strangers wrote; --slow takes all, and threads.
-  folders="base text hub data"
-  [ "$tier" = slow ] && folders="$folders engine models tasks train cli"
-  say "address and undefined behaviour sanitizers: $folders"
-  build asan $(printf 'test_%s ' $folders)
+  # What reads a stranger's files; --slow takes all.
+  folders="base hub data"
+  seconds=5
+  if [ "$tier" = slow ]; then folders="$folders text engine models tasks train cli" seconds=60; fi
+  say "clang, address and undefined behaviour sanitizers: $folders"
+  build asan fuzzers $(printf 'test_%s ' $folders)
   for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
 
-  seconds=5
-  [ "$tier" = slow ] && seconds=60
   say "fuzzing, $seconds s each"
-  build fuzz fuzzers
-  for target in build-fuzz/tests/fuzz/fuzz_*; do
-    [ -x "$target" ] && [ -f "$target" ] || continue
-    check "$(basename "$target")" tools/fuzz.sh "$target" "$seconds"
+  for target in build-asan/tests/fuzz/fuzz_*; do
+    if [ -f "$target" ] && [ -x "$target" ]; then check "$(basename "$target")" tools/fuzz.sh "$target" "$seconds"; fi
   done
 fi
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one libFuzzer target from its kept seeds; a crash, leak, hang or more than 2 GB of memory is a failure.
-#   tools/fuzz.sh build-fuzz/tests/fuzz/fuzz_csv SECONDS
+#   tools/fuzz.sh build-asan/tests/fuzz/fuzz_csv SECONDS
 set -uo pipefail
 target=$1 seconds=$2
 name=$(basename "$target")
