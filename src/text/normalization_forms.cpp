@@ -23,6 +23,14 @@ uint8_t combining_class(char32_t c) {
              : static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
 }
 
+// Whether NFC leads from a full decomposition back to `c`: not so for exclusions and for singletons (U+1FD3).
+bool composes_to(const utf8proc_int32_t* parts, utf8proc_ssize_t n, char32_t c) {
+  utf8proc_int32_t copy[8];
+  std::copy(parts, parts + n, copy);
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+  return utf8proc_normalize_utf32(copy, n, options) == 1 && static_cast<char32_t>(copy[0]) == c;
+}
+
 // Primary composites: (first, second) -> composed; without the composition exclusions.
 const std::unordered_map<uint64_t, char32_t>& composites() {
   static const auto* map = [] {
@@ -38,7 +46,7 @@ const std::unordered_map<uint64_t, char32_t>& composites() {
       int last_class = 0;
       const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 8, UTF8PROC_DECOMPOSE,
                                              &last_class);
-      if (n < 2) continue;
+      if (n < 2 || !composes_to(parts, n, c)) continue;
       char32_t first = static_cast<char32_t>(parts[0]);
       for (int i = 1; i + 1 < n; ++i) {
         const auto it = m->find(uint64_t{first} << 32 | static_cast<uint32_t>(parts[i]));
