@@ -252,7 +252,16 @@ void FastPath::set_up_ascii() {
 }
 
 bool FastPath::accepts(std::string_view section) const {
-  return !needs_nfc_ || is_surely_normal(section, NormalForm::nfc);
+  if (needs_nfc_) return is_surely_normal(section, NormalForm::nfc);
+  if (cut_ != Cut::spaces || section.empty()) return true;
+  const uint8_t first = byte_at(section, 0);
+  if (first >= 0x20 && first < 0x7F) return true;
+  // Where the character map removes the first character, the reference's offsets are off by it to the end of the
+  // text: that cannot be told from a chunk.
+  AlignedText text;
+  text.assign(section.substr(0, static_cast<size_t>(sequence_length(section[0]))), 0);
+  if (parts_.normalizer) parts_.normalizer->normalize(text);
+  return !text.text.empty();
 }
 
 // BERT: a punctuation mark, an ideograph, or everything up to the next of them or a space.
