@@ -32,7 +32,8 @@ $graft train --model "$out/pretrained" --task sequence-classification --train_fi
   --warmup_ratio 0.1 --save_strategy no
 
 step "predict"
-head -4 $reviews/unlabelled.txt | tee /dev/stderr | $graft predict --model "$out/reviews"
+head -4 $reviews/unlabelled.txt
+head -4 $reviews/unlabelled.txt | $graft predict --model "$out/reviews"
 
 step "next"
 cat <<END

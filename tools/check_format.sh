@@ -4,8 +4,10 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 format=$(command -v clang-format-14) || { echo "format: clang-format-14 is not installed; scripts/install-deps.sh --dev"; exit 1; }
 mapfile -t files < <(git ls-files -co --exclude-standard -- '*.cpp' '*.h' '*.c' '*.cu')
-bad=$(printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 16 "$format" --dry-run -Werror 2>&1 | grep -oE '^[^:]+\.(cpp|h|c|cu):' | sort -u)
+export format
+bad=$(printf '%s\n' "${files[@]}" | xargs -P "$(nproc)" -n 16 bash -c \
+  'for file; do "$format" --dry-run -Werror "$file" >/dev/null 2>&1 || echo "$file"; done' _ | sort)
 [ -z "$bad" ] && { echo "format: ${#files[@]} files as clang-format wants them"; exit 0; }
 echo "format: these files differ (clang-format-14 -i FILE):"
-echo "${bad//:/}"
+echo "$bad"
 exit 1

@@ -57,5 +57,13 @@ TEST_F(Examples, FineTuneThenPredict) {
                                              "(positive|negative)\t0\\.[0-9]+\tbad soup\n"));
 }
 
+TEST_F(Examples, TrainTokenizer) {
+  folder.write("text.txt", "low lower lowest low low new newer newest new wide wider widest\n");
+  // The five special tokens, the letters (each also inside a word), and merges.
+  EXPECT_EQ(run(EXAMPLE_TRAIN_TOKENIZER " tokenizer 30 text.txt"), "30 tokens, in tokenizer\n");
+  EXPECT_TRUE(std::filesystem::exists(folder / "tokenizer/tokenizer.json"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "tokenizer/vocab.txt"));
+}
+
 }  // namespace
 }  // namespace graft
