@@ -10,11 +10,11 @@ mapfile -t files < <(find src include -name '*.h' -o -name '*.cpp' -o -name '*.c
 awk '
 BEGIN {
   # Folders of one line are siblings: they do not include each other.
-  n = split("base|text engine hub report|data|models|tasks|train|transfer|serve|cli", lines, "|")
+  n = split("base|text engine hub report|data|models|tasks|train|transfer|serve|capi cli", lines, "|")
   for (i = 1; i <= n; ++i) { m = split(lines[i], names, " "); for (j = 1; j <= m; ++j) rank[names[j]] = i }
   # The folder that implements a public header.
   n = split("error.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, model.h models, " \
-            "hub.h hub, trainer.h train, pipeline.h train", owners, ", ")
+            "hub.h hub, trainer.h train, pipeline.h train, graft.h capi", owners, ", ")
   for (i = 1; i <= n; ++i) { split(owners[i], pair, " "); owner[pair[1]] = pair[2] }
 }
 function complain(text) { printf "%s:%d: %s\n", FILENAME, FNR, text; ++bad }

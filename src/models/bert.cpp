@@ -21,7 +21,7 @@ BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope
   embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied, padding_id_);
   embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H, false,
                                      positions_after_padding ? padding_id_ : -1);
-  embeddings_.token_type = e.embedding("token_type_embeddings", config.integer_or("type_vocab_size", 2), H, false);
+  embeddings_.token_type = e.embedding("token_type_embeddings", config.size_or("type_vocab_size", 2), H, false);
   embeddings_.norm = e.norm("LayerNorm", H, eps);
   for (int64_t i = 0; i < config.integer("num_hidden_layers"); ++i) {
     const Scope s = root / "encoder.layer" / std::to_string(i);

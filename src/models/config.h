@@ -19,10 +19,17 @@ class ModelConfig {
   int64_t integer(const std::string& key) const;
   std::string text(const std::string& key) const;
   // Optional keys; null counts as absent.
+  int64_t size_or(const std::string& key, int64_t other) const;  // positive
   int64_t integer_or(const std::string& key, int64_t other) const;
   double number_or(const std::string& key, double other) const;
   bool flag_or(const std::string& key, bool other) const;
   std::string text_or(const std::string& key, const std::string& other) const;
+
+  // Parameters that the sizes in this file ask for, roughly; absent sizes count as 1.
+  double estimated_parameters() const;
+  // Error naming file and key for sizes that do not fit this machine's memory, and for values that no model
+  // can have: said before anything is built.
+  void check() const;
 
   std::string model_type() const { return text("model_type"); }
   // id2label in the order of ids, empty when the file names none; num_labels otherwise gives LABEL_0...

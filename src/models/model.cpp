@@ -35,7 +35,11 @@ const Architecture& build(State& state, const ModelOptions& options) {
   state.task = models::canonical_task(options.task);
   if (state.task == "sequence-classification") apply_options(state.config, options);
   const Architecture& architecture = models::find_architecture(state.config, state.task);
+  state.config.check();
   state.network = architecture.make(state.parameters, state.config);
+  if (state.config.json().contains("max_position_embeddings") && state.network.encoder->max_positions() < 1) {
+    fail("{}: \"max_position_embeddings\" leaves no position for a token", state.config.origin());
+  }
   state.parameters.allocate();
   state.config.json()["architectures"] = Json::array({architecture.class_name});
   return architecture;

@@ -44,6 +44,28 @@ struct Pipeline::Parts {
 
 namespace {
 
+void check_finite(const float* logits, size_t n, const Model& model) {
+  if (std::all_of(logits, logits + n, [](float x) { return std::isfinite(x); })) return;
+  fail_with("the weights are damaged or the training that made them diverged: copy or train the model again",
+            "{}: the model's output is not a finite number", model.state().origin.string());
+}
+
+// Sets the calling thread's number of threads; gives it back what it had, also when an Error leaves.
+class ThreadsOfACall {
+ public:
+  explicit ThreadsOfACall(int n) : before_(n > 0 ? num_threads() : 0) {
+    if (n > 0) set_num_threads(n);
+  }
+  ~ThreadsOfACall() {
+    if (before_ > 0) set_num_threads(before_);
+  }
+  ThreadsOfACall(const ThreadsOfACall&) = delete;
+  ThreadsOfACall& operator=(const ThreadsOfACall&) = delete;
+
+ private:
+  int before_;
+};
+
 Prediction make_prediction(const float* logits, const std::vector<std::string>& labels, const std::string& problem) {
   Prediction p;
   double sum = 0;
@@ -69,6 +91,7 @@ Prediction make_prediction(const float* logits, const std::vector<std::string>& 
 }  // namespace
 
 Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& options) {
+  if (options.batch_size < 1) fail("PipelineOptions::batch_size is {}; at least 1 was expected", options.batch_size);
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   if (const std::string task = models::task_of_config(config); task != "sequence-classification") {
     fail_with("fine-tune it first: graft train --task sequence-classification", "{}: not a sequence-classification model ({})",
@@ -100,8 +123,7 @@ std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
                                           const std::vector<std::string>& pairs) const {
   Parts& p = *parts_;
   if (!pairs.empty() && pairs.size() != texts.size()) fail("{} texts but {} pairs", texts.size(), pairs.size());
-  const int before = num_threads();
-  if (p.options.num_threads > 0) set_num_threads(p.options.num_threads);
+  const ThreadsOfACall threads(p.options.num_threads);
   EncodeOptions encode;
   encode.ids_only = true;
   encode.truncation = Truncation::longest_first;
@@ -124,11 +146,11 @@ std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
     engine::Tape tape(engine::cpu_kernels(), memory->arena(), p.model.state().parameters, {});
     const engine::Var logits = models::forward_logits(tape, p.model.state().network, batch);
     for (int64_t r = 0; r < logits->data.rows; ++r) {
+      check_finite(logits->data.row(r), p.labels.size(), p.model);
       out.push_back(make_prediction(logits->data.row(r), p.labels, p.problem_type));
     }
   }
   p.give_back(std::move(memory));
-  if (p.options.num_threads > 0) set_num_threads(before);
   return out;
 }
 

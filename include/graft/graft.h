@@ -1,0 +1,56 @@
+/* graft for C and for whatever can call C: load a fine-tuned folder, predict, free. C99.
+ *
+ * Every function may be called from many threads at once, on one pipeline too, and gives the same bits as
+ * alone; only graft_free must come last. Failures come back as NULL or a status other than GRAFT_OK;
+ * graft_last_error() then says what was wrong and what to do about it. Strings are UTF-8 and end in a zero
+ * byte. */
+#ifndef GRAFT_GRAFT_H
+#define GRAFT_GRAFT_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum graft_status {
+  GRAFT_OK = 0,
+  GRAFT_ERROR = 1,           /* the file, the model or the text: graft_last_error() names it */
+  GRAFT_INVALID_ARGUMENT = 2 /* a NULL where there must be something */
+} graft_status;
+
+/* A loaded sequence-classification model with its tokenizer. */
+typedef struct graft_pipeline graft_pipeline;
+
+typedef struct graft_prediction {
+  const char* label; /* belongs to the pipeline, until graft_free */
+  double score;      /* probability of the label; for regression the number itself */
+} graft_prediction;
+
+/* Loads a folder that `graft train` or Python wrote. NULL on failure. */
+graft_pipeline* graft_load(const char* folder);
+
+/* The best label of one text. */
+graft_status graft_predict(const graft_pipeline* pipeline, const char* text, graft_prediction* prediction);
+
+/* The same for `count` texts, faster than one by one. `pairs` is NULL, or the second text of each. Nothing is
+ * written to `predictions` (room for `count`) on failure. */
+graft_status graft_predict_batch(const graft_pipeline* pipeline, const char* const* texts,
+                                 const char* const* pairs, size_t count, graft_prediction* predictions);
+
+/* Number of labels, and their names in the order of ids; NULL beyond them. */
+size_t graft_num_labels(const graft_pipeline* pipeline);
+const char* graft_label(const graft_pipeline* pipeline, size_t id);
+
+/* What the last failure on this thread was, with what to do on a second line where that is known. Never NULL;
+ * "" before the first failure; valid until the next failure on this thread. */
+const char* graft_last_error(void);
+
+/* Frees a pipeline; NULL is allowed. */
+void graft_free(graft_pipeline* pipeline);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

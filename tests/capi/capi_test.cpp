@@ -1,0 +1,113 @@
+// The C interface: answers as Pipeline's, failures as status and text, and the C program of the examples.
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "capi/tiny_folder.h"
+#include "graft/graft.h"
+#include "graft/pipeline.h"
+
+namespace graft {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+struct Capi : testing::Test {
+  test::TempDir dir;
+  std::string folder = test::write_tiny_folder(dir);
+  std::vector<std::string> texts = test::tiny_texts(12);
+};
+
+TEST_F(Capi, AnswersAsThePipelineDoes) {
+  graft_pipeline* p = graft_load(folder.c_str());
+  ASSERT_NE(p, nullptr) << graft_last_error();
+  EXPECT_EQ(graft_num_labels(p), 3u);
+  EXPECT_STREQ(graft_label(p, 2), "good");
+  EXPECT_EQ(graft_label(p, 3), nullptr);
+
+  const Pipeline pipeline(folder);
+  const std::vector<Prediction> expected = pipeline.predict(texts);
+  std::vector<const char*> pointers;
+  for (const std::string& t : texts) pointers.push_back(t.c_str());
+  std::vector<graft_prediction> found(texts.size());
+  ASSERT_EQ(graft_predict_batch(p, pointers.data(), nullptr, texts.size(), found.data()), GRAFT_OK);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_EQ(found[i].label, expected[i].label);
+    EXPECT_EQ(found[i].score, expected[i].score);
+    graft_prediction one;
+    ASSERT_EQ(graft_predict(p, pointers[i], &one), GRAFT_OK);
+    EXPECT_EQ(one.label, found[i].label);  // the same pointer: it belongs to the pipeline
+    EXPECT_EQ(one.score, found[i].score);
+  }
+  const Prediction pair = pipeline.predict({"good film"}, {"bad soup"}).front();
+  const char *first = "good film", *second = "bad soup";
+  ASSERT_EQ(graft_predict_batch(p, &first, &second, 1, found.data()), GRAFT_OK);
+  EXPECT_EQ(found[0].label, pair.label);
+  EXPECT_EQ(found[0].score, pair.score);
+  EXPECT_EQ(graft_predict_batch(p, nullptr, nullptr, 0, nullptr), GRAFT_OK);
+  graft_free(p);
+}
+
+TEST_F(Capi, FailuresComeWithWhatToDo) {
+  EXPECT_EQ(graft_load((dir / "nothing").c_str()), nullptr);
+  EXPECT_THAT(graft_last_error(), HasSubstr("nothing"));
+  std::filesystem::remove(folder + "/model.safetensors");
+  EXPECT_EQ(graft_load(folder.c_str()), nullptr);
+  EXPECT_THAT(graft_last_error(), AllOf(HasSubstr(folder), HasSubstr("\nhint: ")));
+}
+
+TEST_F(Capi, NullsAreRefused) {
+  EXPECT_EQ(graft_load(nullptr), nullptr);
+  EXPECT_THAT(graft_last_error(), HasSubstr("folder is NULL"));
+  graft_prediction out = {"untouched", -1};
+  EXPECT_EQ(graft_predict(nullptr, "a", &out), GRAFT_INVALID_ARGUMENT);
+  EXPECT_THAT(graft_last_error(), HasSubstr("pipeline is NULL"));
+  graft_pipeline* p = graft_load(folder.c_str());
+  EXPECT_EQ(graft_predict(p, nullptr, &out), GRAFT_INVALID_ARGUMENT);
+  EXPECT_EQ(graft_predict(p, "a", nullptr), GRAFT_INVALID_ARGUMENT);
+  const char* texts[] = {"a", nullptr};
+  EXPECT_EQ(graft_predict_batch(p, texts, nullptr, 2, &out), GRAFT_INVALID_ARGUMENT);
+  EXPECT_STREQ(out.label, "untouched");
+  EXPECT_EQ(graft_num_labels(nullptr), 0u);
+  EXPECT_EQ(graft_label(nullptr, 0), nullptr);
+  graft_free(p);
+  graft_free(nullptr);
+}
+
+TEST_F(Capi, TheLastErrorBelongsToItsThread) {
+  graft_load(nullptr);
+  std::string other = "unset";
+  std::thread([&] { other = graft_last_error(); }).join();
+  EXPECT_EQ(other, "");
+  EXPECT_THAT(graft_last_error(), HasSubstr("NULL"));
+}
+
+struct Output {
+  int code = -1;
+  std::string text;
+};
+
+Output run(const std::string& command) {
+  FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+  Output out;
+  char buffer[4096];
+  while (const size_t n = std::fread(buffer, 1, sizeof buffer, pipe)) out.text.append(buffer, n);
+  out.code = WEXITSTATUS(::pclose(pipe));
+  return out;
+}
+
+TEST_F(Capi, TheCProgram) {
+  const Output answers = run(EXAMPLE_PREDICT_C " '" + folder + "' 'good film' 'bad soup'");
+  EXPECT_EQ(answers.code, 0) << answers.text;
+  EXPECT_THAT(answers.text,
+              testing::MatchesRegex(
+                  "(bad|fair|good)\t[01]\\.[0-9]+\tgood film\n(bad|fair|good)\t[01]\\.[0-9]+\tbad soup\n"));
+  const Output failure = run(EXAMPLE_PREDICT_C " '" + (dir / "nothing").string() + "' x");
+  EXPECT_EQ(failure.code, 1);
+  EXPECT_THAT(failure.text, AllOf(testing::StartsWith("error: "), HasSubstr("nothing")));
+}
+
+}  // namespace
+}  // namespace graft

@@ -1,0 +1,147 @@
+// One loaded model, many callers.
+#include "graft/pipeline.h"
+
+#include <atomic>
+#include <cstring>
+#include <set>
+#include <thread>
+
+#include "base/file.h"
+#include "base/threads.h"
+#include "capi/tiny_folder.h"
+#include "models/state.h"
+
+namespace graft {
+namespace {
+
+bool same_bits(const Prediction& a, const Prediction& b) {
+  if (a.label != b.label || std::memcmp(&a.score, &b.score, sizeof a.score) != 0 ||
+      a.scores.size() != b.scores.size())
+    return false;
+  for (size_t i = 0; i < a.scores.size(); ++i) {
+    if (a.scores[i].label != b.scores[i].label ||
+        std::memcmp(&a.scores[i].score, &b.scores[i].score, sizeof(double)) != 0)
+      return false;
+  }
+  return true;
+}
+
+bool same_bits(const std::vector<Prediction>& a, const std::vector<Prediction>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Prediction& x, const Prediction& y) { return same_bits(x, y); });
+}
+
+// Anonymous memory of this process that is resident, in bytes.
+size_t anonymous_bytes() {
+  const std::string status = read_file("/proc/self/status");
+  return std::stoul(status.substr(status.find("RssAnon:") + 8)) * 1024;
+}
+
+constexpr bool sanitized() {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  return true;
+#elif defined(__has_feature)
+  return __has_feature(thread_sanitizer) || __has_feature(address_sanitizer);
+#else
+  return false;
+#endif
+}
+
+struct PipelineTest : testing::Test {
+  test::TempDir dir;
+  std::string folder = test::write_tiny_folder(dir);
+  std::vector<std::string> texts = test::tiny_texts(48);
+};
+
+TEST_F(PipelineTest, EightThreadsAtOnceGiveTheBitsOfOne) {
+  set_num_threads(1);
+  const Pipeline pipeline(folder);
+  const std::vector<Prediction> expected = pipeline.predict(texts);
+  std::set<std::string> labels;
+  for (const Prediction& p : expected) labels.insert(p.label);
+  EXPECT_GT(labels.size(), 1u);
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      set_num_threads(1);
+      for (int round = 0; round < 4; ++round) {
+        if (!same_bits(pipeline.predict(texts), expected)) ++wrong;
+        const size_t i = static_cast<size_t>(t * 4 + round);
+        if (!same_bits(pipeline(texts[i]), expected[i])) ++wrong;
+      }
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(wrong, 0);
+  set_num_threads(0);
+}
+
+TEST_F(PipelineTest, ThreadsInsideACallDoNotChangeBits) {
+  PipelineOptions options;
+  options.num_threads = 1;
+  const std::vector<Prediction> expected = Pipeline(folder, options).predict(texts);
+  const int before = num_threads();
+  for (const int n : {2, 3, 16}) {
+    options.num_threads = n;
+    EXPECT_TRUE(same_bits(Pipeline(folder, options).predict(texts), expected)) << n;
+  }
+  EXPECT_EQ(num_threads(), before);
+}
+
+TEST_F(PipelineTest, TheBatchDoesNotChangeBits) {
+  const std::vector<Prediction> expected = Pipeline(folder).predict(texts);
+  for (const int size : {1, 5, 48, 1000}) {
+    PipelineOptions options;
+    options.batch_size = size;
+    EXPECT_TRUE(same_bits(Pipeline(folder, options).predict(texts), expected)) << size;
+  }
+}
+
+TEST_F(PipelineTest, AFailureLeavesTheThreadsOfTheCallerAsTheyWere) {
+  PipelineOptions options;
+  options.num_threads = 3;
+  options.max_seq_length = 100;
+  const Pipeline pipeline(folder, options);
+  const int before = num_threads();
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "film ";
+  EXPECT_THAT(test::error_of([&] { pipeline(text); }),
+              testing::HasSubstr("longer than the model's 32 positions"));
+  EXPECT_EQ(num_threads(), before);
+  EXPECT_EQ(pipeline(texts[0]).scores.size(), 3u);
+}
+
+TEST_F(PipelineTest, HoldsTheWeightsAndNoTrainingMemory) {
+  EXPECT_FALSE(Model::from_pretrained(folder).state().parameters.has_grads());
+  if (sanitized()) GTEST_SKIP() << "a sanitizer's own memory hides the model's";
+  test::TempDir wide;
+  const std::string wide_folder = test::write_tiny_folder(wide, {"a", "b"}, 768);
+  const auto weights = static_cast<double>(std::filesystem::file_size(wide_folder + "/model.safetensors"));
+  const size_t before = anonymous_bytes();
+  const Pipeline pipeline(wide_folder);
+  pipeline.predict(texts);
+  // Weights and at most a packed copy; training holds four times the weights.
+  EXPECT_LT(static_cast<double>(anonymous_bytes() - before), 2.5 * weights);
+}
+
+TEST_F(PipelineTest, NothingInNothingOut) {
+  const Pipeline pipeline(folder);
+  EXPECT_TRUE(pipeline.predict({}).empty());
+  EXPECT_EQ(pipeline("").scores.size(), 3u);
+  EXPECT_THAT(test::error_of([&] {
+                pipeline.predict({"a", "b"}, {"c"});
+              }),
+              testing::HasSubstr("2 texts but 1 pairs"));
+}
+
+TEST_F(PipelineTest, TruncationIsCounted) {
+  PipelineOptions options;
+  options.max_seq_length = 4;
+  const Pipeline pipeline(folder, options);
+  pipeline.predict({"good", "good film was very bad", "a b c d"});
+  EXPECT_EQ(pipeline.num_truncated(), 2);
+}
+
+}  // namespace
+}  // namespace graft
