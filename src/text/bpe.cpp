@@ -1,7 +1,9 @@
 #include "text/bpe.h"
 
 #include <algorithm>
+#include <functional>
 #include <queue>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -206,24 +208,84 @@ void Bpe::merge_short(std::vector<Symbol>& symbols) const {
   symbols.resize(n);
 }
 
-// A heap of candidate merges, lowest rank first, then leftmost; stale candidates are recognised and dropped.
-void Bpe::merge_long(std::vector<Symbol>& symbols, uint64_t seed) const {
-  struct Candidate {
-    int32_t rank, position, id;
-    bool operator<(const Candidate& other) const {  // std's heap has the greatest on top
-      return rank != other.rank ? rank > other.rank : position > other.position;
+namespace {
+
+// Candidate merges of one rank: positions, leftmost first. They come mostly in order and are then a plain
+// list; once one does not, what is left becomes a heap.
+class Bucket {
+ public:
+  bool empty() const { return head_ == positions_.size(); }
+  void push(int32_t position) {
+    if (!is_heap_ && !empty() && position < positions_.back()) {
+      positions_.erase(positions_.begin(), positions_.begin() + static_cast<std::ptrdiff_t>(head_));
+      head_ = 0;
+      is_heap_ = true;
+      std::make_heap(positions_.begin(), positions_.end(), std::greater<>());
     }
+    positions_.push_back(position);
+    if (is_heap_) std::push_heap(positions_.begin(), positions_.end(), std::greater<>());
+  }
+  int32_t pop() {
+    if (!is_heap_) return positions_[head_++];
+    std::pop_heap(positions_.begin(), positions_.end(), std::greater<>());
+    const int32_t position = positions_.back();
+    positions_.pop_back();
+    return position;
+  }
+  int32_t rank = 0, id = 0;
+
+ private:
+  std::vector<int32_t> positions_;
+  size_t head_ = 0;
+  bool is_heap_ = false;
+};
+
+// All candidates: the lowest rank first, within it the leftmost.
+class Candidates {
+ public:
+  bool empty() const { return ranks_.empty(); }
+  void push(int32_t rank, int32_t position, int32_t id) {
+    const auto [it, is_new] = by_rank_.emplace(rank, static_cast<int32_t>(buckets_.size()));
+    if (is_new) {
+      buckets_.emplace_back();
+      buckets_.back().rank = rank;
+      buckets_.back().id = id;
+    }
+    Bucket& bucket = buckets_[static_cast<size_t>(it->second)];
+    if (bucket.empty()) ranks_.push({rank, it->second});
+    bucket.push(position);
+  }
+  // Takes the next candidate.
+  void pop(int32_t& rank, int32_t& position, int32_t& id) {
+    Bucket& bucket = buckets_[static_cast<size_t>(ranks_.top().second)];
+    rank = bucket.rank;
+    id = bucket.id;
+    position = bucket.pop();
+    if (bucket.empty()) ranks_.pop();
+  }
+
+ private:
+  std::vector<Bucket> buckets_;
+  std::unordered_map<int32_t, int32_t> by_rank_;
+  using Rank = std::pair<int32_t, int32_t>;
+  std::priority_queue<Rank, std::vector<Rank>, std::greater<>> ranks_;
+};
+
+}  // namespace
+
+// Candidates by rank; stale ones are recognised and dropped. Sweeps over a long word stay in order, so that
+// this is close to linear.
+void Bpe::merge_long(std::vector<Symbol>& symbols, uint64_t seed) const {
+  struct Skipped {
+    int32_t rank, position, id;
   };
   const auto n = static_cast<int32_t>(symbols.size());
-  std::vector<Candidate> heap;
-  heap.reserve(symbols.size());
+  Candidates candidates;
   const auto offer = [&](int32_t left) {
     const int32_t right = symbols[left].next;
     if (right < 0) return;
-    const Merge* merge = find_merge(symbols[left].id, symbols[right].id);
-    if (!merge) return;
-    heap.push_back({merge->rank, left, merge->id});
-    std::push_heap(heap.begin(), heap.end());
+    if (const Merge* merge = find_merge(symbols[left].id, symbols[right].id))
+      candidates.push(merge->rank, left, merge->id);
   };
   for (int32_t i = 0; i < n; ++i) {
     symbols[i].previous = i - 1;
@@ -231,19 +293,15 @@ void Bpe::merge_long(std::vector<Symbol>& symbols, uint64_t seed) const {
   }
   for (int32_t i = 0; i < n; ++i) offer(i);
   PhiloxStream random(philox_key(seed, 0, "bpe_dropout"));
-  std::vector<Candidate> skipped;
-  while (!heap.empty()) {
-    const Candidate top = heap.front();
-    std::pop_heap(heap.begin(), heap.end());
-    heap.pop_back();
+  std::vector<Skipped> skipped;
+  while (!candidates.empty()) {
+    Skipped top;
+    candidates.pop(top.rank, top.position, top.id);
     if (options_.dropout > 0 && random.uniform() < options_.dropout) {
       skipped.push_back(top);
       continue;
     }
-    for (const Candidate& candidate : skipped) {
-      heap.push_back(candidate);
-      std::push_heap(heap.begin(), heap.end());
-    }
+    for (const Skipped& s : skipped) candidates.push(s.rank, s.position, s.id);
     skipped.clear();
     Symbol& left = symbols[top.position];
     if (left.id < 0 || left.next < 0) continue;

@@ -256,8 +256,8 @@ bool FastPath::accepts(std::string_view section) const {
   if (cut_ != Cut::spaces || section.empty()) return true;
   const uint8_t first = byte_at(section, 0);
   if (first >= 0x20 && first < 0x7F) return true;
-  // Where the character map removes the first character, the reference's offsets are off by it to the end of the
-  // text: that cannot be told from a chunk.
+  // Where the character map removes the first character, the reference's offsets are off by it to the end of
+  // the text: that cannot be told from a chunk.
   AlignedText text;
   text.assign(section.substr(0, static_cast<size_t>(sequence_length(section[0]))), 0);
   if (parts_.normalizer) parts_.normalizer->normalize(text);

@@ -17,7 +17,6 @@
 namespace graft::text {
 
 struct TokenizerParts;
-struct SequenceTokens;
 
 // What a short chunk becomes, in one cache line.
 struct alignas(64) CachedChunk {
@@ -36,6 +35,28 @@ struct ChunkToken {
   int32_t id, begin, end, word;
 };
 
+// The tokens of one sequence, without special ones around it.
+struct SequenceTokens {
+  std::vector<int32_t> ids;
+  std::vector<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
+  std::vector<int32_t> words;
+  int32_t num_words = 0;
+  bool has_prefix_space = false;  // every word got a space in front
+  size_t max_tokens = SIZE_MAX;   // no further word once there are as many
+  bool is_full() const { return ids.size() >= max_tokens; }
+  // Empty again; the memory stays unless a very long text left a lot.
+  void clear() {
+    constexpr size_t kKeep = 4 << 20;
+    if (ids.capacity() > kKeep) *this = {};
+    ids.clear();
+    offsets.clear();
+    words.clear();
+    num_words = 0;
+    max_tokens = SIZE_MAX;
+    has_prefix_space = false;
+  }
+};
+
 // One thread's working memory.
 struct Scratch {
   HugeArray<CachedChunk> cache;
@@ -43,6 +64,7 @@ struct Scratch {
   std::string word;
   std::vector<Piece> pieces;
   std::vector<ChunkToken> tokens;
+  SequenceTokens first, second;  // of the texts that are being encoded
 };
 
 class FastPath {
@@ -95,6 +117,7 @@ class ScratchPool {
     ~Lease();
     Lease(const Lease&) = delete;
     Scratch& operator*() { return *scratch_; }
+    Scratch* operator->() { return scratch_.get(); }
 
    private:
     ScratchPool& pool_;

@@ -12,11 +12,10 @@
 namespace graft::text {
 namespace {
 
-SequenceTokens empty_tokens(const EncodeOptions& options) {
-  SequenceTokens tokens;
+void start(SequenceTokens& tokens, const EncodeOptions& options) {
+  tokens.clear();
   if (options.reference_windows && options.truncation != Truncation::none && options.max_length > 0)
     tokens.max_tokens = static_cast<size_t>(options.max_length);
-  return tokens;
 }
 
 void push_token(SequenceTokens& out, int32_t id, Span bytes, bool offsets) {
@@ -156,7 +155,7 @@ void FileTokenizer::push_added(std::string_view text, const Section& section, bo
   ++out.num_words;
 }
 
-void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTokens& out,
+void FileTokenizer::encode_text(std::string_view text, bool offsets, Scratch& scratch, SequenceTokens& out,
                                 int32_t& num_replaced) const {
   std::string valid;
   if (!simdjson::validate_utf8(text.data(), text.size())) {
@@ -166,11 +165,10 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTok
     text = valid;
   }
   if (text.size() > INT32_MAX / 2) fail("a text of {} bytes is too long: cut it into documents", text.size());
-  ScratchPool::Lease scratch(scratch_);
   CharCounter chars(text);
   const TokenFinder& raw = parts_.added.raw();
   if (raw.candidate(text, 0, text.size()) == text.size()) {
-    if (!text.empty()) encode_section(text, {0, text.size(), -1}, offsets, chars, *scratch, out);
+    if (!text.empty()) encode_section(text, {0, text.size(), -1}, offsets, chars, scratch, out);
     return;
   }
   std::vector<Section> sections;
@@ -180,7 +178,7 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, SequenceTok
     if (section.id >= 0)
       push_added(text, section, offsets, chars, out);
     else
-      encode_section(text, section, offsets, chars, *scratch, out);
+      encode_section(text, section, offsets, chars, scratch, out);
   }
 }
 
@@ -209,40 +207,45 @@ void FileTokenizer::trim_offsets(SequenceTokens& tokens, bool add_prefix_space) 
 }
 
 Encoding FileTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  SequenceTokens tokens = empty_tokens(options);
+  ScratchPool::Lease scratch(scratch_);
+  start(scratch->first, options);
   int32_t replaced = 0;
-  encode_text(text, !options.ids_only, tokens, replaced);
-  Encoding out = assemble(tokens, nullptr, options);
+  encode_text(text, !options.ids_only, *scratch, scratch->first, replaced);
+  Encoding out = assemble(scratch->first, nullptr, options);
   out.num_replaced = replaced;
   return out;
 }
 
 Encoding FileTokenizer::encode_pair(std::string_view text, std::string_view pair,
                                     const EncodeOptions& options) const {
-  SequenceTokens first = empty_tokens(options), second = first;
+  ScratchPool::Lease scratch(scratch_);
+  start(scratch->first, options);
+  start(scratch->second, options);
   int32_t replaced = 0;
-  encode_text(text, !options.ids_only, first, replaced);
-  encode_text(pair, !options.ids_only, second, replaced);
-  Encoding out = assemble(first, &second, options);
+  encode_text(text, !options.ids_only, *scratch, scratch->first, replaced);
+  encode_text(pair, !options.ids_only, *scratch, scratch->second, replaced);
+  Encoding out = assemble(scratch->first, &scratch->second, options);
   out.num_replaced = replaced;
   return out;
 }
 
 Encoding FileTokenizer::encode_words(const std::vector<std::string>& words,
                                      const EncodeOptions& options) const {
-  SequenceTokens all;
+  ScratchPool::Lease scratch(scratch_);
+  SequenceTokens &all = scratch->first, &word = scratch->second;
+  all.clear();
   all.has_prefix_space = prefix_words_;
   int32_t replaced = 0;
   for (size_t i = 0; i < words.size(); ++i) {
-    SequenceTokens word;
+    word.clear();
     if (prefix_words_ && !words[i].empty() && words[i][0] != ' ') {
-      encode_text(" " + words[i], !options.ids_only, word, replaced);
+      encode_text(" " + words[i], !options.ids_only, *scratch, word, replaced);
       for (auto& [begin, end] : word.offsets) {
         begin = std::max(0, begin - 1);
         end = std::max(1, end - 1);
       }
     } else {
-      encode_text(words[i], !options.ids_only, word, replaced);
+      encode_text(words[i], !options.ids_only, *scratch, word, replaced);
     }
     all.ids.insert(all.ids.end(), word.ids.begin(), word.ids.end());
     all.offsets.insert(all.offsets.end(), word.offsets.begin(), word.offsets.end());

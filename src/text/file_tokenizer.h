@@ -35,17 +35,6 @@ struct TokenizerParts {
   std::string where;                            // the file, for messages
 };
 
-// The tokens of one sequence, without special ones around it.
-struct SequenceTokens {
-  std::vector<int32_t> ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
-  std::vector<int32_t> words;
-  int32_t num_words = 0;
-  bool has_prefix_space = false;  // every word got a space in front
-  size_t max_tokens = SIZE_MAX;   // no further word once there are as many
-  bool is_full() const { return ids.size() >= max_tokens; }
-};
-
 class FileTokenizer : public Tokenizer {
  public:
   explicit FileTokenizer(TokenizerParts parts);
@@ -70,7 +59,8 @@ class FileTokenizer : public Tokenizer {
   void save(const std::filesystem::path& folder) const override;
 
  private:
-  void encode_text(std::string_view text, bool offsets, SequenceTokens& out, int32_t& num_replaced) const;
+  void encode_text(std::string_view text, bool offsets, Scratch& scratch, SequenceTokens& out,
+                   int32_t& num_replaced) const;
   class CharCounter;
   void refresh();
   void encode_section(std::string_view text, const Section& section, bool offsets, CharCounter& chars,

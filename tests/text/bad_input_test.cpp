@@ -14,7 +14,8 @@ std::string error_of_json(const std::string& text) {
 }
 
 TEST(BadTokenizerJson, IsNotJson) {
-  EXPECT_THAT(error_of_json("{\"model\": nonsense}"), testing::AllOf(HasSubstr("bad.json"), HasSubstr("line 1")));
+  EXPECT_THAT(error_of_json("{\"model\": nonsense}"),
+              testing::AllOf(HasSubstr("bad.json"), HasSubstr("line 1")));
   EXPECT_THAT(error_of_json("[]"), HasSubstr("must hold an object"));
   EXPECT_THAT(error_of_json("{}"), HasSubstr("no \"model\""));
   const std::string whole = SmallTokenizer().json();
@@ -28,18 +29,24 @@ TEST(BadTokenizerJson, UnknownComponentsAreNamed) {
     t.*block = value;
     return error_of_json(t.json());
   };
-  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"NFX"})"), HasSubstr("unknown normalizer type \"NFX\""));
+  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"NFX"})"),
+              HasSubstr("unknown normalizer type \"NFX\""));
   EXPECT_THAT(with(&SmallTokenizer::pre_tokenizer, R"({"type":"WhitespaceSplt"})"),
               HasSubstr("did you mean WhitespaceSplit?"));
-  EXPECT_THAT(with(&SmallTokenizer::post_processor, R"({"type":"Foo"})"), HasSubstr("unknown post_processor type"));
+  EXPECT_THAT(with(&SmallTokenizer::post_processor, R"({"type":"Foo"})"),
+              HasSubstr("unknown post_processor type"));
   EXPECT_THAT(with(&SmallTokenizer::decoder, R"({"type":"Foo"})"), HasSubstr("unknown decoder type"));
   EXPECT_THAT(with(&SmallTokenizer::model, R"({"type":"Foo","vocab":{}})"), HasSubstr("unknown model type"));
-  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"Replace","content":"a"})"), HasSubstr("\"pattern\" is missing"));
-  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"Prepend","prepend":3})"), HasSubstr("must be a string"));
-  EXPECT_THAT(with(&SmallTokenizer::pre_tokenizer, R"({"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"})"),
+  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"Replace","content":"a"})"),
+              HasSubstr("\"pattern\" is missing"));
+  EXPECT_THAT(with(&SmallTokenizer::normalizer, R"({"type":"Prepend","prepend":3})"),
+              HasSubstr("must be a string"));
+  EXPECT_THAT(with(&SmallTokenizer::pre_tokenizer,
+                   R"({"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"})"),
               HasSubstr("does not compile"));
-  EXPECT_THAT(with(&SmallTokenizer::pre_tokenizer, R"({"type":"Split","pattern":{"String":"a"},"behavior":"Foo"})"),
-              HasSubstr("unknown behavior"));
+  EXPECT_THAT(
+      with(&SmallTokenizer::pre_tokenizer, R"({"type":"Split","pattern":{"String":"a"},"behavior":"Foo"})"),
+      HasSubstr("unknown behavior"));
 }
 
 TEST(BadTokenizerJson, VocabulariesThatDoNotHold) {
@@ -51,13 +58,15 @@ TEST(BadTokenizerJson, VocabulariesThatDoNotHold) {
   EXPECT_THAT(with(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":["a c"]})"),
               testing::AllOf(HasSubstr("merge 1"), HasSubstr("\"c\""), HasSubstr("not in the vocabulary")));
   EXPECT_THAT(with(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b"]})"), HasSubstr("\"ab\""));
-  EXPECT_THAT(with(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b c"]})"), HasSubstr("one space between"));
+  EXPECT_THAT(with(R"({"type":"BPE","vocab":{"a":0,"b":1},"merges":["a b c"]})"),
+              HasSubstr("one space between"));
   EXPECT_THAT(with(R"({"type":"WordPiece","unk_token":"a","vocab":{"a":0,"b":0}})"),
               HasSubstr("id 0 is given to two tokens, \"a\" and \"b\""));
   EXPECT_THAT(with(R"({"type":"WordPiece","vocab":{"a":0}})"), HasSubstr("unknown token \"[UNK]\""));
   EXPECT_THAT(with(R"({"type":"WordLevel","vocab":{"a":-1}})"), HasSubstr("must be an integer from 0"));
   EXPECT_THAT(with(R"({"type":"WordLevel","vocab":{"a":1.5}})"), HasSubstr("must be an integer from 0"));
-  EXPECT_THAT(with(R"({"type":"WordLevel","vocab":{"a":99999999999}})"), HasSubstr("must be an integer from 0"));
+  EXPECT_THAT(with(R"({"type":"WordLevel","vocab":{"a":99999999999}})"),
+              HasSubstr("must be an integer from 0"));
   EXPECT_THAT(with(R"({"type":"WordLevel","vocab":{}})"), HasSubstr("empty"));
   EXPECT_THAT(with(R"({"type":"Unigram","unk_id":7,"vocab":[["a",0]]})"), HasSubstr("unk_id 7"));
   EXPECT_THAT(with(R"({"type":"Unigram","unk_id":0,"vocab":[["a"]]})"), HasSubstr("entry 0"));
@@ -101,7 +110,8 @@ TEST(BadFolder, SaysWhatItLookedFor) {
   const test::TempDir dir;
   const auto load = [&] { return test::error_of([&] { Tokenizer::from_pretrained(dir.path()); }); };
   EXPECT_THAT(load(), HasSubstr("no tokenizer here (looked for tokenizer.json, vocab.txt"));
-  EXPECT_THAT(test::error_of([&] { Tokenizer::from_pretrained(dir / "absent"); }), HasSubstr("no such folder"));
+  EXPECT_THAT(test::error_of([&] { Tokenizer::from_pretrained(dir / "absent"); }),
+              HasSubstr("no such folder"));
   dir.write("vocab.json", R"({"a": 0})");
   EXPECT_THAT(load(), HasSubstr("no merges.txt"));
   dir.write("merges.txt", "#version\na b c\n");

@@ -63,7 +63,9 @@ struct PreTokenizerCase {
 TEST(PreTokenizers, CutText) {
   const std::vector<PreTokenizerCase> cases = {
       {R"({"type":"BertPreTokenizer"})", "Hey, you\u2014there", {"Hey", ",", "you", "\u2014", "there"}},
-      {R"({"type":"ByteLevel","add_prefix_space":false})", "I've  a 12!", {"I", "'ve", "\u0120", "\u0120a", "\u012012", "!"}},
+      {R"({"type":"ByteLevel","add_prefix_space":false})",
+       "I've  a 12!",
+       {"I", "'ve", "\u0120", "\u0120a", "\u012012", "!"}},
       {R"({"type":"ByteLevel","add_prefix_space":true})", "a", {"\u0120a"}},
       {R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})", "a b", {"a\u0120b"}},
       {R"({"type":"Whitespace"})", "a_b, \u00e9-c...", {"a_b", ",", "\u00e9", "-", "c", "..."}},
@@ -73,21 +75,38 @@ TEST(PreTokenizers, CutText) {
       {R"({"type":"Metaspace","replacement":"_","prepend_scheme":"never"})", "a b", {"a", "_b"}},
       {R"({"type":"Metaspace","replacement":"_","prepend_scheme":"first","split":false})", "a b", {"_a_b"}},
       {R"({"type":"Metaspace","replacement":"_","add_prefix_space":false})", "a", {"a"}},
-      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Removed","invert":false})", "a--b", {"a", "b"}},
-      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Isolated","invert":false})", "a--b", {"a", "-", "-", "b"}},
-      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Contiguous","invert":false})", "a--b", {"a", "--", "b"}},
-      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"MergedWithPrevious","invert":false})", "a--b", {"a-", "-", "b"}},
-      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"MergedWithNext","invert":false})", "a--b", {"a", "-", "-b"}},
-      {R"({"type":"Split","pattern":{"Regex":"\\d+"},"behavior":"Removed","invert":true})", "a12b3", {"12", "3"}},
-      {R"({"type":"Split","pattern":{"Regex":"\\p{L}+"},"behavior":"Isolated","invert":false})", "a\u00e91", {"a\u00e9", "1"}},
+      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Removed","invert":false})",
+       "a--b",
+       {"a", "b"}},
+      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Isolated","invert":false})",
+       "a--b",
+       {"a", "-", "-", "b"}},
+      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"Contiguous","invert":false})",
+       "a--b",
+       {"a", "--", "b"}},
+      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"MergedWithPrevious","invert":false})",
+       "a--b",
+       {"a-", "-", "b"}},
+      {R"({"type":"Split","pattern":{"String":"-"},"behavior":"MergedWithNext","invert":false})",
+       "a--b",
+       {"a", "-", "-b"}},
+      {R"({"type":"Split","pattern":{"Regex":"\\d+"},"behavior":"Removed","invert":true})",
+       "a12b3",
+       {"12", "3"}},
+      {R"({"type":"Split","pattern":{"Regex":"\\p{L}+"},"behavior":"Isolated","invert":false})",
+       "a\u00e91",
+       {"a\u00e9", "1"}},
       {R"({"type":"Punctuation"})", "a.,b", {"a", ".", ",", "b"}},
       {R"({"type":"Punctuation","behavior":"Contiguous"})", "a.,b", {"a", ".,", "b"}},
       {R"({"type":"Digits","individual_digits":true})", "a12", {"a", "1", "2"}},
       {R"({"type":"Digits","individual_digits":false})", "a12b", {"a", "12", "b"}},
-      {R"({"type":"UnicodeScripts"})", " ab \u0434\u0430 \u30ab\u30fc\u6f22", {"ab ", "\u0434\u0430 ", "\u30ab\u30fc\u6f22"}},
+      {R"({"type":"UnicodeScripts"})",
+       " ab \u0434\u0430 \u30ab\u30fc\u6f22",
+       {"ab ", "\u0434\u0430 ", "\u30ab\u30fc\u6f22"}},
       {R"({"type":"FixedLength","length":2})", "a\u00e9\u4f60", {"a\u00e9", "\u4f60"}},
       {R"({"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},{"type":"Digits","individual_digits":true}]})",
-       "a1 2", {"a", "1", "2"}},
+       "a1 2",
+       {"a", "1", "2"}},
   };
   for (const auto& [block, in, words] : cases) {
     PreTokenized text;
@@ -120,9 +139,11 @@ TEST(Decoders, JoinTokens) {
       {R"({"type":"Strip","content":" ","start":1,"stop":1})", {"  a "}, " a"},
       {R"({"type":"ByteFallback"})", {"<0xC3>", "<0xA9>", "x", "<0xFF>"}, "\u00e9x\ufffd"},
       {R"({"type":"CTC","pad_token":"-","word_delimiter_token":"|","cleanup":true})",
-       {"h", "h", "-", "i", "|", "|", "y"}, "hi y"},
+       {"h", "h", "-", "i", "|", "|", "y"},
+       "hi y"},
       {R"({"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":"a","start":1,"stop":0}]})",
-       {"a", "ab"}, "ab"},
+       {"a", "ab"},
+       "ab"},
   };
   for (auto [block, tokens, out] : cases) {
     make_decoder(json(block), "test")(tokens);
@@ -140,14 +161,16 @@ std::vector<int32_t> ids(const Tokenizer& t, const std::string& text) {
 
 TEST(Models, WordPieceTakesTheLongestPieceFirst) {
   SmallTokenizer t;
-  t.model = R"({"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":6,
+  t.model =
+      R"({"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":6,
                 "vocab":{"[UNK]":0,"un":1,"##aff":2,"##able":3,"##a":4,"unaff":5}})";
   EXPECT_EQ(ids(*t.make(), "unaff una unx unaffab unaaaaaa"), (std::vector<int32_t>{5, 1, 4, 0, 0, 0}));
 }
 
 TEST(Models, BpeOptions) {
   SmallTokenizer t;
-  const std::string vocab = R"("vocab":{"<unk>":0,"a":1,"b":2,"ab":3,"<0xC3>":4,"<0xA9>":5,"abab":6},"merges":["a b"])";
+  const std::string vocab =
+      R"("vocab":{"<unk>":0,"a":1,"b":2,"ab":3,"<0xC3>":4,"<0xA9>":5,"abab":6},"merges":["a b"])";
   t.model = R"({"type":"BPE","unk_token":"<unk>","fuse_unk":true,)" + vocab + "}";
   EXPECT_EQ(ids(*t.make(), "abxyab abab"), (std::vector<int32_t>{3, 0, 3, 3, 3}));
   t.model = R"({"type":"BPE","unk_token":"<unk>","fuse_unk":false,)" + vocab + "}";
@@ -171,7 +194,8 @@ TEST(Models, UnigramTakesTheBestSum) {
   EXPECT_EQ(ids(*tokenizer, "axyb"), (std::vector<int32_t>{1, 0, 2}));
   const Encoding e = tokenizer->encode("axyb");
   EXPECT_EQ(e.offsets[1], (std::pair<int32_t, int32_t>(1, 3)));
-  t.model = R"({"type":"Unigram","unk_id":0,"byte_fallback":true,"vocab":[["<unk>",0],["<0xC3>",-1],["<0xA9>",-1]]})";
+  t.model =
+      R"({"type":"Unigram","unk_id":0,"byte_fallback":true,"vocab":[["<unk>",0],["<0xC3>",-1],["<0xA9>",-1]]})";
   EXPECT_EQ(ids(*t.make(), "\u00e9"), (std::vector<int32_t>{1, 2}));
 }
 
@@ -194,7 +218,8 @@ TEST(PostProcessors, SequencesNestAndTemplatesName) {
 TEST(AddedTokenFlags, SingleWordStripsAndNormalized) {
   SmallTokenizer t;
   t.normalizer = R"({"type":"Lowercase"})";
-  t.added_tokens = R"([{"id":10,"content":"<s>","special":true,"normalized":false,"lstrip":false,"rstrip":false,"single_word":false},
+  t.added_tokens =
+      R"([{"id":10,"content":"<s>","special":true,"normalized":false,"lstrip":false,"rstrip":false,"single_word":false},
     {"id":11,"content":"<m>","special":true,"normalized":false,"lstrip":true,"rstrip":true,"single_word":false},
     {"id":12,"content":"Foo","special":false,"normalized":true,"lstrip":false,"rstrip":false,"single_word":true}])";
   const auto tokenizer = t.make();
@@ -210,9 +235,13 @@ TEST(AddedTokenFlags, SingleWordStripsAndNormalized) {
 TEST(Blocks, TruncationAndPaddingAreRead) {
   SmallTokenizer t;
   std::string text = t.json();
-  const auto put = [&](const std::string& from, const std::string& to) { text.replace(text.find(from), from.size(), to); };
-  put(R"("truncation": null)", R"("truncation": {"max_length": 7, "strategy": "OnlySecond", "stride": 2, "direction": "Left"})");
-  put(R"("padding": null)", R"("padding": {"strategy": {"Fixed": 5}, "direction": "Left", "pad_id": 2, "pad_type_id": 1, "pad_token": "b"})");
+  const auto put = [&](const std::string& from, const std::string& to) {
+    text.replace(text.find(from), from.size(), to);
+  };
+  put(R"("truncation": null)",
+      R"("truncation": {"max_length": 7, "strategy": "OnlySecond", "stride": 2, "direction": "Left"})");
+  put(R"("padding": null)",
+      R"("padding": {"strategy": {"Fixed": 5}, "direction": "Left", "pad_id": 2, "pad_type_id": 1, "pad_token": "b"})");
   const auto tokenizer = tokenizer_from_json(text, "small.json");
   EXPECT_EQ(tokenizer->truncation().max_length, 7);
   EXPECT_EQ(tokenizer->truncation().stride, 2);
@@ -237,7 +266,8 @@ TEST(Truncation, StrategiesAndWindows) {
   o.truncation = Truncation::only_first;
   e = tokenizer->encode_pair("a a a a", "b b b", o);
   EXPECT_EQ(e.input_ids, (std::vector<int32_t>{1, 1, 2, 2, 2}));
-  EXPECT_THAT(test::error_of([&] { tokenizer->encode_pair("a", "b b b b b b", o); }), testing::HasSubstr("first text"));
+  EXPECT_THAT(test::error_of([&] { tokenizer->encode_pair("a", "b b b b b b", o); }),
+              testing::HasSubstr("first text"));
   o.truncation_side = TruncationSide::left;
   e = tokenizer->encode("a a a a b b", o);
   EXPECT_EQ(e.input_ids, (std::vector<int32_t>{1, 1, 1, 2, 2}));

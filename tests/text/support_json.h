@@ -15,8 +15,9 @@ struct SmallTokenizer {
 
   std::string json() const {
     return R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": )" + added_tokens +
-           R"(, "normalizer": )" + normalizer + R"(, "pre_tokenizer": )" + pre_tokenizer + R"(, "post_processor": )" +
-           post_processor + R"(, "decoder": )" + decoder + extra + R"(, "model": )" + model + "}";
+           R"(, "normalizer": )" + normalizer + R"(, "pre_tokenizer": )" + pre_tokenizer +
+           R"(, "post_processor": )" + post_processor + R"(, "decoder": )" + decoder + extra +
+           R"(, "model": )" + model + "}";
   }
   std::shared_ptr<Tokenizer> make() const { return tokenizer_from_json(json(), "small.json"); }
 };
