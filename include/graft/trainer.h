@@ -29,6 +29,7 @@ struct TrainingArguments {
   double weight_decay = 0;  // not on biases and normalisation layers
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;  // 0 = no clipping
+  bool bf16 = false;           // matrix products in bf16, all else in fp32
   uint64_t seed = 42;
   std::optional<uint64_t> data_seed;  // default: seed
   std::string train_sampling_strategy = "random";  // random, sequential, group_by_length

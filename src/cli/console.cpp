@@ -25,8 +25,17 @@ bool on_terminal() {
   return yes;
 }
 
+}  // namespace
+
+void put(std::FILE* out, const std::string& text) {
+  const size_t written = std::fwrite(text.data(), 1, text.size(), out);
+  if (written != text.size()) std::clearerr(out);
+}
+
+namespace {
+
 void clear_bar() {
-  if (bar_drawn) fmt::print(stderr, "\r\x1b[K");
+  if (bar_drawn) put(stderr, "\r\x1b[K");
   bar_drawn = false;
 }
 
@@ -37,7 +46,8 @@ std::string duration(double seconds) {
 }
 
 std::string number(double x) {
-  if (x == static_cast<double>(static_cast<int64_t>(x)) && std::abs(x) < 1e9) return fmt::format("{}", static_cast<int64_t>(x));
+  if (x == static_cast<double>(static_cast<int64_t>(x)) && std::abs(x) < 1e9)
+    return fmt::format("{}", static_cast<int64_t>(x));
   return std::abs(x) < 1e-3 ? fmt::format("{:.3e}", x) : fmt::format("{:.4f}", x);
 }
 
@@ -59,13 +69,15 @@ void on_signal(int signal) {
 }  // namespace
 
 void install_log() {
-  set_log_sink([](LogLevel level, const std::string& text) { say(level == LogLevel::warning ? "warning: " + text : text); });
+  set_log_sink([](LogLevel level, const std::string& text) {
+    say(level == LogLevel::warning ? "warning: " + text : text);
+  });
 }
 
 void say(const std::string& text) {
   const std::lock_guard lock(mutex);
   clear_bar();
-  fmt::print(stderr, "{}\n", text);
+  put(stderr, text + "\n");
 }
 
 void show_progress(const TrainProgress& p) {
@@ -76,29 +88,32 @@ void show_progress(const TrainProgress& p) {
   if (since < (on_terminal() ? 0.1 : 15.0) && !(last && on_terminal())) return;
   last_drawn = now;
   const double share = static_cast<double>(p.step) / static_cast<double>(p.total_steps);
-  const std::string text = fmt::format("step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} examples/s  ETA {}",
-                                       p.step, p.total_steps, p.epoch, p.loss, p.learning_rate, p.tokens_per_second,
-                                       p.examples_per_second, duration(p.seconds_left));
+  const std::string text = fmt::format(
+      "step {}/{}  epoch {:.2f}  loss {:.4f}  lr {:.2e}  {:.0f} tokens/s  {:.0f} examples/s  ETA {}", p.step,
+      p.total_steps, p.epoch, p.loss, p.learning_rate, p.tokens_per_second, p.examples_per_second,
+      duration(p.seconds_left));
   if (!on_terminal()) {
-    fmt::print(stderr, "{}\n", text);
+    put(stderr, text + "\n");
     return;
   }
   const int width = 20, filled = static_cast<int>(share * width + 0.5);
-  fmt::print(stderr, "\r\x1b[K{:3.0f}% [{}{}] {}", share * 100, std::string(static_cast<size_t>(filled), '#'),
-             std::string(static_cast<size_t>(width - filled), '.'), text);
+  put(stderr,
+      fmt::format("\r\x1b[K{:3.0f}% [{}{}] {}", share * 100, std::string(static_cast<size_t>(filled), '#'),
+                  std::string(static_cast<size_t>(width - filled), '.'), text));
   std::fflush(stderr);
   bar_drawn = true;
 }
 
 void end_progress() {
   const std::lock_guard lock(mutex);
-  if (bar_drawn) fmt::print(stderr, "\n");
+  if (bar_drawn) put(stderr, "\n");
   bar_drawn = false;
 }
 
 void say_log_entry(const LogEntry& entry) {
   std::string line;
-  for (const auto& [name, value] : entry) line += fmt::format("{}{} {}", line.empty() ? "" : "  ", name, number(value));
+  for (const auto& [name, value] : entry)
+    line += fmt::format("{}{} {}", line.empty() ? "" : "  ", name, number(value));
   say(line);
 }
 
@@ -110,17 +125,20 @@ void print_table(std::FILE* out, const LogEntry& entry) {
 
 void say_loaded(const Model& model, const std::string& name) {
   const char* threads = std::getenv("OMP_NUM_THREADS");
-  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; fp32; {} thread{} ({}), {}", kVersion,
-                  model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name, num_threads(),
-                  num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core", engine::cpu::isa_name()));
+  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {} thread{} ({}), {}", kVersion,
+                  model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name,
+                  num_threads(), num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
+                  engine::cpu::isa_name()));
 }
 
 void say_load_report(const LoadReport& report) {
   if (!report.missing.empty()) {
     say(fmt::format("new, not in the checkpoint, to be trained: {}", list_names(report.missing)));
   }
-  if (!report.mismatched.empty()) say(fmt::format("warning: started anew for their shape: {}", list_names(report.mismatched)));
-  if (!report.unexpected.empty()) say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
+  if (!report.mismatched.empty())
+    say(fmt::format("warning: started anew for their shape: {}", list_names(report.mismatched)));
+  if (!report.unexpected.empty())
+    say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
 }
 
 void stop_on_signals(Trainer& trainer) {

@@ -1,6 +1,7 @@
 // graft evaluate: metrics of a fine-tuned model.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include "base/error.h"
@@ -11,17 +12,20 @@
 #include "hub/resolve.h"
 #include "models/registry.h"
 #include "train/evaluate_dataset.h"
+#include "train/saved_arguments.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
 
 namespace {
 
-LogEntry score_text(const fs::path& folder, const Model& model, const std::string& file, int64_t max_seq_length, int64_t batch_size) {
+LogEntry score_text(const fs::path& folder, const Model& model, const std::string& file,
+                    int64_t max_seq_length, int64_t batch_size) {
   TrainingArguments arguments;
   arguments.max_seq_length = max_seq_length;
   arguments.per_device_eval_batch_size = batch_size;
   arguments.do_eval = true;
+  arguments.bf16 = train::saved_bf16(folder);
   Trainer trainer(model, arguments, std::vector<fs::path>(), {file}, Tokenizer::from_pretrained(folder));
   return trainer.evaluate();
 }
@@ -34,12 +38,14 @@ int evaluate(int argc, char** argv) {
   int64_t batch_size = 32, max_seq_length = 0, max_samples = -1;
   bool json = false;
   Options options("evaluate", "metrics of a fine-tuned model on labelled data",
-                  {"graft evaluate --model results --test_file test.csv", "graft evaluate --model results --test_file test.csv --json"});
+                  {"graft evaluate --model results --test_file test.csv",
+                   "graft evaluate --model results --test_file test.csv --json"});
   options.text("model", name, "fine-tuned model: a folder, or ORG/NAME[@revision] on the hub", true);
   options.text("test_file", file, "labelled data (masked-lm: text)", true);
   options.text("task", task, "default: what config.json says");
   options.columns(columns);
-  options.integer("per_device_eval_batch_size", batch_size, "examples in a batch; results do not depend on it");
+  options.integer("per_device_eval_batch_size", batch_size,
+                  "examples in a batch; results do not depend on it");
   options.integer("max_seq_length", max_seq_length, "tokens per example; default: as in training");
   options.integer("max_eval_samples", max_samples, "use the first N examples");
   options.flag("json", json, "one json object on stdout");
@@ -51,14 +57,22 @@ int evaluate(int argc, char** argv) {
   ModelOptions model_options;
   model_options.task = task.empty() ? models::task_of_config(config) : models::canonical_task(task);
   if (model_options.task.empty()) {
-    fail_with("fine-tune it first, or give --task", "{}: config.json names no head that graft has", folder.string());
+    fail_with("fine-tune it first, or give --task", "{}: config.json names no head that graft has",
+              folder.string());
   }
   Model model = Model::from_pretrained(folder, model_options);
   if (!model.load_report().missing.empty()) {
-    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)", folder.string(),
-              model.load_report().missing.front());
+    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
+              folder.string(), model.load_report().missing.front());
+  }
+  for (const char* option : {"text_column", "text_pair_column", "label_column", "max_eval_samples"}) {
+    if (model.task() == "masked-lm" && options.given(option)) {
+      throw UsageError(
+          fmt::format("--{} is refused for masked-lm: its files are plain text, a line at a time", option));
+    }
   }
   say_loaded(model, name);
+  train::use_precision(model, train::saved_bf16(folder));
   LogEntry scores;
   if (model.task() == "masked-lm") {
     scores = score_text(folder, model, file, max_seq_length, batch_size);
@@ -66,7 +80,13 @@ int evaluate(int argc, char** argv) {
     columns.require_label = true;
     columns.max_samples = max_samples;
     const Dataset dataset = Dataset::from_file(file, columns);
-    scores = train::evaluate_dataset(model, *Tokenizer::from_pretrained(folder), dataset, max_seq_length, batch_size, "eval_");
+    scores = train::evaluate_dataset(model, *Tokenizer::from_pretrained(folder), dataset, max_seq_length,
+                                     batch_size, "eval_");
+  }
+  if (!std::isfinite(scores.front().second)) {
+    fail_with(
+        "the weights are damaged or the training that made them diverged: copy or train the model again",
+        "{}: the loss is {}", folder.string(), scores.front().second);
   }
   if (json) {
     Json out = Json::object();

@@ -8,6 +8,9 @@
 
 namespace graft::engine {
 
+struct Parameter;
+class ParameterStore;
+
 // Activations of the field, with the reference's names: gelu (erf), gelu_new (tanh), relu, silu, tanh, sigmoid.
 enum class Activation : uint8_t { none, gelu, gelu_new, relu, silu, tanh, sigmoid };
 
@@ -39,9 +42,13 @@ struct LinearArgs {
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
 };
 
+// Rows of a bf16 copy: up to the next multiple of 32, so that products over T need no case for the rest.
+inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
+
 // dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left out.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
+  Tensor dy_low;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
   float* db = nullptr;
   bool add_dx = false, add_dw = false, add_db = false;
   const void* packed = nullptr;
@@ -176,6 +183,11 @@ struct Kernels {
   void (*gather)(Tensor x, const int32_t* rows, Tensor y);
   void (*cross_entropy)(const CrossEntropyArgs&);
   void (*element_loss)(const ElementLossArgs&);
+  // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
+  void (*to_bf16)(Tensor from, Tensor to);
+  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w where `transposed`;
+  // kept in the store until its values change. The answer goes into LinearArgs::packed.
+  const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed);
   void (*adamw)(const AdamWArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*plain)(const PlainArgs&);

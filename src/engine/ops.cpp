@@ -112,6 +112,10 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   args.w = make_tensor(w.value, w.rows, w.cols);
   args.bias = layer.bias ? view_of(tape, layer.bias, layer.count).value : nullptr;
   args.activation = activation;
+  if (tape.options().bf16) {
+    args.x = tape.low_of(x);
+    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false);
+  }
   args.y = tape.push(x->data.rows, w.rows);
   if (tape.record() && activation != Activation::none) args.pre = tape.push(x->data.rows, w.rows);
   tape.kernels().linear(args);
@@ -124,6 +128,10 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     b.dy = y->grad;
     if (activation != Activation::none) t.kernels().activation_backward(b.dy, args.pre, activation);
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
+    if (t.options().bf16) {
+      b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols, DType::bf16);
+      if (b.dx) b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true);
+    }
     if (wv.trainable) {
       b.dw = make_tensor(wv.grad, wv.rows, wv.cols);
       b.add_dw = wv.add;
@@ -138,6 +146,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
       }
     }
     t.kernels().linear_backward(b);
+    if (b.dy_low) t.give(b.dy_low.data);
   });
   return y;
 }

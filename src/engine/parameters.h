@@ -2,8 +2,11 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -52,6 +55,12 @@ class FloatBuffer {
   int64_t size_ = 0;
 };
 
+// What a device keeps of the values in another form (packed weights), with the version it was made from.
+struct Derived {
+  std::shared_ptr<void> data;
+  uint64_t version = 0;
+};
+
 class ParameterStore {
  public:
   // Declares parameters; those of one call lie next to each other, so that they can be used as one matrix.
@@ -78,6 +87,10 @@ class ParameterStore {
   void settle_grads();
 
   int64_t value_size() const { return size_; }
+  // The entry of (parameters from `first` on, how many, kind of form), new and empty at the first call. Held under
+  // derived_mutex() while it is made or looked up; it stays where it is.
+  Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }
+  std::mutex& derived_mutex() { return derived_mutex_; }
   uint64_t version() const { return version_; }  // changes when values change: packed copies look at it
   void touch_values() { ++version_; }
 
@@ -88,6 +101,8 @@ class ParameterStore {
   int64_t size_ = 0, grad_size_ = 0;
   bool has_grads_ = false;
   uint64_t version_ = 0;
+  std::map<std::tuple<const Parameter*, int, int>, Derived> derived_;
+  std::mutex derived_mutex_;
 };
 
 }  // namespace graft::engine

@@ -18,10 +18,19 @@ Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
   return make_tensor(arena_.push(static_cast<size_t>(rows * cols) * dtype_size(dtype)), rows, cols, dtype);
 }
 
-Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, false}; }
+Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, {}, false}; }
 
 Var Tape::result(Tensor data, bool needs_grad) {
-  return new (arena_.push(sizeof(Value))) Value{data, {}, needs_grad && record()};
+  return new (arena_.push(sizeof(Value))) Value{data, {}, {}, needs_grad && record()};
+}
+
+Tensor Tape::low_of(Var v) {
+  if (!v->low) {
+    v->low = push(padded_rows(v->data.rows), v->data.cols, DType::bf16);
+    v->low.rows = v->data.rows;
+    kernels_.to_bf16(v->data, v->low);
+  }
+  return v->low;
 }
 
 Tensor Tape::grad_of(Var v, bool& add) {

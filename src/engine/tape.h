@@ -15,6 +15,7 @@ namespace graft::engine {
 // A result on the tape. Lives in the arena until the step ends or its backward has run.
 struct Value {
   Tensor data;
+  Tensor low;               // bf16 copy, once a matrix product needed it
   Tensor grad;              // set once something was added to it
   bool needs_grad = false;
 };
@@ -26,6 +27,7 @@ struct TapeOptions {
   bool record = false;    // operations keep what backward needs
   uint64_t seed = 0;      // of the run
   uint64_t step = 0;      // optimizer step: part of every dropout key
+  bool bf16 = false;      // matrix products of linear layers in bf16 with fp32 accumulation
 };
 
 class Tape {
@@ -56,6 +58,9 @@ class Tape {
     std::copy_n(from, n, to);
     return to;
   }
+
+  // The bf16 copy of v, made at the first call; its memory has rows up to the next multiple of 32, zeros.
+  Tensor low_of(Var v);
 
   // A constant.
   Var constant(Tensor data);

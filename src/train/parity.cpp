@@ -27,6 +27,12 @@ std::vector<float> floats_of(const hub::TensorView& t) {
   return out;
 }
 
+double median_of(std::vector<double> v) {
+  if (v.empty()) return 0;
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
 // Collects differences, each against its own limit.
 class Comparison {
  public:
@@ -103,11 +109,18 @@ std::unique_ptr<tasks::Task> make_task(const Model& model, const FixtureInputs& 
 
 class Fixture {
  public:
-  explicit Fixture(const fs::path& folder)
+  Fixture(const fs::path& folder, bool bf16)
       : folder_(folder), meta_(read_json(folder / "meta.json")), model_(load(folder)), state_(model_.state()),
-        in_(read_inputs(folder)), task_(make_task(model_, in_)) {}
+        in_(read_inputs(folder)), task_(make_task(model_, in_)) {
+    state_.bf16 = bf16;
+  }
 
   ParityReport run() {
+    if (state_.bf16) {
+      compare_outputs_bf16();
+      compare_gradients_bf16();
+      return {folder_.string(), comparison_.take(), not_compared_};
+    }
     compare_outputs();
     compare_gradients();
     if (fs::exists(folder_ / "after5.safetensors")) compare_training();
@@ -192,6 +205,63 @@ class Fixture {
         not_compared_.push_back("outputs: " + t.name);
       }
     }
+  }
+
+  // Loss and logits as training computes them, against the limits for bf16.
+  void compare_outputs_bf16() {
+    const hub::StateDict outputs = hub::read_safetensors(folder_ / "outputs.safetensors");
+    const hub::TensorView *loss = outputs.find("loss"), *logits = outputs.find("logits");
+    if (!loss || !logits) fail("{}: outputs.safetensors has no loss or no logits", folder_.string());
+    memory_.arena().reset();
+    Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {.bf16 = true});
+    const Var got = models::forward_logits(tape, state_.network, in_.batch);
+    const double value = *task_->loss(tape, got, in_.batch, task_->loss_terms(in_.batch))->data.f32();
+    const double expected_loss = floats_of(*loss)[0];
+    comparison_.count("loss");
+    comparison_.add("loss", "loss", value, expected_loss, 0.04 * std::max(1.0, std::fabs(expected_loss)));
+    const bool per_token = state_.network.head->reads() == models::Reads::label_rows;
+    const std::vector<float> expected = floats_of(*logits);
+    std::vector<double> errors;
+    for (int64_t r = 0; r < got->data.rows; ++r) {
+      const int64_t row = per_token ? in_.padded_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])] : r;
+      for (int64_t c = 0; c < got->data.cols; ++c) {
+        const double e = expected[static_cast<size_t>(row * got->data.cols + c)];
+        errors.push_back(std::fabs(got->data.row(r)[c] - e) / (1 + std::fabs(e)));
+        comparison_.add("logits, worst", "logits", errors.back(), 0, 0.25);
+      }
+    }
+    comparison_.count("logits, worst");
+    comparison_.count("logits, median");
+    comparison_.add("logits, median", "logits", median_of(errors), 0, 0.02);
+  }
+
+  // 1 - cosine with the fp32 gradient, for parameters whose gradient is above 1e-3 of the global norm.
+  void compare_gradients_bf16() {
+    gradients();
+    state_.parameters.settle_grads();
+    const hub::StateDict dict = hub::read_safetensors(folder_ / "grads.safetensors");
+    const double norm = meta_.at("grad_norm").get<double>();
+    std::vector<double> distances;
+    for (const hub::TensorView& t : dict.tensors()) {
+      const Parameter* p = state_.parameters.find(t.name);
+      if (!p || p->shape != t.shape) {
+        not_compared_.push_back("grads: " + t.name);
+        continue;
+      }
+      const std::vector<float> expected = floats_of(t), got = dense_gradient(*p);
+      double ab = 0, aa = 0, bb = 0;
+      for (size_t i = 0; i < expected.size(); ++i) {
+        ab += double{expected[i]} * got[i];
+        aa += double{expected[i]} * expected[i];
+        bb += double{got[i]} * got[i];
+      }
+      if (std::sqrt(aa) <= 1e-3 * norm) continue;
+      distances.push_back(1 - ab / std::sqrt(aa * bb));
+      comparison_.count("gradients, 1 - cosine");
+      comparison_.add("gradients, 1 - cosine", t.name, distances.back(), 0, 0.04);
+    }
+    comparison_.count("gradients, median");
+    comparison_.add("gradients, median", "all", median_of(distances), 0, 0.002);
   }
 
   double gradients() {
@@ -284,13 +354,13 @@ bool ParityReport::ok() const {
          std::all_of(kinds.begin(), kinds.end(), [](const ParityKind& k) { return k.worst_of_limit <= 1; });
 }
 
-ParityReport run_parity(const fs::path& folder) {
+ParityReport run_parity(const fs::path& folder, bool bf16) {
   if (!fs::exists(folder / "meta.json")) {
     fail_with("give a folder of reference numbers: config.json, model.safetensors, inputs.json, outputs.safetensors, "
               "grads.safetensors, meta.json",
               "{}: not a fixture folder (meta.json is missing)", folder.string());
   }
-  return Fixture(folder).run();
+  return Fixture(folder, bf16).run();
 }
 
 std::vector<fs::path> find_fixtures(const fs::path& folder) {

@@ -25,8 +25,9 @@ struct ParityReport {
 };
 
 // Runs one fixture folder (docs of the fixtures: config.json, model.safetensors, inputs.json, outputs, grads, after5,
-// meta.json). Limits are the fixtures' own. Throws Error when the folder is not a fixture.
-ParityReport run_parity(const std::filesystem::path& folder);
+// meta.json). Limits are the fixtures' own; in bf16 those of their README for bf16: loss, logits (median and worst) and
+// the cosine of each gradient with the reference's (worst and median). Throws Error when the folder is not a fixture.
+ParityReport run_parity(const std::filesystem::path& folder, bool bf16 = false);
 
 // The fixture folders at or below `folder`, sorted.
 std::vector<std::filesystem::path> find_fixtures(const std::filesystem::path& folder);

@@ -104,6 +104,7 @@ Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& o
               p.model.load_report().missing.front());
   }
   p.options = options;
+  train::use_precision(p.model, train::saved_bf16(folder));
   p.labels = p.model.labels();
   p.problem_type = p.model.problem_type();
   if (p.problem_type.empty()) p.problem_type = p.labels.size() == 1 ? "regression" : "single_label_classification";
@@ -143,7 +144,8 @@ std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
     train::check_batch(batch, p.model);
     memory->prepare(p.model.state(), nullptr, batch, false);
     memory->arena().reset();
-    engine::Tape tape(engine::cpu_kernels(), memory->arena(), p.model.state().parameters, {});
+    engine::Tape tape(engine::cpu_kernels(), memory->arena(), p.model.state().parameters,
+                      {.bf16 = p.model.state().bf16});
     const engine::Var logits = models::forward_logits(tape, p.model.state().network, batch);
     for (int64_t r = 0; r < logits->data.rows; ++r) {
       check_finite(logits->data.row(r), p.labels.size(), p.model);

@@ -29,6 +29,7 @@ void StepMemory::dry_run(const models::State& state, const tasks::Task* task, co
                          bool record) {
   TapeOptions options;
   options.training = options.record = record;
+  options.bf16 = state.bf16;
   arena_.reset();
   Tape tape(engine::plan_kernels(), arena_, const_cast<engine::ParameterStore&>(state.parameters), options);
   const Var logits = models::forward_logits(tape, state.network, batch);
@@ -42,7 +43,7 @@ void StepMemory::dry_run(const models::State& state, const tasks::Task* task, co
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                             double denominator, uint64_t seed, uint64_t step, bool dropout, StepMemory& memory) {
   memory.arena().reset();
-  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {dropout, true, seed, step});
+  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
   const Var logits = models::forward_logits(tape, state.network, batch);
   const Var loss = task.loss(tape, logits, batch, denominator);
   const double value = *loss->data.f32();
@@ -53,7 +54,7 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
 double evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                       tasks::Metrics* metrics, StepMemory& memory) {
   memory.arena().reset();
-  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {});
+  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
   const Var logits = models::forward_logits(tape, state.network, batch);
   if (metrics) metrics->add(batch, logits->data);
   return *task.loss(tape, logits, batch, 1)->data.f32();

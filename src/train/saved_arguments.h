@@ -12,4 +12,10 @@ namespace graft::train {
 // the smaller of the tokenizer's and the model's limits.
 int64_t saved_max_seq_length(const std::filesystem::path& folder, const Model& model, const Tokenizer& tokenizer);
 
+// Whether the folder's model was trained with --bf16 true: evaluation and prediction compute as training did.
+bool saved_bf16(const std::filesystem::path& folder);
+
+// Sets the model's precision and says it in the log: what, and what it costs on this CPU.
+void use_precision(const Model& model, bool bf16);
+
 }  // namespace graft::train

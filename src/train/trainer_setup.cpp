@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "train/arguments.h"
 #include "train/parts.h"
+#include "train/saved_arguments.h"
 
 namespace graft {
 namespace {
@@ -50,6 +51,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   Parts& p = *parts_;
   train::settle(arguments);
   if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
+  train::use_precision(p.model, arguments.bf16);
   check_vocabulary(p.model, *tokenizer);
   p.tokenizer = std::move(tokenizer);
   data::CheckpointLabels checkpoint;
@@ -82,6 +84,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const std::vector<std
   Parts& p = *parts_;
   train::settle(arguments);
   if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
+  train::use_precision(p.model, arguments.bf16);
   check_vocabulary(p.model, *tokenizer);
   p.tokenizer = std::move(tokenizer);
   data::TextBlockOptions options;

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "engine/kernels.h"
 
 namespace graft::engine::cpu {
 namespace {
@@ -108,7 +109,7 @@ std::byte* thread_scratch(int slot, size_t bytes) {
     std::unique_ptr<std::byte[]> memory;
     size_t size = 0;
   };
-  thread_local Buffer buffers[3];
+  thread_local Buffer buffers[5];
   Buffer& b = buffers[slot];
   if (b.size < bytes) {
     b.memory.reset(new std::byte[bytes + 64]);
@@ -191,6 +192,82 @@ void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Ten
   }
 }
 
+// Row r of w rounded to bf16, in fp32.
+void round_to_bf16(Tensor w, int64_t r, float* to) {
+  for (int64_t c = 0; c < w.cols; ++c) to[c] = bf16_to_float(float_to_bf16(w.row(r)[c]));
+}
+
+std::vector<float> widen(Tensor t) {
+  std::vector<float> out(static_cast<size_t>(t.size()));
+  parallel_blocks(t.rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const auto* from = static_cast<const uint16_t*>(t.data) + r * t.stride;
+      for (int64_t c = 0; c < t.cols; ++c) out[static_cast<size_t>(r * t.cols + c)] = bf16_to_float(from[c]);
+    }
+  });
+  return out;
+}
+
+// to[N, T] = from[T, N] transposed, for T and N in blocks that stay in cache.
+void transpose_bf16(Tensor from, int64_t T, uint16_t* to) {
+  constexpr int64_t kBlock = 32;
+  parallel_blocks(from.cols, kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t t = 0; t < T; t += kBlock) {
+      const int64_t t_end = std::min(T, t + kBlock);
+      for (int64_t n = begin; n < end; ++n) {
+        const auto* column = static_cast<const uint16_t*>(from.data) + n;
+        for (int64_t i = t; i < t_end; ++i) to[n * T + i] = column[i * from.stride];
+      }
+    }
+  });
+}
+
+// bf16 wgrad: dy transposed and x packed once, both read by many tiles; the library's own handling of a transposed
+// first factor ran at a third of this.
+void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
+  constexpr int64_t kDepthTn = 512;
+  const int64_t T = padded_rows(dy.rows), N = dw.rows, K = dw.cols;
+  if (T == 0) {
+    for (int64_t r = 0; !add && r < N; ++r) std::fill_n(dw.row(r), K, 0.0f);
+    return;
+  }
+  const int64_t row_tiles = (N + kGradRows - 1) / kGradRows, col_tiles = (K + kGradCols - 1) / kGradCols;
+  const int64_t depths = (T + kDepthTn - 1) / kDepthTn;
+  auto* dyt = reinterpret_cast<uint16_t*>(thread_scratch(3, static_cast<size_t>(N * T) * 2));
+  transpose_bf16(dy, T, dyt);
+  const auto key = [&](int64_t rows, int64_t depth, int64_t cols, bool sum) {
+    return TileKey{{rows, depth, cols, T, 0, dw.stride, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
+  };
+  const auto depth_of = [&](int64_t d) { return std::min(kDepthTn, T - d * kDepthTn); };
+  const auto cols_of = [&](int64_t c) { return std::min(kGradCols, K - c * kGradCols); };
+  std::vector<size_t> offsets(1, 0);
+  {
+    const SingleThread one;
+    for (int64_t i = 0; i < depths * col_tiles; ++i) {
+      const memory::desc& order = tile_primitive(key(kHeight, depth_of(i / col_tiles), cols_of(i % col_tiles), false)).w;
+      offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
+    }
+  }
+  std::byte* packed = thread_scratch(4, offsets.back());
+  parallel_for(depths * col_tiles, [&](int64_t i) {
+    const SingleThread one;
+    const int64_t depth = depth_of(i / col_tiles), cols = cols_of(i % col_tiles);
+    memory from(memory::desc({depth, cols}, memory::data_type::bf16, memory::dims{x.stride, 1}), cpu_engine(),
+                at(x, i / col_tiles * kDepthTn, i % col_tiles * kGradCols));
+    memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(), packed + offsets[static_cast<size_t>(i)]);
+    dnnl::stream stream(cpu_engine());
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+  });
+  parallel_for(row_tiles * col_tiles, [&](int64_t task) {
+    const int64_t n = task % row_tiles * kGradRows, c = task / row_tiles, rows = std::min(kGradRows, N - n);
+    for (int64_t d = 0; d < depths; ++d) {
+      run_tile(key(rows, depth_of(d), cols_of(c), add || d > 0), dyt + n * T + d * kDepthTn,
+               packed + offsets[static_cast<size_t>(d * col_tiles + c)], at(dw, n, c * kGradCols));
+    }
+  });
+}
+
 }  // namespace
 
 int64_t tile_depth(DType dtype, int64_t K) { return dtype == DType::bf16 ? std::min(K, kDepthBf16) : K; }
@@ -203,6 +280,12 @@ const std::vector<int64_t>& tile_heights() {
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed, Epilogue epilogue) {
   const int64_t T = y.rows, N = y.cols, K = x.cols;
   if (T == 0 || N == 0) return;
+  if (packed && packed->rounded()) {
+    const std::vector<float> wide = widen(x);
+    const Tensor xf = make_tensor(const_cast<float*>(wide.data()), x.rows, x.cols);
+    const Tensor wf = make_tensor(const_cast<float*>(packed->rounded()), w.rows, w.cols);
+    return gemm(xf, wf, layout, y, add, nullptr, epilogue);
+  }
   if (packed && packed->empty()) packed = nullptr;
   const int64_t depth = tile_depth(x.dtype, K);
   if (depth < K && y.dtype == DType::bf16) fail("gemm: a bf16 result of more than {} terms would round between them", depth);
@@ -234,6 +317,12 @@ void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add) {
 }
 
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
+  if (dy.dtype == DType::bf16) {
+    if (has_bf16_gemm()) return gemm_tn_bf16(dy, x, dw, add);
+    const std::vector<float> dyf = widen(dy), xf = widen(x);
+    return gemm_tn(make_tensor(const_cast<float*>(dyf.data()), dy.rows, dy.cols),
+                   make_tensor(const_cast<float*>(xf.data()), x.rows, x.cols), dw, add);
+  }
   const int64_t T = dy.rows, N = dw.rows, K = dw.cols;
   const int64_t whole = T / 16 * 16, rest = T - whole;
   // The last rows, padded with zeros to sixteen.
@@ -271,9 +360,16 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
   });
 }
 
-void PackedMatrix::pack(Tensor w, Layout layout) {
+void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
   const bool nt = layout == Layout::nt;
-  const int64_t N = nt ? w.rows : w.cols, K = nt ? w.cols : w.rows, depth = tile_depth(w.dtype, K);
+  const int64_t N = nt ? w.rows : w.cols, K = nt ? w.cols : w.rows, depth = tile_depth(as, K);
+  if (as == DType::bf16 && !has_bf16_gemm()) {
+    if (!rounded_) rounded_.reset(new float[static_cast<size_t>(w.size())]);
+    parallel_blocks(w.rows, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) round_to_bf16(w, r, rounded_.get() + r * w.cols);
+    });
+    return;
+  }
   const Kind kind = nt ? Kind::packed_nt : Kind::packed_nn;
   // Pieces of [depth, chunk], all chunks of the first depth first.
   struct Piece {
@@ -289,7 +385,7 @@ void PackedMatrix::pack(Tensor w, Layout layout) {
   const SingleThread one;
   const auto tile = [&](const Piece& p, int64_t height) -> const TilePrimitive& {
     return tile_primitive(
-        {{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind), w.dtype == DType::bf16 ? 2 : 0}});
+        {{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind), as == DType::bf16 ? 2 : 0}});
   };
   std::vector<size_t> offsets(1, 0);
   for (const Piece& p : pieces) {
@@ -299,7 +395,7 @@ void PackedMatrix::pack(Tensor w, Layout layout) {
     }
     const memory::desc& order = tile(p, kHeight).w;
     for (const auto plain : {memory::format_tag::ab, memory::format_tag::ba}) {
-      if (order == memory::desc({p.depth, p.cols}, type_of(w.dtype), plain)) return;
+      if (order == memory::desc({p.depth, p.cols}, type_of(as), plain)) return;
     }
     offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
   }

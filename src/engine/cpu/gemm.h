@@ -23,22 +23,31 @@ enum class Layout : uint8_t { nt, nn };
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // Packs w; memory is kept between calls of the same shape. Runs on all threads.
-  void pack(Tensor w, Layout layout);
+  // Packs w for products of type `as` (w's own, or bf16 of an fp32 matrix); memory is kept between calls of the same
+  // shape. Runs on all threads. Where the CPU has no bf16 products the matrix is kept rounded to bf16, in fp32.
+  void pack(Tensor w, Layout layout, DType as);
+  void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
   bool empty() const { return chunks_.empty(); }
+  bool unset() const { return chunks_.empty() && !rounded_; }
+  // The rounded fp32 matrix that stands in for bf16, null where the library has bf16 products.
+  const float* rounded() const { return rounded_.get(); }
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
 
  private:
   std::unique_ptr<std::byte[]> memory_;
   size_t size_ = 0;
   std::vector<const void*> chunks_;
+  std::unique_ptr<float[]> rounded_;
 };
 
-// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth.
+// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth. A bf16 x
+// with a packed w may come with an fp32 w: only the packed form is read. Where the CPU has no bf16 products the same
+// sum is computed in fp32.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
-// dw[N,K] (+)= dy[T,N]^T x[T,K], summed over T in fixed chunks in order.
+// dw[N,K] (+)= dy[T,N]^T x[T,K], summed over T in fixed chunks in order. bf16 operands have zero rows up to
+// padded_rows(T) behind them (Tape::low_of).
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
 
 // Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction set).

@@ -96,8 +96,13 @@ void add_column_sums(Tensor t, float* out, bool add) {
 
 void linear_backward(const LinearBackwardArgs& args) {
   if (args.db) add_column_sums(args.dy, args.db, args.add_db);
-  if (args.dw) gemm_tn(args.dy, args.x, args.dw, args.add_dw);
-  if (args.dx) gemm(args.dy, args.w, Layout::nn, args.dx, args.add_dx, static_cast<const PackedMatrix*>(args.packed));
+  Tensor dy = args.dy;
+  if (args.dy_low) {
+    to_bf16(args.dy, args.dy_low);
+    dy = args.dy_low;
+  }
+  if (args.dw) gemm_tn(dy, args.x, args.dw, args.add_dw);
+  if (args.dx) gemm(dy, args.w, Layout::nn, args.dx, args.add_dx, static_cast<const PackedMatrix*>(args.packed));
 }
 
 void activation_backward(Tensor dy, Tensor pre, Activation activation) {
