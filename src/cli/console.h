@@ -1,5 +1,6 @@
 // What the program says on stderr: log lines, a progress bar with an ETA, tables. Results alone go to stdout.
 #pragma once
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@ inline constexpr const char* kVersion = "0.1.0";
 void install_log();
 // A line on stderr, above the progress bar if there is one.
 void say(const std::string& text);
+// Text to `out`; a stream that cannot be written (stderr closed, a pipe without a reader) must not end a run.
+void put(std::FILE* out, const std::string& text);
 // On a terminal a bar that is redrawn; else a line now and then.
 void show_progress(const TrainProgress& progress);
 void end_progress();
@@ -26,7 +29,8 @@ void say_loaded(const Model& model, const std::string& name);
 // Verdicts on tensors that did not fit.
 void say_load_report(const LoadReport& report);
 
-// SIGINT and SIGTERM ask `trainer` to stop after this step; the exit code that follows (130 or 143), 0 if none came.
+// SIGINT and SIGTERM ask `trainer` to stop after this step; the exit code that follows (130 or 143), 0 if
+// none came.
 void stop_on_signals(Trainer& trainer);
 int signal_exit_code();
 

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "cli/console.h"
 #include "cli/options.h"
-#include "graft/error.h"
 #include "cli/verbs.h"
+#include "graft/error.h"
 #include "hub/resolve.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
@@ -25,7 +25,8 @@ size_t step_bytes(const Model& model, int32_t sequences, int32_t length) {
   const std::vector<int32_t> ids(static_cast<size_t>(length), 0);
   const bool labels = model.task() == "masked-lm";
   for (int32_t b = 0; b < sequences; ++b) {
-    for (int32_t i = 0; labels && i < length; i += 7) batch.label_rows.push_back(batch.rows() + i), batch.labels.push_back(0);
+    for (int32_t i = 0; labels && i < length; i += 7)
+      batch.label_rows.push_back(batch.rows() + i), batch.labels.push_back(0);
     batch.append(ids.data(), nullptr, length, b);
     if (!labels) batch.labels.push_back(0);
   }
@@ -43,7 +44,8 @@ std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e
 int info(int argc, char** argv) {
   std::string name, task;
   bool json = false;
-  Options options("info", "parameters, sizes, tokenizer and memory of a checkpoint", {"graft info --model bert-base-uncased"});
+  Options options("info", "parameters, sizes, tokenizer and memory of a checkpoint",
+                  {"graft info --model bert-base-uncased"});
   options.text("model", name, "checkpoint: a folder, or ORG/NAME[@revision] on the hub", true);
   options.text("task", task, "head to look at; default: what config.json says, else sequence-classification");
   options.flag("json", json, "one json object on stdout");
@@ -57,22 +59,27 @@ int info(int argc, char** argv) {
   const Model model = Model::from_pretrained(folder, model_options);
   const double parameters = static_cast<double>(model.num_parameters());
   const auto limit = static_cast<int32_t>(std::min<int64_t>(128, model.max_positions()));
-  Json out = {{"model_type", model.model_type()}, {"task", model.task()}, {"folder", folder.string()},
-              {"parameters", model.num_parameters()}, {"weights_fp32_bytes", model.num_parameters() * 4},
+  Json out = {{"model_type", model.model_type()},
+              {"task", model.task()},
+              {"folder", folder.string()},
+              {"parameters", model.num_parameters()},
+              {"weights_fp32_bytes", model.num_parameters() * 4},
               {"max_positions", model.max_positions()}};
   if (model.task() != "masked-lm") out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
   try {
     const auto tokenizer = Tokenizer::from_pretrained(folder);
-    out["tokenizer"] = {{"kind", tokenizer->kind()}, {"vocab_size", tokenizer->vocab_size()},
+    out["tokenizer"] = {{"kind", tokenizer->kind()},
+                        {"vocab_size", tokenizer->vocab_size()},
                         {"model_max_length", tokenizer->model_max_length()}};
   } catch (const Error& e) {
     out["tokenizer"] = {{"error", e.what()}};
   }
   // Weights, gradients, two moments; embeddings that only look up keep no dense gradient.
   double trained = 0;
-  for (const engine::Parameter& p : model.state().parameters.parameters()) trained += static_cast<double>(p.size) * (p.row_sparse ? 12 : 16);
+  for (const engine::Parameter& p : model.state().parameters.parameters())
+    trained += static_cast<double>(p.size) * (p.row_sparse ? 12 : 16);
   const double step = static_cast<double>(step_bytes(model, 8, limit));
   out["training_state_bytes"] = static_cast<int64_t>(trained);
   out[fmt::format("step_bytes_8x{}", limit)] = static_cast<int64_t>(step);
@@ -81,17 +88,21 @@ int info(int argc, char** argv) {
     return 0;
   }
   fmt::print("{} for {} in {}\n", model.model_type(), model.task(), folder.string());
-  fmt::print("  parameters         {} ({:.1f} M, {} in fp32)\n", model.num_parameters(), parameters / 1e6, megabytes(parameters * 4));
+  fmt::print("  parameters         {} ({:.1f} M, {} in fp32)\n", model.num_parameters(), parameters / 1e6,
+             megabytes(parameters * 4));
   fmt::print("  positions          {}\n", model.max_positions());
   if (out.contains("labels")) fmt::print("  labels             {}\n", out["labels"].dump());
   if (out["tokenizer"].contains("kind")) {
-    fmt::print("  tokenizer          {}, {} tokens\n", out["tokenizer"]["kind"].get<std::string>(), out["tokenizer"]["vocab_size"].get<int>());
+    fmt::print("  tokenizer          {}, {} tokens\n", out["tokenizer"]["kind"].get<std::string>(),
+               out["tokenizer"]["vocab_size"].get<int>());
   } else {
     fmt::print("  tokenizer          {}\n", out["tokenizer"]["error"].get<std::string>());
   }
-  fmt::print("  memory to train    {} (weights, gradients, AdamW) + {} a batch of 8 x {} tokens\n", megabytes(trained), megabytes(step), limit);
+  fmt::print("  memory to train    {} (weights, gradients, AdamW) + {} a batch of 8 x {} tokens\n",
+             megabytes(trained), megabytes(step), limit);
   fmt::print("  memory to predict  {}\n", megabytes(parameters * 4));
-  if (!model.load_report().missing.empty()) fmt::print("  new head           {} tensors not in the checkpoint\n", model.load_report().missing.size());
+  if (!model.load_report().missing.empty())
+    fmt::print("  new head           {} tensors not in the checkpoint\n", model.load_report().missing.size());
   return 0;
 }
 

@@ -1,9 +1,12 @@
 // The program: finds the verb, catches what it throws, turns it into words and an exit code.
 #include <fmt/format.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "base/nearest.h"
@@ -30,21 +33,25 @@ constexpr Verb kVerbs[] = {
     {"pull", pull, "download a model into the Hugging Face cache"},
 };
 
-void print_help() {
-  fmt::print("graft {}: transfer learning for NLP as native software\n\nusage: graft VERB [--option VALUE]...\n\n", kVersion);
-  for (const Verb& v : kVerbs) fmt::print("  {:10} {}\n", v.name, v.summary);
+void print_help(std::FILE* out) {
   fmt::print(
-      "\nExamples:\n"
-      "  graft train --model bert-base-uncased --task sequence-classification \\\n"
-      "      --train_file train.csv --validation_file dev.csv --output_dir results\n"
-      "  graft predict --model results --input texts.txt\n\n"
-      "`graft VERB --help` explains a verb. Exit codes: 0 success, 1 failure, 2 usage, 130/143 interrupted.\n");
+      out,
+      "graft {}: transfer learning for NLP as native software\n\nusage: graft VERB [--option VALUE]...\n\n",
+      kVersion);
+  for (const Verb& v : kVerbs) fmt::print(out, "  {:10} {}\n", v.name, v.summary);
+  fmt::print(out,
+             "\nExamples:\n"
+             "  graft train --model bert-base-uncased --task sequence-classification \\\n"
+             "      --train_file train.csv --validation_file dev.csv --output_dir results\n"
+             "  graft predict --model results --input texts.txt\n\n"
+             "`graft VERB --help` explains a verb. Exit codes: 0 success, 1 failure, 2 usage, 130/143 "
+             "interrupted.\n");
 }
 
 int run(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name.empty() || name == "--help" || name == "-h" || name == "help") {
-    print_help();
+    print_help(name.empty() ? stderr : stdout);
     return name.empty() ? 2 : 0;
   }
   if (name == "--version") {
@@ -67,13 +74,18 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   const auto complain = [](const std::string& what, const std::string& hint) {
     graft::cli::end_progress();
-    fmt::print(stderr, "error: {}\n", what);
-    if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+    graft::cli::put(stderr, "error: " + what + "\n");
+    if (!hint.empty()) graft::cli::put(stderr, "hint: " + hint + "\n");
   };
+  // A reader that goes away and a file-size limit are errors of the write, not the end of a training run.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const int kReaderGone = 128 + SIGPIPE;  // what a shell shows for `graft ... | head -1`
   try {
     graft::cli::install_log();
     const int code = graft::cli::run(argc, argv);
-    if (std::fflush(stdout) != 0) throw graft::Error("cannot write to standard output");
+    if (std::fflush(stdout) != 0)
+      throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
     return code;
   } catch (const graft::UsageError& e) {
     complain(e.what(), e.hint());
@@ -83,6 +95,10 @@ int main(int argc, char** argv) {
     return 1;
   } catch (const std::bad_alloc&) {
     complain("out of memory", "use a smaller batch or model");
+    return 1;
+  } catch (const std::system_error& e) {
+    if (e.code() == std::errc::broken_pipe) return kReaderGone;
+    complain(e.what(), "");
     return 1;
   } catch (const std::exception& e) {
     complain(e.what(), "");

@@ -2,10 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <toml++/toml.h>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -24,7 +25,7 @@ std::string with_underscores(const std::string& arg) {
   return out;
 }
 
-std::vector<std::string> values_of(const Json& value, const std::string& key, const std::string& file) {
+std::vector<std::string> values_of(const Json& value, const std::string& key) {
   if (value.is_string()) return {value.get<std::string>()};
   if (value.is_boolean() || value.is_number()) return {value.dump()};
   if (value.is_null()) return {};
@@ -33,7 +34,7 @@ std::vector<std::string> values_of(const Json& value, const std::string& key, co
     for (const Json& v : value) out.push_back(v.is_string() ? v.get<std::string>() : v.dump());
     return out;
   }
-  throw UsageError(fmt::format("{}: \"{}\" has a value that no option takes", file, key));
+  throw UsageError(fmt::format("\"{}\" has a value that no option takes", key));
 }
 
 Json read_toml(const std::string& file) {
@@ -43,7 +44,8 @@ Json read_toml(const std::string& file) {
     out << toml::json_formatter(table);
     return parse_json(out.str(), file);
   } catch (const toml::parse_error& e) {
-    throw UsageError(fmt::format("{}: line {}: {}", file, e.source().begin.line, std::string(e.description())));
+    throw UsageError(
+        fmt::format("{}: line {}: {}", file, e.source().begin.line, std::string(e.description())));
   }
 }
 
@@ -88,7 +90,9 @@ void Options::flag(const std::string& name, bool& to, const std::string& help) {
   o.help = help;
   o.is_flag = true;
   o.shown_default = to ? "true" : "false";
-  o.set = [&to, name](const std::vector<std::string>& v) { to = train::parse_switch(name, v.empty() ? "" : v.front()); };
+  o.set = [&to, name](const std::vector<std::string>& v) {
+    to = train::parse_switch(name, v.empty() ? "" : v.front());
+  };
   options_.push_back(std::move(o));
 }
 
@@ -117,12 +121,14 @@ void Options::columns(DatasetOptions& to) {
 }
 
 Options::Option* Options::find(const std::string& name) {
-  const auto it = std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name; });
+  const auto it =
+      std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name; });
   return it == options_.end() ? nullptr : &*it;
 }
 
 bool Options::given(const std::string& name) const {
-  return std::any_of(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name && o.given; });
+  return std::any_of(options_.begin(), options_.end(),
+                     [&](const Option& o) { return o.name == name && o.given; });
 }
 
 std::vector<std::string> Options::names() const {
@@ -136,12 +142,13 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
   Option* o = find(name);
   if (!o) {
     const std::string near = nearest_name(name, names());
-    if (training_ && (near.empty() || !train::refusal(name).empty() || train::is_built_in(name))) {
+    if (training_ && (!train::refusal(name).empty() || train::is_built_in(name))) {
       train::set_argument(*training_, name, values.empty() ? "" : values.front());  // or says why not
       return;
     }
-    throw UsageError(fmt::format("--{} is not an option of `graft {}`", given_name, verb_),
-                     near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
+    throw UsageError(
+        fmt::format("--{} is not an option of `graft {}`", given_name, verb_),
+        near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
   }
   if (from_file && o->given) return;
   if (values.empty() && !o->is_flag) {
@@ -159,7 +166,11 @@ void Options::read_config(const std::string& file) {
   const Json json = file.ends_with(".toml") ? read_toml(file) : read_json(file);
   if (!json.is_object()) throw UsageError(fmt::format("{}: an object of options was expected", file));
   for (const auto& [key, value] : json.items()) {
-    set(with_underscores("--" + key).substr(2), values_of(value, key, file), true);
+    try {
+      set(with_underscores("--" + key).substr(2), values_of(value, key), true);
+    } catch (const UsageError& e) {
+      throw UsageError(fmt::format("{}: {}", file, e.what()), e.hint());
+    }
   }
 }
 
@@ -178,10 +189,11 @@ bool Options::parse(int argc, char** argv, int first) {
   std::vector<std::pair<std::string, std::vector<std::string>>> found;
   for (const Option& o : options_) {
     auto* option = app.add_option("--" + o.name, [&found, &o](const CLI::results_t& values) {
-      found.emplace_back(o.name, o.is_flag && values.front().empty() ? CLI::results_t() : values);
+      found.emplace_back(o.name, values.front().empty() ? CLI::results_t() : values);
       return true;
     });
-    option->expected(o.is_flag ? 0 : 1, o.is_list ? CLI::detail::expected_max_vector_size : 1);
+    option->expected(0, o.is_list ? CLI::detail::expected_max_vector_size : 1);
+    if (o.is_list) option->allow_extra_args();  // `--train_file a b`
     if (!o.is_list) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   }
   try {
@@ -192,7 +204,8 @@ bool Options::parse(int argc, char** argv, int first) {
   for (const std::string& extra : app.remaining()) {  // aliases, refused and unknown names, with their values
     if (extra.starts_with("--")) {
       const size_t equals = extra.find('=');
-      found.emplace_back(extra.substr(2, equals == std::string::npos ? equals : equals - 2), CLI::results_t());
+      found.emplace_back(extra.substr(2, equals == std::string::npos ? equals : equals - 2),
+                         CLI::results_t());
       if (equals != std::string::npos) found.back().second.push_back(extra.substr(equals + 1));
     } else if (!found.empty() && !find(found.back().first)) {
       found.back().second.push_back(extra);
@@ -205,7 +218,8 @@ bool Options::parse(int argc, char** argv, int first) {
   if (!config_.empty()) read_config(config_);
   for (const Option& o : options_) {
     if (o.required && !o.given) {
-      throw UsageError(fmt::format("--{} is needed", o.name), fmt::format("graft {} --help shows examples", verb_));
+      throw UsageError(fmt::format("--{} is needed", o.name),
+                       fmt::format("graft {} --help shows examples", verb_));
     }
   }
   return true;

@@ -1,5 +1,5 @@
-// The options of a verb: declared as a list, read from the command line and from --config, spelt with underscores or
-// dashes. Everything wrong is a UsageError (exit code 2) that names the nearest known option.
+// The options of a verb: declared as a list, read from the command line and from --config, spelt with
+// underscores or dashes. Everything wrong is a UsageError (exit code 2) that names the nearest known option.
 #pragma once
 #include <cstdint>
 #include <functional>

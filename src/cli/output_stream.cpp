@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -16,14 +17,17 @@ OutputStream::~OutputStream() {
   if (file_ != stdout) std::fclose(file_);
 }
 
+void OutputStream::refuse() const {
+  if (errno == EPIPE) throw std::system_error(errno, std::generic_category());
+  fail("{}: cannot write: {}", path_, std::strerror(errno));
+}
+
 void OutputStream::write(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) {
-    fail("{}: cannot write: {}", path_, std::strerror(errno));
-  }
+  if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) refuse();
 }
 
 void OutputStream::flush() {
-  if (std::fflush(file_) != 0) fail("{}: cannot write: {}", path_, std::strerror(errno));
+  if (std::fflush(file_) != 0) refuse();
 }
 
 }  // namespace graft::cli

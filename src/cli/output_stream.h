@@ -1,4 +1,5 @@
-// Results to a file or, for "-", to standard output; a write that fails is an Error.
+// Results to a file or, for "-", to standard output; a write that fails is an Error, a pipe whose reader has
+// gone a std::system_error of EPIPE, which main ends on quietly.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -12,9 +13,11 @@ class OutputStream {
   OutputStream(const OutputStream&) = delete;
   OutputStream& operator=(const OutputStream&) = delete;
   void write(const std::string& text);
-  void flush();  // and, at the end, close: reports a full disk
+  void flush();  // call it at the end: reports a full disk
 
  private:
+  [[noreturn]] void refuse() const;
+
   std::string path_;
   std::FILE* file_;
 };

@@ -4,10 +4,10 @@
 #include "base/json.h"
 #include "cli/console.h"
 #include "cli/options.h"
-#include "graft/error.h"
 #include "cli/output_stream.h"
 #include "cli/verbs.h"
 #include "data/stream.h"
+#include "graft/error.h"
 #include "graft/pipeline.h"
 #include "hub/resolve.h"
 
@@ -31,11 +31,14 @@ int predict(int argc, char** argv) {
   DatasetOptions columns;
   int64_t batch_size = 32, max_seq_length = 0;
   bool all_scores = false;
-  Options options("predict", "labels and scores for texts, as jsonl",
-                  {"graft predict --model results --input texts.txt", "echo 'a fine film' | graft predict --model results",
-                   "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl"});
+  Options options(
+      "predict", "labels and scores for texts, as jsonl",
+      {"graft predict --model results --input texts.txt",
+       "echo 'a fine film' | graft predict --model results",
+       "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl"});
   options.text("model", name, "fine-tuned model: a folder, or ORG/NAME[@revision] on the hub", true);
-  options.text("input", input, "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
+  options.text("input", input,
+               "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", output, "jsonl; - = standard output");
   options.columns(columns);
   options.integer("per_device_eval_batch_size", batch_size, "texts in a batch; results do not depend on it");
@@ -58,11 +61,12 @@ int predict(int argc, char** argv) {
   };
   if (input == "-") {
     data::LineReader lines(input);
-    // One answer a line while a person or a pipe waits; whole batches would hold answers back.
+    // Whole batches of what has come, and an answer to all of it before waiting for more.
     for (std::string line; lines.next(line);) {
       texts.push_back(line);
-      answer();
+      if (texts.size() == static_cast<size_t>(batch_size) || !lines.has_buffered_line()) answer();
     }
+    if (!texts.empty()) answer();
   } else {
     columns.ignore_label = true;
     const Dataset dataset = Dataset::from_file(input, columns);

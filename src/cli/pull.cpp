@@ -20,8 +20,9 @@ void show_download(const hub::DownloadProgress& p) {
   const bool terminal = ::isatty(STDERR_FILENO) != 0;
   if (now - last < (terminal ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000))) return;
   last = now;
-  fmt::print(stderr, "{}{:.1f} of {:.1f} MB  {}{}", terminal ? "\r\x1b[K" : "", static_cast<double>(p.done) / 1e6,
-             static_cast<double>(p.total) / 1e6, p.file, terminal ? "" : "\n");
+  fmt::print(stderr, "{}{:.1f} of {:.1f} MB  {}{}", terminal ? "\r\x1b[K" : "",
+             static_cast<double>(p.done) / 1e6, static_cast<double>(p.total) / 1e6, p.file,
+             terminal ? "" : "\n");
   std::fflush(stderr);
 }
 

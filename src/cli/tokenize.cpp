@@ -19,6 +19,9 @@ class RawLines {
  public:
   explicit RawLines(const std::string& path) : stream_(data::open_stream(path)) {}
 
+  // Whether next() would answer without reading.
+  bool has_buffered_line() const { return buffer_.find('\n', pos_) != std::string::npos; }
+
   bool next(std::string& line) {
     line.clear();
     for (;;) {
@@ -45,7 +48,8 @@ class RawLines {
 std::string json_line(const Tokenizer& tokenizer, const Encoding& e) {
   Json offsets = Json::array();
   for (const auto& [begin, end] : e.offsets) offsets.push_back({begin, end});
-  const Json line = {{"input_ids", e.input_ids}, {"tokens", tokenizer.tokens(e)}, {"offsets", std::move(offsets)}};
+  const Json line = {
+      {"input_ids", e.input_ids}, {"tokens", tokenizer.tokens(e)}, {"offsets", std::move(offsets)}};
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -55,7 +59,8 @@ int tokenize(int argc, char** argv) {
   std::string name, input = "-", output = "-";
   bool add_special_tokens = true;
   Options options("tokenize", "ids, tokens and offsets (in code points) of texts, as jsonl",
-                  {"graft tokenize --model bert-base-uncased --input texts.txt", "echo 'Hello world' | graft tokenize --model DIR"});
+                  {"graft tokenize --model bert-base-uncased --input texts.txt",
+                   "echo 'Hello world' | graft tokenize --model DIR"});
   options.text("model", name, "folder with the tokenizer's files, or ORG/NAME[@revision] on the hub", true);
   options.text("input", input, "a text a line; - = standard input");
   options.text("output", output, "jsonl; - = standard output");
@@ -75,14 +80,14 @@ int tokenize(int argc, char** argv) {
       out.write(json_line(*tokenizer, e));
       replaced += e.num_replaced;
     }
+    out.flush();
     texts.clear();
   };
   for (std::string line; lines.next(line);) {
     texts.push_back(line);
-    if (texts.size() == kPiece) answer();
+    if (texts.size() == kPiece || !lines.has_buffered_line()) answer();
   }
   answer();
-  out.flush();
   if (replaced > 0) say(fmt::format("warning: {} invalid stretches of UTF-8 were read as U+FFFD", replaced));
   return 0;
 }

@@ -31,25 +31,29 @@ struct TrainOptions {
 };
 
 Options declare(TrainOptions& o) {
-  Options options("train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
-                  {"graft train --model bert-base-uncased --task sequence-classification --train_file train.csv \\",
-                   "    --validation_file dev.csv --output_dir results --learning_rate 2e-5 --num_train_epochs 3",
-                   "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
-                   "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
-                   "    --output_dir pretrained"});
+  Options options(
+      "train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
+      {"graft train --model bert-base-uncased --task sequence-classification --train_file train.csv \\",
+       "    --validation_file dev.csv --output_dir results --learning_rate 2e-5 --num_train_epochs 3",
+       "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
+       "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
+       "    --output_dir pretrained"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");
   options.text("task", o.task, "sequence-classification (text-classification) or masked-lm");
-  options.list("train_file", o.train_file, "training data: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz");
+  options.list("train_file", o.train_file,
+               "training data: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz");
   options.list("validation_file", o.validation_file, "evaluation data");
   options.list("test_file", o.test_file, "labelled data to be scored once, after training");
   options.columns(o.columns);
   options.integer("max_train_samples", o.max_train_samples, "use the first N training examples");
   options.integer("max_eval_samples", o.max_eval_samples, "use the first N evaluation examples");
   options.integer("max_predict_samples", o.max_predict_samples, "use the first N test examples");
-  options.flag("ignore_mismatched_sizes", o.ignore_mismatched_sizes, "start tensors of another shape anew, e.g. a head");
+  options.flag("ignore_mismatched_sizes", o.ignore_mismatched_sizes,
+               "start tensors of another shape anew, e.g. a head");
   options.text("config_name", o.config_name, "config.json (or its folder) to train from random weights");
   options.text("tokenizer_name", o.tokenizer_name, "folder of the tokenizer, where it is not the model's");
-  options.flag("line_by_line", o.line_by_line, "masked-lm: each line a sequence; default: packed to max_seq_length");
+  options.flag("line_by_line", o.line_by_line,
+               "masked-lm: each line a sequence; default: packed to max_seq_length");
   options.flag("overwrite_output_dir", o.overwrite_output_dir, "write into an output_dir that is not empty");
   options.flag("json", o.json, "the result on stdout as json");
   options.training_arguments(o.arguments);
@@ -64,11 +68,14 @@ std::string single_file(const std::vector<std::string>& files, const char* name)
 void check_output_dir(const TrainOptions& o) {
   const fs::path dir = o.arguments.output_dir;
   std::error_code error;
-  if (fs::exists(dir) && !fs::is_directory(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
+  if (fs::exists(dir) && !fs::is_directory(dir))
+    fail("{}: is a file; --output_dir must be a folder", dir.string());
   if (fs::is_directory(dir) && !fs::is_empty(dir) && !o.overwrite_output_dir) {
-    fail_with("choose another --output_dir, or give --overwrite_output_dir true: files of the same names are replaced, "
-              "others stay",
-              "{}: the output folder is not empty; nothing was written", dir.string());
+    fail_with(
+        "choose another --output_dir, or give --overwrite_output_dir true: files of the same names are "
+        "replaced, "
+        "others stay",
+        "{}: the output folder is not empty; nothing was written", dir.string());
   }
   fs::create_directories(dir, error);
   if (error) fail("{}: cannot make the output folder: {}", dir.string(), error.message());
@@ -85,24 +92,28 @@ Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples
 }
 
 // Labels come from the training data, or from a head that is to be kept; they decide the shape of the head.
-ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, const Dataset& train) {
+ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, const Dataset& train,
+                          const Dataset& test) {
   ModelOptions options;
   options.task = o.task;
   options.seed = o.arguments.seed;
   options.ignore_mismatched_sizes = o.ignore_mismatched_sizes;
   const models::ModelConfig config = models::ModelConfig::from_file(config_file);
   data::CheckpointLabels checkpoint;
-  checkpoint.has_head = !o.model.empty() && models::task_of_config(config) == options.task && !o.ignore_mismatched_sizes;
+  checkpoint.has_head =
+      !o.model.empty() && models::task_of_config(config) == options.task && !o.ignore_mismatched_sizes;
   checkpoint.names = config.label_names();
   checkpoint.problem_type = checkpoint.has_head ? config.text_or("problem_type", "") : "";
   const data::LabelMap labels = data::LabelMap::for_training(train, checkpoint);
+  if (test.size() > 0) labels.check(test);  // now and not after hours of training
   options.labels = labels.names();
   options.problem_type = labels.problem_type();
   return options;
 }
 
 Model load_model(const TrainOptions& o, const fs::path& folder, const ModelOptions& options) {
-  Model model = o.model.empty() ? Model::from_config(o.config_name, options) : Model::from_pretrained(folder, options);
+  Model model =
+      o.model.empty() ? Model::from_config(o.config_name, options) : Model::from_pretrained(folder, options);
   say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model);
   if (!o.model.empty()) say_load_report(model.load_report());
   return model;
@@ -123,7 +134,8 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
     const LogEntry scores = test();
     table.insert(table.end(), scores.begin(), scores.end());
   }
-  say(result.interrupted ? fmt::format("interrupted at step {}; the model as it stood is in {}", result.global_step, o.arguments.output_dir)
+  say(result.interrupted ? fmt::format("interrupted at step {}; the model as it stood is in {}",
+                                       result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
   if (o.json) {
     Json json = Json::object();
@@ -141,30 +153,66 @@ int train_classifier(TrainOptions& o) {
   const Dataset eval = load(single_file(o.validation_file, "validation_file"), o, o.max_eval_samples);
   const Dataset test = load(single_file(o.test_file, "test_file"), o, o.max_predict_samples);
   const fs::path config = o.model.empty() ? fs::path(o.config_name) : folder;
-  const ModelOptions options = head_options(o, fs::is_directory(config) ? config / "config.json" : config, train);
-  const auto tokenizer = Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
+  const ModelOptions options =
+      head_options(o, fs::is_directory(config) ? config / "config.json" : config, train, test);
+  const auto tokenizer =
+      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
   Model model = load_model(o, folder, options);
   Trainer trainer(model, o.arguments, train, eval, tokenizer);
   std::function<LogEntry()> score;
   if (test.size() > 0) {
-    score = [&] { return train::evaluate_dataset(model, *tokenizer, test, o.arguments.max_seq_length, o.arguments.per_device_eval_batch_size, "test_"); };
+    score = [&] {
+      return train::evaluate_dataset(model, *tokenizer, test, o.arguments.max_seq_length,
+                                     o.arguments.per_device_eval_batch_size, "test_");
+    };
   }
   return run(trainer, o, score);
 }
 
 int train_language_model(TrainOptions& o) {
   const fs::path folder = o.model.empty() ? fs::path() : hub::resolve_model(o.model);
-  const auto tokenizer = Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
+  const auto tokenizer =
+      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
   ModelOptions options;
   options.task = o.task;
   options.seed = o.arguments.seed;
   options.ignore_mismatched_sizes = o.ignore_mismatched_sizes;
   const Model model = load_model(o, folder, options);
-  if (!o.test_file.empty()) throw UsageError("--test_file is for labelled data; masked-lm takes --validation_file");
   const std::vector<fs::path> train(o.train_file.begin(), o.train_file.end());
   const std::vector<fs::path> eval(o.validation_file.begin(), o.validation_file.end());
   Trainer trainer(model, o.arguments, train, eval, tokenizer, o.line_by_line);
   return run(trainer, o, nullptr);
+}
+
+// An option that the task has no use for is a misunderstanding; ignoring it would hide that.
+void check_options(const Options& options, TrainOptions& o) {
+  const bool text = o.task == "masked-lm";
+  const auto refuse = [&](const char* name, const std::string& reason) {
+    if (options.given(name))
+      throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, o.task, reason));
+  };
+  for (const char* name : {"text_column", "text_pair_column", "label_column"}) {
+    if (text) refuse(name, "its files are plain text, a line at a time");
+  }
+  for (const char* name : {"max_train_samples", "max_eval_samples", "max_predict_samples"}) {
+    if (text) refuse(name, "it counts labelled examples; --max_steps shortens a run on text");
+  }
+  if (text) refuse("test_file", "it is for labelled data; give text as --validation_file");
+  for (const char* name : {"line_by_line", "whole_word_mask", "mlm_probability"}) {
+    if (!text) refuse(name, "it is for --task masked-lm");
+  }
+  if (options.given("do_train") && !o.arguments.do_train) {
+    throw UsageError("--do_train false is refused: this is `graft train`",
+                     "graft evaluate gives the metrics of a model");
+  }
+  if (!text && o.validation_file.empty() &&
+      (o.arguments.do_eval || o.arguments.eval_on_start || o.arguments.eval_strategy != "no")) {
+    throw UsageError(
+        "evaluation was asked for (--do_eval, --eval_on_start or --eval_strategy) but there is no "
+        "--validation_file");
+  }
+  if (text && (o.arguments.eval_on_start || o.arguments.eval_strategy != "no"))
+    o.arguments.do_eval = true;  // a share of the lines
 }
 
 }  // namespace
@@ -180,9 +228,12 @@ int train(int argc, char** argv) {
   }
   if (o.model.empty() && o.tokenizer_name.empty()) throw UsageError("--config_name needs --tokenizer_name");
   if (o.train_file.empty()) throw UsageError("--train_file is needed");
-  if (!options.given("do_eval")) o.arguments.do_eval = !o.validation_file.empty();
   train::settle(o.arguments);
+  check_options(options, o);
+  if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
   check_output_dir(o);
+  if (!o.config_name.empty() && !fs::exists(o.config_name))
+    o.config_name = hub::resolve_model(o.config_name).string();
   return o.task == "masked-lm" ? train_language_model(o) : train_classifier(o);
 }
 

@@ -263,7 +263,8 @@ std::unique_ptr<ByteStream> memory_stream(std::string_view bytes) {
   return std::make_unique<MemoryStream>(bytes);
 }
 
-LineReader::LineReader(const fs::path& path, bool strip_cr) : LineReader(open_stream(path), path, strip_cr) {}
+LineReader::LineReader(const fs::path& path, bool strip_cr)
+    : LineReader(open_stream(path), path == "-" ? fs::path("standard input") : path, strip_cr) {}
 
 LineReader::LineReader(std::unique_ptr<ByteStream> stream, fs::path path, bool strip_cr)
     : stream_(std::move(stream)), path_(std::move(path)), strip_cr_(strip_cr) {

@@ -34,6 +34,8 @@ class LineReader {
   ~LineReader();
   // False at the end. Throws Error naming file and line on invalid UTF-8 and on a line over kMaxRowBytes.
   bool next(std::string& line);
+  // Whether next() would answer without reading: whoever serves a pipe answers before it waits.
+  bool has_buffered_line() const { return buffer_.find('\n', pos_) != std::string::npos; }
   int64_t line_number() const { return line_; }  // of the line last returned, 1-based
 
  private:

@@ -1,0 +1,86 @@
+// graft train --task masked-lm: from scratch, from the checkpoint that it wrote, line by line and packed.
+#include "cli/graft_program.h"
+
+namespace graft::test {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<std::string> masked_args(const World& world, const std::string& output,
+                                     std::vector<std::string> more) {
+  more.insert(more.begin(), {"--task", "masked-lm", "--train_file", world.lines("train.txt", 200, 1),
+                             "--max_seq_length", "24", "--max_steps", "30", "--json"});
+  return world.train_args(output, more);
+}
+
+TEST(MaskedLm, PackedLineByLineAndWholeWords) {
+  World world;
+  const std::string dev = world.lines("dev.txt", 60, 2);
+  const Result packed = run_graft(masked_args(world, "packed", {"--validation_file", dev}));
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  EXPECT_THAT(packed.err, HasSubstr("bert for masked-lm"));
+  const Json p = json_lines(packed.out).front();
+  EXPECT_LT(p["eval_loss"].get<double>(), std::log(25.0));  // better than guessing
+  EXPECT_NEAR(p["eval_perplexity"].get<double>(), std::exp(p["eval_loss"].get<double>()), 1e-6);
+  EXPECT_EQ(read_json(world / "packed/config.json")["architectures"], Json::array({"BertForMaskedLM"}));
+
+  const Json lines =
+      json_lines(graft_output(masked_args(world, "lines", {"--validation_file", dev, "--line_by_line"})))
+          .front();
+  EXPECT_EQ(lines["eval_samples"], 60);
+  EXPECT_LT(p["eval_samples"].get<int>(), 60);  // packed to 24 tokens
+
+  const Json words =
+      json_lines(graft_output(masked_args(world, "words", {"--whole_word_mask", "--line_by_line"}))).front();
+  EXPECT_NE(words["train_loss"], lines["train_loss"]);
+}
+
+TEST(MaskedLm, FromTheCheckpointThatItWroteThenFineTuned) {
+  World world;
+  const Json first = json_lines(graft_output(masked_args(world, "first", {"--max_steps", "60"}))).front();
+  const Json second =
+      json_lines(graft_output({"train", "--task", "masked-lm", "--model", world / "first", "--train_file",
+                               world / "train.txt", "--output_dir", world / "second", "--max_steps", "30",
+                               "--learning_rate", "1e-3", "--max_seq_length", "24", "--json"}))
+          .front();
+  EXPECT_LT(second["train_loss"].get<double>(), first["train_loss"].get<double>());
+
+  const Result tuned =
+      run_graft({"train", "--model", world / "second", "--train_file", world.rows("rows.csv", 32, 1),
+                 "--output_dir", world / "tuned", "--max_steps", "2"});
+  EXPECT_EQ(tuned.code, 0) << tuned.err;
+  EXPECT_THAT(tuned.err,
+              testing::AllOf(HasSubstr("new, not in the checkpoint, to be trained: "),
+                             HasSubstr("classifier.weight"), HasSubstr("not used by this task: ")));
+}
+
+TEST(MaskedLm, EvaluateGivesThePerplexityAndPredictRefuses) {
+  World world;
+  const std::string dev = world.lines("dev.txt", 40, 3);
+  const Json trained =
+      json_lines(graft_output(masked_args(world, "out", {"--validation_file", dev}))).front();
+  const Json scores =
+      json_lines(graft_output({"evaluate", "--model", world / "out", "--test_file", dev, "--max_seq_length",
+                               "24", "--per_device_eval_batch_size", "8", "--json"}))
+          .front();
+  EXPECT_EQ(scores["eval_loss"], trained["eval_loss"]);
+  const Result r = run_graft({"predict", "--model", world / "out"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err,
+              testing::AllOf(HasSubstr("not a sequence-classification model"), HasSubstr("graft train")));
+  EXPECT_EQ(
+      run_graft({"evaluate", "--model", world / "out", "--test_file", dev, "--max_eval_samples", "3"}).code,
+      2);
+}
+
+TEST(MaskedLm, WithoutAValidationFileAShareOfTheLinesIsHeldOut) {
+  World world;
+  const Json with =
+      json_lines(graft_output(masked_args(world, "with", {"--do_eval", "--line_by_line"}))).front();
+  EXPECT_EQ(with["eval_samples"], 10);  // 5 % of 200
+  const Json without = json_lines(graft_output(masked_args(world, "without", {"--line_by_line"}))).front();
+  EXPECT_FALSE(without.contains("eval_loss"));
+}
+
+}  // namespace
+}  // namespace graft::test

@@ -1,0 +1,73 @@
+// graft tokenize: the jsonl that the reference fixtures check.
+#include "base/file.h"
+#include "cli/graft_program.h"
+
+namespace graft::test {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Tokenize, TheFixturesOfBertBaseUncased) {
+  GRAFT_SHARED_PATH(golden, "golden/tokenizers/bert-base-uncased.json");
+  GRAFT_SHARED_PATH(texts, "golden/tokenizers/texts.txt");
+  GRAFT_SHARED_PATH(model, "data/tokenizers/bert-base-uncased");
+  const Json expected = read_json(golden)["lines"];
+  const std::vector<Json> lines =
+      json_lines(graft_output({"tokenize", "--model", model.string(), "--input", texts.string()}));
+  const std::vector<Json> plain = json_lines(graft_output(
+      {"tokenize", "--model", model.string(), "--add_special_tokens", "false"}, read_file(texts)));
+  ASSERT_EQ(lines.size(), expected.size());
+  ASSERT_EQ(plain.size(), expected.size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i]["input_ids"], expected[i]["ids"]) << "line " << i;
+    EXPECT_EQ(lines[i]["tokens"].size(), expected[i]["ids"].size()) << "line " << i;
+    Json offsets = Json::array();
+    for (const Json& pair : lines[i]["offsets"]) offsets.push_back(pair[0]), offsets.push_back(pair[1]);
+    EXPECT_EQ(offsets, expected[i]["offsets"]) << "line " << i;
+    EXPECT_EQ(plain[i]["input_ids"], expected[i]["plain_ids"]) << "line " << i;
+  }
+}
+
+TEST(Tokenize, TheFormat) {
+  World world;
+  const std::string out = graft_output({"tokenize", "--model", world / "start"}, "A ungood film\n\nfilm\r");
+  EXPECT_EQ(
+      out,
+      R"({"input_ids":[2,13,7,8,10,3],"tokens":["[CLS]","a","un","##good","film","[SEP]"],"offsets":[[0,0],[0,1],[2,4],[4,8],[9,13],[0,0]]})"
+      "\n"
+      R"({"input_ids":[2,3],"tokens":["[CLS]","[SEP]"],"offsets":[[0,0],[0,0]]})"
+      "\n"
+      R"({"input_ids":[2,10,3],"tokens":["[CLS]","film","[SEP]"],"offsets":[[0,0],[0,4],[0,0]]})"
+      "\n");
+  EXPECT_EQ(graft_output({"tokenize", "--model", world / "start"}, ""), "");
+}
+
+TEST(Tokenize, InvalidUtf8IsReplacedAndSaid) {
+  World world;
+  RunOptions options;
+  options.input = "film \xff film\n";
+  const Result r = run_graft({"tokenize", "--model", world / "start"}, options);
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(json_lines(r.out).front()["input_ids"].size(), 4u);
+  EXPECT_THAT(r.err, HasSubstr("U+FFFD"));
+}
+
+TEST(Tokenize, Streams) {
+  World world;
+  RunningGraft graft({"tokenize", "--model", world / "start"});
+  graft.write_input("film\n");
+  EXPECT_THAT(graft.read_line(), HasSubstr("\"film\""));
+  graft.close_input();
+  EXPECT_EQ(graft.wait(), 0);
+}
+
+TEST(Tokenize, AFolderWithoutATokenizer) {
+  World world;
+  std::filesystem::create_directory(world / "empty");
+  const Result r = run_graft({"tokenize", "--model", world / "empty"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, testing::AllOf(HasSubstr(world / "empty"), HasSubstr("vocab.txt")));
+}
+
+}  // namespace
+}  // namespace graft::test
