@@ -27,7 +27,7 @@ class Unigram : public Model {
       min_score = std::min(min_score, scores_[id]);
     }
     unk_score_ = min_score - kUnkPenalty;
-    trie_.reserve(bytes / 4);
+    trie_.reserve(bytes / 2);
     for (int32_t id = 0; id < vocab.end_id(); ++id)
       if (vocab.has(id) && !vocab.token(id).empty()) trie_.add(vocab.token(id), id);
   }
