@@ -125,10 +125,9 @@ void print_table(std::FILE* out, const LogEntry& entry) {
 
 void say_loaded(const Model& model, const std::string& name) {
   const char* threads = std::getenv("OMP_NUM_THREADS");
-  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; fp32; {} thread{} ({}), {}",
-                  kVersion, model.model_type(), model.task(),
-                  static_cast<double>(model.num_parameters()) / 1e6, name, num_threads(),
-                  num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
+  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {} thread{} ({}), {}", kVersion,
+                  model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name,
+                  num_threads(), num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
                   engine::cpu::isa_name()));
 }
 

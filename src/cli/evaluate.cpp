@@ -12,6 +12,7 @@
 #include "hub/resolve.h"
 #include "models/registry.h"
 #include "train/evaluate_dataset.h"
+#include "train/saved_arguments.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -24,6 +25,7 @@ LogEntry score_text(const fs::path& folder, const Model& model, const std::strin
   arguments.max_seq_length = max_seq_length;
   arguments.per_device_eval_batch_size = batch_size;
   arguments.do_eval = true;
+  arguments.bf16 = train::saved_bf16(folder);
   Trainer trainer(model, arguments, std::vector<fs::path>(), {file}, Tokenizer::from_pretrained(folder));
   return trainer.evaluate();
 }
@@ -70,6 +72,7 @@ int evaluate(int argc, char** argv) {
     }
   }
   say_loaded(model, name);
+  train::use_precision(model, train::saved_bf16(folder));
   LogEntry scores;
   if (model.task() == "masked-lm") {
     scores = score_text(folder, model, file, max_seq_length, batch_size);

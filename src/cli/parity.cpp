@@ -21,10 +21,9 @@ int parity(int argc, char** argv) {
   options.flag("json", json, "one json object a fixture on stdout");
   options.flag("bf16", bf16, "compare in bf16, with bf16's limits");
   if (!options.parse(argc, argv, 2)) return 0;
-  if (bf16) throw UsageError("--bf16 is refused: it is not implemented yet");
   bool all_ok = true;
   for (const auto& folder : train::find_fixtures(golden)) {
-    const train::ParityReport report = train::run_parity(folder);
+    const train::ParityReport report = train::run_parity(folder, bf16);
     all_ok = all_ok && report.ok();
     if (json) {
       fmt::print("{}\n", train::to_json(report).dump());

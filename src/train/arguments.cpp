@@ -34,6 +34,7 @@ const std::vector<Argument>& argument_table() {
       {"adam_beta2", &T::adam_beta2, "decay of AdamW's second moment"},
       {"adam_epsilon", &T::adam_epsilon, "AdamW's epsilon"},
       {"max_grad_norm", &T::max_grad_norm, "gradient clipping; 0 = off"},
+      {"bf16", &T::bf16, "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss)"},
       {"seed", &T::seed, "of everything random"},
       {"data_seed", &T::data_seed, "of the order of the data; default: seed"},
       {"train_sampling_strategy", &T::train_sampling_strategy, "random, sequential or group_by_length"},
@@ -95,7 +96,7 @@ const char* const kLater =
     "include_for_metrics save_only_model enable_jit_checkpoint metric_for_best_model greater_is_better "
     "ignore_data_skip restore_callback_states_from_checkpoint full_determinism dataloader_num_workers "
     "dataloader_prefetch_factor label_names length_column_name debug skip_memory_metrics resume_from_checkpoint "
-    "logging_dir logging_nan_inf_filter group_by_length adafactor do_predict bf16 ddp_find_unused_parameters ddp_bucket_cap_mb "
+    "logging_dir logging_nan_inf_filter group_by_length adafactor do_predict ddp_find_unused_parameters ddp_bucket_cap_mb "
     "ddp_broadcast_buffers ddp_backend ddp_timeout optim use_cpu no_cuda fp16 gradient_checkpointing "
     "label_smoothing_factor load_best_model_at_end auto_find_batch_size report_to overwrite_output_dir "
     "include_inputs_for_metrics include_tokens_per_second";
