@@ -1,0 +1,224 @@
+// TrainingArguments by name.
+#include "train/arguments.h"
+
+#include <fstream>
+#include <sstream>
+
+#include "graft/error.h"
+#include "support/shared.h"
+
+namespace graft::train {
+namespace {
+using test::error_of;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+TrainingArguments with(const std::string& name, const std::string& value) {
+  TrainingArguments a;
+  set_argument(a, name, value);
+  return a;
+}
+
+// "" when it can be set, else the message.
+std::string complaint(const std::string& name, const std::string& value) {
+  try {
+    with(name, value);
+    return "";
+  } catch (const UsageError& e) {
+    return e.what();
+  }
+}
+
+// A value of the reference's type for a name of the table.
+std::string some_value(const std::string& type) {
+  if (type.starts_with("bool")) return "true";
+  if (type.starts_with("int") || type.starts_with("float")) return "1";
+  return "steps";
+}
+
+TEST(Arguments, EveryNameOfTheReferenceIsTakenOrRefusedWithAReason) {
+  GRAFT_SHARED_PATH(table, "reference/training_args.tsv");
+  std::ifstream in(table);
+  std::string line;
+  std::getline(in, line);
+  int names = 0, taken = 0;
+  while (std::getline(in, line)) {
+    std::istringstream fields(line);
+    std::string group, name, type;
+    std::getline(fields, group, '\t');
+    std::getline(fields, name, '\t');
+    std::getline(fields, type, '\t');
+    if (name.empty()) continue;
+    ++names;
+    const std::string message = complaint(name, some_value(type));
+    EXPECT_THAT(message, Not(HasSubstr("not known"))) << name;
+    if (message.empty()) {
+      ++taken;
+    } else {
+      EXPECT_THAT(message, AllOf(HasSubstr("--" + name), HasSubstr("is refused: "))) << name;
+    }
+  }
+  EXPECT_GE(names, 100);
+  EXPECT_GE(taken, 30);
+}
+
+// Names that earlier versions of the reference had (reference/training_args_notes.md).
+TEST(Arguments, OlderNamesAreTakenOrRefusedWithAReason) {
+  for (const char* name : {"evaluation_strategy",
+                           "group_by_length",
+                           "adafactor",
+                           "half_precision_backend",
+                           "fp16_backend",
+                           "fp16_opt_level",
+                           "no_cuda",
+                           "use_mps_device",
+                           "jit_mode_eval",
+                           "use_ipex",
+                           "past_index",
+                           "tpu_num_cores",
+                           "tpu_metrics_debug",
+                           "tp_size",
+                           "fsdp_min_num_params",
+                           "fsdp_transformer_layer_cls_to_wrap",
+                           "use_legacy_prediction_loop",
+                           "include_inputs_for_metrics",
+                           "overwrite_output_dir",
+                           "save_safetensors",
+                           "per_gpu_train_batch_size",
+                           "per_gpu_eval_batch_size",
+                           "torchdynamo",
+                           "ray_scope",
+                           "mp_parameters",
+                           "push_to_hub_model_id",
+                           "push_to_hub_organization",
+                           "push_to_hub_token",
+                           "include_tokens_per_second",
+                           "split_batches",
+                           "dispatch_batches",
+                           "logging_dir",
+                           "warmup_ratio"}) {
+    EXPECT_THAT(complaint(name, "1"), Not(HasSubstr("not known"))) << name;
+  }
+}
+
+TEST(Arguments, EveryNameOfTheTableCanBeSet) {
+  for (const Argument& a : argument_table()) {
+    const bool text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
+    EXPECT_EQ(complaint(a.name, text ? "no" : "1"), "") << a.name;
+    EXPECT_TRUE(to_json(TrainingArguments()).contains(a.name)) << a.name;
+    EXPECT_EQ(refusal(a.name), "") << a.name;
+    EXPECT_GT(std::string(a.help).size(), 5u) << a.name;
+  }
+}
+
+TEST(Arguments, DefaultsAreTheReferences) {
+  const Json json = to_json(TrainingArguments());
+  EXPECT_EQ(json["learning_rate"], 5e-5);
+  EXPECT_EQ(json["per_device_train_batch_size"], 8);
+  EXPECT_EQ(json["num_train_epochs"], 3.0);
+  EXPECT_EQ(json["adam_beta2"], 0.999);
+  EXPECT_EQ(json["max_grad_norm"], 1.0);
+  EXPECT_EQ(json["logging_steps"], 500);
+  EXPECT_EQ(json["save_strategy"], "steps");
+  EXPECT_EQ(json["eval_strategy"], "no");
+  EXPECT_EQ(json["seed"], 42);
+  EXPECT_TRUE(json["data_seed"].is_null());
+  EXPECT_TRUE(json["save_total_limit"].is_null());
+}
+
+TEST(Arguments, NumbersAsPeopleWriteThem) {
+  EXPECT_EQ(with("save_steps", "10_000").save_steps, 10000);
+  EXPECT_EQ(with("max_steps", "1_000").max_steps, 1000);
+  EXPECT_EQ(with("max_steps", "1e4").max_steps, 10000);
+  EXPECT_EQ(with("max_steps", "-1").max_steps, -1);
+  EXPECT_EQ(with("num_train_epochs", "3").num_train_epochs, 3.0);
+  EXPECT_EQ(with("per_device_train_batch_size", "32.0").per_device_train_batch_size, 32);
+  EXPECT_EQ(with("learning_rate", "2e-5").learning_rate, 2e-5);
+  EXPECT_EQ(with("learning_rate", "+.5").learning_rate, 0.5);
+  EXPECT_EQ(with("seed", "18446744073709551615").seed, 18446744073709551615ull);
+  EXPECT_EQ(*with("save_total_limit", "2").save_total_limit, 2);
+  EXPECT_EQ(*with("data_seed", "7").data_seed, 7u);
+  EXPECT_EQ(*with("eval_steps", "0.25").eval_steps, 0.25);
+}
+
+TEST(Arguments, SwitchesAsPeopleWriteThem) {
+  for (const char* yes : {"true", "True", "1", "yes", "on", ""})
+    EXPECT_TRUE(with("do_train", yes).do_train) << yes;
+  TrainingArguments a;
+  a.do_eval = true;
+  for (const char* no : {"false", "False", "0", "no", "off"}) {
+    TrainingArguments b = a;
+    set_argument(b, "do_eval", no);
+    EXPECT_FALSE(b.do_eval) << no;
+  }
+  EXPECT_THAT(complaint("do_train", "maybe"),
+              AllOf(HasSubstr("--do_train maybe"), HasSubstr("true or false")));
+}
+
+TEST(Arguments, AValueOfAnotherKindIsNamed) {
+  EXPECT_THAT(complaint("learning_rate", "fast"),
+              AllOf(HasSubstr("--learning_rate fast"), HasSubstr("a number")));
+  EXPECT_THAT(complaint("max_steps", "2.5"), AllOf(HasSubstr("--max_steps 2.5"), HasSubstr("an integer")));
+  EXPECT_THAT(complaint("seed", "-1"), HasSubstr("--seed -1"));
+  EXPECT_THAT(complaint("max_steps", ""), HasSubstr("an integer"));
+  EXPECT_THAT(complaint("max_steps", "1e30"), HasSubstr("an integer"));
+  EXPECT_THAT(complaint("max_steps", "nan"), HasSubstr("an integer"));
+  EXPECT_THAT(complaint("learning_rate", "1e-5x"), HasSubstr("a number"));
+}
+
+TEST(Arguments, AliasesAreUnderstood) {
+  EXPECT_EQ(with("evaluation_strategy", "steps").eval_strategy, "steps");
+  EXPECT_EQ(with("per_gpu_train_batch_size", "4").per_device_train_batch_size, 4);
+  EXPECT_EQ(with("max_length", "64").max_seq_length, 64);
+  EXPECT_EQ(with("group_by_length", "true").train_sampling_strategy, "group_by_length");
+  EXPECT_EQ(with("group_by_length", "false").train_sampling_strategy, "random");
+  EXPECT_EQ(canonical_argument("evaluation_strategy"), "eval_strategy");
+  EXPECT_EQ(canonical_argument("seed"), "seed");
+}
+
+TEST(Arguments, OnlyWhatIsThereIsAccepted) {
+  EXPECT_EQ(complaint("fp16", "false"), "");
+  EXPECT_EQ(complaint("optim", "adamw_torch"), "");
+  EXPECT_EQ(complaint("report_to", "none"), "");
+  EXPECT_THAT(complaint("fp16", "true"), HasSubstr("not implemented yet"));
+  EXPECT_THAT(complaint("optim", "adafactor"), HasSubstr("not implemented yet"));
+  EXPECT_THAT(complaint("gradient_checkpointing", "true"), HasSubstr("not implemented yet"));
+  EXPECT_THAT(complaint("deepspeed", "x.json"), HasSubstr("PyTorch"));
+}
+
+TEST(Arguments, AnUnknownNameGetsTheNearest) {
+  EXPECT_THAT(error_of([] { with("learning_rat", "1"); }),
+              AllOf(HasSubstr("--learning_rat is not known"), HasSubstr("did you mean --learning_rate?")));
+  EXPECT_THAT(error_of([] { with("warmup_step", "1"); }), HasSubstr("--warmup_steps"));
+  EXPECT_THAT(error_of([] { with("xyzzy", "1"); }), Not(HasSubstr("did you mean")));
+}
+
+TEST(Settle, FillsWhatFollowsAndChecksTheRest) {
+  TrainingArguments a;
+  a.eval_strategy = "steps";
+  a.logging_steps = 20;
+  settle(a);
+  EXPECT_EQ(*a.eval_steps, 20);
+  EXPECT_TRUE(a.do_eval);
+  const auto refused = [](const std::string& name, const std::string& value) {
+    TrainingArguments b = with(name, value);
+    return error_of([&] { settle(b); });
+  };
+  EXPECT_THAT(refused("per_device_train_batch_size", "0"), HasSubstr("--per_device_train_batch_size"));
+  EXPECT_THAT(refused("gradient_accumulation_steps", "0"), HasSubstr("--gradient_accumulation_steps"));
+  EXPECT_THAT(refused("num_train_epochs", "0"), HasSubstr("--num_train_epochs"));
+  EXPECT_THAT(refused("eval_strategy", "sometimes"),
+              AllOf(HasSubstr("sometimes"), HasSubstr("no, steps, epoch")));
+  EXPECT_THAT(refused("lr_scheduler_type", "linea"), HasSubstr("linear"));
+  EXPECT_THAT(refused("train_sampling_strategy", "randm"), HasSubstr("random"));
+  EXPECT_THAT(refused("save_total_limit", "0"), HasSubstr("--save_total_limit"));
+  EXPECT_THAT(refused("mlm_probability", "0"), HasSubstr("--mlm_probability"));
+  EXPECT_THAT(refused("adam_beta1", "1"), HasSubstr("adam_beta1"));
+  EXPECT_THAT(refused("max_grad_norm", "-1"), HasSubstr("max_grad_norm"));
+  EXPECT_THAT(refused("warmup_ratio", "1.5"), HasSubstr("warm-up"));
+  EXPECT_THAT(refused("eval_steps", "0"), HasSubstr("--eval_steps"));
+}
+
+}  // namespace
+}  // namespace graft::train

@@ -1,0 +1,146 @@
+// Every fixture passes, and a fixture that does not hold does not pass.
+#include "train/parity.h"
+
+#include "models/model_case.h"
+
+namespace graft::train {
+namespace {
+namespace fs = std::filesystem;
+using namespace graft::test;
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class Parity : public testing::TestWithParam<std::string> {};
+
+TEST_P(Parity, HoldsOnTheFixture) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const ParityReport report = run_parity(golden / GetParam());
+  EXPECT_TRUE(report.ok()) << to_json(report).dump(1);
+  std::vector<std::string> kinds;
+  for (const ParityKind& k : report.kinds) {
+    kinds.push_back(k.kind);
+    EXPECT_GT(k.tensors, 0) << k.kind;
+    EXPECT_LE(k.worst_of_limit, 1.0) << k.kind << " of " << k.worst_tensor;
+  }
+  for (const char* kind : {"loss", "logits", "hidden states", "gradients"})
+    EXPECT_THAT(kinds, Contains(kind));
+  if (!GetParam().ends_with("seqcls_multi")) {  // the one head without five steps
+    for (const char* kind : {"step losses", "trained weights"}) EXPECT_THAT(kinds, Contains(kind));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, Parity, testing::ValuesIn(fixture_names()), [](const auto& info) {
+  std::string name = info.param;
+  for (char& c : name) c = c == '/' || c == '-' ? '_' : c;
+  return name;
+});
+
+TEST(ParityReport, AFixtureTensorThatIsNotComparedIsAFailure) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const char* file : {"outputs.safetensors", "grads.safetensors", "after5.safetensors"}) {
+    TempDir dir;
+    copy_folder(golden / "bert/seqcls_single", dir / "f");
+    OwnedTensors owned(dir / "f" / file);
+    const std::vector<float> extra(6, 0.0f);
+    owned.tensors.push_back({"something_new", {2, 3}, DType::f32, extra.data()});
+    hub::write_safetensors(dir / "f" / file, owned.tensors);
+    const ParityReport report = run_parity(dir / "f");
+    EXPECT_FALSE(report.ok()) << file;
+    EXPECT_THAT(report.not_compared, ElementsAre(HasSubstr("something_new"))) << file;
+    for (const ParityKind& k : report.kinds) EXPECT_LE(k.worst_of_limit, 1.0);
+  }
+}
+
+TEST(ParityReport, AParameterThatTheFixtureLacksIsAFailure) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  TempDir dir;
+  copy_folder(golden / "distilbert/mlm", dir / "f");
+  OwnedTensors owned(dir / "f" / "grads.safetensors");
+  const std::string dropped = owned.tensors.back().name;
+  owned.tensors.pop_back();
+  hub::write_safetensors(dir / "f" / "grads.safetensors", owned.tensors);
+  const ParityReport report = run_parity(dir / "f");
+  EXPECT_FALSE(report.ok());
+  EXPECT_THAT(report.not_compared, ElementsAre(HasSubstr("lacks " + dropped)));
+}
+
+// One number moved by a hundred times its limit.
+TEST(ParityReport, APerturbedNumberFails) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  struct Change {
+    const char *file, *tensor, *kind;
+    float by;
+  };
+  for (const Change& c :
+       {Change{"outputs.safetensors", "loss", "loss", 1e-3f},
+        Change{"outputs.safetensors", "logits", "logits", 5e-3f},
+        Change{"outputs.safetensors", "last_hidden_state", "hidden states", 1e-2f},
+        Change{"outputs.safetensors", "hidden_states.1", "hidden states", 1e-2f},
+        Change{"grads.safetensors", "bert.pooler.dense.bias", "gradients", 1e-2f},
+        Change{"grads.safetensors", "bert.embeddings.word_embeddings.weight", "gradients", 1e-2f},
+        Change{"after5.safetensors", "classifier.weight", "trained weights", 3e-3f}}) {
+    TempDir dir;
+    copy_folder(golden / "bert/seqcls_single", dir / "f");
+    OwnedTensors owned(dir / "f" / c.file);
+    ASSERT_NE(owned.find(c.tensor), nullptr) << c.tensor;
+    owned.find(c.tensor)[0] += c.by;
+    hub::write_safetensors(dir / "f" / c.file, owned.tensors);
+    const ParityReport report = run_parity(dir / "f");
+    EXPECT_FALSE(report.ok()) << c.tensor;
+    for (const ParityKind& k : report.kinds) {
+      EXPECT_EQ(k.worst_of_limit > 1, k.kind == c.kind) << c.tensor << ": " << k.kind;
+      if (k.kind == c.kind) {
+        EXPECT_EQ(k.worst_tensor, c.tensor);
+      }
+    }
+  }
+}
+
+TEST(ParityReport, APerturbedWeightFails) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const char* name : {"bert/seqcls_single", "roberta/mlm"}) {
+    TempDir dir;
+    copy_folder(golden / name, dir / "f");
+    OwnedTensors owned(dir / "f" / "model.safetensors");
+    owned.values[owned.values.size() / 2][0] += 0.5f;
+    hub::write_safetensors(dir / "f" / "model.safetensors", owned.tensors);
+    EXPECT_FALSE(run_parity(dir / "f").ok()) << name;
+  }
+}
+
+TEST(ParityReport, NotANumberFails) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  TempDir dir;
+  copy_folder(golden / "bert/seqcls_single", dir / "f");
+  OwnedTensors owned(dir / "f" / "outputs.safetensors");
+  owned.find("logits")[1] = std::nanf("");
+  hub::write_safetensors(dir / "f" / "outputs.safetensors", owned.tensors);
+  EXPECT_FALSE(run_parity(dir / "f").ok());
+}
+
+TEST(ParityReport, AFolderThatIsNoFixtureIsAnError) {
+  TempDir dir;
+  dir.write("some/config.json", "{}");
+  EXPECT_THAT(error_of([&] { run_parity(dir / "some"); }),
+              AllOf(HasSubstr((dir / "some").string()), HasSubstr("not a fixture"), HasSubstr("meta.json")));
+  EXPECT_THAT(error_of([&] { find_fixtures(dir.path()); }), HasSubstr("no fixture folder"));
+  EXPECT_THAT(error_of([&] { find_fixtures(dir / "nowhere"); }), HasSubstr("no such folder"));
+}
+
+TEST(ParityReport, AnArchitectureThatIsNotThereIsAnError) {
+  GRAFT_SHARED_PATH(folder, "golden/gpt2/causal_lm");
+  EXPECT_THAT(error_of([&] { run_parity(folder); }), HasSubstr("GPT2LMHeadModel"));
+}
+
+TEST(ParityReport, FixturesAreFoundBelowAFolder) {
+  GRAFT_SHARED_PATH(folder, "golden/distilbert");
+  const std::vector<fs::path> found = find_fixtures(folder);
+  EXPECT_THAT(found, Contains(folder / "mlm"));
+  EXPECT_THAT(found, Contains(folder / "seqcls_multi"));
+  EXPECT_THAT(find_fixtures(folder / "mlm"), ElementsAre(folder / "mlm"));
+}
+
+}  // namespace
+}  // namespace graft::train

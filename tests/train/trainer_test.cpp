@@ -1,0 +1,326 @@
+// The Trainer as its user sees it: what it leaves on disk, what it logs, when it stops, what it refuses.
+#include "graft/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/file.h"
+#include "models/model_case.h"
+#include "train/tiny_run.h"
+
+namespace graft::train {
+namespace {
+namespace fs = std::filesystem;
+using namespace graft::test;
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+const std::vector<std::string> kColours = {"blue", "green", "red"};
+
+std::vector<std::string> checkpoints_of(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory()) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// 24 examples in batches of 8: three steps an epoch.
+class TrainerTest : public testing::Test {
+ protected:
+  TrainerTest()
+      : train_(Dataset::from_file(run_.single_csv("train.csv", 24, 1))),
+        eval_(Dataset::from_file(run_.single_csv("eval.csv", 11, 2))) {}
+  Model model(double dropout = 0) const { return run_.model("sequence-classification", kColours, dropout); }
+  Trainer trainer(const TrainingArguments& a) const { return {model(), a, train_, eval_, run_.tokenizer()}; }
+  fs::path out() const { return run_ / "out"; }
+
+  TinyRun run_;
+  Dataset train_, eval_;
+};
+
+TEST_F(TrainerTest, WritesCheckpointsEverySoManySteps) {
+  TrainingArguments a = run_.arguments();
+  a.save_strategy = "steps";
+  a.save_steps = 2;
+  const TrainResult result = trainer(a).train();
+  EXPECT_EQ(result.global_step, 9);
+  EXPECT_FALSE(result.interrupted);
+  EXPECT_THAT(checkpoints_of(out()),
+              ElementsAre("checkpoint-2", "checkpoint-4", "checkpoint-6", "checkpoint-8"));
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.json", "trainer_state.json"}) {
+    EXPECT_TRUE(fs::exists(out() / "checkpoint-4" / file)) << file;
+  }
+  EXPECT_EQ(read_json(out() / "checkpoint-4" / "trainer_state.json")["global_step"], 4);
+  EXPECT_FALSE(same_bits(all_values(load_model(out() / "checkpoint-2")), all_values(load_model(out()))));
+}
+
+TEST_F(TrainerTest, WritesCheckpointsEveryEpochAndKeepsTheNewest) {
+  TrainingArguments a = run_.arguments();
+  a.save_strategy = "epoch";
+  a.num_train_epochs = 5;
+  trainer(a).train();
+  EXPECT_THAT(checkpoints_of(out()), AllOf(Contains("checkpoint-3"), Contains("checkpoint-6"),
+                                           Contains("checkpoint-9"), Contains("checkpoint-12")));
+  fs::remove_all(out());
+  a.save_total_limit = 2;
+  trainer(a).train();
+  const std::vector<std::string> kept = checkpoints_of(out());
+  EXPECT_EQ(kept.size(), 2u);
+  EXPECT_THAT(kept,
+              AllOf(Contains("checkpoint-12"), Not(Contains("checkpoint-3")), Not(Contains("checkpoint-6"))));
+}
+
+TEST_F(TrainerTest, LeavesNoCheckpointWhereNoneIsWanted) {
+  trainer(run_.arguments()).train();
+  EXPECT_THAT(checkpoints_of(out()), IsEmpty());
+  for (const char* file : {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+                           "vocab.txt", "trainer_state.json", "training_args.json", "all_results.json"}) {
+    EXPECT_TRUE(fs::exists(out() / file)) << file;
+  }
+  EXPECT_EQ(read_json(out() / "config.json")["problem_type"], "single_label_classification");
+  EXPECT_EQ(read_json(out() / "training_args.json")["learning_rate"], 3e-3);
+  EXPECT_EQ(read_json(out() / "all_results.json")["train_samples"], 24);
+}
+
+// A checkpoint holds the rows of the embedding that lazy updates had not reached: with decay every row moves.
+TEST_F(TrainerTest, ACheckpointIsTheModelOfAShorterRun) {
+  TrainingArguments a = run_.arguments();
+  a.weight_decay = 0.1;
+  a.lr_scheduler_type = "constant";
+  a.save_strategy = "steps";
+  a.save_steps = 4;
+  trainer(a).train();
+  const std::vector<float> checkpoint = all_values(load_model(out() / "checkpoint-4"));
+  a.max_steps = 4;
+  a.save_strategy = "no";
+  a.output_dir = (run_ / "short").string();
+  trainer(a).train();
+  EXPECT_TRUE(same_bits(checkpoint, all_values(load_model(run_ / "short"))));
+}
+
+TEST_F(TrainerTest, SavingAndEvaluatingOnTheWayChangeNothing) {
+  TrainingArguments a = run_.arguments();
+  a.weight_decay = 0.1;
+  trainer(a).train();
+  const std::vector<float> plain = all_values(load_model(out()));
+  a.save_strategy = "steps";
+  a.save_steps = 2;
+  a.eval_strategy = "steps";
+  a.eval_steps = 1;
+  a.eval_on_start = true;
+  a.per_device_eval_batch_size = 5;
+  trainer(a).train();
+  EXPECT_TRUE(same_bits(plain, all_values(load_model(out()))));
+}
+
+TEST_F(TrainerTest, RequestStopFinishesTheStepSavesAndReturns) {
+  TrainingArguments a = run_.arguments();
+  a.num_train_epochs = 100;
+  a.do_eval = true;
+  Trainer t = trainer(a);
+  t.on_progress([&](const TrainProgress& p) {
+    if (p.step == 4) t.request_stop();
+  });
+  const TrainResult result = t.train();
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_EQ(result.global_step, 4);
+  EXPECT_EQ(read_json(out() / "trainer_state.json")["global_step"], 4);
+
+  a.max_steps = 4;
+  a.lr_scheduler_type = "constant";
+  a.output_dir = (run_ / "short").string();
+  EXPECT_FALSE(trainer(a).train().interrupted);
+  a.max_steps = -1;
+  a.output_dir = (run_ / "stopped").string();
+  Trainer u = trainer(a);
+  u.on_progress([&](const TrainProgress& p) {
+    if (p.step == 4) u.request_stop();
+  });
+  u.train();
+  EXPECT_TRUE(same_bits(all_values(load_model(run_ / "short")), all_values(load_model(run_ / "stopped"))));
+}
+
+TEST_F(TrainerTest, LogsLossRateAndEvaluationInOrder) {
+  TrainingArguments a = run_.arguments();
+  a.logging_strategy = "steps";
+  a.logging_steps = 2;
+  a.logging_first_step = true;
+  a.eval_strategy = "epoch";
+  a.warmup_steps = 3;
+  Trainer t = trainer(a);
+  std::vector<double> at, rates, epochs_evaluated;
+  std::vector<std::pair<double, int64_t>> weighted;
+  t.on_log([&](const LogEntry& e) {
+    if (e.front().first == "loss") {
+      at.push_back(value_of(e, "epoch"));
+      rates.push_back(value_of(e, "learning_rate"));
+      weighted.emplace_back(value_of(e, "loss"), at.size() == 1 ? 1 : at.size() == 2 ? 1 : 2);
+    } else {
+      EXPECT_GE(value_of(e, "eval_loss"), 0);
+      epochs_evaluated.push_back(value_of(e, "epoch"));
+    }
+  });
+  const TrainResult result = t.train();
+  // Steps 1, 2, 4, 6, 8 of 9; the rate is the one that the step used: 3e-3 times 0/3, 1/3, 1, (9-5)/6,
+  // (9-7)/6.
+  ASSERT_EQ(at.size(), 5u);
+  const std::vector<double> epochs = {1.0 / 3, 2.0 / 3, 4.0 / 3, 2.0, 8.0 / 3};
+  const std::vector<double> expected = {0, 1e-3, 3e-3, 2e-3, 1e-3};
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_NEAR(at[i], epochs[i], 1e-9);
+    EXPECT_NEAR(rates[i], expected[i], 1e-12);
+  }
+  EXPECT_THAT(epochs_evaluated, ElementsAre(1.0, 2.0, 3.0));
+  EXPECT_GT(result.training_loss, 0);
+  EXPECT_NEAR(value_of(result.metrics, "epoch"), 3.0, 1e-12);
+  const Json state = read_json(out() / "trainer_state.json");
+  EXPECT_EQ(state["log_history"].size(), 8u);
+  EXPECT_EQ(state["max_steps"], 9);
+}
+
+TEST_F(TrainerTest, TheMeanLossIsThatOfTheSteps) {
+  TrainingArguments a = run_.arguments();
+  a.logging_strategy = "steps";
+  a.logging_steps = 1;
+  Trainer t = trainer(a);
+  std::vector<double> losses;
+  t.on_log([&](const LogEntry& e) { losses.push_back(value_of(e, "loss")); });
+  int64_t reports = 0;
+  t.on_progress([&](const TrainProgress& p) {
+    EXPECT_EQ(p.step, ++reports);
+    EXPECT_EQ(p.total_steps, 9);
+    EXPECT_GT(p.tokens_per_second, 0);
+  });
+  const TrainResult r = t.train();
+  ASSERT_EQ(losses.size(), 9u);
+  EXPECT_EQ(reports, 9);
+  double all = 0, last = 0;
+  for (size_t i = 0; i < 9; ++i) all += losses[i] / 9, last += i >= 6 ? losses[i] / 3 : 0;
+  EXPECT_NEAR(r.training_loss, all, 1e-12);
+  EXPECT_NEAR(r.last_epoch_loss, last, 1e-12);
+}
+
+TEST_F(TrainerTest, EvaluationDoesNotDependOnTheBatchSize) {
+  TrainingArguments a = run_.arguments();
+  std::vector<LogEntry> entries;
+  for (const int64_t size : {1, 2, 3, 8, 64}) {
+    a.per_device_eval_batch_size = size;
+    entries.push_back(trainer(a).evaluate());
+    for (const char* name : {"eval_loss", "eval_accuracy", "eval_f1_macro"}) {
+      EXPECT_NEAR(value_of(entries.back(), name), value_of(entries[0], name), 1e-6) << name << " " << size;
+    }
+    EXPECT_EQ(value_of(entries.back(), "eval_samples"), 11);
+  }
+}
+
+TEST_F(TrainerTest, EvaluationOfMaskedLmDoesNotDependOnTheBatchSize) {
+  TrainingArguments a = run_.arguments();
+  const fs::path train = run_.text("train.txt", 10, 1), eval = run_.text("eval.txt", 31, 2);
+  std::vector<double> losses;
+  for (const int64_t size : {1, 4, 64}) {
+    a.per_device_eval_batch_size = size;
+    Trainer t(run_.model("masked-lm", {}), a, {train}, {eval}, run_.tokenizer(), true);
+    const LogEntry entry = t.evaluate();
+    losses.push_back(value_of(entry, "eval_loss"));
+    EXPECT_NEAR(losses.back(), losses[0], 1e-6);
+    EXPECT_NEAR(value_of(entry, "eval_perplexity"), std::exp(losses.back()), 1e-9);
+  }
+}
+
+// What stands on the disk evaluates as what was in memory.
+TEST_F(TrainerTest, TheSavedModelEvaluatesTheSame) {
+  TrainingArguments a = run_.arguments();
+  a.do_eval = true;
+  a.weight_decay = 0.01;
+  const TrainResult result = trainer(a).train();
+  Trainer again(load_model(out()), a, {}, eval_, Tokenizer::from_pretrained(out()));
+  const LogEntry entry = again.evaluate();
+  for (const char* name : {"eval_loss", "eval_accuracy", "eval_f1_macro"}) {
+    EXPECT_EQ(value_of(entry, name), value_of(result.metrics, name)) << name;
+  }
+}
+
+TEST_F(TrainerTest, ANonFiniteLossStopsAndSavesNothing) {
+  TrainingArguments a = run_.arguments();
+  a.learning_rate = 1e30;
+  a.max_grad_norm = 0;
+  EXPECT_THAT(error_of([&] { trainer(a).train(); }),
+              AllOf(HasSubstr("step "), HasSubstr("--learning_rate"), HasSubstr("nothing was saved")));
+  EXPECT_FALSE(fs::exists(out() / "model.safetensors"));
+}
+
+TEST_F(TrainerTest, RefusesWhatCannotWork) {
+  TrainingArguments a = run_.arguments();
+  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, eval_, nullptr); }), HasSubstr("tokenizer"));
+  EXPECT_THAT(error_of([&] { Trainer(model(), a, {}, eval_, run_.tokenizer()).train(); }),
+              HasSubstr("nothing to train on"));
+  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, {}, run_.tokenizer()).evaluate(); }),
+              HasSubstr("nothing to evaluate on"));
+  a.max_seq_length = 41;
+  EXPECT_THAT(error_of([&] { trainer(a); }), AllOf(HasSubstr("41"), HasSubstr("40 positions")));
+  a = run_.arguments();
+  a.dataloader_drop_last = true;
+  a.per_device_train_batch_size = 25;
+  EXPECT_THAT(error_of([&] { trainer(a).train(); }), HasSubstr("one batch of 25"));
+  a = run_.arguments();
+  a.lr_scheduler_type = "polynomial";
+  EXPECT_THAT(error_of([&] { trainer(a); }), HasSubstr("polynomial"));
+}
+
+TEST_F(TrainerTest, ATokenizerWithMoreTokensThanTheModelIsRefused) {
+  GRAFT_SHARED_PATH(other, "data/checkpoints/bert-tiny-novels");
+  EXPECT_THAT(
+      error_of([&] { Trainer(model(), run_.arguments(), train_, eval_, Tokenizer::from_pretrained(other)); }),
+      AllOf(HasSubstr("30522"), HasSubstr("does not belong to this checkpoint")));
+}
+
+TEST_F(TrainerTest, DropLastLeavesOutThePartialBatch) {
+  TrainingArguments a = run_.arguments();
+  a.per_device_train_batch_size = 10;
+  EXPECT_EQ(trainer(a).train().global_step, 9);
+  a.dataloader_drop_last = true;
+  EXPECT_EQ(trainer(a).train().global_step, 6);
+}
+
+TEST_F(TrainerTest, ClippingActsWhereTheNormIsLarger) {
+  TrainingArguments a = run_.arguments();
+  const auto trained = [&](double limit) {
+    a.max_grad_norm = limit;
+    trainer(a).train();
+    return all_values(load_model(out()));
+  };
+  const std::vector<float> unclipped = trained(0);
+  EXPECT_TRUE(same_bits(unclipped, trained(1e9)));
+  EXPECT_FALSE(same_bits(unclipped, trained(0.1)));
+}
+
+TEST_F(TrainerTest, LongTextsAreCutAtMaxSeqLength) {
+  TrainingArguments a = run_.arguments();
+  a.max_seq_length = 4;
+  const double cut = value_of(trainer(a).evaluate(), "eval_loss");
+  a.max_seq_length = 0;
+  EXPECT_NE(cut, value_of(trainer(a).evaluate(), "eval_loss"));
+}
+
+TEST_F(TrainerTest, SeedOfTheDataIsItsOwn) {
+  TrainingArguments a = run_.arguments();
+  const auto trained = [&] {
+    trainer(a).train();
+    return all_values(load_model(out()));
+  };
+  const std::vector<float> seed42 = trained();
+  a.data_seed = 42;
+  EXPECT_TRUE(same_bits(seed42, trained()));
+  a.data_seed = 1;
+  EXPECT_FALSE(same_bits(seed42, trained()));
+}
+
+}  // namespace
+}  // namespace graft::train
