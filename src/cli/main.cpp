@@ -31,6 +31,7 @@ constexpr Verb kVerbs[] = {
     {"info", info, "parameters, sizes, tokenizer and memory of a checkpoint"},
     {"parity", parity, "compare with reference numbers: outputs, gradients, trained weights"},
     {"pull", pull, "download a model into the Hugging Face cache"},
+    {"train-tokenizer", train_tokenizer, "a new vocabulary from text"},
 };
 
 void print_help(std::FILE* out) {
@@ -38,7 +39,7 @@ void print_help(std::FILE* out) {
       out,
       "graft {}: transfer learning for NLP as native software\n\nusage: graft VERB [--option VALUE]...\n\n",
       kVersion);
-  for (const Verb& v : kVerbs) fmt::print(out, "  {:10} {}\n", v.name, v.summary);
+  for (const Verb& v : kVerbs) fmt::print(out, "  {:15} {}\n", v.name, v.summary);
   fmt::print(out,
              "\nExamples:\n"
              "  graft train --model bert-base-uncased --task sequence-classification \\\n"

@@ -9,6 +9,7 @@
 #include "cli/verbs.h"
 #include "data/stream.h"
 #include "graft/tokenizer.h"
+#include "graft/train_tokenizer.h"
 #include "hub/resolve.h"
 
 namespace graft::cli {
@@ -53,24 +54,64 @@ std::string json_line(const Tokenizer& tokenizer, const Encoding& e) {
   return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+// How the tokenizer fits each file (a language, a domain): a table, or one json object a file.
+int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& files, bool json) {
+  if (!json) {
+    fmt::print("{:>12} {:>12} {:>10} {:>12} {:>12}  file\n", "tokens", "words", "tokens/word", "bytes/token", "unknown %");
+  }
+  for (const std::string& file : files) {
+    RawLines lines(file);
+    TokenizerStats total;
+    std::vector<std::string> texts;
+    const auto count = [&] {
+      const TokenizerStats s = tokenizer_stats(tokenizer, texts);
+      total.lines += s.lines, total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens;
+      total.unknown_tokens += s.unknown_tokens, total.replaced += s.replaced, total.characters += s.characters;
+      texts.clear();
+    };
+    for (std::string line; lines.next(line);) {
+      texts.push_back(line);
+      if (texts.size() == 4096) count();
+    }
+    count();
+    if (json) {
+      const Json line = {{"file", file}, {"lines", total.lines}, {"bytes", total.bytes}, {"characters", total.characters},
+                         {"words", total.words}, {"tokens", total.tokens}, {"unknown_tokens", total.unknown_tokens},
+                         {"unknown_rate", total.unknown_rate()}, {"fertility", total.fertility()},
+                         {"bytes_per_token", total.bytes_per_token()}, {"replaced", total.replaced}};
+      fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+    } else {
+      fmt::print("{:>12} {:>12} {:>10.3f} {:>12.3f} {:>12.4f}  {}\n", total.tokens, total.words, total.fertility(),
+                 total.bytes_per_token(), 100 * total.unknown_rate(), file);
+    }
+  }
+  return 0;
+}
+
 }  // namespace
 
 int tokenize(int argc, char** argv) {
-  std::string name, input = "-", output = "-";
-  bool add_special_tokens = true;
+  std::string name, output = "-";
+  std::vector<std::string> inputs = {"-"};
+  bool add_special_tokens = true, stats = false, json = false;
   Options options("tokenize", "ids, tokens and offsets (in code points) of texts, as jsonl",
                   {"graft tokenize --model bert-base-uncased --input texts.txt",
-                   "echo 'Hello world' | graft tokenize --model DIR"});
+                   "echo 'Hello world' | graft tokenize --model DIR",
+                   "graft tokenize --model xlm-roberta-base --stats --input en.txt de.txt.xz zh.txt"});
   options.text("model", name, "folder with the tokenizer's files, or ORG/NAME[@revision] on the hub", true);
-  options.text("input", input, "a text a line; - = standard input");
+  options.list("input", inputs, "a text a line, also .gz .zst .xz; - = standard input; several with --stats");
   options.text("output", output, "jsonl; - = standard output");
   options.flag("add_special_tokens", add_special_tokens, "with [CLS], <s>, ... as the model reads them");
+  options.flag("stats", stats, "instead: tokens per word, bytes per token and unknown tokens of each input");
+  options.flag("json", json, "--stats as json, one object a line");
   if (!options.parse(argc, argv, 2)) return 0;
+  if (inputs.size() > 1 && !stats) throw UsageError("--input takes one file; several are for --stats");
 
   const auto tokenizer = Tokenizer::from_pretrained(hub::resolve_model(name));
+  if (stats) return print_stats(*tokenizer, inputs, json);
   EncodeOptions encode;
   encode.add_special_tokens = add_special_tokens;
-  RawLines lines(input);
+  RawLines lines(inputs.front());
   OutputStream out(output);
   constexpr size_t kPiece = 512;
   std::vector<std::string> texts;

@@ -10,5 +10,6 @@ int tokenize(int argc, char** argv);
 int info(int argc, char** argv);
 int parity(int argc, char** argv);
 int pull(int argc, char** argv);
+int train_tokenizer(int argc, char** argv);
 
 }  // namespace graft::cli

@@ -1,0 +1,103 @@
+// graft train-tokenizer: a new vocabulary from text.
+#include "graft/train_tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "cli/console.h"
+#include "cli/options.h"
+#include "cli/output_stream.h"
+#include "cli/verbs.h"
+#include "data/stream.h"
+
+namespace graft::cli {
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_compressed(const fs::path& file) {
+  const std::string e = file.extension().string();
+  return e == ".gz" || e == ".zst" || e == ".xz";
+}
+
+// The trainer maps plain text; a compressed file is unpacked beside the result first.
+fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
+  const fs::path out = folder / fmt::format(".text-{}.tmp", index);
+  const auto from = data::open_stream(file);
+  OutputStream to(out.string());
+  std::string buffer(size_t{1} << 16, '\0');
+  for (size_t n = from->read(buffer.data(), buffer.size()); n > 0; n = from->read(buffer.data(), buffer.size())) {
+    to.write(buffer.substr(0, n));
+  }
+  to.flush();
+  return out;
+}
+
+struct Temporaries {
+  std::vector<fs::path> files;
+  ~Temporaries() {
+    std::error_code ignored;
+    for (const fs::path& f : files) fs::remove(f, ignored);
+  }
+};
+
+}  // namespace
+
+int train_tokenizer(int argc, char** argv) {
+  TrainTokenizerOptions o;
+  std::vector<std::string> files;
+  std::string output_dir;
+  int64_t vocab_size = o.vocab_size, limit_alphabet = 0, max_token_length = 0, model_max_length = o.model_max_length;
+  Options options("train-tokenizer", "a new vocabulary from text: WordPiece, byte-level BPE or Unigram",
+                  {"graft train-tokenizer --train_file corpus.txt --type wordpiece --vocab_size 8_000 --output_dir tokenizer",
+                   "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer"});
+  options.list("train_file", files, "text, a line at a time; each also .gz .zst .xz");
+  options.text("output_dir", output_dir, "folder for tokenizer.json and its kin", true);
+  options.text("type", o.type, "wordpiece (as BERT), bpe (byte-level, as RoBERTa) or unigram (as T5, XLM-R)");
+  options.integer("vocab_size", vocab_size, "tokens, special ones included");
+  options.integer("min_frequency", o.min_frequency, "pairs that are rarer are not merged (wordpiece, bpe)");
+  options.list("special_tokens", o.special_tokens, "the first ids; default: those of the type's family");
+  options.integer("limit_alphabet", limit_alphabet, "most characters to keep; 0 = all");
+  options.list("initial_alphabet", o.initial_alphabet, "characters that are kept however rare");
+  options.integer("max_token_length", max_token_length, "characters; 0 = no limit (unigram: 16)");
+  options.flag("lowercase", o.lowercase, "wordpiece: lower-case and strip accents");
+  options.flag("add_prefix_space", o.add_prefix_space, "bpe: a space before the first word");
+  options.integer("model_max_length", model_max_length, "written into tokenizer_config.json");
+  if (!options.parse(argc, argv, 2)) return 0;
+  if (files.empty()) throw UsageError("--train_file is needed", "graft train-tokenizer --help shows examples");
+  const auto size = [](const char* name, int64_t n) {
+    if (n < 0 || n > 100'000'000) throw UsageError(fmt::format("--{} {} makes no sense", name, n));
+    return static_cast<int32_t>(n);
+  };
+  o.vocab_size = size("vocab_size", vocab_size);
+  o.limit_alphabet = size("limit_alphabet", limit_alphabet);
+  o.max_token_length = size("max_token_length", max_token_length);
+  o.model_max_length = size("model_max_length", model_max_length);
+
+  std::error_code error;
+  fs::create_directories(output_dir, error);
+  if (error) fail("{}: cannot make the output folder: {}", output_dir, error.message());
+  Temporaries temporaries;
+  std::vector<fs::path> texts;
+  for (const std::string& file : files) {
+    texts.emplace_back(file);
+    if (!is_compressed(file)) continue;
+    temporaries.files.push_back(unpack(file, output_dir, temporaries.files.size()));
+    texts.back() = temporaries.files.back();
+  }
+  const auto tokenizer = graft::train_tokenizer(texts, o);
+  tokenizer->save(output_dir);
+  TokenizerStats total;
+  for (const fs::path& text : texts) {
+    const TokenizerStats s = tokenizer_stats(*tokenizer, text);
+    total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens, total.unknown_tokens += s.unknown_tokens;
+  }
+  fmt::print("{} with {} tokens in {}: {:.2f} bytes a token, {:.2f} tokens a word, {:.3f} % unknown on its own text\n",
+             tokenizer->kind(), tokenizer->vocab_size(), output_dir, total.bytes_per_token(), total.fertility(),
+             100 * total.unknown_rate());
+  return 0;
+}
+
+}  // namespace graft::cli
