@@ -69,7 +69,7 @@ TEST_F(BadCheckpoint, AbsurdSizesInConfigJson) {
   expect_error({"config.json: a model of these sizes has", "GB of memory"});
   set_config("hidden_size", 16);
   set_config("num_hidden_layers", 2'000'000'000);
-  expect_error({"\"num_hidden_layers\" is 2000000000; at most 10000"});
+  expect_error({"\"num_hidden_layers\" is 2000000000; at most 500 are"});
   set_config("num_hidden_layers", 2);
   set_config("pad_token_id", 25);
   expect_error({"\"pad_token_id\" is 25, outside the vocabulary of 25"});
