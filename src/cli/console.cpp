@@ -123,10 +123,11 @@ void print_table(std::FILE* out, const LogEntry& entry) {
   for (const auto& [name, value] : entry) fmt::print(out, "  {:{}}  {}\n", name, width, number(value));
 }
 
-void say_loaded(const Model& model, const std::string& name) {
+void say_loaded(const Model& model, const std::string& name, bool bf16) {
   const char* threads = std::getenv("OMP_NUM_THREADS");
-  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {} thread{} ({}), {}", kVersion,
+  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {}; {} thread{} ({}), {}", kVersion,
                   model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name,
+                  bf16 ? "bf16 (--bf16 true)" : "fp32 (the default; --bf16 true trains in bf16)",
                   num_threads(), num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
                   engine::cpu::isa_name()));
 }

@@ -24,8 +24,8 @@ void say_log_entry(const LogEntry& entry);
 // Name and value in two columns, to `out` (stdout or stderr).
 void print_table(std::FILE* out, const LogEntry& entry);
 
-// "loaded bert with 4.4 M parameters from DIR; fp32 (...); 2 threads (...)"
-void say_loaded(const Model& model, const std::string& name);
+// "bert with 4.4 M parameters from DIR; fp32 (why); 2 threads (why), instruction set"
+void say_loaded(const Model& model, const std::string& name, bool bf16);
 // Verdicts on tensors that did not fit.
 void say_load_report(const LoadReport& report);
 

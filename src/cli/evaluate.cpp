@@ -71,7 +71,7 @@ int evaluate(int argc, char** argv) {
           fmt::format("--{} is refused for masked-lm: its files are plain text, a line at a time", option));
     }
   }
-  say_loaded(model, name);
+  say_loaded(model, name, train::saved_bf16(folder));
   train::use_precision(model, train::saved_bf16(folder));
   LogEntry scores;
   if (model.task() == "masked-lm") {

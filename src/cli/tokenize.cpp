@@ -57,7 +57,8 @@ std::string json_line(const Tokenizer& tokenizer, const Encoding& e) {
 // How the tokenizer fits each file (a language, a domain): a table, or one json object a file.
 int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& files, bool json) {
   if (!json) {
-    fmt::print("{:>12} {:>12} {:>10} {:>12} {:>12}  file\n", "tokens", "words", "tokens/word", "bytes/token", "unknown %");
+    fmt::print("{:>12} {:>12} {:>10} {:>12} {:>12}  file\n", "tokens", "words", "tokens/word", "bytes/token",
+               "unknown %");
   }
   for (const std::string& file : files) {
     RawLines lines(file);
@@ -66,7 +67,8 @@ int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& file
     const auto count = [&] {
       const TokenizerStats s = tokenizer_stats(tokenizer, texts);
       total.lines += s.lines, total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens;
-      total.unknown_tokens += s.unknown_tokens, total.replaced += s.replaced, total.characters += s.characters;
+      total.unknown_tokens += s.unknown_tokens, total.replaced += s.replaced,
+          total.characters += s.characters;
       texts.clear();
     };
     for (std::string line; lines.next(line);) {
@@ -75,14 +77,21 @@ int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& file
     }
     count();
     if (json) {
-      const Json line = {{"file", file}, {"lines", total.lines}, {"bytes", total.bytes}, {"characters", total.characters},
-                         {"words", total.words}, {"tokens", total.tokens}, {"unknown_tokens", total.unknown_tokens},
-                         {"unknown_rate", total.unknown_rate()}, {"fertility", total.fertility()},
-                         {"bytes_per_token", total.bytes_per_token()}, {"replaced", total.replaced}};
+      const Json line = {{"file", file},
+                         {"lines", total.lines},
+                         {"bytes", total.bytes},
+                         {"characters", total.characters},
+                         {"words", total.words},
+                         {"tokens", total.tokens},
+                         {"unknown_tokens", total.unknown_tokens},
+                         {"unknown_rate", total.unknown_rate()},
+                         {"fertility", total.fertility()},
+                         {"bytes_per_token", total.bytes_per_token()},
+                         {"replaced", total.replaced}};
       fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
     } else {
-      fmt::print("{:>12} {:>12} {:>10.3f} {:>12.3f} {:>12.4f}  {}\n", total.tokens, total.words, total.fertility(),
-                 total.bytes_per_token(), 100 * total.unknown_rate(), file);
+      fmt::print("{:>12} {:>12} {:>10.3f} {:>12.3f} {:>12.4f}  {}\n", total.tokens, total.words,
+                 total.fertility(), total.bytes_per_token(), 100 * total.unknown_rate(), file);
     }
   }
   return 0;

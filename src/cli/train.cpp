@@ -114,7 +114,7 @@ ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, co
 Model load_model(const TrainOptions& o, const fs::path& folder, const ModelOptions& options) {
   Model model =
       o.model.empty() ? Model::from_config(o.config_name, options) : Model::from_pretrained(folder, options);
-  say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model);
+  say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model, o.arguments.bf16);
   if (!o.model.empty()) say_load_report(model.load_report());
   return model;
 }

@@ -28,7 +28,8 @@ fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
   const auto from = data::open_stream(file);
   OutputStream to(out.string());
   std::string buffer(size_t{1} << 16, '\0');
-  for (size_t n = from->read(buffer.data(), buffer.size()); n > 0; n = from->read(buffer.data(), buffer.size())) {
+  for (size_t n = from->read(buffer.data(), buffer.size()); n > 0;
+       n = from->read(buffer.data(), buffer.size())) {
     to.write(buffer.substr(0, n));
   }
   to.flush();
@@ -49,10 +50,13 @@ int train_tokenizer(int argc, char** argv) {
   TrainTokenizerOptions o;
   std::vector<std::string> files;
   std::string output_dir;
-  int64_t vocab_size = o.vocab_size, limit_alphabet = 0, max_token_length = 0, model_max_length = o.model_max_length;
-  Options options("train-tokenizer", "a new vocabulary from text: WordPiece, byte-level BPE or Unigram",
-                  {"graft train-tokenizer --train_file corpus.txt --type wordpiece --vocab_size 8_000 --output_dir tokenizer",
-                   "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer"});
+  int64_t vocab_size = o.vocab_size, limit_alphabet = 0, max_token_length = 0,
+          model_max_length = o.model_max_length;
+  Options options(
+      "train-tokenizer", "a new vocabulary from text: WordPiece, byte-level BPE or Unigram",
+      {"graft train-tokenizer --train_file corpus.txt --type wordpiece --vocab_size 8_000 --output_dir "
+       "tokenizer",
+       "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer"});
   options.list("train_file", files, "text, a line at a time; each also .gz .zst .xz");
   options.text("output_dir", output_dir, "folder for tokenizer.json and its kin", true);
   options.text("type", o.type, "wordpiece (as BERT), bpe (byte-level, as RoBERTa) or unigram (as T5, XLM-R)");
@@ -66,7 +70,8 @@ int train_tokenizer(int argc, char** argv) {
   options.flag("add_prefix_space", o.add_prefix_space, "bpe: a space before the first word");
   options.integer("model_max_length", model_max_length, "written into tokenizer_config.json");
   if (!options.parse(argc, argv, 2)) return 0;
-  if (files.empty()) throw UsageError("--train_file is needed", "graft train-tokenizer --help shows examples");
+  if (files.empty())
+    throw UsageError("--train_file is needed", "graft train-tokenizer --help shows examples");
   const auto size = [](const char* name, int64_t n) {
     if (n < 0 || n > 100'000'000) throw UsageError(fmt::format("--{} {} makes no sense", name, n));
     return static_cast<int32_t>(n);
@@ -92,11 +97,14 @@ int train_tokenizer(int argc, char** argv) {
   TokenizerStats total;
   for (const fs::path& text : texts) {
     const TokenizerStats s = tokenizer_stats(*tokenizer, text);
-    total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens, total.unknown_tokens += s.unknown_tokens;
+    total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens,
+        total.unknown_tokens += s.unknown_tokens;
   }
-  fmt::print("{} with {} tokens in {}: {:.2f} bytes a token, {:.2f} tokens a word, {:.3f} % unknown on its own text\n",
-             tokenizer->kind(), tokenizer->vocab_size(), output_dir, total.bytes_per_token(), total.fertility(),
-             100 * total.unknown_rate());
+  fmt::print(
+      "{} with {} tokens in {}: {:.2f} bytes a token, {:.2f} tokens a word, {:.3f} % unknown on its own "
+      "text\n",
+      tokenizer->kind(), tokenizer->vocab_size(), output_dir, total.bytes_per_token(), total.fertility(),
+      100 * total.unknown_rate());
   return 0;
 }
 
