@@ -24,6 +24,8 @@ Json parse_json(std::string_view text, const std::string& origin) {
     const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
     fail("{}: not valid JSON at line {}, column {}{}", origin, line, column,
          at >= text.size() ? " (the file ends too early)" : "");
+  } catch (const nlohmann::json::exception& e) {
+    fail("{}: not JSON that can be held: {}", origin, e.what());  // a number beyond a double's range
   }
 }
 

@@ -16,6 +16,7 @@ std::string error_of_json(const std::string& text) {
 TEST(BadTokenizerJson, IsNotJson) {
   EXPECT_THAT(error_of_json("{\"model\": nonsense}"),
               testing::AllOf(HasSubstr("bad.json"), HasSubstr("line 1")));
+  EXPECT_THAT(error_of_json("{\"model\": 1e999}"), HasSubstr("number overflow"));
   EXPECT_THAT(error_of_json("[]"), HasSubstr("must hold an object"));
   EXPECT_THAT(error_of_json("{}"), HasSubstr("no \"model\""));
   const std::string whole = SmallTokenizer().json();
