@@ -17,10 +17,12 @@ double seconds_of(const Product& p, bool bf16, bool own_layout) {
   dnnl::stream stream(engine);
   const auto type = bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const auto any = memory::format_tag::any;
-  const memory::desc x = own_layout && p.transposed_x
-                             ? memory::desc({p.M, p.K}, type, any)
-                             : memory::desc({p.M, p.K}, type, p.transposed_x ? memory::dims{1, p.M} : memory::dims{p.K, 1});
-  const memory::desc w = own_layout ? memory::desc({p.K, p.N}, type, any) : memory::desc({p.K, p.N}, type, memory::dims{p.N, 1});
+  const memory::desc x =
+      own_layout && p.transposed_x
+          ? memory::desc({p.M, p.K}, type, any)
+          : memory::desc({p.M, p.K}, type, p.transposed_x ? memory::dims{1, p.M} : memory::dims{p.K, 1});
+  const memory::desc w =
+      own_layout ? memory::desc({p.K, p.N}, type, any) : memory::desc({p.K, p.N}, type, memory::dims{p.N, 1});
   const memory::desc y({p.M, p.N}, memory::data_type::f32, memory::dims{p.N, 1});
   const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(x, w, y), engine);
   const dnnl::matmul matmul(pd);

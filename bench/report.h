@@ -1,4 +1,5 @@
-// How a bench says what it measured: a line for a person, or one json object a line (name, value, unit, limit, ratio).
+// How a bench says what it measured: a line for a person, or one json object a line (name, value, unit,
+// limit, ratio).
 #pragma once
 #include <algorithm>
 #include <chrono>
@@ -27,10 +28,11 @@ class Report {
   void line(const std::string& name, double value, const std::string& unit, double limit = 0) const {
     const double ratio = limit > 0 ? value / limit : 0;
     if (json_) {
-      std::printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":%.6g,\"ratio\":%.4f}\n", name.c_str(), value,
-                  unit.c_str(), limit, ratio);
+      std::printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":%.6g,\"ratio\":%.4f}\n",
+                  name.c_str(), value, unit.c_str(), limit, ratio);
     } else if (limit > 0) {
-      std::printf("%-42s %10.4g %-12s limit %10.4g  ratio %.3f\n", name.c_str(), value, unit.c_str(), limit, ratio);
+      std::printf("%-42s %10.4g %-12s limit %10.4g  ratio %.3f\n", name.c_str(), value, unit.c_str(), limit,
+                  ratio);
     } else {
       std::printf("%-42s %10.4g %s\n", name.c_str(), value, unit.c_str());
     }

@@ -1,5 +1,5 @@
-// A whole training step (data, forward, backward, clipping, AdamW) of base-sized models at real lengths, against raw
-// oneDNN on the same products. MFU counts useful operations only (bench/README.md).
+// A whole training step (data, forward, backward, clipping, AdamW) of base-sized models at real lengths,
+// against raw oneDNN on the same products. MFU counts useful operations only (bench/README.md).
 #include <sys/resource.h>
 
 #include <cmath>
@@ -30,16 +30,18 @@ struct Setup {
 
 Json config_of(const Setup& s) {
   if (std::string(s.type) == "distilbert") {
-    return {{"model_type", s.type}, {"dim", s.hidden}, {"n_layers", s.layers}, {"n_heads", s.hidden / 64},
-            {"hidden_dim", s.wide}, {"vocab_size", s.vocabulary}, {"max_position_embeddings", 512}};
+    return {{"model_type", s.type},          {"dim", s.hidden},      {"n_layers", s.layers},
+            {"n_heads", s.hidden / 64},      {"hidden_dim", s.wide}, {"vocab_size", s.vocabulary},
+            {"max_position_embeddings", 512}};
   }
-  return {{"model_type", s.type}, {"hidden_size", s.hidden}, {"num_hidden_layers", s.layers},
-          {"num_attention_heads", s.hidden / 64}, {"intermediate_size", s.wide}, {"vocab_size", s.vocabulary},
+  return {{"model_type", s.type},           {"hidden_size", s.hidden},
+          {"num_hidden_layers", s.layers},  {"num_attention_heads", s.hidden / 64},
+          {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
           {"max_position_embeddings", 514}, {"type_vocab_size", 2}};
 }
 
-// Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last layer's
-// query side and the head for the rows that the head reads.
+// Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
+// layer's query side and the head for the rows that the head reads.
 double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
   const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), T = batch.rows();
   const bool mlm = std::string(s.task) == "masked-lm";
@@ -57,7 +59,8 @@ double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
 }
 
 std::vector<int32_t> sst2_lengths() {
-  const Json json = read_json(fs::path(GRAFT_SOURCE_DIR) / ".." / "shared" / "data" / "lengths" / "sst2.json");
+  const Json json =
+      read_json(fs::path(GRAFT_SOURCE_DIR) / ".." / "shared" / "data" / "lengths" / "sst2.json");
   return json.get<std::vector<int32_t>>();
 }
 
@@ -73,9 +76,11 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
   for (int b = 0; b < (mlm ? 8 : 32); ++b) {
     const int32_t n = mlm ? 512 : lengths[static_cast<size_t>(i * 32 + b) % lengths.size()];
     std::vector<int32_t> ids(static_cast<size_t>(n));
-    for (int32_t& id : ids) id = static_cast<int32_t>(static_cast<double>(s.vocabulary) * std::pow(uniform(), 4));
+    for (int32_t& id : ids)
+      id = static_cast<int32_t>(static_cast<double>(s.vocabulary) * std::pow(uniform(), 4));
     for (int32_t r = 0; mlm && r < n; ++r) {
-      if (uniform() < 0.15) batch.label_rows.push_back(batch.rows() + r), batch.labels.push_back(ids[static_cast<size_t>(r)]);
+      if (uniform() < 0.15)
+        batch.label_rows.push_back(batch.rows() + r), batch.labels.push_back(ids[static_cast<size_t>(r)]);
     }
     batch.append(ids.data(), nullptr, n, b);
     if (!mlm) batch.labels.push_back(b % 2);
@@ -95,8 +100,10 @@ void run(const Setup& s, bool bf16, int steps, const Report& report) {
   state.parameters.allocate_grads();
   train::AdamW optimizer(state.parameters, engine::cpu_kernels(), {});
   std::unique_ptr<tasks::Task> task = std::make_unique<tasks::MaskedLm>();
-  if (std::string(s.task) != "masked-lm") task = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification");
-  const std::vector<int32_t> lengths = std::string(s.task) == "masked-lm" ? std::vector<int32_t>() : sst2_lengths();
+  if (std::string(s.task) != "masked-lm")
+    task = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification");
+  const std::vector<int32_t> lengths =
+      std::string(s.task) == "masked-lm" ? std::vector<int32_t>() : sst2_lengths();
   train::StepMemory memory;
   std::vector<double> rates, tokens, seconds, optimizer_share;
   for (int i = 0; i < steps + 2; ++i) {
@@ -105,7 +112,8 @@ void run(const Setup& s, bool bf16, int steps, const Report& report) {
     memory.prepare(state, task.get(), batch, true);
     optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
     state.parameters.clear_grads();
-    train::accumulate_gradients(state, *task, batch, task->loss_terms(batch), 42, static_cast<uint64_t>(i), true, memory);
+    train::accumulate_gradients(state, *task, batch, task->loss_terms(batch), 42, static_cast<uint64_t>(i),
+                                true, memory);
     const double before = now();
     const double norm = optimizer.grad_norm();
     optimizer.step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
@@ -148,11 +156,15 @@ int main(int argc, char** argv) {
   int steps = 9;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
-    if (arg == "--bf16") bf16 = true;
-    else if (arg == "--steps" && i + 1 < argc) steps = std::atoi(argv[++i]);
-    else if (!arg.starts_with("--")) names.push_back(arg);
+    if (arg == "--bf16")
+      bf16 = true;
+    else if (arg == "--steps" && i + 1 < argc)
+      steps = std::atoi(argv[++i]);
+    else if (!arg.starts_with("--"))
+      names.push_back(arg);
   }
   for (const Setup& s : kSetups) {
-    if (names.empty() || std::find(names.begin(), names.end(), s.name) != names.end()) run(s, bf16, steps, report);
+    if (names.empty() || std::find(names.begin(), names.end(), s.name) != names.end())
+      run(s, bf16, steps, report);
   }
 }

@@ -30,8 +30,8 @@ struct LoadReport {
 
 class Model {
  public:
-  // From a checkpoint folder. Throws Error naming file, key or tensor: unknown model_type, missing backbone tensor,
-  // tensor of another shape.
+  // From a checkpoint folder. Throws Error naming file, key or tensor: unknown model_type, missing backbone
+  // tensor, tensor of another shape.
   static Model from_pretrained(const std::filesystem::path& folder, const ModelOptions& options = {});
   // From a config.json alone: random weights.
   static Model from_config(const std::filesystem::path& config_file, const ModelOptions& options = {});
@@ -44,7 +44,7 @@ class Model {
   std::vector<std::string> labels() const;  // id2label; empty for masked-lm
   std::string problem_type() const;         // "" where it is to be inferred
   int64_t num_parameters() const;
-  int64_t max_positions() const;            // tokens a sequence may have
+  int64_t max_positions() const;  // tokens a sequence may have
   const LoadReport& load_report() const;
 
   models::State& state() const { return *state_; }

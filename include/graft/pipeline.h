@@ -13,19 +13,19 @@ struct LabelScore {
 };
 
 struct Prediction {
-  std::string label;               // the best; for multi-label the best even when below 0.5
+  std::string label;  // the best; for multi-label the best even when below 0.5
   double score = 0;
   std::vector<LabelScore> scores;  // all labels in the order of ids
 };
 
 struct PipelineOptions {
-  int batch_size = 32;      // texts in one pass; results do not depend on it
-  int max_seq_length = 0;   // 0 = as the model was trained, else the model's limit
-  int num_threads = 0;      // per call; 0 = all cores
+  int batch_size = 32;     // texts in one pass; results do not depend on it
+  int max_seq_length = 0;  // 0 = as the model was trained, else the model's limit
+  int num_threads = 0;     // per call; 0 = all cores
 };
 
-// Sequence classification. One pipeline serves many threads at once, each with the same bits; it holds the weights and
-// no training memory.
+// Sequence classification. One pipeline serves many threads at once, each with the same bits; it holds the
+// weights and no training memory.
 class Pipeline {
  public:
   // Loads a folder that `graft train` or Python wrote. Throws Error as Model and Tokenizer do.

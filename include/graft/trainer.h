@@ -31,7 +31,7 @@ struct TrainingArguments {
   double max_grad_norm = 1.0;  // 0 = no clipping
   bool bf16 = false;           // matrix products in bf16, all else in fp32
   uint64_t seed = 42;
-  std::optional<uint64_t> data_seed;  // default: seed
+  std::optional<uint64_t> data_seed;               // default: seed
   std::string train_sampling_strategy = "random";  // random, sequential, group_by_length
   bool dataloader_drop_last = false;
   std::string logging_strategy = "steps";  // no, steps, epoch
@@ -48,7 +48,8 @@ struct TrainingArguments {
   bool whole_word_mask = false;
 };
 
-// One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy", ...).
+// One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",
+// ...).
 using LogEntry = std::vector<std::pair<std::string, double>>;
 
 // What a progress bar shows.
@@ -60,11 +61,11 @@ struct TrainProgress {
 
 struct TrainResult {
   int64_t global_step = 0;
-  double training_loss = 0;       // mean over the steps
-  double last_epoch_loss = 0;     // mean over the steps of the last epoch
+  double training_loss = 0;    // mean over the steps
+  double last_epoch_loss = 0;  // mean over the steps of the last epoch
   double seconds = 0;
-  bool interrupted = false;       // request_stop() was heard; the model was saved as it stood
-  LogEntry metrics;               // of the last evaluation
+  bool interrupted = false;  // request_stop() was heard; the model was saved as it stood
+  LogEntry metrics;          // of the last evaluation
 };
 
 class Trainer {
@@ -72,13 +73,15 @@ class Trainer {
   // Classification. `train` decides the ids of labels unless the model names them; `eval` may be empty.
   Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
           std::shared_ptr<Tokenizer> tokenizer);
-  // Masked language modelling on text files; a share of the lines is put aside for evaluation when `eval_files` is empty.
+  // Masked language modelling on text files; a share of the lines is put aside for evaluation when
+  // `eval_files` is empty.
   Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
           const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
           bool line_by_line = false);
   ~Trainer();
 
-  // The whole run: trains, logs, evaluates and saves as the arguments say; the model is saved to output_dir at the end.
+  // The whole run: trains, logs, evaluates and saves as the arguments say; the model is saved to output_dir
+  // at the end.
   TrainResult train();
   // Metrics on the evaluation set, names with "eval_" before them.
   LogEntry evaluate();

@@ -1,5 +1,5 @@
-// Philox4x32-10: randomness as a function of a key and a counter (Salmon et al. 2011, "Parallel random numbers:
-// as easy as 1, 2, 3"). The same numbers on any device, in any order, for any number of threads.
+// Philox4x32-10: randomness as a function of a key and a counter (Salmon et al. 2011, "Parallel random
+// numbers: as easy as 1, 2, 3"). The same numbers on any device, in any order, for any number of threads.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -22,9 +22,9 @@ class PhiloxStream {
  public:
   explicit PhiloxStream(PhiloxKey key, uint64_t stream = 0) : key_(key), stream_(stream) {}
   uint32_t next();
-  double uniform();                   // [0, 1), 53 bits
-  uint64_t below(uint64_t n);         // [0, n), unbiased
-  double normal();                    // mean 0, variance 1 (Box-Muller)
+  double uniform();            // [0, 1), 53 bits
+  uint64_t below(uint64_t n);  // [0, n), unbiased
+  double normal();             // mean 0, variance 1 (Box-Muller)
 
  private:
   PhiloxKey key_;

@@ -3,7 +3,8 @@
 namespace graft::utf8 {
 namespace {
 
-// Shape of the sequence that starts with `lead`: its length and the range of its second byte (Unicode table 3-7).
+// Shape of the sequence that starts with `lead`: its length and the range of its second byte (Unicode table
+// 3-7).
 struct Lead {
   int length;
   unsigned char low, high;
@@ -46,9 +47,15 @@ int decode(std::string_view text, size_t pos, char32_t& code_point) {
   if (!valid) return 0;
   const auto byte = [&](int i) { return static_cast<char32_t>(static_cast<unsigned char>(text[pos + i])); };
   switch (n) {
-    case 1: code_point = byte(0); break;
-    case 2: code_point = (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F); break;
-    case 3: code_point = (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F); break;
+    case 1:
+      code_point = byte(0);
+      break;
+    case 2:
+      code_point = (byte(0) & 0x1F) << 6 | (byte(1) & 0x3F);
+      break;
+    case 3:
+      code_point = (byte(0) & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F);
+      break;
     default:
       code_point = (byte(0) & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F);
   }

@@ -7,8 +7,8 @@
 
 namespace graft::utf8 {
 
-// Length in bytes of the valid sequence at text[pos], 0 when it is not valid (overlong, surrogate, > 10FFFF, cut).
-// On success `code_point` holds the character.
+// Length in bytes of the valid sequence at text[pos], 0 when it is not valid (overlong, surrogate, > 10FFFF,
+// cut). On success `code_point` holds the character.
 int decode(std::string_view text, size_t pos, char32_t& code_point);
 
 // Appends the UTF-8 form of `code_point` (must be a scalar value) to `out`.

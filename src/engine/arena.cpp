@@ -21,12 +21,14 @@ size_t physical_memory() {
 
 std::byte* reserve(size_t& bytes) {
   for (;; bytes /= 2) {
-    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* p =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p != MAP_FAILED) {
       ::madvise(p, bytes, MADV_HUGEPAGE);
       return static_cast<std::byte*>(p);
     }
-    if (bytes < (size_t{1} << 26)) fail("cannot reserve {} MB of addresses for the step's memory", bytes >> 20);
+    if (bytes < (size_t{1} << 26))
+      fail("cannot reserve {} MB of addresses for the step's memory", bytes >> 20);
   }
 }
 
@@ -61,9 +63,10 @@ void Arena::reset() {
 void* Arena::push(size_t bytes) {
   const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
   if (size > reserved_ - top_) {
-    fail_with("use a smaller per_device_train_batch_size (with gradient_accumulation_steps the result is the same) "
-              "or a smaller max_seq_length",
-              "a step needs more memory than this machine has ({} GB)", reserved_ >> 30);
+    fail_with(
+        "use a smaller per_device_train_batch_size (with gradient_accumulation_steps the result is the same) "
+        "or a smaller max_seq_length",
+        "a step needs more memory than this machine has ({} GB)", reserved_ >> 30);
   }
   void* p = stack_ + top_;
   top_ += size;
@@ -93,7 +96,8 @@ void* Arena::take(size_t bytes) {
 
 void Arena::give(void* p) {
   const size_t begin = static_cast<size_t>(static_cast<std::byte*>(p) - heap_);
-  const auto it = std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.begin == begin; });
+  const auto it =
+      std::find_if(blocks_.begin(), blocks_.end(), [&](const Block& b) { return b.begin == begin; });
   if (it == blocks_.end() || !it->used) fail("arena: a block was given back that was not taken");
   it->used = false;
   const auto next = it + 1;

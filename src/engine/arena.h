@@ -1,5 +1,6 @@
-// The memory of a step: activations stacked in one region, gradients and scratch in another (docs/design.md, idea 7).
-// Both are reserved as addresses once and become real memory as they are used; nothing is freed in the loop.
+// The memory of a step: activations stacked in one region, gradients and scratch in another (docs/design.md,
+// idea 7). Both are reserved as addresses once and become real memory as they are used; nothing is freed in
+// the loop.
 #pragma once
 #include <cstddef>
 #include <cstdint>

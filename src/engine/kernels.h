@@ -1,5 +1,5 @@
-// The op table: every kernel of a device behind one struct of functions. The CPU fills it in engine/cpu; a dry run
-// uses a table that does nothing, so that the same model code plans the memory of a step.
+// The op table: every kernel of a device behind one struct of functions. The CPU fills it in engine/cpu; a
+// dry run uses a table that does nothing, so that the same model code plans the memory of a step.
 #pragma once
 #include <cstdint>
 
@@ -11,21 +11,23 @@ namespace graft::engine {
 struct Parameter;
 class ParameterStore;
 
-// Activations of the field, with the reference's names: gelu (erf), gelu_new (tanh), relu, silu, tanh, sigmoid.
+// Activations of the field, with the reference's names: gelu (erf), gelu_new (tanh), relu, silu, tanh,
+// sigmoid.
 enum class Activation : uint8_t { none, gelu, gelu_new, relu, silu, tanh, sigmoid };
 
 // Which example and position each row of a packed batch is (docs/design.md, ideas 1 and 6).
 struct Rows {
   int64_t num_rows = 0;
   int64_t num_sequences = 0;
-  const int32_t* cu_seqlens = nullptr;   // [num_sequences + 1]
-  const int32_t* position = nullptr;     // [num_rows] position in the example
-  const int64_t* example = nullptr;      // [num_sequences] index in the global batch or data set
-  const int32_t* sequence = nullptr;     // [num_rows] which sequence the row belongs to
+  const int32_t* cu_seqlens = nullptr;  // [num_sequences + 1]
+  const int32_t* position = nullptr;    // [num_rows] position in the example
+  const int64_t* example = nullptr;     // [num_sequences] index in the global batch or data set
+  const int32_t* sequence = nullptr;    // [num_rows] which sequence the row belongs to
 };
 
-// Element (example, position, channel) is dropped with probability p. The 16 random bits of channel c are those of
-// Philox block (c / 128 * 16 + c % 16), half-word c % 128 / 16: SIMD lanes of any width read them in order.
+// Element (example, position, channel) is dropped with probability p. The 16 random bits of channel c are
+// those of Philox block (c / 128 * 16 + c % 16), half-word c % 128 / 16: SIMD lanes of any width read them in
+// order.
 struct Dropout {
   float p = 0;
   PhiloxKey key{};
@@ -45,7 +47,8 @@ struct LinearArgs {
 // Rows of a bf16 copy: up to the next multiple of 32, so that products over T need no case for the rest.
 inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
 
-// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left out.
+// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left
+// out.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
   Tensor dy_low;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
@@ -56,7 +59,7 @@ struct LinearBackwardArgs {
 
 // y = LN(z), z = residual + dropout(x); z is kept for the backward pass and may be x's memory.
 struct ResidualNormArgs {
-  Tensor x, residual, z, y;             // [T,H]; residual may be null (then z = x)
+  Tensor x, residual, z, y;  // [T,H]; residual may be null (then z = x)
   const float *gamma = nullptr, *beta = nullptr;
   float *mean = nullptr, *rstd = nullptr;  // [T]
   float eps = 1e-12f;
@@ -64,7 +67,7 @@ struct ResidualNormArgs {
   Rows rows;
 };
 struct ResidualNormBackwardArgs {
-  Tensor dy, z, dx, dresidual;          // dx, dresidual may be null
+  Tensor dy, z, dx, dresidual;  // dx, dresidual may be null
   const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
   float *dgamma = nullptr, *dbeta = nullptr, *scratch = nullptr;  // scratch: norm_scratch_size(T, H) floats
   bool add_dgamma = false, add_dresidual = false, add_dx = false;
@@ -86,36 +89,38 @@ struct EmbeddingArgs {
 
 // Row ids[u] of out += sum over i in [start[u], start[u+1]) of grad row order[i], in that order.
 struct ScatterArgs {
-  Tensor grad;            // [T,H]
-  float* out = nullptr;   // [.,H]
+  Tensor grad;           // [T,H]
+  float* out = nullptr;  // [.,H]
   const int32_t *ids = nullptr, *start = nullptr, *order = nullptr;
   int64_t num_unique = 0;
 };
 
-// Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022, FlashAttention).
+// Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022,
+// FlashAttention).
 struct AttentionArgs {
-  Tensor q, k, v, out;     // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
-  float* lse = nullptr;    // [Tq, heads] log of the softmax denominator
+  Tensor q, k, v, out;   // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
+  float* lse = nullptr;  // [Tq, heads] log of the softmax denominator
   int64_t num_heads = 1, head_dim = 1;
   float scale = 1;
   bool causal = false;
-  int32_t window = -1;     // keys with |i - j| > window are not seen; -1 = no limit
+  int32_t window = -1;  // keys with |i - j| > window are not seen; -1 = no limit
   Dropout dropout;
-  Rows q_rows, k_rows;     // the same sequences; q_rows may be a subset of the positions
+  Rows q_rows, k_rows;  // the same sequences; q_rows may be a subset of the positions
 };
 struct AttentionBackwardArgs {
   AttentionArgs forward;
   Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten
 };
 
-// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are left out. `loss` gets sum / denominator.
+// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are left out. `loss` gets sum /
+// denominator.
 struct CrossEntropyArgs {
-  Tensor logits, dlogits;          // backward when dlogits is set: (softmax - onehot) * grad / denominator
+  Tensor logits, dlogits;  // backward when dlogits is set: (softmax - onehot) * grad / denominator
   const int32_t* labels = nullptr;
   float* loss = nullptr;
   double denominator = 1;
-  const float* grad = nullptr;     // gradient of the loss (one number)
-  double* scratch = nullptr;       // [rows]
+  const float* grad = nullptr;  // gradient of the loss (one number)
+  double* scratch = nullptr;    // [rows]
 };
 // Binary cross entropy with logits, or squared error: over all elements.
 struct ElementLossArgs {
@@ -137,26 +142,27 @@ struct AdamWArgs {
   float grad_scale = 1;                     // clipping coefficient
 };
 
-// Plain operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or [1,1] repeats.
+// Plain operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or
+// [1,1] repeats.
 enum class PlainOp : uint8_t {
-  fill,                  // out = alpha
-  copy,                  // out = alpha a
-  sum,                   // out = a + alpha b
-  product,               // out = alpha a b
-  quotient,              // out = alpha a / b
-  exp,                   // out = exp(a)
-  log,                   // out = log(a)
-  activation,            // out = act(a)
-  reduce,                // out [R,C], [1,C], [R,1] or [1,1] = alpha * sum of a (of a b if b is set) over what out lacks
-  softmax,               // over the columns of each row of a
-  softmax_gradient,      // a = dy, b = y
-  log_softmax,           // over the columns of each row of a
-  log_softmax_gradient,  // a = dy, b = y
-  norm,                  // out [R,1] = l2 norm of each row of a
-  norm_gradient,         // a = dy [R,1], b = x
-  normalize,             // out = a / max(norm of the row, alpha)
-  normalize_gradient,    // a = dy, b = x, alpha as in normalize
-  sequence_mean,         // out [B,C] = mean of the rows of each sequence of a [T,C]; 0 for an empty one
+  fill,        // out = alpha
+  copy,        // out = alpha a
+  sum,         // out = a + alpha b
+  product,     // out = alpha a b
+  quotient,    // out = alpha a / b
+  exp,         // out = exp(a)
+  log,         // out = log(a)
+  activation,  // out = act(a)
+  reduce,      // out [R,C], [1,C], [R,1] or [1,1] = alpha * sum of a (of a b if b is set) over what out lacks
+  softmax,     // over the columns of each row of a
+  softmax_gradient,        // a = dy, b = y
+  log_softmax,             // over the columns of each row of a
+  log_softmax_gradient,    // a = dy, b = y
+  norm,                    // out [R,1] = l2 norm of each row of a
+  norm_gradient,           // a = dy [R,1], b = x
+  normalize,               // out = a / max(norm of the row, alpha)
+  normalize_gradient,      // a = dy, b = x, alpha as in normalize
+  sequence_mean,           // out [B,C] = mean of the rows of each sequence of a [T,C]; 0 for an empty one
   sequence_mean_gradient,  // a = dy [B,C], out [T,C]
 };
 struct PlainArgs {
@@ -185,9 +191,10 @@ struct Kernels {
   void (*element_loss)(const ElementLossArgs&);
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
-  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w where `transposed`;
-  // kept in the store until its values change. The answer goes into LinearArgs::packed.
-  const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed);
+  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w where
+  // `transposed`; kept in the store until its values change. The answer goes into LinearArgs::packed.
+  const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w,
+                                bool transposed);
   void (*adamw)(const AdamWArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*plain)(const PlainArgs&);

@@ -14,17 +14,19 @@ struct View {
   float* value;
   float* grad;
   int64_t rows, cols;
-  bool add;        // a gradient is there already
+  bool add;  // a gradient is there already
   bool trainable;
 };
 
 View view_of(Tape& tape, Parameter* first, int count) {
   ParameterStore& store = tape.parameters();
-  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1, first->has_grad, false};
+  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1,
+         first->has_grad,     false};
   auto& all = store.parameters();
   auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; });
   for (int i = 0; i < count; ++i, ++it) {
-    if (it->offset != first->offset + v.rows * v.cols) fail("{} does not lie next to {}", it->name, first->name);
+    if (it->offset != first->offset + v.rows * v.cols)
+      fail("{} does not lie next to {}", it->name, first->name);
     v.rows += it->shape[0];
     v.trainable |= it->trainable;
   }
@@ -91,12 +93,13 @@ void embedding_gradient(Tape& tape, Parameter* table, const int32_t* ids, Tensor
   table->has_grad = true;
 }
 
-// Ids must be rows of their table: a tokenizer or a length that does not fit the checkpoint ends here, not in memory.
+// Ids must be rows of their table: a tokenizer or a length that does not fit the checkpoint ends here, not in
+// memory.
 void check_ids(const Tape& tape, const Parameter& table, const int32_t* ids, int64_t T) {
   for (int64_t r = 0; !tape.planning() && r < T; ++r) {
     if (ids[r] >= 0 && ids[r] < table.rows()) continue;
-    fail_with("tokenizer, checkpoint and max_seq_length must belong together", "{} has {} rows and is asked for row {}",
-              table.name, table.rows(), ids[r]);
+    fail_with("tokenizer, checkpoint and max_seq_length must belong together",
+              "{} has {} rows and is asked for row {}", table.name, table.rows(), ids[r]);
   }
 }
 
@@ -129,7 +132,8 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     if (activation != Activation::none) t.kernels().activation_backward(b.dy, args.pre, activation);
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
     if (t.options().bf16) {
-      b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols, DType::bf16);
+      b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
+                             DType::bf16);
       if (b.dx) b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true);
     }
     if (wv.trainable) {
@@ -252,8 +256,8 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
     int64_t read = 0;
     for (const Slice& other : {q, k, v}) read += other.v == one.v ? width : 0;
     if (tape.record() && one.v->needs_grad && read != one.v->data.cols) {
-      fail("attention: {} of the {} columns of a projection are read; the others would have no gradient", read,
-           one.v->data.cols);
+      fail("attention: {} of the {} columns of a projection are read; the others would have no gradient",
+           read, one.v->data.cols);
     }
   }
   AttentionArgs args;
@@ -325,7 +329,8 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
 
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator) {
   for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
-    if (labels[r] >= logits->data.cols) fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
+    if (labels[r] >= logits->data.cols)
+      fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
   }
   CrossEntropyArgs args;
   args.logits = logits->data;

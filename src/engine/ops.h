@@ -1,5 +1,5 @@
-// The fused operations of a transformer on the tape. Each has a kernel pair behind the op table, a plain twin in the
-// tests and a finite-difference check.
+// The fused operations of a transformer on the tape. Each has a kernel pair behind the op table, a plain twin
+// in the tests and a finite-difference check.
 #pragma once
 #include <string_view>
 
@@ -7,8 +7,8 @@
 
 namespace graft::engine {
 
-// y = x w^T + b as the checkpoint stores it: weight [out, in], bias [out] or none. Several parameters that lie next
-// to each other (query, key, value) act as one matrix of their rows.
+// y = x w^T + b as the checkpoint stores it: weight [out, in], bias [out] or none. Several parameters that
+// lie next to each other (query, key, value) act as one matrix of their rows.
 struct Linear {
   Parameter* weight = nullptr;  // the first of `count`
   Parameter* bias = nullptr;    // likewise; null = none
@@ -42,8 +42,8 @@ struct AttentionOptions {
 // x [T,K] -> [T,N].
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activation::none);
 
-// [T,H]: dropout(LN(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T] arrays that
-// outlive the tape. Rows of a padding id get no gradient.
+// [T,H]: dropout(LN(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T]
+// arrays that outlive the tape. Rows of a padding id get no gradient.
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows);
 

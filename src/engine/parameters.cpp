@@ -14,9 +14,11 @@ constexpr int64_t kAlign = 16;  // floats: one cache line
 
 FloatBuffer::FloatBuffer(int64_t n) : size_(n) {
   if (n == 0) return;
-  void* p = ::mmap(nullptr, static_cast<size_t>(n) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* p =
+      ::mmap(nullptr, static_cast<size_t>(n) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) {
-    fail_with("use a smaller model, or a machine with more memory", "cannot get {} MB for parameters", n >> 18);
+    fail_with("use a smaller model, or a machine with more memory", "cannot get {} MB for parameters",
+              n >> 18);
   }
   ::madvise(p, static_cast<size_t>(n) * 4, MADV_HUGEPAGE);
   data_ = static_cast<float*>(p);
@@ -72,7 +74,8 @@ void ParameterStore::allocate_grads() {
 }
 
 Parameter* ParameterStore::find(const std::string& name) {
-  const auto it = std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& p) { return p.name == name; });
+  const auto it = std::find_if(parameters_.begin(), parameters_.end(),
+                               [&](const Parameter& p) { return p.name == name; });
   return it == parameters_.end() ? nullptr : &*it;
 }
 

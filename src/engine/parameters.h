@@ -20,13 +20,13 @@ struct Parameter {
   std::string name;            // as in the checkpoint
   std::vector<int64_t> shape;  // row-major
   Init init = Init::normal;
-  bool row_sparse = false;     // gradient kept as rows by id; only for embeddings no matrix product reads
-  bool no_decay = false;       // biases and normalisation layers, as the reference's parameter groups
+  bool row_sparse = false;  // gradient kept as rows by id; only for embeddings no matrix product reads
+  bool no_decay = false;    // biases and normalisation layers, as the reference's parameter groups
   bool trainable = true;
-  int64_t padding_row = -1;    // row that starts as zeros and gets no gradient from a lookup
-  int64_t offset = 0, size = 0;    // floats in the flat memory
-  int64_t grad_offset = 0;         // floats in the flat gradient; -1 for row_sparse
-  bool has_grad = false;           // written since the last clear_grads
+  int64_t padding_row = -1;      // row that starts as zeros and gets no gradient from a lookup
+  int64_t offset = 0, size = 0;  // floats in the flat memory
+  int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
+  bool has_grad = false;         // written since the last clear_grads
 
   int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
   int64_t cols() const { return size / rows(); }
@@ -34,9 +34,9 @@ struct Parameter {
 
 // Gradient of a row-sparse parameter: rows in the order in which they were first met since clear_grads.
 struct SparseGrad {
-  std::vector<int32_t> ids;       // [n] rows of the parameter
-  std::vector<float> rows;        // [n, cols]
-  std::vector<int32_t> slot_of;   // [parameter rows] index into ids, or -1
+  std::vector<int32_t> ids;      // [n] rows of the parameter
+  std::vector<float> rows;       // [n, cols]
+  std::vector<int32_t> slot_of;  // [parameter rows] index into ids, or -1
 };
 
 // Memory of floats that starts as zeros and costs nothing until touched.
@@ -87,8 +87,8 @@ class ParameterStore {
   void settle_grads();
 
   int64_t value_size() const { return size_; }
-  // The entry of (parameters from `first` on, how many, kind of form), new and empty at the first call. Held under
-  // derived_mutex() while it is made or looked up; it stays where it is.
+  // The entry of (parameters from `first` on, how many, kind of form), new and empty at the first call. Held
+  // under derived_mutex() while it is made or looked up; it stays where it is.
   Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }
   std::mutex& derived_mutex() { return derived_mutex_; }
   uint64_t version() const { return version_; }  // changes when values change: packed copies look at it

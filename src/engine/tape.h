@@ -1,4 +1,5 @@
-// Reverse-mode differentiation over an arena: operations run as they are called and leave behind how to undo them.
+// Reverse-mode differentiation over an arena: operations run as they are called and leave behind how to undo
+// them.
 #pragma once
 #include <algorithm>
 #include <new>
@@ -15,8 +16,8 @@ namespace graft::engine {
 // A result on the tape. Lives in the arena until the step ends or its backward has run.
 struct Value {
   Tensor data;
-  Tensor low;               // bf16 copy, once a matrix product needed it
-  Tensor grad;              // set once something was added to it
+  Tensor low;   // bf16 copy, once a matrix product needed it
+  Tensor grad;  // set once something was added to it
   bool needs_grad = false;
 };
 using Var = Value*;
@@ -73,7 +74,8 @@ class Tape {
     static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
     if (!record() || !out->needs_grad) return;
     auto* state = new (arena_.push(sizeof(F))) F(std::move(f));
-    last_ = new (arena_.push(sizeof(Node))) Node{last_, out, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
+    last_ = new (arena_.push(sizeof(Node)))
+        Node{last_, out, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
   }
 
   // Where v's gradient is to be written; `add` says whether something is there already.
@@ -82,7 +84,8 @@ class Tape {
   float* take(int64_t floats) { return static_cast<float*>(arena_.take(static_cast<size_t>(floats) * 4)); }
   void give(void* p) { arena_.give(p); }
 
-  // Runs the tape backwards from the scalar `loss` with gradient `seed`; parameter gradients are added to the store.
+  // Runs the tape backwards from the scalar `loss` with gradient `seed`; parameter gradients are added to the
+  // store.
   void backward(Var loss, float seed = 1.0f);
 
  private:

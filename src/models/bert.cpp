@@ -7,8 +7,8 @@ namespace graft::models {
 using engine::Tape;
 using engine::Var;
 
-BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope, const ModelConfig& config, bool tied,
-                         bool positions_after_padding)
+BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope, const ModelConfig& config,
+                         bool tied, bool positions_after_padding)
     : scope_(scope), positions_after_padding_(positions_after_padding) {
   const int64_t H = config.integer("hidden_size"), heads = config.integer("num_attention_heads");
   const int64_t wide = config.integer("intermediate_size");
@@ -19,9 +19,10 @@ BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope
 
   const Scope root(store, scope), e = root / "embeddings";
   embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied, padding_id_);
-  embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H, false,
-                                     positions_after_padding ? padding_id_ : -1);
-  embeddings_.token_type = e.embedding("token_type_embeddings", config.size_or("type_vocab_size", 2), H, false);
+  embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H,
+                                     false, positions_after_padding ? padding_id_ : -1);
+  embeddings_.token_type =
+      e.embedding("token_type_embeddings", config.size_or("type_vocab_size", 2), H, false);
   embeddings_.norm = e.norm("LayerNorm", H, eps);
   for (int64_t i = 0; i < config.integer("num_hidden_layers"); ++i) {
     const Scope s = root / "encoder.layer" / std::to_string(i);
@@ -59,8 +60,8 @@ const int32_t* BertEncoder::position_ids(Tape& tape, const Inputs& inputs) const
 }
 
 Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const int32_t* rows, int64_t n) const {
-  const Var x = engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs), inputs.token_type_ids,
-                              hidden_dropout_, scope_ + ".embeddings", inputs.rows);
+  const Var x = engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
+                              inputs.token_type_ids, hidden_dropout_, scope_ + ".embeddings", inputs.rows);
   return run_layers(tape, x, layers_, inputs, rows, n);
 }
 

@@ -1,4 +1,5 @@
-// BERT (Devlin et al. 2019) and, with other numbers and names, RoBERTa (Liu et al. 2019) and XLM-R (Conneau et al. 2020).
+// BERT (Devlin et al. 2019) and, with other numbers and names, RoBERTa (Liu et al. 2019) and XLM-R (Conneau
+// et al. 2020).
 #pragma once
 #include "models/config.h"
 #include "models/transformer.h"

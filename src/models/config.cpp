@@ -9,7 +9,7 @@
 namespace graft::models {
 namespace {
 
-constexpr int64_t kMaxLayers = 500;        // three times the deepest there is; each costs time, whatever its width
+constexpr int64_t kMaxLayers = 500;  // three times the deepest there is; each costs time, whatever its width
 constexpr int64_t kMaxLabels = 1'000'000;  // each is a name
 
 [[noreturn]] void fail_missing(const std::string& origin, const std::string& key) {

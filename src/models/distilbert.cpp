@@ -14,12 +14,15 @@ constexpr double kEps = 1e-12;  // fixed in the reference, not in config.json
 class DistilBertEncoder : public Encoder {
  public:
   DistilBertEncoder(engine::ParameterStore& store, const ModelConfig& config, bool tied) {
-    const int64_t H = config.integer("dim"), heads = config.integer("n_heads"), wide = config.integer("hidden_dim");
+    const int64_t H = config.integer("dim"), heads = config.integer("n_heads"),
+                  wide = config.integer("hidden_dim");
     check_heads(config, H, heads);
     dropout_ = static_cast<float>(config.number_or("dropout", 0.1));
     const Scope root(store, "distilbert"), e = root / "embeddings";
-    embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied, config.integer_or("pad_token_id", 0));
-    embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H, false);
+    embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied,
+                                   config.integer_or("pad_token_id", 0));
+    embeddings_.position =
+        e.embedding("position_embeddings", config.integer("max_position_embeddings"), H, false);
     embeddings_.norm = e.norm("LayerNorm", H, kEps);
     for (int64_t i = 0; i < config.integer("n_layers"); ++i) {
       const Scope s = root / "transformer.layer" / std::to_string(i);

@@ -27,7 +27,8 @@ Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& row
 
 void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads) {
   if (hidden_size % num_heads == 0) return;
-  fail("{}: the hidden size {} is not a multiple of {} attention heads", config.origin(), hidden_size, num_heads);
+  fail("{}: the hidden size {} is not a multiple of {} attention heads", config.origin(), hidden_size,
+       num_heads);
 }
 
 engine::AttentionOptions attention_options(int64_t hidden_size, int64_t num_heads, double dropout) {

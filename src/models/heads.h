@@ -1,4 +1,5 @@
-// Heads that several architectures share, each composed of operations; the architecture's file names the parameters.
+// Heads that several architectures share, each composed of operations; the architecture's file names the
+// parameters.
 #pragma once
 #include "models/config.h"
 #include "models/network.h"

@@ -24,7 +24,8 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
   } else if (const size_t known = config.label_names().size();
              options.num_labels > 0 ? known != static_cast<size_t>(options.num_labels) : known == 0) {
     std::vector<std::string> names;
-    for (int i = 0; i < (options.num_labels > 0 ? options.num_labels : 2); ++i) names.push_back("LABEL_" + std::to_string(i));
+    for (int i = 0; i < (options.num_labels > 0 ? options.num_labels : 2); ++i)
+      names.push_back("LABEL_" + std::to_string(i));
     config.set_labels(names);
   }
   if (!options.problem_type.empty()) config.json()["problem_type"] = options.problem_type;
@@ -50,8 +51,9 @@ const Architecture& build(State& state, const ModelOptions& options) {
 Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) {
   if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
   if (!fs::exists(folder / "config.json")) {
-    fail_with("a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",
-              "{}: config.json is missing", folder.string());
+    fail_with(
+        "a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",
+        "{}: config.json is missing", folder.string());
   }
   auto state = std::make_shared<State>();
   state->origin = folder;
@@ -85,7 +87,8 @@ const std::string& Model::task() const { return state_->task; }
 std::string Model::model_type() const { return state_->config.model_type(); }
 
 std::vector<std::string> Model::labels() const {
-  return state_->task == "sequence-classification" ? state_->config.label_names() : std::vector<std::string>();
+  return state_->task == "sequence-classification" ? state_->config.label_names()
+                                                   : std::vector<std::string>();
 }
 
 std::string Model::problem_type() const { return state_->config.text_or("problem_type", ""); }

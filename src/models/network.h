@@ -1,5 +1,5 @@
-// The seam between architectures and what trains or runs them: an encoder that turns a ragged batch into hidden
-// states, and a head that turns some of their rows into logits.
+// The seam between architectures and what trains or runs them: an encoder that turns a ragged batch into
+// hidden states, and a head that turns some of their rows into logits.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -13,9 +13,9 @@ namespace graft::models {
 
 // A batch laid out for one forward pass; arrays live in the batch or on the tape.
 struct Inputs {
-  engine::Rows rows;                        // all T rows
-  const int32_t* input_ids = nullptr;       // [T]
-  const int32_t* token_type_ids = nullptr;  // [T]
+  engine::Rows rows;                                  // all T rows
+  const int32_t* input_ids = nullptr;                 // [T]
+  const int32_t* token_type_ids = nullptr;            // [T]
   std::vector<engine::Var>* hidden_states = nullptr;  // filled with every layer's output when set
 };
 
@@ -24,9 +24,10 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  // Hidden states of the given rows (ascending), [n, hidden_size]: the last layer computes nothing else. `rows` null:
-  // all T rows.
-  virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const int32_t* rows, int64_t n) const = 0;
+  // Hidden states of the given rows (ascending), [n, hidden_size]: the last layer computes nothing else.
+  // `rows` null: all T rows.
+  virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const int32_t* rows,
+                             int64_t n) const = 0;
   // Tokens a sequence may have, 0 = no limit.
   virtual int64_t max_positions() const = 0;
   // The embedding that input_ids index.

@@ -25,9 +25,11 @@ const std::vector<Architecture>& registry() {
   static const std::vector<Architecture> table = {
       {"bert", kClassify, "BertForSequenceClassification", "bert", make_bert_sequence_classification},
       {"bert", kMaskedLm, "BertForMaskedLM", "bert", make_bert_masked_lm},
-      {"roberta", kClassify, "RobertaForSequenceClassification", "roberta", make_roberta_sequence_classification},
+      {"roberta", kClassify, "RobertaForSequenceClassification", "roberta",
+       make_roberta_sequence_classification},
       {"roberta", kMaskedLm, "RobertaForMaskedLM", "roberta", make_roberta_masked_lm},
-      {"xlm-roberta", kClassify, "XLMRobertaForSequenceClassification", "roberta", make_roberta_sequence_classification},
+      {"xlm-roberta", kClassify, "XLMRobertaForSequenceClassification", "roberta",
+       make_roberta_sequence_classification},
       {"xlm-roberta", kMaskedLm, "XLMRobertaForMaskedLM", "roberta", make_roberta_masked_lm},
       {"distilbert", kClassify, "DistilBertForSequenceClassification", "distilbert",
        make_distilbert_sequence_classification},
@@ -44,7 +46,8 @@ const Architecture& find_architecture(const ModelConfig& config, const std::stri
     if (types.empty() || types.back() != a.model_type) types.emplace_back(a.model_type);
     if (type == a.model_type) tasks.emplace_back(a.task);
   }
-  if (!tasks.empty()) fail("{}: model_type \"{}\" has no {} head here (it has: {})", config.origin(), type, task, join(tasks));
+  if (!tasks.empty())
+    fail("{}: model_type \"{}\" has no {} head here (it has: {})", config.origin(), type, task, join(tasks));
   const std::string near = nearest_name(type, types);
   fail_with(near.empty() ? "" : "did you mean \"" + near + "\"?",
             "{}: model_type \"{}\" is not known; known are: {}", config.origin(), type, join(types));
@@ -52,17 +55,21 @@ const Architecture& find_architecture(const ModelConfig& config, const std::stri
 
 std::string canonical_task(const std::string& name) {
   static const std::vector<std::pair<std::string, std::string>> aliases = {
-      {"sequence-classification", kClassify}, {"text-classification", kClassify}, {"masked-lm", kMaskedLm},
+      {"sequence-classification", kClassify},
+      {"text-classification", kClassify},
+      {"masked-lm", kMaskedLm},
       {"fill-mask", kMaskedLm}};
   std::vector<std::string> known;
   for (const auto& [alias, task] : aliases) {
     if (alias == name) return task;
     known.push_back(alias);
   }
-  static const std::vector<std::string> later = {"token-classification", "ner",       "question-answering", "qa",
-                                                 "multiple-choice",      "causal-lm", "seq2seq-lm"};
+  static const std::vector<std::string> later = {
+      "token-classification", "ner",       "question-answering", "qa",
+      "multiple-choice",      "causal-lm", "seq2seq-lm"};
   if (std::find(later.begin(), later.end(), name) != later.end()) {
-    throw UsageError(fmt::format("--task {} is not implemented yet; there are: sequence-classification, masked-lm", name));
+    throw UsageError(
+        fmt::format("--task {} is not implemented yet; there are: sequence-classification, masked-lm", name));
   }
   const std::string near = nearest_name(name, known);
   throw UsageError(fmt::format("--task {} is not known; there are: sequence-classification, masked-lm", name),

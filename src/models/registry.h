@@ -11,8 +11,8 @@ namespace graft::models {
 struct Architecture {
   const char* model_type;  // as in config.json
   const char* task;
-  const char* class_name;  // as in config.json's "architectures"
-  const char* base_prefix; // of the backbone's tensors
+  const char* class_name;   // as in config.json's "architectures"
+  const char* base_prefix;  // of the backbone's tensors
   Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
 };
 

@@ -27,7 +27,9 @@ Parameter bias_of(std::string name, int64_t size) {
 
 }  // namespace
 
-Linear Scope::linear(const std::string& part, int64_t out, int64_t in) const { return linear_group({part}, out, in); }
+Linear Scope::linear(const std::string& part, int64_t out, int64_t in) const {
+  return linear_group({part}, out, in);
+}
 
 Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const {
   std::vector<Parameter> weights, biases;
@@ -61,7 +63,9 @@ Parameter* Scope::embedding(const std::string& part, int64_t rows, int64_t cols,
   return &store_.add(std::move(p));
 }
 
-Parameter* Scope::bias(const std::string& part, int64_t size) const { return &store_.add(bias_of(join(part), size)); }
+Parameter* Scope::bias(const std::string& part, int64_t size) const {
+  return &store_.add(bias_of(join(part), size));
+}
 
 Linear part_of(engine::ParameterStore& store, const Linear& group, int first, int count) {
   const auto at = [&](Parameter* p) -> Parameter* {

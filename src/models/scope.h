@@ -11,7 +11,9 @@ class Scope {
  public:
   Scope(engine::ParameterStore& store, std::string name) : store_(store), name_(std::move(name)) {}
 
-  Scope operator/(const std::string& part) const { return {store_, name_.empty() ? part : name_ + "." + part}; }
+  Scope operator/(const std::string& part) const {
+    return {store_, name_.empty() ? part : name_ + "." + part};
+  }
   const std::string& name() const { return name_; }
 
   // weight [out, in] and bias [out] of `part` ("" = this scope itself).
@@ -25,7 +27,9 @@ class Scope {
   engine::Parameter* bias(const std::string& part, int64_t size) const;  // the parameter `part` itself
 
  private:
-  std::string join(const std::string& part) const { return name_.empty() ? part : part.empty() ? name_ : name_ + "." + part; }
+  std::string join(const std::string& part) const {
+    return name_.empty() ? part : part.empty() ? name_ : name_ + "." + part;
+  }
   engine::ParameterStore& store_;
   std::string name_;
 };

@@ -1,5 +1,5 @@
-// The post-norm transformer layer of BERT's kin (Vaswani et al. 2017; Devlin et al. 2019): structure shared by files
-// whose parameter names differ.
+// The post-norm transformer layer of BERT's kin (Vaswani et al. 2017; Devlin et al. 2019): structure shared
+// by files whose parameter names differ.
 #pragma once
 #include "models/network.h"
 #include "models/scope.h"
@@ -16,7 +16,8 @@ struct PostNormLayer {
   std::string scope;  // keys the layer's dropout
 
   // x [T,H] -> [T,H]; with rows only those, [n,H], and the query side of the attention computes nothing else.
-  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const int32_t* rows, int64_t n) const;
+  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const int32_t* rows,
+                      int64_t n) const;
 };
 
 // Runs the layers on x, the last one for the rows asked for; fills inputs.hidden_states.

@@ -14,9 +14,13 @@ using engine::Parameter;
 
 namespace {
 
-bool starts_with(const std::string& s, const std::string& prefix) { return s.compare(0, prefix.size(), prefix) == 0; }
+bool starts_with(const std::string& s, const std::string& prefix) {
+  return s.compare(0, prefix.size(), prefix) == 0;
+}
 
-std::string shape_text(const std::vector<int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 void initialize(State& state, const Parameter& p, uint64_t seed) {
   float* out = state.parameters.value(p);
@@ -27,23 +31,25 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
   const double range = state.config.number_or("initializer_range", 0.02);
   PhiloxStream stream(philox_key(seed, 0, p.name));
   for (int64_t i = 0; i < p.size; ++i) out[i] = static_cast<float>(range * stream.normal());
-  if (p.padding_row >= 0 && p.padding_row < p.rows()) std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
+  if (p.padding_row >= 0 && p.padding_row < p.rows())
+    std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
 }
 
 // Buffers and aliases that the reference writes beside the parameters: nothing is lost with them.
 bool is_known_extra(const State& state, const std::string& name) {
-  static const std::vector<std::string> extras = {"embeddings.position_ids", "cls.predictions.decoder.weight",
-                                                  "cls.predictions.decoder.bias", "lm_head.decoder.weight",
-                                                  "lm_head.decoder.bias", "vocab_projector.weight"};
+  static const std::vector<std::string> extras = {
+      "embeddings.position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
+      "lm_head.decoder.weight",  "lm_head.decoder.bias",           "vocab_projector.weight"};
   return state.task == "masked-lm"
              ? std::any_of(extras.begin(), extras.end(),
                            [&](const std::string& e) { return name.size() >= e.size() && name.ends_with(e); })
              : name.ends_with(extras[0]);
 }
 
-// Names a tensor of this parameter may have: its own, or without the base prefix (a checkpoint of the bare encoder).
-const hub::TensorView* find_tensor(const std::map<std::string, const hub::TensorView*>& tensors, const Parameter& p,
-                                   const std::string& prefix) {
+// Names a tensor of this parameter may have: its own, or without the base prefix (a checkpoint of the bare
+// encoder).
+const hub::TensorView* find_tensor(const std::map<std::string, const hub::TensorView*>& tensors,
+                                   const Parameter& p, const std::string& prefix) {
   if (const auto it = tensors.find(p.name); it != tensors.end()) return it->second;
   if (!starts_with(p.name, prefix + ".")) return nullptr;
   const auto it = tensors.find(p.name.substr(prefix.size() + 1));
@@ -85,9 +91,11 @@ void load_weights(State& state, const Architecture& architecture, const hub::Sta
     used.insert(t);
     if (t->shape != p.shape) {
       if (!options.ignore_mismatched_sizes) {
-        fail_with("--ignore_mismatched_sizes true starts such tensors anew (for a head with another number of labels)",
-                  "{}: tensor {} is {} but the model needs {}", t->file, t->name, shape_text(t->shape),
-                  shape_text(p.shape));
+        fail_with(
+            "--ignore_mismatched_sizes true starts such tensors anew (for a head with another number of "
+            "labels)",
+            "{}: tensor {} is {} but the model needs {}", t->file, t->name, shape_text(t->shape),
+            shape_text(p.shape));
       }
       initialize(state, p, options.seed);
       state.report.mismatched.push_back(

@@ -1,4 +1,5 @@
-// From the tensors of a checkpoint to a model's parameters and back, with a verdict for each that does not fit.
+// From the tensors of a checkpoint to a model's parameters and back, with a verdict for each that does not
+// fit.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -13,8 +14,8 @@ namespace graft::models {
 // A tensor's name as today's checkpoints spell it (gamma -> weight, beta -> bias of a LayerNorm).
 std::string modern_name(const std::string& name);
 
-// Fills the parameters. The backbone must be there whole (a pooler may be missing); a head that is missing starts
-// anew from `seed`. Throws Error naming tensor and shapes.
+// Fills the parameters. The backbone must be there whole (a pooler may be missing); a head that is missing
+// starts anew from `seed`. Throws Error naming tensor and shapes.
 void load_weights(State& state, const Architecture& architecture, const hub::StateDict& tensors,
                   const ModelOptions& options);
 // Starts every parameter anew as the reference's _init_weights does, each a function of (seed, name).

@@ -8,7 +8,9 @@ namespace graft::tasks {
 
 class MaskedLm : public Task {
  public:
-  double loss_terms(const data::RaggedBatch& batch) const override { return static_cast<double>(batch.labels.size()); }
+  double loss_terms(const data::RaggedBatch& batch) const override {
+    return static_cast<double>(batch.labels.size());
+  }
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                    double denominator) const override;
   // accuracy over masked tokens; the trainer adds perplexity from the loss.
@@ -18,7 +20,8 @@ class MaskedLm : public Task {
 // Sequences whose masks are drawn anew every epoch.
 class MaskedFeatures : public Features {
  public:
-  MaskedFeatures(const data::TokenStore& tokens, data::MlmMasker masker) : tokens_(tokens), masker_(std::move(masker)) {}
+  MaskedFeatures(const data::TokenStore& tokens, data::MlmMasker masker)
+      : tokens_(tokens), masker_(std::move(masker)) {}
 
   int64_t size() const override { return tokens_.size(); }
   int32_t length(int64_t i) const override { return tokens_.length(i); }

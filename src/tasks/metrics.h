@@ -10,16 +10,19 @@ namespace graft::tasks {
 // Names and values in the order in which they are shown.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
-// Single-label classification from a confusion matrix: accuracy, f1_macro, f1_micro; for two labels also f1 (of label
-// 1) and matthews_correlation. Definitions as scikit-learn's; an undefined ratio counts as 0.
+// Single-label classification from a confusion matrix: accuracy, f1_macro, f1_micro; for two labels also f1
+// (of label 1) and matthews_correlation. Definitions as scikit-learn's; an undefined ratio counts as 0.
 class ConfusionMatrix {
  public:
-  explicit ConfusionMatrix(int num_labels) : n_(num_labels), counts_(static_cast<size_t>(num_labels) * num_labels) {}
+  explicit ConfusionMatrix(int num_labels)
+      : n_(num_labels), counts_(static_cast<size_t>(num_labels) * num_labels) {}
   void add(int label, int prediction) { ++counts_[static_cast<size_t>(label) * n_ + prediction]; }
   MetricValues values() const;
 
  private:
-  int64_t at(int label, int prediction) const { return counts_[static_cast<size_t>(label) * n_ + prediction]; }
+  int64_t at(int label, int prediction) const {
+    return counts_[static_cast<size_t>(label) * n_ + prediction];
+  }
   double f1(int label) const;
   double matthews() const;
   int n_;

@@ -32,7 +32,8 @@ class MultiLabelMetrics : public Metrics {
  public:
   explicit MultiLabelMetrics(int num_labels) : counts_(num_labels) {}
   void add(const data::RaggedBatch& batch, Tensor logits) override {
-    for (int64_t r = 0; r < logits.rows; ++r) counts_.add(batch.float_labels.data() + r * logits.cols, logits.row(r));
+    for (int64_t r = 0; r < logits.rows; ++r)
+      counts_.add(batch.float_labels.data() + r * logits.cols, logits.row(r));
   }
   MetricValues values() const override { return counts_.values(); }
 
@@ -57,34 +58,44 @@ class RegressionMetrics : public Metrics {
 
 }  // namespace
 
-SequenceClassification::SequenceClassification(int num_labels, std::string problem_type) : num_labels_(num_labels) {
-  if (problem_type == "single_label_classification") kind_ = Kind::single;
-  else if (problem_type == "multi_label_classification") kind_ = Kind::multi;
-  else if (problem_type == "regression") kind_ = Kind::regression;
+SequenceClassification::SequenceClassification(int num_labels, std::string problem_type)
+    : num_labels_(num_labels) {
+  if (problem_type == "single_label_classification")
+    kind_ = Kind::single;
+  else if (problem_type == "multi_label_classification")
+    kind_ = Kind::multi;
+  else if (problem_type == "regression")
+    kind_ = Kind::regression;
   else
-    fail("problem_type \"{}\" is not known (single_label_classification, multi_label_classification, regression are)",
-         problem_type);
+    fail(
+        "problem_type \"{}\" is not known (single_label_classification, multi_label_classification, "
+        "regression are)",
+        problem_type);
 }
 
 double SequenceClassification::loss_terms(const data::RaggedBatch& batch) const {
   if (kind_ != Kind::single) return static_cast<double>(batch.float_labels.size());
-  return static_cast<double>(std::count_if(batch.labels.begin(), batch.labels.end(), [](int32_t l) { return l >= 0; }));
+  return static_cast<double>(
+      std::count_if(batch.labels.begin(), batch.labels.end(), [](int32_t l) { return l >= 0; }));
 }
 
 Var SequenceClassification::loss(engine::Tape& tape, Var logits, const data::RaggedBatch& batch,
                                  double denominator) const {
   if (kind_ == Kind::single) return engine::cross_entropy(tape, logits, batch.labels.data(), denominator);
-  const Tensor targets =
-      engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows, logits->data.cols);
+  const Tensor targets = engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows,
+                                             logits->data.cols);
   return kind_ == Kind::multi ? engine::binary_cross_entropy(tape, logits, targets, denominator)
                               : engine::squared_error(tape, logits, targets, denominator);
 }
 
 std::unique_ptr<Metrics> SequenceClassification::metrics() const {
   switch (kind_) {
-    case Kind::single: return std::make_unique<SingleLabelMetrics>(num_labels_);
-    case Kind::multi: return std::make_unique<MultiLabelMetrics>(num_labels_);
-    default: return std::make_unique<RegressionMetrics>();
+    case Kind::single:
+      return std::make_unique<SingleLabelMetrics>(num_labels_);
+    case Kind::multi:
+      return std::make_unique<MultiLabelMetrics>(num_labels_);
+    default:
+      return std::make_unique<RegressionMetrics>();
   }
 }
 
@@ -140,7 +151,8 @@ void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, in
   const int64_t at = offsets_[static_cast<size_t>(i)];
   batch.append(ids_.data() + at, types_.data() + at, length(i), index);
   if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);
-  for (size_t c = 0; c < width_; ++c) batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);
+  for (size_t c = 0; c < width_; ++c)
+    batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);
 }
 
 }  // namespace graft::tasks

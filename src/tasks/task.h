@@ -15,7 +15,8 @@ class Features {
   virtual ~Features() = default;
   virtual int64_t size() const = 0;
   virtual int32_t length(int64_t i) const = 0;  // tokens
-  // Adds example i with its labels to the batch. `index` keys its dropout; `epoch` its masks (-1: evaluation's).
+  // Adds example i with its labels to the batch. `index` keys its dropout; `epoch` its masks (-1:
+  // evaluation's).
   virtual void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
 };
 
@@ -30,8 +31,8 @@ class Metrics {
 class Task {
  public:
   virtual ~Task() = default;
-  // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its micro-batches, so
-  // it does not depend on how the step is cut.
+  // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its
+  // micro-batches, so it does not depend on how the step is cut.
   virtual double loss_terms(const data::RaggedBatch& batch) const = 0;
   // Scalar: sum of this batch's terms / denominator.
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,

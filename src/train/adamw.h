@@ -1,6 +1,6 @@
-// AdamW over a parameter store: dense parameters in one sweep, row-sparse ones by the rows that were read. A row that
-// was not read is left alone until it is needed; then the steps that it missed are replayed, which gives the same bits
-// as a dense sweep (docs/design.md, idea 2).
+// AdamW over a parameter store: dense parameters in one sweep, row-sparse ones by the rows that were read. A
+// row that was not read is left alone until it is needed; then the steps that it missed are replayed, which
+// gives the same bits as a dense sweep (docs/design.md, idea 2).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -30,10 +30,10 @@ class AdamW {
   int64_t num_steps() const { return static_cast<int64_t>(lr_.size()); }
 
  private:
-  struct Rows {                       // state of a row-sparse parameter
+  struct Rows {  // state of a row-sparse parameter
     engine::Parameter* parameter;
-    std::vector<int32_t> last_step;   // [rows] steps applied so far
-    std::vector<uint8_t> touched;     // [rows] has moments
+    std::vector<int32_t> last_step;  // [rows] steps applied so far
+    std::vector<uint8_t> touched;    // [rows] has moments
   };
   engine::AdamWArgs args_at(int64_t step, double weight_decay) const;
   void replay(Rows& rows, int64_t row, int64_t to_step);

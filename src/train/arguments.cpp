@@ -48,7 +48,8 @@ const std::vector<Argument>& argument_table() {
       {"save_strategy", &T::save_strategy, "no, steps or epoch"},
       {"save_steps", &T::save_steps, "steps between checkpoints; below 1 a ratio"},
       {"save_total_limit", &T::save_total_limit, "checkpoints kept; older ones are deleted"},
-      {"max_seq_length", &T::max_seq_length, "tokens per example; 0 = 128 for classification, the model's limit for masked-lm"},
+      {"max_seq_length", &T::max_seq_length,
+       "tokens per example; 0 = 128 for classification, the model's limit for masked-lm"},
       {"mlm_probability", &T::mlm_probability, "share of tokens hidden in masked-lm"},
       {"whole_word_mask", &T::whole_word_mask, "hide whole words in masked-lm"},
   };
@@ -70,8 +71,8 @@ const std::map<std::string, std::string>& aliases() {
   return table;
 }
 
-// Options of the reference whose only other values ask for something that this version cannot do: the value that
-// means "as it is" is accepted.
+// Options of the reference whose only other values ask for something that this version cannot do: the value
+// that means "as it is" is accepted.
 const std::map<std::string, std::vector<std::string>>& fixed_values() {
   static const std::map<std::string, std::vector<std::string>> table = {
       {"optim", {"adamw_torch", "adamw_torch_fused", "adamw_hf"}},
@@ -95,16 +96,21 @@ const char* const kLater =
     "include_num_input_tokens_seen log_level disable_tqdm run_name prediction_loss_only eval_delay "
     "include_for_metrics save_only_model enable_jit_checkpoint metric_for_best_model greater_is_better "
     "ignore_data_skip restore_callback_states_from_checkpoint full_determinism dataloader_num_workers "
-    "dataloader_prefetch_factor label_names length_column_name debug skip_memory_metrics resume_from_checkpoint "
-    "logging_dir logging_nan_inf_filter group_by_length adafactor do_predict ddp_find_unused_parameters ddp_bucket_cap_mb "
+    "dataloader_prefetch_factor label_names length_column_name debug skip_memory_metrics "
+    "resume_from_checkpoint "
+    "logging_dir logging_nan_inf_filter group_by_length adafactor do_predict ddp_find_unused_parameters "
+    "ddp_bucket_cap_mb "
     "ddp_broadcast_buffers ddp_backend ddp_timeout optim use_cpu no_cuda fp16 gradient_checkpointing "
     "label_smoothing_factor load_best_model_at_end auto_find_batch_size report_to overwrite_output_dir "
     "include_inputs_for_metrics include_tokens_per_second";
 
 const char* const kNever =
-    "torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config push_to_hub hub_token "
-    "hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision accelerator_config parallelism_config fsdp "
-    "fsdp_config deepspeed trackio_space_id half_precision_backend fp16_backend fp16_opt_level use_mps_device "
+    "torch_compile torch_compile_backend torch_compile_mode use_liger_kernel liger_kernel_config push_to_hub "
+    "hub_token "
+    "hub_private_repo hub_model_id hub_strategy hub_always_push hub_revision accelerator_config "
+    "parallelism_config fsdp "
+    "fsdp_config deepspeed trackio_space_id half_precision_backend fp16_backend fp16_opt_level "
+    "use_mps_device "
     "jit_mode_eval use_ipex torchdynamo tpu_num_cores tpu_metrics_debug tp_size fsdp_min_num_params "
     "fsdp_transformer_layer_cls_to_wrap mp_parameters use_legacy_prediction_loop push_to_hub_model_id "
     "push_to_hub_organization push_to_hub_token split_batches dispatch_batches";
@@ -146,7 +152,9 @@ Number parse_number(const std::string& name, const std::string& value) {
 
 }  // namespace
 
-int64_t parse_integer(const std::string& name, const std::string& value) { return parse_number<int64_t>(name, value); }
+int64_t parse_integer(const std::string& name, const std::string& value) {
+  return parse_number<int64_t>(name, value);
+}
 
 bool parse_switch(const std::string& name, const std::string& value) {
   std::string v = value;
@@ -170,9 +178,12 @@ struct Unwrap<std::optional<Field>> {
 template <class Field>
 void assign(Field& field, const std::string& name, const std::string& value) {
   using Plain = typename Unwrap<Field>::type;
-  if constexpr (std::is_same_v<Plain, bool>) field = parse_switch(name, value);
-  else if constexpr (std::is_same_v<Plain, std::string>) field = value;
-  else field = parse_number<Plain>(name, value);
+  if constexpr (std::is_same_v<Plain, bool>)
+    field = parse_switch(name, value);
+  else if constexpr (std::is_same_v<Plain, std::string>)
+    field = value;
+  else
+    field = parse_number<Plain>(name, value);
 }
 
 void need(bool ok, const std::string& text) {
@@ -210,7 +221,8 @@ void set_argument(TrainingArguments& arguments, const std::string& given, const 
   }
   if (const auto it = fixed_values().find(name); it != fixed_values().end()) {
     std::string lower = value.empty() ? "true" : value;
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     if (std::find(it->second.begin(), it->second.end(), lower) != it->second.end()) return;
   }
   if (const std::string reason = refusal(name); !reason.empty()) {
@@ -220,7 +232,8 @@ void set_argument(TrainingArguments& arguments, const std::string& given, const 
   for (const Argument& a : argument_table()) known.emplace_back(a.name);
   for (const auto& [alias, to] : aliases()) known.push_back(alias);
   const std::string near = nearest_name(name, known);
-  throw UsageError(fmt::format("--{} is not known", given), near.empty() ? "" : "did you mean --" + near + "?");
+  throw UsageError(fmt::format("--{} is not known", given),
+                   near.empty() ? "" : "did you mean --" + near + "?");
 }
 
 void settle(TrainingArguments& a) {
@@ -240,8 +253,10 @@ void settle(TrainingArguments& a) {
   need(a.learning_rate >= 0, "--learning_rate must not be negative");
   need(a.logging_steps > 0, "--logging_steps must be above 0");
   need(a.save_steps > 0, "--save_steps must be above 0");
-  need(a.warmup_steps >= 0 && a.warmup_ratio >= 0 && a.warmup_ratio <= 1, "warm-up must not be negative, a ratio not above 1");
-  need(a.adam_beta1 >= 0 && a.adam_beta1 < 1 && a.adam_beta2 >= 0 && a.adam_beta2 < 1, "--adam_beta1 and --adam_beta2 must be in [0, 1)");
+  need(a.warmup_steps >= 0 && a.warmup_ratio >= 0 && a.warmup_ratio <= 1,
+       "warm-up must not be negative, a ratio not above 1");
+  need(a.adam_beta1 >= 0 && a.adam_beta1 < 1 && a.adam_beta2 >= 0 && a.adam_beta2 < 1,
+       "--adam_beta1 and --adam_beta2 must be in [0, 1)");
   need(a.adam_epsilon >= 0, "--adam_epsilon must not be negative");
   need(a.max_grad_norm >= 0, "--max_grad_norm must not be negative; 0 = no clipping");
   need(!a.save_total_limit || *a.save_total_limit > 0, "--save_total_limit must be at least 1");

@@ -1,4 +1,5 @@
-// TrainingArguments by name: one line per option, read by the command line, by --config files and by the saved json.
+// TrainingArguments by name: one line per option, read by the command line, by --config files and by the
+// saved json.
 #pragma once
 #include <string>
 #include <variant>
@@ -10,10 +11,11 @@
 namespace graft::train {
 
 struct Argument {
-  using Member = std::variant<bool TrainingArguments::*, int64_t TrainingArguments::*, uint64_t TrainingArguments::*,
-                              double TrainingArguments::*, std::string TrainingArguments::*,
-                              std::optional<uint64_t> TrainingArguments::*, std::optional<int64_t> TrainingArguments::*,
-                              std::optional<double> TrainingArguments::*>;
+  using Member =
+      std::variant<bool TrainingArguments::*, int64_t TrainingArguments::*, uint64_t TrainingArguments::*,
+                   double TrainingArguments::*, std::string TrainingArguments::*,
+                   std::optional<uint64_t> TrainingArguments::*, std::optional<int64_t> TrainingArguments::*,
+                   std::optional<double> TrainingArguments::*>;
   const char* name;
   Member member;
   const char* help;
@@ -22,8 +24,9 @@ struct Argument {
 const std::vector<Argument>& argument_table();
 bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
 
-// Sets one option from text ("1e-4", "10_000", "true"). An option that the reference has and graft refuses, or has
-// not yet, throws UsageError with the reason; an unknown name one with the nearest. Aliases are understood.
+// Sets one option from text ("1e-4", "10_000", "true"). An option that the reference has and graft refuses,
+// or has not yet, throws UsageError with the reason; an unknown name one with the nearest. Aliases are
+// understood.
 void set_argument(TrainingArguments& arguments, const std::string& name, const std::string& value);
 // The canonical name of an alias ("evaluation_strategy" -> "eval_strategy"), the name itself otherwise.
 std::string canonical_argument(const std::string& name);

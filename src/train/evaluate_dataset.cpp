@@ -7,8 +7,8 @@
 
 namespace graft::train {
 
-LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Dataset& dataset, int64_t max_seq_length,
-                          int64_t batch_size, const std::string& prefix) {
+LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Dataset& dataset,
+                          int64_t max_seq_length, int64_t batch_size, const std::string& prefix) {
   if (dataset.size() == 0) fail("{}: there is nothing to evaluate on", dataset.origin());
   data::CheckpointLabels checkpoint;
   checkpoint.names = model.labels();

@@ -9,9 +9,9 @@
 
 namespace graft::train {
 
-// The metrics of evaluation with `prefix` ("eval_", "test_") before their names. max_seq_length 0: as the folder the
-// model came from was trained.
-LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Dataset& dataset, int64_t max_seq_length,
-                          int64_t batch_size, const std::string& prefix);
+// The metrics of evaluation with `prefix` ("eval_", "test_") before their names. max_seq_length 0: as the
+// folder the model came from was trained.
+LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Dataset& dataset,
+                          int64_t max_seq_length, int64_t batch_size, const std::string& prefix);
 
 }  // namespace graft::train

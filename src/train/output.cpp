@@ -37,7 +37,8 @@ void RunLog::step(int64_t step, double epoch, double loss, double rate, double g
   total_loss_ += loss;
   epoch_loss_ += loss;
   ++epoch_steps_;
-  if (is_due(args.logging_strategy, plan_.logging_steps, step, epoch_ends) || (args.logging_first_step && step == 1)) {
+  if (is_due(args.logging_strategy, plan_.logging_steps, step, epoch_ends) ||
+      (args.logging_first_step && step == 1)) {
     emit({{"loss", window_loss_ / static_cast<double>(step - logged_steps_)},
           {"grad_norm", grad_norm},
           {"learning_rate", rate},
@@ -119,7 +120,8 @@ void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t ste
   std::vector<std::pair<int64_t, fs::path>> checkpoints;
   for (const auto& entry : fs::directory_iterator(output)) {
     const std::string name = entry.path().filename().string();
-    if (!name.starts_with("checkpoint-") || name.find_first_not_of("0123456789", 11) != std::string::npos) continue;
+    if (!name.starts_with("checkpoint-") || name.find_first_not_of("0123456789", 11) != std::string::npos)
+      continue;
     checkpoints.emplace_back(std::stoll(name.substr(11)), entry.path());
   }
   std::sort(checkpoints.begin(), checkpoints.end());

@@ -16,8 +16,8 @@ class RunLog {
  public:
   RunLog(Trainer::Parts& parts, const StepPlan& plan);
   void begin_epoch() { epoch_loss_ = 0, epoch_steps_ = 0; }
-  void step(int64_t step, double epoch, double loss, double rate, double grad_norm, int64_t tokens, int64_t examples,
-            bool epoch_ends);
+  void step(int64_t step, double epoch, double loss, double rate, double grad_norm, int64_t tokens,
+            int64_t examples, bool epoch_ends);
   void evaluation(LogEntry metrics, int64_t step);
   // The evaluation of this very step if there was one, else a new one.
   LogEntry evaluation_once(int64_t step, const std::function<LogEntry()>& evaluate);

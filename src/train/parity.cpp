@@ -44,7 +44,8 @@ class Comparison {
     return kinds_.back();
   }
   void count(const std::string& kind_name) { ++kind(kind_name).tensors; }
-  void add(const std::string& kind_name, const std::string& tensor, double got, double expected, double limit) {
+  void add(const std::string& kind_name, const std::string& tensor, double got, double expected,
+           double limit) {
     ParityKind& k = kind(kind_name);
     double error = std::fabs(got - expected), share = error / limit;
     if (!std::isfinite(share)) error = share = 1e30;  // a limit relative to a NaN is a NaN, too
@@ -86,11 +87,13 @@ FixtureInputs read_inputs(const fs::path& folder) {
       row_types.push_back(types.is_null() ? 0 : types[b][i].get<int32_t>());
       in.padded_row.push_back(static_cast<int64_t>(b * ids[b].size() + i));
     }
-    in.batch.append(row_ids.data(), row_types.data(), static_cast<int32_t>(row_ids.size()), static_cast<int64_t>(b));
+    in.batch.append(row_ids.data(), row_types.data(), static_cast<int32_t>(row_ids.size()),
+                    static_cast<int64_t>(b));
     const Json& label = labels.at("data")[b];
     if (in.float_labels) {
       in.num_label_columns = label.is_array() ? static_cast<int>(label.size()) : 1;
-      for (const Json& x : label.is_array() ? label : Json::array({label})) in.batch.float_labels.push_back(x.get<float>());
+      for (const Json& x : label.is_array() ? label : Json::array({label}))
+        in.batch.float_labels.push_back(x.get<float>());
     } else if (!per_token) {
       in.batch.labels.push_back(label.get<int>());
     }
@@ -101,17 +104,22 @@ FixtureInputs read_inputs(const fs::path& folder) {
 std::unique_ptr<tasks::Task> make_task(const Model& model, const FixtureInputs& in) {
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
   const int n = static_cast<int>(model.labels().size());
-  const std::string inferred = n == 1 ? "regression"
+  const std::string inferred = n == 1            ? "regression"
                                : in.float_labels ? "multi_label_classification"
                                                  : "single_label_classification";
-  return std::make_unique<tasks::SequenceClassification>(n, model.problem_type().empty() ? inferred : model.problem_type());
+  return std::make_unique<tasks::SequenceClassification>(
+      n, model.problem_type().empty() ? inferred : model.problem_type());
 }
 
 class Fixture {
  public:
   Fixture(const fs::path& folder, bool bf16)
-      : folder_(folder), meta_(read_json(folder / "meta.json")), model_(load(folder)), state_(model_.state()),
-        in_(read_inputs(folder)), task_(make_task(model_, in_)) {
+      : folder_(folder),
+        meta_(read_json(folder / "meta.json")),
+        model_(load(folder)),
+        state_(model_.state()),
+        in_(read_inputs(folder)),
+        task_(make_task(model_, in_)) {
     state_.bf16 = bf16;
   }
 
@@ -179,7 +187,8 @@ class Fixture {
     if (per_token) {
       full_logits = state_.network.head->logits(tape, last, inputs.rows);
     } else {
-      pooled = state_.network.head->pooled(tape, engine::gather(tape, last, in_.batch.cu_seqlens.data(), in_.batch.size()));
+      pooled = state_.network.head->pooled(
+          tape, engine::gather(tape, last, in_.batch.cu_seqlens.data(), in_.batch.size()));
     }
     const Var logits = models::forward_logits(tape, state_.network, in_.batch);
     const double loss = *task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch))->data.f32();
@@ -191,7 +200,8 @@ class Fixture {
       } else if (t.name == "logits" && per_token) {
         compare_logits(t.name, t, full_logits->data, &in_.padded_row);
         std::vector<int64_t> label_rows;
-        for (const int32_t r : in_.batch.label_rows) label_rows.push_back(in_.padded_row[static_cast<size_t>(r)]);
+        for (const int32_t r : in_.batch.label_rows)
+          label_rows.push_back(in_.padded_row[static_cast<size_t>(r)]);
         compare_logits("logits of the rows with labels", t, logits->data, &label_rows);
       } else if (t.name == "logits") {
         compare_logits(t.name, t, logits->data, nullptr);
@@ -223,7 +233,8 @@ class Fixture {
     const std::vector<float> expected = floats_of(*logits);
     std::vector<double> errors;
     for (int64_t r = 0; r < got->data.rows; ++r) {
-      const int64_t row = per_token ? in_.padded_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])] : r;
+      const int64_t row =
+          per_token ? in_.padded_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])] : r;
       for (int64_t c = 0; c < got->data.cols; ++c) {
         const double e = expected[static_cast<size_t>(row * got->data.cols + c)];
         errors.push_back(std::fabs(got->data.row(r)[c] - e) / (1 + std::fabs(e)));
@@ -267,7 +278,8 @@ class Fixture {
   double gradients() {
     state_.parameters.allocate_grads();
     state_.parameters.clear_grads();
-    return accumulate_gradients(state_, *task_, in_.batch, task_->loss_terms(in_.batch), 42, 0, true, memory_);
+    return accumulate_gradients(state_, *task_, in_.batch, task_->loss_terms(in_.batch), 42, 0, true,
+                                memory_);
   }
 
   std::vector<float> dense_gradient(const Parameter& p) {
@@ -275,13 +287,15 @@ class Fixture {
     std::vector<float> out(static_cast<size_t>(p.size), 0.0f);
     const engine::SparseGrad& g = state_.parameters.sparse_grad(p);
     for (size_t i = 0; i < g.ids.size(); ++i) {
-      std::copy_n(g.rows.begin() + static_cast<std::ptrdiff_t>(i) * p.cols(), p.cols(), out.begin() + g.ids[i] * p.cols());
+      std::copy_n(g.rows.begin() + static_cast<std::ptrdiff_t>(i) * p.cols(), p.cols(),
+                  out.begin() + g.ids[i] * p.cols());
     }
     return out;
   }
 
   template <class Get>
-  void compare_parameters(const char* file, const std::string& kind, Get get, const std::function<double(const std::string&)>& limit) {
+  void compare_parameters(const char* file, const std::string& kind, Get get,
+                          const std::function<double(const std::string&)>& limit) {
     const hub::StateDict dict = hub::read_safetensors(folder_ / file);
     std::set<std::string> seen;
     for (const hub::TensorView& t : dict.tensors()) {
@@ -293,7 +307,8 @@ class Fixture {
       seen.insert(t.name);
       const std::vector<float> expected = floats_of(t), got = get(*p);
       comparison_.count(kind);
-      for (size_t i = 0; i < expected.size(); ++i) comparison_.add(kind, t.name, got[i], expected[i], limit(t.name));
+      for (size_t i = 0; i < expected.size(); ++i)
+        comparison_.add(kind, t.name, got[i], expected[i], limit(t.name));
     }
     for (const Parameter& p : state_.parameters.parameters()) {
       if (!seen.count(p.name)) not_compared_.push_back(std::string(file) + " lacks " + p.name);
@@ -304,8 +319,9 @@ class Fixture {
     gradients();
     state_.parameters.settle_grads();
     const double norm = meta_.at("grad_norm").get<double>();
-    compare_parameters("grads.safetensors", "gradients", [&](const Parameter& p) { return dense_gradient(p); },
-                       [&](const std::string&) { return 3e-6 * norm; });
+    compare_parameters(
+        "grads.safetensors", "gradients", [&](const Parameter& p) { return dense_gradient(p); },
+        [&](const std::string&) { return 3e-6 * norm; });
   }
 
   // Five steps of AdamW as the fixtures' README gives them.
@@ -321,19 +337,21 @@ class Fixture {
       const double loss = gradients();
       const double reference = expected.at("loss").get<double>();
       comparison_.count("step losses");
-      comparison_.add("step losses", fmt::format("step {}", step), loss, reference, 2e-5 * std::max(1.0, reference));
+      comparison_.add("step losses", fmt::format("step {}", step), loss, reference,
+                      2e-5 * std::max(1.0, reference));
       const double norm = optimizer.grad_norm();
       optimizer.step(expected.at("lr").get<double>(), static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
       rates += expected.at("lr").get<double>();
     }
     optimizer.flush();
     const Json& unstable = meta_.at("after5_unstable");
-    compare_parameters("after5.safetensors", "trained weights",
-                       [&](const Parameter& p) {
-                         const float* w = state_.parameters.value(p);
-                         return std::vector<float>(w, w + p.size);
-                       },
-                       [&](const std::string& name) { return unstable.contains(name) ? 2 * rates + 5e-5 : 3e-5; });
+    compare_parameters(
+        "after5.safetensors", "trained weights",
+        [&](const Parameter& p) {
+          const float* w = state_.parameters.value(p);
+          return std::vector<float>(w, w + p.size);
+        },
+        [&](const std::string& name) { return unstable.contains(name) ? 2 * rates + 5e-5 : 3e-5; });
   }
 
   fs::path folder_;
@@ -356,9 +374,11 @@ bool ParityReport::ok() const {
 
 ParityReport run_parity(const fs::path& folder, bool bf16) {
   if (!fs::exists(folder / "meta.json")) {
-    fail_with("give a folder of reference numbers: config.json, model.safetensors, inputs.json, outputs.safetensors, "
-              "grads.safetensors, meta.json",
-              "{}: not a fixture folder (meta.json is missing)", folder.string());
+    fail_with(
+        "give a folder of reference numbers: config.json, model.safetensors, inputs.json, "
+        "outputs.safetensors, "
+        "grads.safetensors, meta.json",
+        "{}: not a fixture folder (meta.json is missing)", folder.string());
   }
   return Fixture(folder, bf16).run();
 }
@@ -384,7 +404,10 @@ Json to_json(const ParityReport& report) {
                      {"worst_of_limit", k.worst_of_limit},
                      {"worst_tensor", k.worst_tensor}});
   }
-  return {{"fixture", report.fixture}, {"ok", report.ok()}, {"kinds", kinds}, {"not_compared", report.not_compared}};
+  return {{"fixture", report.fixture},
+          {"ok", report.ok()},
+          {"kinds", kinds},
+          {"not_compared", report.not_compared}};
 }
 
 }  // namespace graft::train

@@ -1,4 +1,5 @@
-// A reference fixture run through the code that training uses: outputs, loss, gradients and five optimizer steps.
+// A reference fixture run through the code that training uses: outputs, loss, gradients and five optimizer
+// steps.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -10,10 +11,10 @@ namespace graft::train {
 
 // The worst of one kind of quantity, as a share of its limit: above 1 is a failure.
 struct ParityKind {
-  std::string kind;          // "loss", "logits", "hidden states", "gradients", "step losses", "trained weights"
-  int64_t tensors = 0;       // compared
-  double worst_error = 0;    // largest absolute difference
-  double worst_of_limit = 0; // largest difference / its limit
+  std::string kind;        // "loss", "logits", "hidden states", "gradients", "step losses", "trained weights"
+  int64_t tensors = 0;     // compared
+  double worst_error = 0;  // largest absolute difference
+  double worst_of_limit = 0;  // largest difference / its limit
   std::string worst_tensor;
 };
 
@@ -24,9 +25,10 @@ struct ParityReport {
   bool ok() const;
 };
 
-// Runs one fixture folder (docs of the fixtures: config.json, model.safetensors, inputs.json, outputs, grads, after5,
-// meta.json). Limits are the fixtures' own; in bf16 those of their README for bf16: loss, logits (median and worst) and
-// the cosine of each gradient with the reference's (worst and median). Throws Error when the folder is not a fixture.
+// Runs one fixture folder (docs of the fixtures: config.json, model.safetensors, inputs.json, outputs, grads,
+// after5, meta.json). Limits are the fixtures' own; in bf16 those of their README for bf16: loss, logits
+// (median and worst) and the cosine of each gradient with the reference's (worst and median). Throws Error
+// when the folder is not a fixture.
 ParityReport run_parity(const std::filesystem::path& folder, bool bf16 = false);
 
 // The fixture folders at or below `folder`, sorted.

@@ -66,7 +66,8 @@ class ThreadsOfACall {
   int before_;
 };
 
-Prediction make_prediction(const float* logits, const std::vector<std::string>& labels, const std::string& problem) {
+Prediction make_prediction(const float* logits, const std::vector<std::string>& labels,
+                           const std::string& problem) {
   Prediction p;
   double sum = 0;
   const double max = *std::max_element(logits, logits + labels.size());
@@ -91,23 +92,26 @@ Prediction make_prediction(const float* logits, const std::vector<std::string>& 
 }  // namespace
 
 Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& options) {
-  if (options.batch_size < 1) fail("PipelineOptions::batch_size is {}; at least 1 was expected", options.batch_size);
+  if (options.batch_size < 1)
+    fail("PipelineOptions::batch_size is {}; at least 1 was expected", options.batch_size);
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   if (const std::string task = models::task_of_config(config); task != "sequence-classification") {
-    fail_with("fine-tune it first: graft train --task sequence-classification", "{}: not a sequence-classification model ({})",
-              folder.string(), task.empty() ? "its config.json names no head" : task);
+    fail_with("fine-tune it first: graft train --task sequence-classification",
+              "{}: not a sequence-classification model ({})", folder.string(),
+              task.empty() ? "its config.json names no head" : task);
   }
   parts_ = std::make_unique<Parts>(Model::from_pretrained(folder), Tokenizer::from_pretrained(folder));
   Parts& p = *parts_;
   if (!p.model.load_report().missing.empty()) {
-    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)", folder.string(),
-              p.model.load_report().missing.front());
+    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
+              folder.string(), p.model.load_report().missing.front());
   }
   p.options = options;
   train::use_precision(p.model, train::saved_bf16(folder));
   p.labels = p.model.labels();
   p.problem_type = p.model.problem_type();
-  if (p.problem_type.empty()) p.problem_type = p.labels.size() == 1 ? "regression" : "single_label_classification";
+  if (p.problem_type.empty())
+    p.problem_type = p.labels.size() == 1 ? "regression" : "single_label_classification";
   if (p.options.max_seq_length <= 0) {
     p.options.max_seq_length = static_cast<int>(train::saved_max_seq_length(folder, p.model, *p.tokenizer));
   }
@@ -123,7 +127,8 @@ int64_t Pipeline::num_truncated() const { return parts_->truncated; }
 std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
                                           const std::vector<std::string>& pairs) const {
   Parts& p = *parts_;
-  if (!pairs.empty() && pairs.size() != texts.size()) fail("{} texts but {} pairs", texts.size(), pairs.size());
+  if (!pairs.empty() && pairs.size() != texts.size())
+    fail("{} texts but {} pairs", texts.size(), pairs.size());
   const ThreadsOfACall threads(p.options.num_threads);
   EncodeOptions encode;
   encode.ids_only = true;

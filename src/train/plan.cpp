@@ -14,7 +14,8 @@ int64_t ceil_of(double x) { return static_cast<int64_t>(std::ceil(x)); }
 
 // "Below 1 is a ratio of all steps", as the reference reads logging_steps and its kin.
 int64_t resolve(double steps, int64_t total) {
-  return std::max<int64_t>(1, steps < 1 ? ceil_of(steps * static_cast<double>(total)) : static_cast<int64_t>(steps));
+  return std::max<int64_t>(
+      1, steps < 1 ? ceil_of(steps * static_cast<double>(total)) : static_cast<int64_t>(steps));
 }
 
 }  // namespace
@@ -84,11 +85,13 @@ double loss_terms(const tasks::Task& task, const tasks::Features& features,
 void plan_memory(Trainer::Parts& parts) {
   std::vector<int64_t> order(static_cast<size_t>(parts.train->size()));
   std::iota(order.begin(), order.end(), int64_t{0});
-  const auto n = std::min<size_t>(order.size(), static_cast<size_t>(parts.arguments.per_device_train_batch_size));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(), [&](int64_t a, int64_t b) {
-    const int32_t la = parts.train->length(a), lb = parts.train->length(b);
-    return la != lb ? la > lb : a < b;
-  });
+  const auto n =
+      std::min<size_t>(order.size(), static_cast<size_t>(parts.arguments.per_device_train_batch_size));
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(),
+                    [&](int64_t a, int64_t b) {
+                      const int32_t la = parts.train->length(a), lb = parts.train->length(b);
+                      return la != lb ? la > lb : a < b;
+                    });
   data::RaggedBatch batch;
   for (size_t i = 0; i < n; ++i) parts.train->append(batch, order[i], static_cast<int64_t>(i), 0);
   check_batch(batch, parts.model);
@@ -110,7 +113,8 @@ void check_batch(const data::RaggedBatch& batch, const Model& model) {
   }
   if (batch.max_len > model.max_positions()) {
     fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
-              "a sequence of {} tokens is longer than the model's {} positions", batch.max_len, model.max_positions());
+              "a sequence of {} tokens is longer than the model's {} positions", batch.max_len,
+              model.max_positions());
   }
 }
 
@@ -124,10 +128,11 @@ void check_finite(double loss, double grad_norm, int64_t step, models::State& st
       break;
     }
   }
-  fail_with(where.empty() ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
-                          : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
-            "step {}: the loss is {} and the gradient norm {}{}; training stopped, nothing was saved over", step + 1, loss,
-            grad_norm, where);
+  fail_with(where.empty()
+                ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
+                : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
+            "step {}: the loss is {} and the gradient norm {}{}; training stopped, nothing was saved over",
+            step + 1, loss, grad_norm, where);
 }
 
 }  // namespace graft::train

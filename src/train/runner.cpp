@@ -11,7 +11,8 @@ using engine::Var;
 bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                          bool record) {
   const int64_t labels = static_cast<int64_t>(batch.label_rows.size());
-  if (batch.rows() <= rows_ && batch.size() <= sequences_ && labels <= label_rows_ && (recorded_ || !record)) return false;
+  if (batch.rows() <= rows_ && batch.size() <= sequences_ && labels <= label_rows_ && (recorded_ || !record))
+    return false;
   rows_ = std::max<int64_t>(rows_, batch.rows());
   sequences_ = std::max<int64_t>(sequences_, batch.size());
   label_rows_ = std::max(label_rows_, labels);
@@ -21,7 +22,8 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
   return true;
 }
 
-void StepMemory::plan_only(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch) {
+void StepMemory::plan_only(const models::State& state, const tasks::Task* task,
+                           const data::RaggedBatch& batch) {
   dry_run(state, task, batch, true);
 }
 
@@ -41,7 +43,8 @@ void StepMemory::dry_run(const models::State& state, const tasks::Task* task, co
 }
 
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
-                            double denominator, uint64_t seed, uint64_t step, bool dropout, StepMemory& memory) {
+                            double denominator, uint64_t seed, uint64_t step, bool dropout,
+                            StepMemory& memory) {
   memory.arena().reset();
   Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
   const Var logits = models::forward_logits(tape, state.network, batch);

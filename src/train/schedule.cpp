@@ -14,14 +14,17 @@ Schedule parse_schedule(const std::string& name) {
   if (name == "constant") return Schedule::constant;
   if (name == "constant_with_warmup") return Schedule::constant_with_warmup;
   const std::string near = nearest_name(name, {"linear", "cosine", "constant", "constant_with_warmup"});
-  throw UsageError(
-      fmt::format("--lr_scheduler_type {} is not implemented; there are: linear, cosine, constant, constant_with_warmup",
-                  name),
-      near.empty() ? "" : "did you mean " + near + "?");
+  throw UsageError(fmt::format("--lr_scheduler_type {} is not implemented; there are: linear, cosine, "
+                               "constant, constant_with_warmup",
+                               name),
+                   near.empty() ? "" : "did you mean " + near + "?");
 }
 
-double schedule_factor(Schedule schedule, int64_t step, int64_t num_warmup_steps, int64_t num_training_steps) {
-  const auto ratio = [](int64_t a, int64_t b) { return static_cast<double>(a) / static_cast<double>(std::max<int64_t>(1, b)); };
+double schedule_factor(Schedule schedule, int64_t step, int64_t num_warmup_steps,
+                       int64_t num_training_steps) {
+  const auto ratio = [](int64_t a, int64_t b) {
+    return static_cast<double>(a) / static_cast<double>(std::max<int64_t>(1, b));
+  };
   if (schedule == Schedule::constant) return 1;
   if (step < num_warmup_steps) return ratio(step, num_warmup_steps);
   if (schedule == Schedule::constant_with_warmup) return 1;

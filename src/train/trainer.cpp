@@ -37,7 +37,8 @@ TrainResult Trainer::train() {
   for (int64_t epoch = 0; step < plan.total_steps && !p.stop; ++epoch) {
     log.begin_epoch();
     for (int64_t window = 0; window < plan.steps_per_epoch && step < plan.total_steps && !p.stop; ++window) {
-      // The examples of this optimizer step; their order in it keys their dropout, however it is cut into batches.
+      // The examples of this optimizer step; their order in it keys their dropout, however it is cut into
+      // batches.
       const std::vector<std::vector<int64_t>> micro_batches =
           train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps);
       const double terms = train::loss_terms(*p.task, *p.train, micro_batches, epoch);
@@ -50,8 +51,8 @@ TrainResult Trainer::train() {
         train::check_batch(batch, p.model);
         p.memory.prepare(state, p.task.get(), batch, true);
         optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
-        loss += train::accumulate_gradients(state, *p.task, batch, terms, args.seed, static_cast<uint64_t>(step), true,
-                                            p.memory);
+        loss += train::accumulate_gradients(state, *p.task, batch, terms, args.seed,
+                                            static_cast<uint64_t>(step), true, p.memory);
         tokens += batch.rows();
       }
       const double norm = optimizer.grad_norm();
@@ -62,7 +63,8 @@ TrainResult Trainer::train() {
       optimizer.step(rate, static_cast<float>(clip));
       ++step;
 
-      const double at_epoch = static_cast<double>(epoch) + static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
+      const double at_epoch = static_cast<double>(epoch) +
+                              static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
       const bool epoch_ends = window + 1 == plan.steps_per_epoch;
       log.step(step, at_epoch, loss, rate, norm, tokens, index, epoch_ends);
       if (train::is_due(args.eval_strategy, plan.eval_steps, step, epoch_ends)) {
@@ -77,7 +79,8 @@ TrainResult Trainer::train() {
   }
   optimizer.flush();
   result = log.result(p.stop);
-  if (p.eval && args.do_eval && !p.stop) result.metrics = log.evaluation_once(step, [&] { return evaluate(); });
+  if (p.eval && args.do_eval && !p.stop)
+    result.metrics = log.evaluation_once(step, [&] { return evaluate(); });
   train::save_output(p, log, result);
   return result;
 }
@@ -85,8 +88,8 @@ TrainResult Trainer::train() {
 LogEntry Trainer::evaluate() {
   Parts& p = *parts_;
   if (!p.eval || p.eval->size() == 0) fail("there is nothing to evaluate on");
-  return train::evaluate_features(p.model.state(), *p.task, *p.eval, p.arguments.per_device_eval_batch_size, p.memory,
-                                  p.stop);
+  return train::evaluate_features(p.model.state(), *p.task, *p.eval, p.arguments.per_device_eval_batch_size,
+                                  p.memory, p.stop);
 }
 
 void Trainer::save_model(const std::filesystem::path& folder) const { train::save_model(*parts_, folder); }

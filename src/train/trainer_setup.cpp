@@ -15,31 +15,35 @@ int32_t sequence_length(const TrainingArguments& args, const Model& model, const
   if (tokenizer.model_max_length() > 0) limit = std::min<int64_t>(limit, tokenizer.model_max_length());
   if (args.max_seq_length > model.max_positions()) {
     fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
-              "--max_seq_length {} is longer than the model's {} positions", args.max_seq_length, model.max_positions());
+              "--max_seq_length {} is longer than the model's {} positions", args.max_seq_length,
+              model.max_positions());
   }
   if (args.max_seq_length > 0) return static_cast<int32_t>(args.max_seq_length);
-  return static_cast<int32_t>(model.task() == "masked-lm" ? limit : std::min<int64_t>(limit, kClassificationLength));
+  return static_cast<int32_t>(model.task() == "masked-lm" ? limit
+                                                          : std::min<int64_t>(limit, kClassificationLength));
 }
 
 void check_vocabulary(const Model& model, const Tokenizer& tokenizer) {
   const int64_t rows = model.state().network.encoder->word_embeddings()->rows();
   if (tokenizer.vocab_size() <= rows) return;
   fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
-            "the tokenizer has {} tokens but the model's embedding has {} rows ({})", tokenizer.vocab_size(), rows,
-            model.state().origin.string());
+            "the tokenizer has {} tokens but the model's embedding has {} rows ({})", tokenizer.vocab_size(),
+            rows, model.state().origin.string());
 }
 
 void report_encoding(const char* part, const tasks::TextFeatures& features, int32_t length) {
   const tasks::EncodingCounts& c = features.counts();
   const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
   if (c.truncated_examples > 0) {
-    log_warning("{}: {} of {} examples ({:.1f} %) were cut at {} tokens, {} tokens in all; --max_seq_length keeps more", part,
-                c.truncated_examples, features.size(), 100.0 * static_cast<double>(c.truncated_examples) / examples,
-                length, c.truncated_tokens);
+    log_warning(
+        "{}: {} of {} examples ({:.1f} %) were cut at {} tokens, {} tokens in all; --max_seq_length keeps "
+        "more",
+        part, c.truncated_examples, features.size(),
+        100.0 * static_cast<double>(c.truncated_examples) / examples, length, c.truncated_tokens);
   }
   if (c.unknown_tokens > 0) {
-    log_warning("{}: {} of {} tokens ({:.2f} %) are unknown to the tokenizer", part, c.unknown_tokens, c.tokens,
-                100.0 * static_cast<double>(c.unknown_tokens) / static_cast<double>(c.tokens));
+    log_warning("{}: {} of {} tokens ({:.2f} %) are unknown to the tokenizer", part, c.unknown_tokens,
+                c.tokens, 100.0 * static_cast<double>(c.unknown_tokens) / static_cast<double>(c.tokens));
   }
 }
 
@@ -58,8 +62,9 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   checkpoint.names = p.model.labels();
   checkpoint.has_head = true;
   checkpoint.problem_type = p.model.problem_type();
-  const data::LabelMap labels = train.size() > 0 ? data::LabelMap::for_training(train, checkpoint)
-                                                 : data::LabelMap::from_checkpoint(checkpoint, eval.label_kind());
+  const data::LabelMap labels = train.size() > 0
+                                    ? data::LabelMap::for_training(train, checkpoint)
+                                    : data::LabelMap::from_checkpoint(checkpoint, eval.label_kind());
   p.model.state().config.set_labels(labels.names());
   p.model.state().config.json()["problem_type"] = labels.problem_type();
   p.task = std::make_unique<tasks::SequenceClassification>(labels.num_labels(), labels.problem_type());
@@ -77,7 +82,8 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   p.arguments = std::move(arguments);
 }
 
-Trainer::Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
+Trainer::Trainer(Model model, TrainingArguments arguments,
+                 const std::vector<std::filesystem::path>& train_files,
                  const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
                  bool line_by_line)
     : parts_(std::make_unique<Parts>(std::move(model))) {
@@ -100,9 +106,11 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const std::vector<std
     p.blocks.validation = data::read_text_blocks(eval_files, *p.tokenizer, options).train;
   }
   const data::TextBlockCounts& c = p.blocks.counts;
-  log_info("text: {} lines, {} tokens in {} sequences of at most {}; left out: {} empty lines, {} tokens cut or left over",
-           c.lines, c.tokens, p.blocks.train.size(), options.max_seq_length, c.empty_lines,
-           c.truncated_tokens + c.dropped_tokens);
+  log_info(
+      "text: {} lines, {} tokens in {} sequences of at most {}; left out: {} empty lines, {} tokens cut or "
+      "left over",
+      c.lines, c.tokens, p.blocks.train.size(), options.max_seq_length, c.empty_lines,
+      c.truncated_tokens + c.dropped_tokens);
   data::MlmOptions mlm;
   mlm.mlm_probability = arguments.mlm_probability;
   mlm.whole_word = arguments.whole_word_mask;
@@ -110,7 +118,8 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const std::vector<std
   const data::MlmMasker masker(*p.tokenizer, mlm);
   p.task = std::make_unique<tasks::MaskedLm>();
   if (p.blocks.train.size() > 0) p.train = std::make_unique<tasks::MaskedFeatures>(p.blocks.train, masker);
-  if (p.blocks.validation.size() > 0) p.eval = std::make_unique<tasks::MaskedFeatures>(p.blocks.validation, masker);
+  if (p.blocks.validation.size() > 0)
+    p.eval = std::make_unique<tasks::MaskedFeatures>(p.blocks.validation, masker);
   p.arguments = std::move(arguments);
 }
 

@@ -23,7 +23,8 @@ TEST(File, ErrorsNameThePath) {
   const test::TempDir dir;
   EXPECT_THAT(test::error_of([&] { read_file(dir / "none"); }), testing::HasSubstr("none: No such file"));
   EXPECT_THAT(test::error_of([&] { MappedFile(dir.path()); }), testing::HasSubstr("is a folder"));
-  EXPECT_THAT(test::error_of([&] { write_file(dir / "no/such/x", ""); }), testing::HasSubstr("cannot create"));
+  EXPECT_THAT(test::error_of([&] { write_file(dir / "no/such/x", ""); }),
+              testing::HasSubstr("cannot create"));
 }
 
 TEST(File, AFailedWriteNamesThePath) {

@@ -16,7 +16,8 @@ TEST(Json, NamesFileLineAndColumn) {
   const auto message = [](const std::string& text) {
     return test::error_of([&] { parse_json(text, "config.json"); });
   };
-  EXPECT_THAT(message("{\n \"a\": ?\n}"), testing::HasSubstr("config.json: not valid JSON at line 2, column 7"));
+  EXPECT_THAT(message("{\n \"a\": ?\n}"),
+              testing::HasSubstr("config.json: not valid JSON at line 2, column 7"));
   EXPECT_THAT(message("{\"a\": 1"), testing::HasSubstr("ends too early"));
   EXPECT_THAT(message("{\n\"a\": \"\xff\"}"), testing::HasSubstr("config.json: line 2: not valid UTF-8"));
 }

@@ -32,10 +32,15 @@ TEST(Utf8, AppendInvertsDecode) {
 // Expected strings: what Python prints for bytes.decode("utf-8", errors="replace").
 TEST(Utf8, ReplacesAsPython) {
   const std::string r = "\xEF\xBF\xBD";
-  const std::vector<std::pair<std::string, std::string>> cases = {
-      {"\xff", r},           {"a\xc3", "a" + r},        {"\xe2\x82", r},       {"\xe2\x82z", r + "z"},
-      {"\xed\xa0\x80", r + r + r}, {"\xf0\x9f\x98", r}, {"\xc0\xaf", r + r},  {"\xf5\x80", r + r},
-      {"\xf0\x80\x80\x80", r + r + r + r}};
+  const std::vector<std::pair<std::string, std::string>> cases = {{"\xff", r},
+                                                                  {"a\xc3", "a" + r},
+                                                                  {"\xe2\x82", r},
+                                                                  {"\xe2\x82z", r + "z"},
+                                                                  {"\xed\xa0\x80", r + r + r},
+                                                                  {"\xf0\x9f\x98", r},
+                                                                  {"\xc0\xaf", r + r},
+                                                                  {"\xf5\x80", r + r},
+                                                                  {"\xf0\x80\x80\x80", r + r + r + r}};
   for (const auto& [bytes, expected] : cases) {
     size_t count = 0;
     EXPECT_EQ(replace_invalid(bytes, &count), expected);

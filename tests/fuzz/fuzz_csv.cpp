@@ -1,5 +1,5 @@
-// Row readers on arbitrary bytes: graft::Error or rows, and csv rows that are written and read again are the same.
-// The first byte chooses the format.
+// Row readers on arbitrary bytes: graft::Error or rows, and csv rows that are written and read again are the
+// same. The first byte chooses the format.
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -31,7 +31,8 @@ std::vector<std::string> texts_of(const Row& row) {
 }
 
 // Written by RFC 4180 and read again.
-void check_round_trip(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
+void check_round_trip(const std::vector<std::string>& columns,
+                      const std::vector<std::vector<std::string>>& rows) {
   std::string text;
   append_record(text, columns);
   for (const auto& row : rows) append_record(text, row);

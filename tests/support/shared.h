@@ -31,10 +31,10 @@ std::string error_of(const std::function<void()>& f);
 
 }  // namespace graft::test
 
-// Declares `variable` below ../shared. Without ../shared the test skips with a clear line; with it, a path that is
-// missing is a failure.
-#define GRAFT_SHARED_PATH(variable, relative)                                                    \
-  const std::filesystem::path variable = graft::test::shared_root() / (relative);                \
-  if (!std::filesystem::exists(graft::test::shared_root()))                                      \
-    GTEST_SKIP() << "needs the reference data in ../shared, which is not here";                  \
+// Declares `variable` below ../shared. Without ../shared the test skips with a clear line; with it, a path
+// that is missing is a failure.
+#define GRAFT_SHARED_PATH(variable, relative)                                     \
+  const std::filesystem::path variable = graft::test::shared_root() / (relative); \
+  if (!std::filesystem::exists(graft::test::shared_root()))                       \
+    GTEST_SKIP() << "needs the reference data in ../shared, which is not here";   \
   ASSERT_TRUE(std::filesystem::exists(variable)) << variable << " is missing from ../shared"

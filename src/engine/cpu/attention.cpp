@@ -1,5 +1,6 @@
-// Ragged attention, forward and backward: one (sequence, head) at a time, queries and keys in blocks, the softmax
-// rescaled as blocks arrive (Dao et al. 2022). What is kept for the backward pass is one number per query and head.
+// Ragged attention, forward and backward: one (sequence, head) at a time, queries and keys in blocks, the
+// softmax rescaled as blocks arrive (Dao et al. 2022). What is kept for the backward pass is one number per
+// query and head.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/attention.cpp"
 #include <hwy/foreach_target.h>
@@ -66,7 +67,8 @@ HWY_INLINE Factor right_factor(Tensor t, int64_t row, int64_t n, const Unit& u, 
 HWY_INLINE int64_t padded_keys(int64_t n) { return (n + 15) / 16 * 16; }
 
 // Keys [low, high) that the query at `position` sees.
-HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position, int64_t& low, int64_t& high) {
+HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position, int64_t& low,
+                        int64_t& high) {
   low = a.window >= 0 ? std::max<int64_t>(0, position - a.window) : 0;
   high = a.window >= 0 ? std::min<int64_t>(u.Lk, position + a.window + 1) : u.Lk;
   if (a.causal) high = std::min(high, position + 1);
@@ -74,13 +76,14 @@ HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position,
 
 // Factors of attention dropout for one query over keys [0, Lk) of this head.
 HWY_INLINE void key_factors(const AttentionArgs& a, const Unit& u, int64_t q_row, float* out) {
-  dropout_factors(a.dropout, a.q_rows.example[u.sequence], a.q_rows.position[q_row], static_cast<uint32_t>(u.head) + 1,
-                  u.Lk, out);
+  dropout_factors(a.dropout, a.q_rows.example[u.sequence], a.q_rows.position[q_row],
+                  static_cast<uint32_t>(u.head) + 1, u.Lk, out);
 }
 
-// Turns a row of scores for keys [j0, j0 + n) into exp(score * scale - max), keeps max and sum up to date; returns the
-// factor by which what was summed before shrinks.
-HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, float scale, float& max, float& sum) {
+// Turns a row of scores for keys [j0, j0 + n) into exp(score * scale - max), keeps max and sum up to date;
+// returns the factor by which what was summed before shrinks.
+HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, float scale, float& max,
+                               float& sum) {
   const D d;
   for (int64_t j = 0; j < std::min(low, n); ++j) s[j] = kMasked;
   for (int64_t j = std::max<int64_t>(high, 0); j < n; ++j) s[j] = kMasked;
@@ -139,7 +142,8 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
         }
         if (drop) {
           const float* f = factors + i * (u.Lk + 128) + j0;
-          for_vectors(nk, [&](int64_t j, auto io) HWY_ATTR { io.store(hn::Mul(io.load(p + j), io.load(f + j)), p + j); });
+          for_vectors(nk, [&](int64_t j, auto io)
+                              HWY_ATTR { io.store(hn::Mul(io.load(p + j), io.load(f + j)), p + j); });
         }
       }
       small_gemm(nq, u.dp, nk, {s, lds, 1}, v.p + j0 * v.ld, v.ld, acc, u.dp, true);
@@ -147,17 +151,16 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
     for (int64_t i = 0; i < nq; ++i) {
       const V inverse = hn::Set(d, sum[i] > 0 ? 1.0f / sum[i] : 0.0f);
       float* out = a.out.row(row + i) + u.head * u.d;
-      for_vectors(u.d, [&](int64_t c, auto io) HWY_ATTR {
-        io.store(hn::Mul(io.load(acc + i * u.dp + c), inverse), out + c);
-      });
+      for_vectors(u.d, [&](int64_t c, auto io)
+                           HWY_ATTR { io.store(hn::Mul(io.load(acc + i * u.dp + c), inverse), out + c); });
       if (a.lse) a.lse[(row + i) * a.num_heads + u.head] = max[i] + std::log(sum[i]);
     }
   }
 }
 
 // From scores and dP of one query's block: p becomes P * dropout (for dV), ds the gradient of the scores.
-HWY_INLINE void score_gradient(float* p, float* ds, int64_t n, int64_t low, int64_t high, float scale, float lse,
-                               float dot, const float* factors) {
+HWY_INLINE void score_gradient(float* p, float* ds, int64_t n, int64_t low, int64_t high, float scale,
+                               float lse, float dot, const float* factors) {
   const D d;
   const V vs = hn::Set(d, scale), vl = hn::Set(d, lse), vd = hn::Set(d, dot);
   for_vectors(n, [&](int64_t j, auto io) HWY_ATTR {
@@ -202,7 +205,8 @@ void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
     for (int64_t i = 0; i < nq; ++i) {
       V sum = hn::Zero(d);
       for_vectors(u.d, [&](int64_t c, auto io) HWY_ATTR {
-        sum = hn::MulAdd(io.load(b.dout.row(row + i) + head + c), io.load(a.out.row(row + i) + head + c), sum);
+        sum =
+            hn::MulAdd(io.load(b.dout.row(row + i) + head + c), io.load(a.out.row(row + i) + head + c), sum);
       });
       dot[i] = sum_of(sum);
       if (drop) key_factors(a, u, row + i, factors + i * (u.Lk + 128));
@@ -240,13 +244,15 @@ HWY_EXPORT(attention_unit);
 HWY_EXPORT(attention_backward_unit);
 
 void attention(const AttentionArgs& args) {
-  parallel_for(args.k_rows.num_sequences * args.num_heads,
-               [&](int64_t task) { HWY_DYNAMIC_DISPATCH(attention_unit)(args, task); });
+  parallel_for(args.k_rows.num_sequences * args.num_heads, [&](int64_t task) {
+    HWY_DYNAMIC_DISPATCH(attention_unit)(args, task);
+  });
 }
 
 void attention_backward(const AttentionBackwardArgs& args) {
-  parallel_for(args.forward.k_rows.num_sequences * args.forward.num_heads,
-               [&](int64_t task) { HWY_DYNAMIC_DISPATCH(attention_backward_unit)(args, task); });
+  parallel_for(args.forward.k_rows.num_sequences * args.forward.num_heads, [&](int64_t task) {
+    HWY_DYNAMIC_DISPATCH(attention_backward_unit)(args, task);
+  });
 }
 
 }  // namespace graft::engine::cpu

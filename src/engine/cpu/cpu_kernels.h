@@ -20,7 +20,8 @@ void element_loss(const ElementLossArgs& args);
 void plain(const PlainArgs& args);
 
 void to_bf16(Tensor from, Tensor to);
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed);
+const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
+                           bool transposed);
 
 // out[cols] (+)= column sums of t, over fixed blocks of rows in order.
 void add_column_sums(Tensor t, float* out, bool add);

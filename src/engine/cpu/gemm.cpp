@@ -17,15 +17,16 @@ namespace {
 
 using dnnl::memory;
 
-// Second factor of a tile: plain nt or nn, the library's blocked order, or the transposed first factor of wgrad.
+// Second factor of a tile: plain nt or nn, the library's blocked order, or the transposed first factor of
+// wgrad.
 enum class Kind : int64_t { nt, nn, packed_nt, packed_nn, tn };
 
-constexpr int64_t kChunk = 384;        // columns of y per task: six divide BERT's 2304, eight 3072, two 768
-constexpr int64_t kWideChunk = 1536;   // for vocabularies, where there are tasks enough
-constexpr int64_t kHeight = 96;        // rows of y per task; measured at 85-100 % of the best rate
-constexpr int64_t kDepth = 256;        // rows of T that wgrad sums at a time
-// Terms that a bf16 tile sums at a time: up to 1152 every height gives the same bits, beyond that the library's cut of
-// K depends on the height (2.6.3 with AMX). fp32 has no such limit.
+constexpr int64_t kChunk = 384;       // columns of y per task: six divide BERT's 2304, eight 3072, two 768
+constexpr int64_t kWideChunk = 1536;  // for vocabularies, where there are tasks enough
+constexpr int64_t kHeight = 96;       // rows of y per task; measured at 85-100 % of the best rate
+constexpr int64_t kDepth = 256;       // rows of T that wgrad sums at a time
+// Terms that a bf16 tile sums at a time: up to 1152 every height gives the same bits, beyond that the
+// library's cut of K depends on the height (2.6.3 with AMX). fp32 has no such limit.
 constexpr int64_t kDepthBf16 = 1024;
 constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 
@@ -39,7 +40,9 @@ const dnnl::engine& cpu_engine() {
   return engine;
 }
 
-memory::data_type type_of(DType t) { return t == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32; }
+memory::data_type type_of(DType t) {
+  return t == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
 
 struct TileKey {
   std::array<int64_t, 8> v;  // M, K, N, ldx, ldw, ldy, kind, add | x type | y type
@@ -52,9 +55,11 @@ struct TilePrimitive {
   bool reference;  // the library has only its plain loops for this
 };
 
-// The blocked order for a packed [K,N], asked for once at the full height so that every height reads the same one.
+// The blocked order for a packed [K,N], asked for once at the full height so that every height reads the same
+// one.
 memory::desc preferred_weights(int64_t K, int64_t N, DType in) {
-  const memory::desc x({kHeight, K}, type_of(in), memory::dims{K, 1}), y({kHeight, N}, memory::data_type::f32, memory::dims{N, 1});
+  const memory::desc x({kHeight, K}, type_of(in), memory::dims{K, 1}),
+      y({kHeight, N}, memory::data_type::f32, memory::dims{N, 1});
   const memory::desc any({K, N}, type_of(in), memory::format_tag::any);
   return dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, any, y), cpu_engine()).weights_desc();
 }
@@ -68,10 +73,16 @@ TilePrimitive make_tile(const TileKey& key) {
   const memory::desc x({M, K}, type_of(in), kind == Kind::tn ? memory::dims{1, ldx} : memory::dims{ldx, 1});
   memory::desc w;
   switch (kind) {
-    case Kind::nt: w = memory::desc({K, N}, type_of(in), memory::dims{1, ldw}); break;
+    case Kind::nt:
+      w = memory::desc({K, N}, type_of(in), memory::dims{1, ldw});
+      break;
     case Kind::nn:
-    case Kind::tn: w = memory::desc({K, N}, type_of(in), memory::dims{ldw, 1}); break;
-    default: w = preferred_weights(K, N, in); break;
+    case Kind::tn:
+      w = memory::desc({K, N}, type_of(in), memory::dims{ldw, 1});
+      break;
+    default:
+      w = preferred_weights(K, N, in);
+      break;
   }
   const memory::desc y({M, N}, type_of(out), memory::dims{ldy, 1});
   dnnl::primitive_attr attr;
@@ -86,7 +97,8 @@ TilePrimitive make_tile(const TileKey& key) {
   return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc(), reference};
 }
 
-// Primitives are made once and shared; making one is not reentrant with OpenMP's thread count, so it is under the lock.
+// Primitives are made once and shared; making one is not reentrant with OpenMP's thread count, so it is under
+// the lock.
 const TilePrimitive& tile_primitive(const TileKey& key) {
   static std::shared_mutex mutex;
   static std::map<TileKey, TilePrimitive> cache;
@@ -126,10 +138,11 @@ void run_tile(const TileKey& key, const void* x, const void* w, void* y) {
   const auto arg = [](const memory::desc& desc, const void* p) {
     return memory(desc, cpu_engine(), const_cast<void*>(p));
   };
-  tile.primitive.execute(stream, {{DNNL_ARG_SRC, arg(tile.x, x)},
-                                  {DNNL_ARG_WEIGHTS, arg(tile.w, w)},
-                                  {DNNL_ARG_DST, arg(tile.y, y)},
-                                  {DNNL_ARG_SCRATCHPAD, arg(tile.scratch, thread_scratch(0, tile.scratch.get_size()))}});
+  tile.primitive.execute(
+      stream, {{DNNL_ARG_SRC, arg(tile.x, x)},
+               {DNNL_ARG_WEIGHTS, arg(tile.w, w)},
+               {DNNL_ARG_DST, arg(tile.y, y)},
+               {DNNL_ARG_SCRATCHPAD, arg(tile.scratch, thread_scratch(0, tile.scratch.get_size()))}});
 }
 
 int64_t flags_of(Tensor x, Tensor y, bool add) {
@@ -156,19 +169,26 @@ std::vector<Band> cut_rows(int64_t T) {
     row += n;
   };
   const int64_t rest = T - row;
-  if (rest > 72) push(96);
-  else if (rest > 64) push(48), push(24);
-  else if (rest > 48) push(48), push(16);
-  else if (rest > 24) push(48);
-  else if (rest > 16) push(24);
-  else if (rest > 0) push(16);
+  if (rest > 72)
+    push(96);
+  else if (rest > 64)
+    push(48), push(24);
+  else if (rest > 48)
+    push(48), push(16);
+  else if (rest > 24)
+    push(48);
+  else if (rest > 16)
+    push(24);
+  else if (rest > 0)
+    push(16);
   return bands;
 }
 
-// One band of one chunk. oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape
-// (brgemm wants dense ones): so every tile sees dense x and y, in copies where they are not. A band that is not full
-// has zero rows below; only its real rows are copied back.
-void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Tensor y, int64_t col, int64_t cols, bool add) {
+// One band of one chunk. oneDNN chooses its implementation, and with it a row's bits, by strides as well as
+// by shape (brgemm wants dense ones): so every tile sees dense x and y, in copies where they are not. A band
+// that is not full has zero rows below; only its real rows are copied back.
+void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Tensor y, int64_t col,
+              int64_t cols, bool add) {
   const size_t n = static_cast<size_t>(band.n), below = static_cast<size_t>(band.height) - n;
   const size_t x_row = static_cast<size_t>(x.cols) * dtype_size(x.dtype);
   const size_t y_row = static_cast<size_t>(cols) * dtype_size(y.dtype);
@@ -176,19 +196,22 @@ void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Ten
   void *xs = at(x, band.row, 0), *ys = at(y, band.row, col);
   if (copy_x) {
     std::byte* to = thread_scratch(1, x_row * (n + below));
-    for (size_t r = 0; r < n; ++r) std::memcpy(to + r * x_row, at(x, band.row + static_cast<int64_t>(r), 0), x_row);
+    for (size_t r = 0; r < n; ++r)
+      std::memcpy(to + r * x_row, at(x, band.row + static_cast<int64_t>(r), 0), x_row);
     std::memset(to + n * x_row, 0, below * x_row);
     xs = to;
   }
   if (copy_y) {
     std::byte* to = thread_scratch(2, y_row * (n + below));
-    for (size_t r = 0; add && r < n; ++r) std::memcpy(to + r * y_row, at(y, band.row + static_cast<int64_t>(r), col), y_row);
+    for (size_t r = 0; add && r < n; ++r)
+      std::memcpy(to + r * y_row, at(y, band.row + static_cast<int64_t>(r), col), y_row);
     if (add) std::memset(to + n * y_row, 0, below * y_row);
     ys = to;
   }
   run_tile(key, xs, w, ys);
   for (size_t r = 0; copy_y && r < n; ++r) {
-    std::memcpy(at(y, band.row + static_cast<int64_t>(r), col), static_cast<std::byte*>(ys) + r * y_row, y_row);
+    std::memcpy(at(y, band.row + static_cast<int64_t>(r), col), static_cast<std::byte*>(ys) + r * y_row,
+                y_row);
   }
 }
 
@@ -222,8 +245,8 @@ void transpose_bf16(Tensor from, int64_t T, uint16_t* to) {
   });
 }
 
-// bf16 wgrad: dy transposed and x packed once, both read by many tiles; the library's own handling of a transposed
-// first factor ran at a third of this.
+// bf16 wgrad: dy transposed and x packed once, both read by many tiles; the library's own handling of a
+// transposed first factor ran at a third of this.
 void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
   constexpr int64_t kDepthTn = 512;
   const int64_t T = padded_rows(dy.rows), N = dw.rows, K = dw.cols;
@@ -236,7 +259,8 @@ void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
   auto* dyt = reinterpret_cast<uint16_t*>(thread_scratch(3, static_cast<size_t>(N * T) * 2));
   transpose_bf16(dy, T, dyt);
   const auto key = [&](int64_t rows, int64_t depth, int64_t cols, bool sum) {
-    return TileKey{{rows, depth, cols, T, 0, dw.stride, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
+    return TileKey{
+        {rows, depth, cols, T, 0, dw.stride, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
   };
   const auto depth_of = [&](int64_t d) { return std::min(kDepthTn, T - d * kDepthTn); };
   const auto cols_of = [&](int64_t c) { return std::min(kGradCols, K - c * kGradCols); };
@@ -244,7 +268,8 @@ void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
   {
     const SingleThread one;
     for (int64_t i = 0; i < depths * col_tiles; ++i) {
-      const memory::desc& order = tile_primitive(key(kHeight, depth_of(i / col_tiles), cols_of(i % col_tiles), false)).w;
+      const memory::desc& order =
+          tile_primitive(key(kHeight, depth_of(i / col_tiles), cols_of(i % col_tiles), false)).w;
       offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
     }
   }
@@ -254,7 +279,8 @@ void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
     const int64_t depth = depth_of(i / col_tiles), cols = cols_of(i % col_tiles);
     memory from(memory::desc({depth, cols}, memory::data_type::bf16, memory::dims{x.stride, 1}), cpu_engine(),
                 at(x, i / col_tiles * kDepthTn, i % col_tiles * kGradCols));
-    memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(), packed + offsets[static_cast<size_t>(i)]);
+    memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(),
+              packed + offsets[static_cast<size_t>(i)]);
     dnnl::stream stream(cpu_engine());
     dnnl::reorder(from, to).execute(stream, from, to);
     stream.wait();
@@ -277,7 +303,8 @@ const std::vector<int64_t>& tile_heights() {
   return heights;
 }
 
-void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed, Epilogue epilogue) {
+void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed,
+          Epilogue epilogue) {
   const int64_t T = y.rows, N = y.cols, K = x.cols;
   if (T == 0 || N == 0) return;
   if (packed && packed->rounded()) {
@@ -288,7 +315,8 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
   }
   if (packed && packed->empty()) packed = nullptr;
   const int64_t depth = tile_depth(x.dtype, K);
-  if (depth < K && y.dtype == DType::bf16) fail("gemm: a bf16 result of more than {} terms would round between them", depth);
+  if (depth < K && y.dtype == DType::bf16)
+    fail("gemm: a bf16 result of more than {} terms would round between them", depth);
   const std::vector<Band> bands = cut_rows(T);
   const int64_t tiles = static_cast<int64_t>(bands.size());
   const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
@@ -303,7 +331,8 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
       const void* weights = packed                 ? packed->chunk(part * num_chunks(N) + chunk)
                             : layout == Layout::nt ? at(w, col, k)
                                                    : at(w, k, col);
-      const TileKey key{{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind), flags_of(x, y, sum)}};
+      const TileKey key{{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind),
+                         flags_of(x, y, sum)}};
       run_band(band, key, x.columns(k, n), weights, y, col, cols, sum);
     }
     if (epilogue.run) epilogue.run(epilogue.state, band.row, band.n, col, cols);
@@ -312,7 +341,8 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
 
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add) {
   const Kind kind = layout == Layout::nt ? Kind::nt : Kind::nn;
-  run_tile({{y.rows, x.cols, y.cols, x.stride, w.stride, y.stride, static_cast<int64_t>(kind), flags_of(x, y, add)}},
+  run_tile({{y.rows, x.cols, y.cols, x.stride, w.stride, y.stride, static_cast<int64_t>(kind),
+             flags_of(x, y, add)}},
            x.data, w.data, y.data);
 }
 
@@ -331,7 +361,8 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
     const auto pad = [&](Tensor t, std::vector<std::byte>& out) {
       const size_t row = static_cast<size_t>(t.cols) * dtype_size(t.dtype);
       out.assign(row * 16, std::byte{0});
-      for (int64_t r = 0; r < rest; ++r) std::memcpy(out.data() + static_cast<size_t>(r) * row, at(t, whole + r, 0), row);
+      for (int64_t r = 0; r < rest; ++r)
+        std::memcpy(out.data() + static_cast<size_t>(r) * row, at(t, whole + r, 0), row);
     };
     pad(dy, dy_rest);
     pad(x, x_rest);
@@ -342,8 +373,9 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
     const int64_t rows = std::min(kGradRows, N - n), cols = std::min(kGradCols, K - k);
     bool sum = add;
     const auto part = [&](int64_t depth, int64_t ld_dy, int64_t ld_x, const void* a, const void* b) {
-      run_tile({{rows, depth, cols, ld_dy, ld_x, dw.stride, static_cast<int64_t>(Kind::tn), flags_of(x, dw, sum)}}, a, b,
-               at(dw, n, k));
+      run_tile(
+          {{rows, depth, cols, ld_dy, ld_x, dw.stride, static_cast<int64_t>(Kind::tn), flags_of(x, dw, sum)}},
+          a, b, at(dw, n, k));
       sum = true;
     };
     for (int64_t t = 0; t < whole; t += kDepth) {
@@ -355,7 +387,8 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
            x_rest.data() + static_cast<size_t>(k) * size);
     }
     if (!sum) {
-      for (int64_t r = 0; r < rows; ++r) std::memset(at(dw, n + r, k), 0, static_cast<size_t>(cols) * sizeof(float));
+      for (int64_t r = 0; r < rows; ++r)
+        std::memset(at(dw, n + r, k), 0, static_cast<size_t>(cols) * sizeof(float));
     }
   });
 }
@@ -384,8 +417,8 @@ void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
   chunks_.clear();
   const SingleThread one;
   const auto tile = [&](const Piece& p, int64_t height) -> const TilePrimitive& {
-    return tile_primitive(
-        {{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind), as == DType::bf16 ? 2 : 0}});
+    return tile_primitive({{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind),
+                            as == DType::bf16 ? 2 : 0}});
   };
   std::vector<size_t> offsets(1, 0);
   for (const Piece& p : pieces) {
@@ -410,7 +443,8 @@ void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
     const Piece& p = pieces[static_cast<size_t>(i)];
     void* to = base + offsets[static_cast<size_t>(i)];
     chunks_[static_cast<size_t>(i)] = to;
-    const memory::desc plain({p.depth, p.cols}, type_of(w.dtype), nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
+    const memory::desc plain({p.depth, p.cols}, type_of(w.dtype),
+                             nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
     memory from(plain, cpu_engine(), nt ? at(w, p.col, p.k) : at(w, p.k, p.col));
     memory packed(tile(p, kHeight).w, cpu_engine(), to);
     dnnl::stream stream(cpu_engine());

@@ -1,5 +1,6 @@
-// Matrix products, borrowed from oneDNN and cut into a fixed grid of tiles that depends on the shape alone, so that
-// a row's bits depend neither on its neighbours nor on the number of threads. The one file that knows oneDNN.
+// Matrix products, borrowed from oneDNN and cut into a fixed grid of tiles that depends on the shape alone,
+// so that a row's bits depend neither on its neighbours nor on the number of threads. The one file that knows
+// oneDNN.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -18,13 +19,14 @@ struct Epilogue {
 // How the second factor lies in memory: nt = w[N,K] (y = x w^T), nn = w[K,N] (y = x w).
 enum class Layout : uint8_t { nt, nn };
 
-// A weight matrix in the blocked order that oneDNN likes best, for one layout. Empty where the library prefers the
-// plain order (then gemm reads the plain matrix).
+// A weight matrix in the blocked order that oneDNN likes best, for one layout. Empty where the library
+// prefers the plain order (then gemm reads the plain matrix).
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // Packs w for products of type `as` (w's own, or bf16 of an fp32 matrix); memory is kept between calls of the same
-  // shape. Runs on all threads. Where the CPU has no bf16 products the matrix is kept rounded to bf16, in fp32.
+  // Packs w for products of type `as` (w's own, or bf16 of an fp32 matrix); memory is kept between calls of
+  // the same shape. Runs on all threads. Where the CPU has no bf16 products the matrix is kept rounded to
+  // bf16, in fp32.
   void pack(Tensor w, Layout layout, DType as);
   void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
   bool empty() const { return chunks_.empty(); }
@@ -40,9 +42,9 @@ class PackedMatrix {
   std::unique_ptr<float[]> rounded_;
 };
 
-// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth. A bf16 x
-// with a packed w may come with an fp32 w: only the packed form is read. Where the CPU has no bf16 products the same
-// sum is computed in fp32.
+// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth.
+// A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the CPU has no bf16
+// products the same sum is computed in fp32.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
@@ -50,7 +52,8 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
 // padded_rows(T) behind them (Tape::low_of).
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
 
-// Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction set).
+// Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction
+// set).
 const std::vector<int64_t>& tile_heights();
 // Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
 int64_t tile_depth(DType dtype, int64_t K);

@@ -51,7 +51,9 @@ const Kernels& plan_kernels() {
       .cross_entropy = nothing,
       .element_loss = nothing,
       .to_bf16 = nothing,
-      .packed_weights = [](ParameterStore&, const Parameter&, int, Tensor, bool) -> const void* { return nullptr; },
+      .packed_weights = [](ParameterStore&, const Parameter&, int, Tensor, bool) -> const void* {
+        return nullptr;
+      },
       .adamw = nothing,
       .sum_of_squares = [](const float*, int64_t) { return 0.0; },
       .plain = nothing,

@@ -65,7 +65,8 @@ HWY_EXPORT(linear_epilogue);
 HWY_EXPORT(activation_rows);
 HWY_EXPORT(column_sums);
 
-constexpr int64_t kRowBlock = 64;  // rows per partial sum: fixed, so that sums do not depend on the thread count
+constexpr int64_t kRowBlock =
+    64;  // rows per partial sum: fixed, so that sums do not depend on the thread count
 
 }  // namespace
 
@@ -74,7 +75,8 @@ void linear(const LinearArgs& args) {
   if (args.bias || args.activation != Activation::none) {
     epilogue.state = const_cast<LinearArgs*>(&args);
     epilogue.run = [](void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) {
-      HWY_DYNAMIC_DISPATCH(linear_epilogue)(*static_cast<const LinearArgs*>(state), row, num_rows, col, num_cols);
+      HWY_DYNAMIC_DISPATCH(linear_epilogue)
+      (*static_cast<const LinearArgs*>(state), row, num_rows, col, num_cols);
     };
   }
   gemm(args.x, args.w, Layout::nt, args.pre ? args.pre : args.y, false,
@@ -102,7 +104,8 @@ void linear_backward(const LinearBackwardArgs& args) {
     dy = args.dy_low;
   }
   if (args.dw) gemm_tn(dy, args.x, args.dw, args.add_dw);
-  if (args.dx) gemm(dy, args.w, Layout::nn, args.dx, args.add_dx, static_cast<const PackedMatrix*>(args.packed));
+  if (args.dx)
+    gemm(dy, args.w, Layout::nn, args.dx, args.add_dx, static_cast<const PackedMatrix*>(args.packed));
 }
 
 void activation_backward(Tensor dy, Tensor pre, Activation activation) {

@@ -20,9 +20,8 @@ void softmax_parts(const float* x, int64_t n, float* max, float* sum) {
   const float m = max_of(top);
   const V vm = hn::Set(d, m);
   V total = hn::Zero(d);
-  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
-    total = hn::Add(total, io.keep(hn::Exp(d, hn::Sub(io.load(x + i), vm))));
-  });
+  for_vectors(n, [&](int64_t i, auto io)
+                     HWY_ATTR { total = hn::Add(total, io.keep(hn::Exp(d, hn::Sub(io.load(x + i), vm)))); });
   *max = m;
   *sum = sum_of(total);
 }
@@ -35,7 +34,8 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
     float max = 0, sum = 1;
     if (label >= 0) softmax_parts(x, a.logits.cols, &max, &sum);
     if (!a.dlogits) {
-      a.scratch[r] = label >= 0 ? static_cast<double>(max - x[label]) + std::log(static_cast<double>(sum)) : 0.0;
+      a.scratch[r] =
+          label >= 0 ? static_cast<double>(max - x[label]) + std::log(static_cast<double>(sum)) : 0.0;
       continue;
     }
     float* dx = a.dlogits.row(r);
@@ -83,7 +83,8 @@ void element_loss(const ElementLossArgs& args) {
         args.dlogits.row(r)[c] = static_cast<float>(slope * *args.grad / args.denominator);
       } else {
         // log(1 + exp(-|x|)) form: no overflow at either end
-        sum += args.squared ? (x - y) * (x - y) : std::max(x, 0.0) - x * y + std::log1p(std::exp(-std::fabs(x)));
+        sum +=
+            args.squared ? (x - y) * (x - y) : std::max(x, 0.0) - x * y + std::log1p(std::exp(-std::fabs(x)));
       }
     }
   }

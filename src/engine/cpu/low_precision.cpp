@@ -10,8 +10,8 @@
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/gemm.h"
-#include "engine/parameters.h"
 #include "engine/cpu/simd-inl.h"
+#include "engine/parameters.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
@@ -46,14 +46,17 @@ HWY_EXPORT(round_row);
 void to_bf16(Tensor from, Tensor to) {
   parallel_blocks(from.rows, 32, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      HWY_DYNAMIC_DISPATCH(round_row)(from.row(r), static_cast<uint16_t*>(to.data) + r * to.stride, from.cols);
+      HWY_DYNAMIC_DISPATCH(round_row)
+      (from.row(r), static_cast<uint16_t*>(to.data) + r * to.stride, from.cols);
     }
   });
   const int64_t rest = padded_rows(from.rows) - from.rows;
-  std::memset(static_cast<uint16_t*>(to.data) + from.rows * to.stride, 0, static_cast<size_t>(rest * to.stride) * 2);
+  std::memset(static_cast<uint16_t*>(to.data) + from.rows * to.stride, 0,
+              static_cast<size_t>(rest * to.stride) * 2);
 }
 
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed) {
+const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
+                           bool transposed) {
   const std::lock_guard lock(store.derived_mutex());
   Derived& entry = store.derived(first, count, transposed ? 1 : 0);
   if (!entry.data) entry.data = std::make_shared<PackedMatrix>();

@@ -1,5 +1,5 @@
-// Layer normalisation (Ba et al. 2016) fused with what a transformer puts before it: dropout and the residual sum,
-// or the sum of embedding rows. Statistics in fp32, two passes over a row that stays in cache.
+// Layer normalisation (Ba et al. 2016) fused with what a transformer puts before it: dropout and the residual
+// sum, or the sum of embedding rows. Statistics in fp32, two passes over a row that stays in cache.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/norm.cpp"
 #include <hwy/foreach_target.h>
@@ -15,8 +15,8 @@ HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
 // y = (z - mean) * rstd * gamma + beta for one row of H.
-void normalize_row(const float* z, const float* gamma, const float* beta, float eps, int64_t H, float* y, float* mean,
-                   float* rstd) {
+void normalize_row(const float* z, const float* gamma, const float* beta, float eps, int64_t H, float* y,
+                   float* mean, float* rstd) {
   const D d;
   V sum = hn::Zero(d);
   for_vectors(H, [&](int64_t i, auto io) HWY_ATTR { sum = hn::Add(sum, io.load(z + i)); });
@@ -38,7 +38,8 @@ void normalize_row(const float* z, const float* gamma, const float* beta, float 
 }
 
 void scale_row(float* x, const float* factors, int64_t n) {
-  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR { io.store(hn::Mul(io.load(x + i), io.load(factors + i)), x + i); });
+  for_vectors(n, [&](int64_t i, auto io)
+                     HWY_ATTR { io.store(hn::Mul(io.load(x + i), io.load(factors + i)), x + i); });
 }
 
 void residual_norm_rows(const ResidualNormArgs& a, int64_t begin, int64_t end) {
@@ -81,7 +82,8 @@ void residual_norm_backward_rows(const ResidualNormBackwardArgs& a, int64_t begi
       io.store(hn::MulAdd(g, xhat, io.load(dgamma + i)), dgamma + i);
       io.store(hn::Add(g, io.load(dbeta + i)), dbeta + i);
     });
-    const V m1 = hn::Set(d, sum_of(sum) / static_cast<float>(H)), m2 = hn::Set(d, sum_of(dot) / static_cast<float>(H));
+    const V m1 = hn::Set(d, sum_of(sum) / static_cast<float>(H)),
+            m2 = hn::Set(d, sum_of(dot) / static_cast<float>(H));
     for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
       const V xhat = hn::Mul(hn::Sub(io.load(z + i), mean), rstd);
       const V scaled = hn::Mul(io.load(dy + i), io.load(a.gamma + i));
@@ -131,7 +133,8 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
   }
 }
 
-void dropout_rows(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add, int64_t begin, int64_t end) {
+void dropout_rows(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add, int64_t begin,
+                  int64_t end) {
   float* factors = float_scratch(0, x.cols + 128);
   for (int64_t r = begin; r < end; ++r) {
     dropout_factors(dropout, rows.example[rows.sequence[r]], rows.position[r], 0, x.cols, factors);
@@ -169,7 +172,8 @@ void residual_norm(const ResidualNormArgs& args) {
 void residual_norm_backward(const ResidualNormBackwardArgs& args) {
   const int64_t T = args.dy.rows, H = args.dy.cols;
   parallel_blocks(T, kNormBlock, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(residual_norm_backward_rows)(args, begin, end, args.scratch + begin / kNormBlock * 2 * H);
+    HWY_DYNAMIC_DISPATCH(residual_norm_backward_rows)
+    (args, begin, end, args.scratch + begin / kNormBlock * 2 * H);
   });
   if (!args.dgamma) return;
   if (!args.add_dgamma) {

@@ -6,7 +6,8 @@
 
 namespace graft::engine::cpu {
 
-// At least n floats, 64-byte aligned, not initialised; the same memory at every call for one slot (0..7) of a thread.
+// At least n floats, 64-byte aligned, not initialised; the same memory at every call for one slot (0..7) of a
+// thread.
 inline float* float_scratch(int slot, int64_t n) {
   struct Buffer {
     std::unique_ptr<float[]> memory;

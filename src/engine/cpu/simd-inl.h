@@ -69,11 +69,12 @@ HWY_INLINE V erf(V x) {
   const V c = hn::Clamp(x, hn::Set(d, -4.0f), hn::Set(d, 4.0f));
   const V s = hn::Mul(c, c);
   V p = hn::Set(d, -2.72614225801306e-10f);
-  for (const float a : {2.77068142495902e-08f, -2.10102402082508e-06f, -5.69250639462346e-05f, -7.34990630326855e-04f,
-                        -2.95459980854025e-03f, -1.60960333262415e-02f})
+  for (const float a : {2.77068142495902e-08f, -2.10102402082508e-06f, -5.69250639462346e-05f,
+                        -7.34990630326855e-04f, -2.95459980854025e-03f, -1.60960333262415e-02f})
     p = hn::MulAdd(p, s, hn::Set(d, a));
   V q = hn::Set(d, -1.45660718464996e-05f);
-  for (const float a : {-2.13374055278905e-04f, -1.68282697438203e-03f, -7.37332916720468e-03f, -1.42647390514189e-02f})
+  for (const float a :
+       {-2.13374055278905e-04f, -1.68282697438203e-03f, -7.37332916720468e-03f, -1.42647390514189e-02f})
     q = hn::MulAdd(q, s, hn::Set(d, a));
   return hn::Div(hn::Mul(c, p), q);
 }
@@ -121,13 +122,15 @@ HWY_INLINE V activate_slope(V x) {
   const V half = hn::Set(d, 0.5f), one = hn::Set(d, 1.0f);
   if constexpr (A == Activation::gelu) {
     const V cdf = hn::Mul(half, hn::Add(one, erf(hn::Mul(x, hn::Set(d, 0.70710678118f)))));
-    const V density = hn::Mul(hn::Set(d, 0.39894228040f), hn::Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
+    const V density =
+        hn::Mul(hn::Set(d, 0.39894228040f), hn::Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
     return hn::MulAdd(x, density, cdf);
   } else if constexpr (A == Activation::gelu_new) {
     const V t = gelu_new_tanh(x);
     const V slope =
         hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(hn::Mul(x, x), hn::Set(d, 3 * 0.044715f), one));
-    return hn::MulAdd(hn::Mul(hn::Mul(half, x), hn::NegMulAdd(t, t, one)), slope, hn::Mul(half, hn::Add(one, t)));
+    return hn::MulAdd(hn::Mul(hn::Mul(half, x), hn::NegMulAdd(t, t, one)), slope,
+                      hn::Mul(half, hn::Add(one, t)));
   } else if constexpr (A == Activation::relu) {
     return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), one);
   } else if constexpr (A == Activation::silu) {
@@ -148,13 +151,27 @@ HWY_INLINE V activate_slope(V x) {
 template <class F>
 HWY_INLINE void with_activation(Activation activation, F&& f) {
   switch (activation) {
-    case Activation::none: f(std::integral_constant<Activation, Activation::none>()); break;
-    case Activation::gelu: f(std::integral_constant<Activation, Activation::gelu>()); break;
-    case Activation::gelu_new: f(std::integral_constant<Activation, Activation::gelu_new>()); break;
-    case Activation::relu: f(std::integral_constant<Activation, Activation::relu>()); break;
-    case Activation::silu: f(std::integral_constant<Activation, Activation::silu>()); break;
-    case Activation::tanh: f(std::integral_constant<Activation, Activation::tanh>()); break;
-    case Activation::sigmoid: f(std::integral_constant<Activation, Activation::sigmoid>()); break;
+    case Activation::none:
+      f(std::integral_constant<Activation, Activation::none>());
+      break;
+    case Activation::gelu:
+      f(std::integral_constant<Activation, Activation::gelu>());
+      break;
+    case Activation::gelu_new:
+      f(std::integral_constant<Activation, Activation::gelu_new>());
+      break;
+    case Activation::relu:
+      f(std::integral_constant<Activation, Activation::relu>());
+      break;
+    case Activation::silu:
+      f(std::integral_constant<Activation, Activation::silu>());
+      break;
+    case Activation::tanh:
+      f(std::integral_constant<Activation, Activation::tanh>());
+      break;
+    case Activation::sigmoid:
+      f(std::integral_constant<Activation, Activation::sigmoid>());
+      break;
   }
 }
 
@@ -171,10 +188,10 @@ HWY_INLINE void multiply_wide(hn::Vec<U> a, uint32_t m, hn::Vec<U>& high, hn::Ve
   low = hn::OddEven(hn::BitCast(du, hn::ShiftLeft<32>(odd)), hn::BitCast(du, even));
 }
 
-// Writes for channels [0, n) the factor 0 or `scale` of (example, position, extra) to out, whose size is n rounded
-// up to 128 (kernels.h, Dropout). `extra` is 0 for rows and head + 1 for attention.
-HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t position, uint32_t extra, int64_t n,
-                                float* out) {
+// Writes for channels [0, n) the factor 0 or `scale` of (example, position, extra) to out, whose size is n
+// rounded up to 128 (kernels.h, Dropout). `extra` is 0 for rows and head + 1 for attention.
+HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t position, uint32_t extra,
+                                int64_t n, float* out) {
   const U du;
   const hn::Rebind<float, U> df;
   const hn::Rebind<int32_t, U> di;
@@ -203,7 +220,8 @@ HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t
       }
       float* to = out + group * 128 + lane;
       const auto put = [&](hn::Vec<U> bits, int64_t half) HWY_ATTR {
-        hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, hn::Gt(hn::BitCast(di, bits), below)), scale), df, to + half * 16);
+        hn::StoreU(hn::IfThenElseZero(hn::RebindMask(df, hn::Gt(hn::BitCast(di, bits), below)), scale), df,
+                   to + half * 16);
       };
       put(hn::And(c0, low_half), 0), put(hn::ShiftRight<16>(c0), 1);
       put(hn::And(c1, low_half), 2), put(hn::ShiftRight<16>(c1), 3);

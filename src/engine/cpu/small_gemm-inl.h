@@ -17,11 +17,13 @@ struct Strided {
   int64_t row, col;
 };
 
-constexpr int kTileVectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;  // with six rows: 24 of 32, or 12 of 16 registers
+constexpr int kTileVectors =
+    HWY_TARGET == HWY_AVX3 ? 4 : 2;  // with six rows: 24 of 32, or 12 of 16 registers
 constexpr int kTileRows = 6;
 
 template <int M, int N>
-HWY_INLINE void small_tile(int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc, bool add) {
+HWY_INLINE void small_tile(int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc,
+                           bool add) {
   const D d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   V sum[M][N];
@@ -42,25 +44,36 @@ HWY_INLINE void small_tile(int64_t k, Strided a, const float* b, int64_t ldb, fl
 }
 
 template <int N>
-HWY_INLINE void small_columns(int64_t m, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc,
-                              bool add) {
+HWY_INLINE void small_columns(int64_t m, int64_t k, Strided a, const float* b, int64_t ldb, float* c,
+                              int64_t ldc, bool add) {
   for (; m >= kTileRows; m -= kTileRows, a.p += kTileRows * a.row, c += kTileRows * ldc) {
     small_tile<kTileRows, N>(k, a, b, ldb, c, ldc, add);
   }
   switch (m) {
-    case 1: small_tile<1, N>(k, a, b, ldb, c, ldc, add); break;
-    case 2: small_tile<2, N>(k, a, b, ldb, c, ldc, add); break;
-    case 3: small_tile<3, N>(k, a, b, ldb, c, ldc, add); break;
-    case 4: small_tile<4, N>(k, a, b, ldb, c, ldc, add); break;
-    case 5: small_tile<5, N>(k, a, b, ldb, c, ldc, add); break;
-    default: break;
+    case 1:
+      small_tile<1, N>(k, a, b, ldb, c, ldc, add);
+      break;
+    case 2:
+      small_tile<2, N>(k, a, b, ldb, c, ldc, add);
+      break;
+    case 3:
+      small_tile<3, N>(k, a, b, ldb, c, ldc, add);
+      break;
+    case 4:
+      small_tile<4, N>(k, a, b, ldb, c, ldc, add);
+      break;
+    case 5:
+      small_tile<5, N>(k, a, b, ldb, c, ldc, add);
+      break;
+    default:
+      break;
   }
 }
 
-// c[m,n] (+)= a[m,k] b[k,n]. n counts whole vectors: b and c have columns enough for n rounded up to the lanes.
-// Every element is summed over k in order, so its bits depend on nothing but its own row and column.
-inline void small_gemm(int64_t m, int64_t n, int64_t k, Strided a, const float* b, int64_t ldb, float* c, int64_t ldc,
-                       bool add) {
+// c[m,n] (+)= a[m,k] b[k,n]. n counts whole vectors: b and c have columns enough for n rounded up to the
+// lanes. Every element is summed over k in order, so its bits depend on nothing but its own row and column.
+inline void small_gemm(int64_t m, int64_t n, int64_t k, Strided a, const float* b, int64_t ldb, float* c,
+                       int64_t ldc, bool add) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t j = 0;
   for (; j + kTileVectors * lanes <= n; j += kTileVectors * lanes) {
