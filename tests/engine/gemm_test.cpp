@@ -9,6 +9,7 @@
 #include "base/dtype.h"
 #include "base/threads.h"
 #include "engine/cpu/isa.h"
+#include "engine/kernels.h"
 #include "engine/plain_twins.h"
 
 namespace graft::engine::test {
@@ -33,6 +34,8 @@ struct Operand {
       bf16.push_back(float_to_bf16(x));
       x = bf16_to_float(bf16.back());
     }
+    // gemm_tn reads zero rows behind bf16 operands, as Tape::low_of provides them.
+    bf16.resize(static_cast<size_t>(padded_rows(f32.rows) * f32.cols), 0);
   }
   Tensor tensor() {
     return bf16.empty() ? f32.tensor() : make_tensor(bf16.data(), f32.rows, f32.cols, DType::bf16);
