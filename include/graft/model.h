@@ -15,8 +15,8 @@ struct State;
 struct ModelOptions {
   std::string task = "sequence-classification";  // or "masked-lm"; aliases as on the command line
   int num_labels = 0;                            // 0 = what config.json says (2 where it says nothing)
-  std::vector<std::string> labels;               // names in the order of ids; decides num_labels
-  std::string problem_type;                      // "" = what config.json says, or inferred from the labels
+  std::vector<std::string> labels{};             // names in the order of ids; decides num_labels
+  std::string problem_type{};                    // "" = what config.json says, or inferred from the labels
   bool ignore_mismatched_sizes = false;          // start tensors of another shape anew instead of refusing
   uint64_t seed = 42;                            // of what is not in the checkpoint
 };
@@ -36,8 +36,10 @@ class Model {
   // From a config.json alone: random weights.
   static Model from_config(const std::filesystem::path& config_file, const ModelOptions& options = {});
 
-  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them.
-  void save_pretrained(const std::filesystem::path& folder) const;
+  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them. `dtype` is
+  // that of the file, in the reference's spelling: float32, or at half the size float16 or bfloat16. Throws
+  // Error for another.
+  void save_pretrained(const std::filesystem::path& folder, const std::string& dtype = "float32") const;
 
   const std::string& task() const;
   std::string model_type() const;

@@ -1,6 +1,7 @@
 #include "graft/model.h"
 
 #include <filesystem>
+#include <map>
 
 #include "base/error.h"
 #include "models/registry.h"
@@ -73,13 +74,18 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
   return Model(std::move(state));
 }
 
-void Model::save_pretrained(const fs::path& folder) const {
+void Model::save_pretrained(const fs::path& folder, const std::string& dtype) const {
+  static const std::map<std::string, DType> dtypes = {
+      {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16}};
+  const auto stored = dtypes.find(dtype);
+  if (stored == dtypes.end())
+    fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail("{}: cannot make this folder: {}", folder.string(), error.message());
   Json config = state_->config.json();
-  config["torch_dtype"] = "float32";
-  hub::write_checkpoint(folder, models::tensors_to_write(*state_));
+  config["torch_dtype"] = dtype;
+  hub::write_checkpoint(folder, models::tensors_to_write(*state_, stored->second));
   write_json(folder / "config.json", config);
 }
 

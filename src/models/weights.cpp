@@ -115,10 +115,10 @@ void initialize_weights(State& state, uint64_t seed) {
   state.parameters.touch_values();
 }
 
-std::vector<hub::TensorToWrite> tensors_to_write(const State& state) {
+std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype) {
   std::vector<hub::TensorToWrite> out;
   for (const Parameter& p : state.parameters.parameters()) {
-    out.push_back({p.name, p.shape, DType::f32, state.parameters.value(p)});
+    out.push_back({p.name, p.shape, dtype, state.parameters.value(p)});
   }
   return out;
 }

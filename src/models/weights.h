@@ -21,7 +21,7 @@ void load_weights(State& state, const Architecture& architecture, const hub::Sta
 // Starts every parameter anew as the reference's _init_weights does, each a function of (seed, name).
 void initialize_weights(State& state, uint64_t seed);
 
-// The parameters in their order, for hub::write_checkpoint.
-std::vector<hub::TensorToWrite> tensors_to_write(const State& state);
+// The parameters in their order, for hub::write_checkpoint, to be stored as `dtype`.
+std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype);
 
 }  // namespace graft::models

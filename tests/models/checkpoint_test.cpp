@@ -91,6 +91,27 @@ TEST(Save, LoadedAgainGivesTheSameBits) {
   }
 }
 
+TEST(Save, StoresSixteenBitsOnDemand) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
+  const Model model = Model::from_pretrained(folder, with_task("masked-lm"));
+  for (const auto& [dtype, stored, error] :
+       {std::tuple{"float16", DType::f16, 1.0f / 1024}, std::tuple{"bfloat16", DType::bf16, 1.0f / 128}}) {
+    TempDir dir;
+    model.save_pretrained(dir / "half", dtype);
+    EXPECT_EQ(read_json(dir / "half" / "config.json")["torch_dtype"], dtype);
+    for (const hub::TensorView& t : hub::read_safetensors(dir / "half" / "model.safetensors").tensors())
+      EXPECT_EQ(t.dtype, stored) << t.name;
+    const std::vector<float> before = all_values(model);
+    const std::vector<float> after = all_values(Model::from_pretrained(dir / "half", with_task("masked-lm")));
+    ASSERT_EQ(before.size(), after.size());
+    for (size_t i = 0; i < before.size(); ++i)
+      ASSERT_NEAR(before[i], after[i], std::abs(before[i]) * error + 1e-7f) << dtype << " " << i;
+  }
+  TempDir dir;
+  EXPECT_THAT([&] { model.save_pretrained(dir / "x", "int8"); },
+              testing::ThrowsMessage<Error>(HasSubstr("int8: no such dtype to store")));
+}
+
 TEST(Save, KeepsTheLabelsGiven) {
   GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
   TempDir dir;
