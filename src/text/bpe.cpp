@@ -177,35 +177,39 @@ void Bpe::merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Pie
     if (s.id >= 0) out.push_back({s.id, s.begin, s.end});
 }
 
-// Ranks of all neighbouring pairs in an array; the lowest is merged until none is left.
+// The lowest rank of all neighbouring pairs is merged until none is left. Nothing moves: a symbol that went
+// into its left neighbour keeps its place with no rank. What is compared is the rank with the position behind
+// it, so that the leftmost of equals wins and no branch hangs on the outcome.
 void Bpe::merge_short(std::vector<Symbol>& symbols) const {
-  constexpr int32_t kNoMerge = INT32_MAX;
-  std::array<int32_t, kShortWord> rank;  // of symbol i with symbol i + 1
+  constexpr uint64_t kNoMerge = ~uint64_t{0};
+  const size_t n = symbols.size();
+  std::array<uint64_t, kShortWord> order;  // rank << 32 | position of a symbol with its right neighbour
   std::array<int32_t, kShortWord> merged;
-  size_t n = symbols.size();
+  std::array<uint8_t, kShortWord> next, previous;
   const auto look_up = [&](size_t i) {
-    const Merge* merge = find_merge(symbols[i].id, symbols[i + 1].id);
-    rank[i] = merge ? merge->rank : kNoMerge;
+    const Merge* merge = next[i] < n ? find_merge(symbols[i].id, symbols[next[i]].id) : nullptr;
+    order[i] = merge ? uint64_t{static_cast<uint32_t>(merge->rank)} << 32 | i : kNoMerge;
     merged[i] = merge ? merge->id : -1;
   };
-  for (size_t i = 0; i + 1 < n; ++i) look_up(i);
-  while (n > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < n; ++i)
-      if (rank[i] < rank[best]) best = i;
-    if (rank[best] == kNoMerge) break;
-    symbols[best].id = merged[best];
-    symbols[best].end = symbols[best + 1].end;
-    for (size_t i = best + 1; i + 1 < n; ++i) {
-      symbols[i] = symbols[i + 1];
-      rank[i] = rank[i + 1];
-      merged[i] = merged[i + 1];
-    }
-    --n;
-    if (best > 0) look_up(best - 1);
-    if (best + 1 < n) look_up(best);
+  for (size_t i = 0; i < n; ++i) {
+    next[i] = static_cast<uint8_t>(i + 1);
+    previous[i] = static_cast<uint8_t>(i - 1);
+    look_up(i);
   }
-  symbols.resize(n);
+  for (;;) {
+    uint64_t lowest = kNoMerge;
+    for (size_t i = 0; i < n; ++i) lowest = std::min(lowest, order[i]);
+    if (lowest == kNoMerge) break;
+    const size_t left = lowest & 0xFF, right = next[left];
+    symbols[left].id = merged[left];
+    symbols[left].end = symbols[right].end;
+    symbols[right].id = -1;
+    order[right] = kNoMerge;
+    next[left] = next[right];
+    if (next[left] < n) previous[next[left]] = static_cast<uint8_t>(left);
+    look_up(left);
+    if (left > 0) look_up(previous[left]);
+  }
 }
 
 namespace {

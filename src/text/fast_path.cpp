@@ -3,12 +3,10 @@
 #include <utf8proc.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "text/file_tokenizer.h"
 #include "text/json_fields.h"
-#include "text/pattern.h"
 #include "text/unicode.h"
 
 namespace graft::text {
@@ -17,95 +15,38 @@ namespace {
 constexpr int kCacheBits = 17;  // 8 MiB a thread: a miss costs many times what a line from a far cache does
 constexpr size_t kCacheSize = size_t{1} << kCacheBits;
 
-// Kinds of bytes for BERT's chunks.
-enum ByteKind : uint8_t { kWordByte, kSpaceByte, kPunctByte, kOddByte };
-
-constexpr std::array<uint8_t, 256> make_byte_kinds() {
-  std::array<uint8_t, 256> kinds{};
-  for (int b = 0; b < 256; ++b) {
-    const bool alnum = (b >= '0' && b <= '9') || (b >= 'A' && b <= 'Z') || (b >= 'a' && b <= 'z');
-    const bool space = b == ' ' || b == '\t' || b == '\n' || b == '\r';
-    kinds[b] = alnum ? kWordByte : space ? kSpaceByte : b > 32 && b < 127 ? kPunctByte : kOddByte;
-  }
-  return kinds;
-}
-constexpr std::array<uint8_t, 256> kByteKinds = make_byte_kinds();
-
-// The same for GPT-2's words: letters, digits, white space, the rest; bytes beyond ASCII need a closer look.
-enum : uint8_t { kGptOther, kGptLetter, kGptDigit, kGptSpace, kGptHigh };
-constexpr std::array<uint8_t, 256> make_gpt_kinds() {
-  std::array<uint8_t, 256> kinds{};
-  for (int b = 0; b < 256; ++b) {
-    const bool letter = (b >= 'A' && b <= 'Z') || (b >= 'a' && b <= 'z');
-    kinds[b] = b >= 128                          ? kGptHigh
-               : letter                          ? kGptLetter
-               : b >= '0' && b <= '9'            ? kGptDigit
-               : b == ' ' || (b >= 9 && b <= 13) ? kGptSpace
-                                                 : kGptOther;
-  }
-  return kinds;
-}
-constexpr std::array<uint8_t, 256> kGptKinds = make_gpt_kinds();
-
-uint8_t byte_at(std::string_view text, size_t pos) { return static_cast<uint8_t>(text[pos]); }
-
 uint64_t load_word(const char* p) {
   uint64_t v;
   std::memcpy(&v, p, 8);
   return v;
 }
 
-// A chunk of up to 24 bytes as three words with zeros behind it; `readable` bytes may be read.
+// Bytes that stay and bytes that go: 24 - size bytes into it lies the mask of a chunk's key.
+struct alignas(64) KeyMask {
+  char bytes[48] = {};
+  constexpr KeyMask() {
+    for (int i = 0; i < 24; ++i) bytes[i] = -1;
+  }
+};
+constexpr KeyMask kKeyMask;
+
+// A chunk of up to 23 bytes as three words: its bytes, zeros, its size. `readable` bytes may be read.
 void make_key(const char* p, size_t size, size_t readable, uint64_t key[3]) {
   char copy[24];
-  if (readable < 24) {
+  if (readable < sizeof copy) {
     std::memset(copy, 0, sizeof copy);
     std::memcpy(copy, p, size);
     p = copy;
   }
-  const auto low = [](size_t bytes) { return (uint64_t{1} << 8 * bytes) - 1; };
-  key[0] = load_word(p);
-  key[1] = key[2] = 0;
-  if (size < 8) {
-    key[0] &= low(size);
-  } else if (size > 8) {
-    key[1] = load_word(p + 8);
-    if (size < 16)
-      key[1] &= low(size - 8);
-    else if (size > 16)
-      key[2] = size < 24 ? load_word(p + 16) & low(size - 16) : load_word(p + 16);
-  }
+  const char* mask = kKeyMask.bytes + 24 - size;
+  for (size_t i = 0; i < 3; ++i) key[i] = load_word(p + 8 * i) & load_word(mask + 8 * i);
+  key[2] |= uint64_t{size} << 56;
 }
 
 size_t slot_of(const uint64_t key[3]) {
-  uint64_t h = key[0] * 0x9E3779B97F4A7C15u;
-  h ^= (key[1] + (h >> 32)) * 0xD6E8FEB86659FD93u;
-  h ^= (key[2] + (h >> 29)) * 0xA0761D6478BD642Fu;
+  uint64_t h = key[0] * 0x9E3779B97F4A7C15u ^ key[1] * 0xD6E8FEB86659FD93u ^ key[2] * 0xA0761D6478BD642Fu;
   h ^= h >> 32;
-  return (h * 0x9E3779B97F4A7C15u) >> (64 - kCacheBits);
-}
-
-// Whether a grapheme cluster or a normal form may reach from the character before `pos` into the one there.
-bool may_join(std::string_view text, size_t pos) {
-  if (byte_at(text, pos) >= 0x80) {
-    size_t p = pos;
-    const char32_t c = next_char(text, p);
-    const auto bound = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->boundclass;
-    if (bound == UTF8PROC_BOUNDCLASS_EXTEND || bound == UTF8PROC_BOUNDCLASS_ZWJ ||
-        bound == UTF8PROC_BOUNDCLASS_SPACINGMARK || (char_flags(c) & kMark))
-      return true;
-  }
-  return false;
-}
-// Characters that cling to what follows (Unicode: Prepend); all lie behind these lead bytes.
-bool ends_with_prepend(std::string_view text, size_t pos) {
-  if (pos == 0 || byte_at(text, pos - 1) < 0x80) return false;
-  size_t start = pos - 1;
-  while (start > 0 && is_continuation(text[start])) --start;
-  const uint8_t lead = byte_at(text, start);
-  if (lead != 0xD8 && lead != 0xDB && lead != 0xDC && lead != 0xE0 && lead != 0xF0) return false;
-  const char32_t c = next_char(text, start);
-  return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->boundclass == UTF8PROC_BOUNDCLASS_PREPEND;
+  return (h * 0xE7037ED1A0B428DBu) >> (64 - kCacheBits);
 }
 
 // Normalizers that treat what is left and right of a space independently.
@@ -136,31 +77,16 @@ void collect_pattern_chars(const Json& normalizer, std::string& out) {
 
 }  // namespace
 
-size_t gpt2_word_end_ascii(std::string_view text, size_t pos) {
-  const size_t size = text.size();
-  const uint8_t first = byte_at(text, pos);
-  if (first == '\'') return gpt2_word_end(text, pos, size);
-  size_t p = pos + 1;
-  uint8_t kind = kGptKinds[first];
-  if (first == ' ' && p < size && kGptKinds[byte_at(text, p)] != kGptSpace)
-    kind = kGptKinds[byte_at(text, p++)];
-  if (kind == kGptHigh) return gpt2_word_end(text, pos, size);
-  while (p < size && kGptKinds[byte_at(text, p)] == kind) ++p;
-  if (p < size && kGptKinds[byte_at(text, p)] == kGptHigh) return gpt2_word_end(text, pos, size);
-  if (kind == kGptSpace && p < size && p - pos > 1) return p - 1;
-  return p;
-}
-
 // Appends tokens to a SequenceTokens whose arrays are sized ahead.
 class FastPath::Writer {
  public:
   Writer(SequenceTokens& out, size_t section_size, bool offsets, int32_t first_char)
       : out_(out), n_(out.ids.size()), offsets_(offsets), chars_(first_char) {
-    resize(n_ + section_size / 2 + 16);
+    resize(n_ + section_size / 4 + 16);
   }
   void add(const CachedChunk& c) {
-    if (n_ + CachedChunk::kMaxTokens > out_.ids.size()) resize(2 * n_ + 16);
-    std::memcpy(out_.ids.data() + n_, c.ids, sizeof c.ids);
+    if (n_ + CachedChunk::kMaxTokens > size_) resize(2 * n_ + 16);
+    std::memcpy(ids_ + n_, c.ids, sizeof c.ids);
     if (offsets_) {
       for (size_t i = 0; i < c.num_tokens; ++i) {
         out_.offsets[n_ + i] = {chars_ + (c.begin[i] & 31), chars_ + c.end[i]};
@@ -172,13 +98,13 @@ class FastPath::Writer {
     n_ += c.num_tokens;
   }
   void add(const std::vector<ChunkToken>& tokens, int32_t num_words, std::string_view chunk) {
-    if (n_ + tokens.size() + CachedChunk::kMaxTokens > out_.ids.size()) resize(2 * n_ + tokens.size() + 16);
+    if (n_ + tokens.size() + CachedChunk::kMaxTokens > size_) resize(2 * n_ + tokens.size() + 16);
     for (const ChunkToken& t : tokens) {
       if (offsets_) {
         out_.offsets[n_] = {chars_ + t.begin, chars_ + t.end};
         out_.words[n_] = out_.num_words + t.word;
       }
-      out_.ids[n_++] = t.id;
+      ids_[n_++] = t.id;
     }
     if (offsets_) chars_ += static_cast<int32_t>(count_chars(chunk));
     out_.num_words += num_words;
@@ -192,12 +118,15 @@ class FastPath::Writer {
  private:
   void resize(size_t n) {
     out_.ids.resize(n);
+    ids_ = out_.ids.data();
+    size_ = n;
     if (!offsets_) return;
     out_.offsets.resize(n);
     out_.words.resize(n);
   }
   SequenceTokens& out_;
-  size_t n_;
+  int32_t* ids_ = nullptr;
+  size_t n_, size_ = 0;
   bool offsets_;
   int32_t chars_;
 };
@@ -215,7 +144,7 @@ bool FastPath::set_up() {
   const auto type_of = [](const Json& json) { return json.is_object() ? json.value("type", "") : ""; };
   const bool has_normalized = !parts_.added.normalized().empty();
   if (type_of(pre) == "BertPreTokenizer" && type_of(normalizer) == "BertNormalizer" && !has_normalized) {
-    cut_ = Cut::bert;
+    rule_ = Rule::bert;
     isolates_chinese_ = normalizer.value("handle_chinese_chars", true);
     set_up_ascii();
     return true;
@@ -223,7 +152,7 @@ bool FastPath::set_up() {
   bpe_ = dynamic_cast<const Bpe*>(parts_.model.get());
   if (type_of(pre) == "ByteLevel" && bpe_ && bpe_->has_byte_alphabet() && pre.value("use_regex", true) &&
       !pre.value("add_prefix_space", true) && (normalizer.is_null() || type_of(normalizer) == "NFC")) {
-    cut_ = Cut::gpt2;
+    rule_ = Rule::gpt2;
     needs_nfc_ = !normalizer.is_null();
     return true;
   }
@@ -233,7 +162,7 @@ bool FastPath::set_up() {
     return false;
   const PrependScheme scheme = parse_prepend_scheme(meta, parts_.where);
   if (scheme == PrependScheme::first || (!normalizer.is_null() && !is_local(normalizer))) return false;
-  cut_ = Cut::spaces;
+  rule_ = Rule::spaces;
   prepends_ = scheme == PrependScheme::always && meta.value("replacement", "") == "\xE2\x96\x81";
   set_up_ascii();
   return true;
@@ -253,7 +182,7 @@ void FastPath::set_up_ascii() {
 
 bool FastPath::accepts(std::string_view section) const {
   if (needs_nfc_) return is_surely_normal(section, NormalForm::nfc);
-  if (cut_ != Cut::spaces || section.empty()) return true;
+  if (rule_ != Rule::spaces || section.empty()) return true;
   const uint8_t first = byte_at(section, 0);
   if (first >= 0x20 && first < 0x7F) return true;
   // Where the character map removes the first character, the reference's offsets are off by it to the end of
@@ -264,122 +193,71 @@ bool FastPath::accepts(std::string_view section) const {
   return !text.text.empty();
 }
 
-// BERT: a punctuation mark, an ideograph, or everything up to the next of them or a space.
-size_t FastPath::bert_chunk_end(std::string_view text, size_t pos) const {
-  if (kByteKinds[byte_at(text, pos)] == kPunctByte) return pos + 1;
-  size_t p = pos;
-  while (p < text.size()) {
-    const uint8_t kind = kByteKinds[byte_at(text, p)];
-    if (kind == kWordByte) {
-      ++p;
-    } else if (kind != kOddByte) {
-      break;
-    } else {
-      size_t next = p;
-      const char32_t c = next_char(text, next);
-      if (isolates_chinese_ && (char_flags(c) & kChinese)) return p == pos ? next : p;
-      p = next;
-    }
+void FastPath::remember(const uint64_t key[3], std::string_view chunk, int32_t num_words, Scratch& scratch,
+                        CachedChunk* pair) {
+  if (scratch.tokens.size() > CachedChunk::kMaxTokens ||
+      num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
+    return;
+  // A newcomer leaves the first place to a chunk that has been met more than once.
+  CachedChunk& entry = pair[!pair[0].is_free()];
+  std::memcpy(entry.key, key, sizeof entry.key);
+  entry.num_tokens = static_cast<uint8_t>(scratch.tokens.size());
+  entry.num_words = static_cast<uint8_t>(num_words);
+  entry.num_chars = static_cast<uint8_t>(count_chars(chunk));
+  for (size_t i = 0; i < scratch.tokens.size(); ++i) {
+    const ChunkToken& t = scratch.tokens[i];
+    entry.ids[i] = t.id;
+    entry.begin[i] = static_cast<uint8_t>(t.begin | t.word << 5);
+    entry.end[i] = static_cast<uint8_t>(t.end);
   }
-  return p;
 }
 
-// Spaces and what follows them up to the next space.
-size_t FastPath::spaces_chunk_end(std::string_view text, size_t pos) const {
-  size_t p = pos;
-  while (p < text.size() && text[p] == ' ') ++p;
-  for (++p; p < text.size(); ++p) {
-    if (text[p] != ' ') continue;
-    size_t after = p;
-    while (after < text.size() && text[after] == ' ') ++after;
-    if (after < text.size() && may_join(text, after)) continue;
-    if (!ends_with_prepend(text, p)) return p;
+void FastPath::encode_chunk(std::string_view chunk, const uint64_t key[3], CachedChunk* pair,
+                            Scratch& scratch, Writer& writer) const {
+  if (pair && pair[1].has(key)) {  // met again
+    std::swap(pair[0], pair[1]);
+    return writer.add(pair[0]);
   }
-  return text.size();
-}
-
-size_t FastPath::chunk_end(std::string_view text, size_t pos) const {
-  switch (cut_) {
-    case Cut::bert:
-      return bert_chunk_end(text, pos);
-    case Cut::gpt2:
-      return gpt2_word_end_ascii(text, pos);
-    case Cut::spaces:
-      break;
-  }
-  return spaces_chunk_end(text, pos);
-}
-
-// Cuts the next chunks and asks for their cache lines, so that these are there when their turn comes.
-size_t FastPath::look_ahead(std::string_view section, size_t& pos, const Scratch& scratch,
-                            Pending* pending) const {
-  size_t n = 0;
-  while (n < kLookAhead && pos < section.size()) {
-    Pending& next = pending[n];
-    next.gap = 0;
-    if (cut_ == Cut::bert) {
-      const size_t before = pos;
-      while (pos < section.size() && kByteKinds[byte_at(section, pos)] == kSpaceByte) ++pos;
-      next.gap = static_cast<int32_t>(pos - before);
-      if (pos == section.size()) break;
-    }
-    next.begin = pos;
-    next.size = chunk_end(section, pos) - pos;
-    pos += next.size;
-    ++n;
-    if (next.size > CachedChunk::kMaxBytes) break;
-    make_key(section.data() + next.begin, next.size, section.size() - next.begin, next.key);
-    next.slot = slot_of(next.key);
-    __builtin_prefetch(&scratch.cache[next.slot]);
-  }
-  return n;
-}
-
-void FastPath::encode_chunk(std::string_view chunk, const Pending& p, Scratch& scratch,
-                            Writer& writer) const {
-  CachedChunk* entry = p.size <= CachedChunk::kMaxBytes ? &scratch.cache[p.slot] : nullptr;
-  if (entry && entry->size == p.size && entry->key[0] == p.key[0] && entry->key[1] == p.key[1] &&
-      entry->key[2] == p.key[2])
-    return writer.add(*entry);
   int32_t num_words = 0;
   tokenize(chunk, scratch, num_words);
   writer.add(scratch.tokens, num_words, chunk);
-  if (!entry || scratch.tokens.size() > CachedChunk::kMaxTokens ||
-      num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
-    return;
-  std::memcpy(entry->key, p.key, sizeof p.key);
-  entry->size = static_cast<uint8_t>(p.size);
-  entry->num_tokens = static_cast<uint8_t>(scratch.tokens.size());
-  entry->num_words = static_cast<uint8_t>(num_words);
-  entry->num_chars = static_cast<uint8_t>(count_chars(chunk));
-  for (size_t i = 0; i < scratch.tokens.size(); ++i) {
-    const ChunkToken& t = scratch.tokens[i];
-    entry->ids[i] = t.id;
-    entry->begin[i] = static_cast<uint8_t>(t.begin | t.word << 5);
-    entry->end[i] = static_cast<uint8_t>(t.end);
-  }
+  if (pair) remember(key, chunk, num_words, scratch, pair);
 }
 
 int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
                          SequenceTokens& out) const {
   if (scratch.cache.empty()) scratch.cache.resize(kCacheSize);
   Writer writer(out, section.size(), offsets, first_char);
-  Pending pending[kLookAhead];
-  for (size_t pos = 0; pos < section.size();) {
-    const size_t n = look_ahead(section, pos, scratch, pending);
+  uint32_t begins[ChunkCutter::kBatchRoom], ends[ChunkCutter::kBatchRoom], done = 0;
+  uint64_t keys[ChunkCutter::kBatchRoom][3];
+  CachedChunk* pairs[ChunkCutter::kBatchRoom];  // where a chunk may be remembered; nullptr: it is too long
+  scratch.cutter.start(section, rule_, isolates_chinese_);
+  while (const size_t n = scratch.cutter.next(begins, ends)) {
+    // All cache lines of a batch are asked for before the first is looked at.
     for (size_t i = 0; i < n; ++i) {
-      writer.skip_chars(pending[i].gap);
-      encode_chunk(section.substr(pending[i].begin, pending[i].size), pending[i], scratch, writer);
+      const size_t size = ends[i] - begins[i];
+      pairs[i] = nullptr;
+      if (size > CachedChunk::kMaxBytes) continue;
+      make_key(section.data() + begins[i], size, section.size() - begins[i], keys[i]);
+      pairs[i] = &scratch.cache[slot_of(keys[i]) & ~size_t{1}];
+      __builtin_prefetch(pairs[i]);
+    }
+    for (size_t i = 0; i < n; ++i) {
+      writer.skip_chars(static_cast<int32_t>(begins[i] - done));  // white space between chunks
+      done = ends[i];
+      if (pairs[i] && pairs[i]->has(keys[i]))
+        writer.add(*pairs[i]);
+      else
+        encode_chunk(section.substr(begins[i], done - begins[i]), keys[i], pairs[i], scratch, writer);
     }
   }
-  const int32_t chars = writer.finish() - first_char;
-  // White space at the end belongs to no chunk, but counts.
-  return offsets && cut_ == Cut::bert ? static_cast<int32_t>(count_chars(section)) : chars;
+  writer.skip_chars(static_cast<int32_t>(section.size() - done));
+  return writer.finish() - first_char;
 }
 
 void FastPath::tokenize(std::string_view chunk, Scratch& scratch, int32_t& num_words) const {
   scratch.tokens.clear();
-  if (cut_ == Cut::gpt2) return tokenize_bytes(chunk, scratch, num_words);
+  if (rule_ == Rule::gpt2) return tokenize_bytes(chunk, scratch, num_words);
   if (!tokenize_ascii(chunk, scratch, num_words)) tokenize_generic(chunk, scratch, num_words);
 }
 
@@ -401,21 +279,25 @@ void FastPath::tokenize_bytes(std::string_view chunk, Scratch& scratch, int32_t&
 
 // A word of plain ASCII characters: the normalizer is a table.
 bool FastPath::tokenize_ascii(std::string_view chunk, Scratch& scratch, int32_t& num_words) const {
-  const size_t spaces = cut_ == Cut::bert ? 0 : std::min(chunk.find_first_not_of(' '), chunk.size());
-  scratch.word.assign(cut_ == Cut::bert ? "" : "\xE2\x96\x81");
-  if (cut_ == Cut::spaces && (!prepends_ || spaces == chunk.size())) return false;
-  const auto prefix = static_cast<int32_t>(scratch.word.size());
-  for (const char ch : chunk.substr(spaces)) {
-    const auto b = static_cast<unsigned char>(ch);
+  constexpr std::string_view kPrefix = "\xE2\x96\x81";
+  const bool bert = rule_ == Rule::bert;
+  const size_t spaces = bert ? 0 : std::min(chunk.find_first_not_of(' '), chunk.size());
+  if (!bert && (!prepends_ || spaces == chunk.size())) return false;
+  const size_t prefix = bert ? 0 : kPrefix.size(), size = chunk.size() - spaces;
+  scratch.word.resize(prefix + size);
+  std::memcpy(scratch.word.data(), kPrefix.data(), prefix);
+  char* word = scratch.word.data() + prefix;
+  for (size_t i = 0; i < size; ++i) {
+    const uint8_t b = byte_at(chunk, spaces + i);
     if (b >= 128 || ascii_map_[b] == 0) return false;
-    scratch.word += ascii_map_[b];
+    word[i] = ascii_map_[b];
   }
   scratch.pieces.clear();
   parts_.model->tokenize(scratch.word, scratch.pieces);
   num_words = 1;
-  const auto first = static_cast<int32_t>(spaces);
+  const auto first = static_cast<int32_t>(spaces), shift = static_cast<int32_t>(prefix);
   for (const Piece& p : scratch.pieces) {  // what was put in front shares the place of the first character
-    const int32_t begin = std::max(0, p.begin - prefix), end = std::max(1, p.end - prefix);
+    const int32_t begin = std::max(0, p.begin - shift), end = std::max(1, p.end - shift);
     scratch.tokens.push_back({p.id, first + begin, first + end, 0});
   }
   return true;

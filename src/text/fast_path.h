@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "text/bpe.h"
+#include "text/chunk_cutter.h"
 #include "text/huge_array.h"
 #include "text/model.h"
 #include "text/pre_tokenizer.h"
@@ -20,13 +21,15 @@ struct TokenizerParts;
 
 // What a short chunk becomes, in one cache line.
 struct alignas(64) CachedChunk {
-  static constexpr size_t kMaxBytes = 24, kMaxTokens = 6, kMaxWords = 8;
-  uint64_t key[3];
-  uint8_t size;  // bytes of the key; 0: free
+  static constexpr size_t kMaxBytes = 23, kMaxTokens = 6, kMaxWords = 8;
+  uint64_t key[3];  // the chunk's bytes, the last byte their number
   uint8_t num_tokens, num_words, num_chars;
   int32_t ids[kMaxTokens];
   uint8_t begin[kMaxTokens];  // code points from the chunk's start; the upper three bits count words
   uint8_t end[kMaxTokens];
+
+  bool is_free() const { return key[2] == 0; }
+  bool has(const uint64_t k[3]) const { return ((key[0] ^ k[0]) | (key[1] ^ k[1]) | (key[2] ^ k[2])) == 0; }
 };
 static_assert(sizeof(CachedChunk) == 64);
 
@@ -59,7 +62,8 @@ struct SequenceTokens {
 
 // One thread's working memory.
 struct Scratch {
-  HugeArray<CachedChunk> cache;
+  HugeArray<CachedChunk> cache;  // pairs of places
+  ChunkCutter cutter;
   PreTokenized cut;
   std::string word;
   std::vector<Piece> pieces;
@@ -75,34 +79,27 @@ class FastPath {
   // Whether this stretch may go this way (some normalizers must leave it unchanged).
   bool accepts(std::string_view section) const;
   // Encodes a whole stretch between added tokens; `first_char` is its position in code points. Returns its
-  // number of code points (0 when no offsets are wanted).
+  // number of code points (of no use when no offsets are wanted).
   int32_t encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
                  SequenceTokens& out) const;
 
  private:
-  enum class Cut { bert, gpt2, spaces };
+  using Rule = ChunkCutter::Rule;
   class Writer;
   explicit FastPath(const TokenizerParts& parts) : parts_(parts) {}
-  static constexpr size_t kLookAhead = 16;
-  struct Pending {
-    size_t begin, size, slot;
-    uint64_t key[3];
-    int32_t gap;  // skipped characters before the chunk
-  };
-  size_t look_ahead(std::string_view section, size_t& pos, const Scratch& scratch, Pending* pending) const;
-  void encode_chunk(std::string_view chunk, const Pending& pending, Scratch& scratch, Writer& writer) const;
+  void encode_chunk(std::string_view chunk, const uint64_t key[3], CachedChunk* pair, Scratch& scratch,
+                    Writer& writer) const;
+  static void remember(const uint64_t key[3], std::string_view chunk, int32_t num_words, Scratch& scratch,
+                       CachedChunk* pair);
   bool set_up();
   void set_up_ascii();
-  size_t chunk_end(std::string_view text, size_t pos) const;
-  size_t bert_chunk_end(std::string_view text, size_t pos) const;
-  size_t spaces_chunk_end(std::string_view text, size_t pos) const;
   void tokenize(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
   void tokenize_generic(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
   bool tokenize_ascii(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
   void tokenize_bytes(std::string_view chunk, Scratch& scratch, int32_t& num_words) const;
 
   const TokenizerParts& parts_;
-  Cut cut_ = Cut::spaces;
+  Rule rule_ = Rule::spaces;
   const Bpe* bpe_ = nullptr;
   bool needs_nfc_ = false, isolates_chinese_ = true, prepends_ = false;
   char ascii_map_[128] = {};  // what the normalizer makes of a character, 0: not one plain character
@@ -129,8 +126,5 @@ class ScratchPool {
   std::mutex mutex_;
   std::vector<std::unique_ptr<Scratch>> free_;
 };
-
-// End of GPT-2's word at text[pos]; as gpt2_word_end, quick on ASCII.
-size_t gpt2_word_end_ascii(std::string_view text, size_t pos);
 
 }  // namespace graft::text

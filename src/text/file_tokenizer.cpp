@@ -260,6 +260,19 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
                                   const SequenceTokens* sequences[2], const Span* windows,
                                   const EncodeOptions& options, Encoding& out) const {
   const bool full = !options.ids_only;
+  size_t size = 0;
+  for (const TemplatePiece& piece : pieces)
+    size += piece.sequence < 0
+                ? piece.ids.size()
+                : static_cast<size_t>(windows[piece.sequence].end - windows[piece.sequence].begin);
+  out.input_ids.reserve(size);
+  out.token_type_ids.reserve(size);
+  out.special_tokens_mask.reserve(size);
+  if (full) {
+    out.offsets.reserve(size);
+    out.word_ids.reserve(size);
+    out.sequence_ids.reserve(size);
+  }
   for (const TemplatePiece& piece : pieces) {
     if (piece.sequence < 0) {
       if (!options.add_special_tokens) continue;
@@ -300,15 +313,20 @@ Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
   static const std::vector<TemplatePiece> kBare[2] = {{{0, 0, {}}}, {{0, 0, {}}, {1, 1, {}}}};
   const PostProcessor& post = parts_.post_processor;
   const auto& pieces = options.add_special_tokens ? (is_pair ? post.pair : post.single) : kBare[is_pair];
+  const auto first_size = static_cast<int32_t>(first.ids.size());
+  const int32_t second_size = second ? static_cast<int32_t>(second->ids.size()) : -1;
+  const SequenceTokens* sequences[2] = {&first, second};
+  Encoding out;
+  if ((options.truncation == Truncation::none || options.max_length <= 0) && !options.return_overflowing) {
+    const Span whole[2] = {{0, first_size}, {0, std::max(second_size, 0)}};
+    append_window(pieces, sequences, whole, options, out);
+    return out;
+  }
   const bool left = options.truncation_side == TruncationSide::left ||
                     (options.truncation_side == TruncationSide::as_configured &&
                      parts_.config.value("truncation_side", "right") == "left");
-  const auto first_size = static_cast<int32_t>(first.ids.size());
-  const int32_t second_size = second ? static_cast<int32_t>(second->ids.size()) : -1;
   const Windows windows = truncate(first_size, second_size,
                                    options.add_special_tokens ? post.num_special(is_pair) : 0, options, left);
-  const SequenceTokens* sequences[2] = {&first, second};
-  Encoding out;
   std::vector<TemplatePiece> untyped;  // pieces whose sequences keep their own type ids
   const auto emit = [&](size_t a, size_t b, Encoding& target) {
     const bool keeps_types = options.reference_windows && post.is_template && (a > 0 || b > 0);
@@ -318,9 +336,6 @@ Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
         if (piece.sequence == 0 ? a > 0 : piece.sequence == 1 && b > 0) piece.type_id = piece.sequence;
     }
     const Span chosen[2] = {windows.first[a], is_pair ? windows.second[b] : Span{0, 0}};
-    const size_t size =
-        static_cast<size_t>(chosen[0].end - chosen[0].begin + chosen[1].end - chosen[1].begin) + 4;
-    target.input_ids.reserve(size);
     append_window(keeps_types ? untyped : pieces, sequences, chosen, options, target);
   };
   emit(0, 0, out);

@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unordered_map>
 #include <unordered_set>
 
 #include "base/threads.h"
-#include "base/utf8.h"
 #include "text/trie.h"
 #include "text/unicode.h"
 
 namespace graft::text {
 namespace {
 
-constexpr int64_t kNumParts = 8;      // words are dealt into as many sums whatever the number of threads
+constexpr int64_t kNumParts = 16;     // words are dealt into as many sums whatever the number of threads
 constexpr double kMinExpected = 0.5;  // pieces that are expected less often leave (sentencepiece's threshold)
 constexpr double kOvershoot = 1.1;    // pruning stops a little above the wanted size
 constexpr size_t kMaxWordChars =
@@ -57,7 +55,9 @@ WordCounts restrict_words(const WordCounts& words, const std::vector<std::string
   return out;
 }
 
-// The current pieces with what the passes over the words need.
+// The current pieces with what the passes over the words need. Scores may change while it is in use; a piece
+// that is given the score kGone is as if it were not there.
+constexpr double kGone = -INFINITY;
 class Lattice {
  public:
   explicit Lattice(const std::vector<ScoredPiece>& pieces) : pieces_(pieces) {
@@ -123,8 +123,7 @@ std::vector<double> sum_over_words(const WordCounts& words, size_t size, Visit v
 // Expected number of uses of each piece (forward-backward). Probabilities are multiplied by `gain` a byte,
 // which cancels out and keeps products away from underflow.
 std::vector<double> expectation(const WordCounts& words, const std::vector<ScoredPiece>& pieces,
-                                double log_gain) {
-  const Lattice lattice(pieces);
+                                const Lattice& lattice, double log_gain) {
   std::vector<double> weight(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i)
     weight[i] = std::exp(pieces[i].score + log_gain * static_cast<double>(pieces[i].text.size()));
@@ -141,6 +140,7 @@ std::vector<double> expectation(const WordCounts& words, const std::vector<Score
     edges.clear();
     forward[0] = 1;
     lattice.edges(word, [&](size_t begin, size_t end, int32_t id) {
+      if (weight[id] == 0) return;
       edges.push_back({static_cast<uint32_t>(begin), static_cast<uint32_t>(end), id});
       forward[end] += forward[begin] * weight[id];
     });
@@ -166,11 +166,13 @@ class Trainer {
   std::vector<ScoredPiece> run() {
     const auto wanted = static_cast<size_t>(kOvershoot * options_.vocab_size);
     for (;;) {
+      const Lattice lattice(pieces_);
+      size_t left = pieces_.size();
       for (int32_t i = 0; i < options_.num_sub_iterations; ++i)
-        maximise(expectation(words_, pieces_, log_gain()));
-      if (pieces_.size() <= wanted) break;
-      if (!prune(std::max(
-              wanted, static_cast<size_t>(options_.shrinking_factor * static_cast<double>(pieces_.size())))))
+        left = maximise(expectation(words_, pieces_, lattice, log_gain(lattice)));
+      if (left <= wanted) break;
+      if (!prune(lattice, std::max(wanted, static_cast<size_t>(options_.shrinking_factor *
+                                                               static_cast<double>(left)))))
         break;
     }
     return finish();
@@ -178,8 +180,7 @@ class Trainer {
 
  private:
   // About the cost of a byte under the current pieces, from the words' best segmentations of a sample.
-  double log_gain() const {
-    const Lattice lattice(pieces_);
+  double log_gain(const Lattice& lattice) const {
     std::vector<int32_t> path;
     double cost = 0, bytes = 0;
     const size_t step = words_.size() / 1000 + 1;
@@ -191,23 +192,29 @@ class Trainer {
     return bytes > 0 ? cost / bytes : 0;
   }
 
-  void maximise(const std::vector<double>& expected) {
-    std::vector<ScoredPiece> kept;
+  // New scores; returns how many pieces are left.
+  size_t maximise(const std::vector<double>& expected) {
+    size_t left = 0;
     double sum = 0;
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      const bool required = required_.count(pieces_[i].text) > 0;
-      if (expected[i] < kMinExpected && !required) continue;
-      kept.push_back({std::move(pieces_[i].text), std::max(expected[i], kMinExpected)});
-      sum += kept.back().score;
+      double& score = pieces_[i].score;
+      if (score == kGone) continue;
+      if (expected[i] < kMinExpected && !required_.count(pieces_[i].text)) {
+        score = kGone;
+        continue;
+      }
+      score = std::max(expected[i], kMinExpected);
+      sum += score;
+      ++left;
     }
     const double log_sum = digamma(sum);
-    for (ScoredPiece& piece : kept) piece.score = digamma(piece.score) - log_sum;
-    pieces_ = std::move(kept);
+    for (ScoredPiece& piece : pieces_)
+      if (piece.score != kGone) piece.score = digamma(piece.score) - log_sum;
+    return left;
   }
 
   // Removes the pieces whose loss costs the likelihood least; false when nothing can go.
-  bool prune(size_t size) {
-    const Lattice lattice(pieces_);
+  bool prune(const Lattice& lattice, size_t size) {
     const std::vector<double> uses =
         sum_over_words(words_, pieces_.size(), [&](const auto& entry, auto& counts) {
           thread_local std::vector<int32_t> path;
@@ -221,7 +228,8 @@ class Trainer {
     parallel_blocks(static_cast<int64_t>(pieces_.size()), 4096, [&](int64_t begin, int64_t end) {
       std::vector<int32_t> path;
       for (int64_t i = begin; i < end; ++i) {
-        if (required_.count(pieces_[i].text)) continue;
+        if (pieces_[i].score == kGone) loss[i] = kDrop;
+        if (loss[i] == kDrop || required_.count(pieces_[i].text)) continue;
         lattice.viterbi(pieces_[i].text, -1, path);
         if (path.size() != 1 || uses[i] == 0) {  // its own parts are better
           loss[i] = kDrop;
@@ -254,7 +262,7 @@ class Trainer {
     std::vector<ScoredPiece> out;
     for (ScoredPiece& piece : pieces_) {
       const bool required = required_.count(piece.text) > 0;
-      if (!required && room == 0) continue;
+      if (piece.score == kGone || (!required && room == 0)) continue;
       room -= !required;
       out.push_back(std::move(piece));
     }
@@ -268,73 +276,6 @@ class Trainer {
 };
 
 }  // namespace
-
-std::vector<ScoredPiece> seed_pieces(const WordCounts& words, const UnigramTrainerOptions& options) {
-  // Grows substrings character by character. `name` is the substring that starts at a position, as a number:
-  // one occurs twice only if it does without its last and without its first character too.
-  std::vector<char32_t> text;
-  std::vector<int64_t> weight;  // of the word at a position, 0 between words
-  for (const auto& [word, count] : words) {
-    for (size_t pos = 0; pos < word.size();) {
-      text.push_back(next_char(word, pos));
-      weight.push_back(count);
-    }
-    text.push_back(0);
-    weight.push_back(0);
-  }
-  struct Candidate {
-    double score;
-    size_t begin;
-    int32_t length;
-  };
-  std::vector<Candidate> candidates;
-  std::vector<int32_t> name(text.size(), -1), next_name;
-  std::unordered_map<uint64_t, int32_t> names;
-  std::vector<std::pair<int64_t, size_t>> found;  // count and a position, by name
-  for (int32_t length = 1; length <= options.max_piece_length; ++length) {
-    names.clear();
-    found.clear();
-    next_name.assign(text.size(), -1);
-    for (size_t p = 0; p + static_cast<size_t>(length) <= text.size(); ++p) {
-      const size_t last = p + static_cast<size_t>(length) - 1;
-      if (weight[last] == 0 || (length > 1 && (name[p] < 0 || name[p + 1] < 0))) continue;
-      const uint64_t key = uint64_t{static_cast<uint32_t>(length > 1 ? name[p] : 0)} << 32 | text[last];
-      const auto [it, is_new] = names.emplace(key, static_cast<int32_t>(found.size()));
-      if (is_new) found.emplace_back(0, p);
-      found[it->second].first += weight[p];
-      next_name[p] = it->second;
-    }
-    for (size_t p = 0; p < text.size(); ++p)
-      if (next_name[p] >= 0 && found[next_name[p]].first < 2) next_name[p] = -1;
-    for (const auto& [count, begin] : found)
-      if (length == 1 || count >= 2)
-        candidates.push_back({static_cast<double>(count) * length, begin, length});
-    name.swap(next_name);
-    if (found.empty()) break;
-  }
-  const auto is_better = [](const Candidate& a, const Candidate& b) {
-    if ((a.length == 1) != (b.length == 1)) return a.length == 1;  // characters all stay
-    if (a.score != b.score) return a.score > b.score;
-    return a.length != b.length ? a.length > b.length : a.begin < b.begin;
-  };
-  const size_t size = std::min(candidates.size(), static_cast<size_t>(options.seed_size));
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(size),
-                    candidates.end(), is_better);
-  candidates.resize(size);
-  double sum = 0;
-  for (const Candidate& c : candidates) sum += c.score;
-  std::vector<ScoredPiece> pieces;
-  std::unordered_set<std::string> seen;
-  for (const Candidate& c : candidates) {
-    ScoredPiece piece{"", std::log(c.score) - std::log(sum)};
-    for (int32_t i = 0; i < c.length; ++i) utf8::append(piece.text, text[c.begin + static_cast<size_t>(i)]);
-    if (c.length == 1) seen.insert(piece.text);
-    pieces.push_back(std::move(piece));
-  }
-  for (const std::string& c : options.alphabet)  // characters that only the caller names
-    if (!seen.count(c)) pieces.push_back({c, -std::log(sum)});
-  return pieces;
-}
 
 std::vector<ScoredPiece> train_unigram(const WordCounts& words, const UnigramTrainerOptions& options) {
   return Trainer(words, options).run();

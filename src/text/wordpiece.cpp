@@ -34,10 +34,6 @@ class WordPiece : public Model {
       out.push_back({unk_id_, 0, size});
       return;
     }
-    if (const int32_t id = vocab.find(word); id >= 0) {  // most words are whole
-      out.push_back({id, 0, size});
-      return;
-    }
     const Trie* trie = &starts_;
     for (int32_t begin = 0; begin < size; trie = &rest_) {
       uint32_t node = Trie::kRoot;
