@@ -50,13 +50,16 @@ double seconds_of(const Product& p, bool bf16, bool own_layout) {
 
 }  // namespace
 
-std::vector<Product> layer_products(int64_t T, int64_t H, int64_t I) {
+void append_linear(std::vector<Product>& products, int64_t T, int64_t in, int64_t out, double count) {
+  products.push_back({T, in, out, count});
+  products.push_back({T, out, in, count});
+  products.push_back({out, T, in, count, true});
+}
+
+std::vector<Product> layer_products(int64_t T, int64_t H, int64_t I, int layers) {
   std::vector<Product> out;
-  for (const auto& [in, wide] : {std::pair<int64_t, int64_t>{H, 3 * H}, {H, H}, {H, I}, {I, H}}) {
-    out.push_back({T, in, wide});
-    out.push_back({T, wide, in});
-    out.push_back({wide, T, in, 1, true});
-  }
+  for (const auto& [in, wide] : {std::pair<int64_t, int64_t>{H, 3 * H}, {H, H}, {H, I}, {I, H}})
+    append_linear(out, T, in, wide, layers);
   return out;
 }
 
@@ -64,7 +67,14 @@ double raw_rate(const std::vector<Product>& products, bool bf16) {
   double flops = 0, seconds = 0;
   for (const Product& p : products) {
     flops += p.count * 2.0 * static_cast<double>(p.M) * static_cast<double>(p.K) * static_cast<double>(p.N);
-    seconds += p.count * std::min(seconds_of(p, bf16, false), seconds_of(p, bf16, true));
+    // T is the sum's length in wgrad and the number of rows elsewhere.
+    Product rounded = p;
+    int64_t& T = p.transposed_x ? rounded.K : rounded.M;
+    T = (T + 31) / 32 * 32;
+    double best = std::min(seconds_of(p, bf16, false), seconds_of(p, bf16, true));
+    if (T != (p.transposed_x ? p.K : p.M))
+      best = std::min({best, seconds_of(rounded, bf16, false), seconds_of(rounded, bf16, true)});
+    seconds += p.count * best;
   }
   return flops / seconds;
 }

@@ -11,11 +11,14 @@ struct Product {
   bool transposed_x = false;  // wgrad: x is read by columns
 };
 
-// The products of one transformer layer, forward, dgrad and wgrad, for T rows.
-std::vector<Product> layer_products(int64_t T, int64_t hidden, int64_t wide);
+// Forward, dgrad and wgrad of a linear layer [in -> out] on T rows, `count` times a step.
+void append_linear(std::vector<Product>& products, int64_t T, int64_t in, int64_t out, double count);
+// Those of `layers` transformer layers on T rows.
+std::vector<Product> layer_products(int64_t T, int64_t hidden, int64_t wide, int layers);
 
 // Floating point operations a second over all products together: the best of the plain and the library's own
-// layout for each, median of five.
+// layout for each, its rows as they are or with zero rows up to a multiple of 32 (which do not count), median
+// of five.
 double raw_rate(const std::vector<Product>& products, bool bf16);
 
 }  // namespace graft::bench

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the benches and runs them, one after the other, with nothing beside them.
-#   bench/run.sh [NAME...] [--json]      names: step_bench, tokenizer_bench; default: all
+#   bench/run.sh [NAME...] [--json]      names: step, tokenizer, peer_torch; default: step and tokenizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=() json=()
@@ -11,15 +11,20 @@ for arg in "$@"; do
     *) names+=("$arg") ;;
   esac
 done
-[ ${#names[@]} -gt 0 ] || names=(step_bench tokenizer_bench)
+[ ${#names[@]} -gt 0 ] || names=(step tokenizer)
 cmake --preset release -DGRAFT_BENCH=ON >/dev/null
-ninja -C build "${names[@]}" >&2
 lscpu | sed -n 's/^Model name: */cpu: /p' >&2
 for name in "${names[@]}"; do
-  if [ "$name" = step_bench ]; then
-    build/bench/step_bench --fp32 "${json[@]}"
-    grep -q avx512_bf16 /proc/cpuinfo && build/bench/step_bench --bf16 "${json[@]}"
-  else
-    build/bench/"$name" "${json[@]}"
-  fi
+  case "$name" in
+    peer_torch)
+      ninja -C build step_bench >&2
+      python=python3
+      [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3  # Debian's, which has Debian's PyTorch
+      "$python" bench/peer_torch.py "${json[@]}"
+      ;;
+    *)
+      ninja -C build "${name}_bench" >&2
+      "build/bench/${name}_bench" "${json[@]}"
+      ;;
+  esac
 done

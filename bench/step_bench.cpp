@@ -1,15 +1,22 @@
 // A whole training step (data, forward, backward, clipping, AdamW) of base-sized models at real lengths,
 // against raw oneDNN on the same products. MFU counts useful operations only (bench/README.md).
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include <fmt/format.h>
+
+#include "base/error.h"
 #include "base/json.h"
 #include "base/threads.h"
+#include "engine/cpu/gemm.h"
 #include "engine/cpu/isa.h"
+#include "engine/profile.h"
 #include "graft/model.h"
 #include "raw_gemm.h"
 #include "report.h"
@@ -40,11 +47,13 @@ Json config_of(const Setup& s) {
           {"max_position_embeddings", 514}, {"type_vocab_size", 2}};
 }
 
+bool is_mlm(const Setup& s) { return std::string(s.task) == "masked-lm"; }
+
 // Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
 // layer's query side and the head for the rows that the head reads.
 double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
   const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), T = batch.rows();
-  const bool mlm = std::string(s.task) == "masked-lm";
+  const bool mlm = is_mlm(s);
   const double n = mlm ? static_cast<double>(batch.label_rows.size()) : batch.size();
   double squares = 0, last = 0;  // sum of queries x keys, in a full layer and in the last
   for (int32_t b = 0; b < batch.size(); ++b) {
@@ -72,7 +81,7 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
     state = state * 6364136223846793005ull + 1442695040888963407ull;
     return static_cast<double>(state >> 11) * 0x1p-53;
   };
-  const bool mlm = std::string(s.task) == "masked-lm";
+  const bool mlm = is_mlm(s);
   for (int b = 0; b < (mlm ? 8 : 32); ++b) {
     const int32_t n = mlm ? 512 : lengths[static_cast<size_t>(i * 32 + b) % lengths.size()];
     std::vector<int32_t> ids(static_cast<size_t>(n));
@@ -88,52 +97,134 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
   return batch;
 }
 
-void run(const Setup& s, bool bf16, int steps, const Report& report) {
-  const fs::path config = fs::temp_directory_path() / "graft-bench-config.json";
+Model make_model(const Setup& s) {
+  const fs::path config = fs::temp_directory_path() / fmt::format("graft-bench-{}.json", ::getpid());
   write_json(config, config_of(s));
   ModelOptions options;
   options.task = s.task;
-  const Model model = Model::from_config(config, options);
+  Model model = Model::from_config(config, options);
   fs::remove(config);
-  models::State& state = model.state();
-  state.bf16 = bf16;
-  state.parameters.allocate_grads();
-  train::AdamW optimizer(state.parameters, engine::cpu_kernels(), {});
-  std::unique_ptr<tasks::Task> task = std::make_unique<tasks::MaskedLm>();
-  if (std::string(s.task) != "masked-lm")
-    task = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification");
-  const std::vector<int32_t> lengths =
-      std::string(s.task) == "masked-lm" ? std::vector<int32_t>() : sst2_lengths();
-  train::StepMemory memory;
-  std::vector<double> rates, tokens, seconds, optimizer_share;
-  for (int i = 0; i < steps + 2; ++i) {
-    const double start = now();
-    const data::RaggedBatch batch = make_batch(s, lengths, i);
-    memory.prepare(state, task.get(), batch, true);
-    optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
-    state.parameters.clear_grads();
-    train::accumulate_gradients(state, *task, batch, task->loss_terms(batch), 42, static_cast<uint64_t>(i),
-                                true, memory);
-    const double before = now();
-    const double norm = optimizer.grad_norm();
-    optimizer.step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
-    const double end = now();
-    if (i < 2) continue;
-    rates.push_back(useful_flops(s, batch) / (end - start));
-    tokens.push_back(batch.rows() / (end - start));
-    seconds.push_back(end - start);
-    optimizer_share.push_back((end - before) / (end - start));
+  return model;
+}
+
+struct Options {
+  int steps = 9;
+  bool profile = false;
+};
+
+// Medians over the steps of one setup.
+struct Measured {
+  double rate, tokens, seconds, optimizer, rows, label_rows;
+};
+
+class Stepper {
+ public:
+  Stepper(const Setup& s, bool bf16) : s_(s), model_(make_model(s)), state_(model_.state()) {
+    state_.bf16 = bf16;
+    state_.parameters.allocate_grads();
+    if (is_mlm(s))
+      task_ = std::make_unique<tasks::MaskedLm>();
+    else
+      task_ = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification"),
+      lengths_ = sst2_lengths();
   }
-  const int64_t T = std::string(s.task) == "masked-lm" ? 4096 : 424;
-  const double limit = raw_rate(layer_products(T, s.hidden, s.wide), bf16);
-  const std::string name = std::string("step_") + s.name + (bf16 ? "_bf16" : "_fp32");
-  report.line(name, median(rates) / 1e9, "GFLOP/s", limit / 1e9);
-  report.line(name + "_tokens", median(tokens), "tokens/s");
-  report.line(name + "_seconds", median(seconds), "s");
-  report.line(name + "_optimizer_share", median(optimizer_share), "of step");
+
+  Measured measure(int steps) {
+    train::AdamW optimizer(state_.parameters, engine::cpu_kernels(), {});
+    std::vector<double> rates, tokens, seconds, optimizing, rows, label_rows;
+    for (int i = 0; i < steps + 2; ++i) {
+      const double start = now();
+      const data::RaggedBatch batch = make_batch(s_, lengths_, i);
+      memory_.prepare(state_, task_.get(), batch, true);
+      const double batched = now();
+      optimizer.catch_up(*state_.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
+      const double caught_up = now();
+      state_.parameters.clear_grads();
+      train::accumulate_gradients(state_, *task_, batch, task_->loss_terms(batch), 42,
+                                  static_cast<uint64_t>(i), true, memory_);
+      const double before = now();
+      const double norm = optimizer.grad_norm();
+      optimizer.step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
+      const double end = now();
+      if (i < 2) {
+        // Switched on again: the sums of the steps that count start here. The table in use stays.
+        if (profiled_) engine::set_profiling(true);
+        continue;
+      }
+      rates.push_back(useful_flops(s_, batch) / (end - start));
+      tokens.push_back(batch.rows() / (end - start));
+      seconds.push_back(end - start);
+      optimizing.push_back(end - before + caught_up - batched);
+      rows.push_back(batch.rows());
+      label_rows.push_back(static_cast<double>(batch.label_rows.size()));
+    }
+    return {median(rates),      median(tokens), median(seconds),
+            median(optimizing), median(rows),   median(label_rows)};
+  }
+
+  // A few steps under the recorder: seconds of each operation in one of them.
+  std::vector<engine::OperationProfile> profile(int steps) {
+    engine::set_profiling(true);
+    profiled_ = true;
+    measure(steps);
+    std::vector<engine::OperationProfile> out = engine::profile();
+    engine::set_profiling(false);
+    profiled_ = false;
+    for (auto& p : out) p.seconds /= steps, p.flops /= steps, p.bytes /= steps, p.calls /= steps;
+    return out;
+  }
+
+ private:
+  const Setup& s_;
+  Model model_;
+  models::State& state_;
+  std::unique_ptr<tasks::Task> task_;
+  std::vector<int32_t> lengths_;
+  train::StepMemory memory_;
+  bool profiled_ = false;
+};
+
+double peak_gigabytes() {
   struct rusage usage {};
   ::getrusage(RUSAGE_SELF, &usage);
-  report.line(name + "_peak_rss", static_cast<double>(usage.ru_maxrss) / 1e6, "GB");
+  return static_cast<double>(usage.ru_maxrss) / 1e6;
+}
+
+void print_profile(const std::vector<engine::OperationProfile>& profile, double seconds) {
+  double rest = seconds;
+  std::fprintf(stderr, "  %-24s %6s %9s %7s %9s %7s\n", "operation", "calls", "ms", "share", "GFLOP/s",
+               "GB/s");
+  for (const engine::OperationProfile& p : profile) {
+    std::fprintf(stderr, "  %-24s %6lld %9.2f %6.1f%% %9.1f %7.1f\n", p.name, static_cast<long long>(p.calls),
+                 p.seconds * 1e3, 100 * p.seconds / seconds, p.flops / p.seconds / 1e9,
+                 p.bytes / p.seconds / 1e9);
+    rest -= p.seconds;
+  }
+  std::fprintf(stderr, "  %-24s %6s %9.2f %6.1f%%\n", "outside operations", "", rest * 1e3,
+               100 * rest / seconds);
+}
+
+void run(const Setup& s, bool bf16, const Options& options, const Report& plain) {
+  const Report report = plain.with_dtype(bf16 ? "bf16" : "fp32");
+  Stepper stepper(s, bf16);
+  const Measured m = stepper.measure(options.steps);
+  const double gigabytes = peak_gigabytes();
+  const std::vector<engine::OperationProfile> profile = stepper.profile(2);
+  double scatter = 0;
+  for (const engine::OperationProfile& p : profile)
+    scatter += std::string(p.name) == "scatter" ? p.seconds : 0;
+  std::vector<Product> products =
+      layer_products(static_cast<int64_t>(m.rows), s.hidden, s.wide, static_cast<int>(s.layers));
+  if (is_mlm(s)) append_linear(products, static_cast<int64_t>(m.label_rows), s.hidden, s.vocabulary, 1);
+  const double limit = raw_rate(products, bf16);
+  const std::string name = std::string("step_") + s.name;
+  report.line(name, m.rate / 1e9, "GFLOP/s", limit / 1e9);
+  report.line(name + "_tokens", m.tokens, "tokens/s");
+  report.line(name + "_seconds", m.seconds, "s");
+  report.line(name + "_optimizer_and_embedding_gradient", (m.optimizer + scatter) / m.seconds, "of step",
+              0.15);
+  report.line(name + "_peak_rss", gigabytes, "GB", bf16 ? 2.5 : 2.8);
+  if (options.profile) print_profile(profile, m.seconds);
 }
 
 constexpr Setup kSetups[] = {
@@ -144,27 +235,100 @@ constexpr Setup kSetups[] = {
     {"xlm_roberta_base_sst2", "xlm-roberta", "sequence-classification", 12, 768, 3072, 250002},
 };
 
+// From the start of a process to the first logits of a checkpoint on disk whose pages are in memory.
+void first_forward(const std::string& folder, bool bf16) {
+  const Model model = Model::from_pretrained(folder);
+  models::State& state = model.state();
+  state.bf16 = bf16;
+  const data::RaggedBatch batch = make_batch(kSetups[0], {13}, 0);
+  train::StepMemory memory;
+  memory.prepare(state, nullptr, batch, false);
+  engine::Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = bf16});
+  memory.arena().reset();
+  models::forward_logits(tape, state.network, batch);
+}
+
+void measure_start(bool bf16, const char* program, const Report& plain) {
+  const fs::path folder = fs::temp_directory_path() / fmt::format("graft-bench-{}", ::getpid());
+  make_model(kSetups[0]).save_pretrained(folder);
+  std::vector<double> seconds;
+  for (int i = 0; i < 6; ++i) {
+    const double start = now();
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(program, program, "--first-forward", folder.c_str(), bf16 ? "--bf16" : "--fp32", nullptr);
+      ::_exit(1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (status != 0) fail("the process of the first forward failed");
+    if (i > 0) seconds.push_back(now() - start);
+  }
+  fs::remove_all(folder);
+  plain.with_dtype(bf16 ? "bf16" : "fp32").line("start_bert_base_first_forward", median(seconds), "s", 0.9);
+}
+
+// f in a process of its own: memory that one setup used does not count for the next.
+template <class F>
+bool apart(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    f();
+    std::fflush(nullptr);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status == 0;
+}
+
 }  // namespace
 }  // namespace graft::bench
 
-// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--json]
-int main(int argc, char** argv) {
+// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--json]; names: those of kSetups, and start.
+// Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
+int main(int argc, char** argv) try {
   using namespace graft::bench;
   const Report report(argc, argv);
   std::vector<std::string> names;
-  bool bf16 = false;
-  int steps = 9;
+  std::vector<bool> bf16s;
+  std::string folder;
+  Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string arg = argv[i];
-    if (arg == "--bf16")
-      bf16 = true;
+    if (arg == "--bf16" || arg == "--fp32")
+      bf16s.push_back(arg == "--bf16");
     else if (arg == "--steps" && i + 1 < argc)
-      steps = std::atoi(argv[++i]);
+      options.steps = std::atoi(argv[++i]);
+    else if (arg == "--first-forward" && i + 1 < argc)
+      folder = argv[++i];
+    else if (arg == "--profile")
+      options.profile = true;
     else if (!arg.starts_with("--"))
       names.push_back(arg);
   }
-  for (const Setup& s : kSetups) {
-    if (names.empty() || std::find(names.begin(), names.end(), s.name) != names.end())
-      run(s, bf16, steps, report);
+  graft::engine::cpu::init_isa();
+  if (bf16s.empty()) {
+    bf16s = {false};
+    if (graft::engine::cpu::has_bf16_gemm()) bf16s.push_back(true);
   }
+  if (!folder.empty()) {
+    first_forward(folder, bf16s.front());
+    std::fflush(nullptr);
+    ::_exit(0);  // what follows the first forward is not measured
+  }
+  bool ok = true;
+  const auto wanted = [&](const std::string& name) {
+    return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const bool bf16 : bf16s) {
+    for (const Setup& s : kSetups) {
+      if (wanted(s.name)) ok &= apart([&] { run(s, bf16, options, report); });
+    }
+    if (wanted("start")) ok &= apart([&] { measure_start(bf16, argv[0], report); });
+  }
+  return ok ? 0 : 1;
+} catch (const std::exception& e) {
+  std::fprintf(stderr, "step_bench: %s\n", e.what());
+  return 1;
 }

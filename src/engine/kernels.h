@@ -36,9 +36,11 @@ struct Dropout {
   float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
 };
 
-// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there.
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there. y_low,
+// here and below: memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
+// none.
 struct LinearArgs {
-  Tensor x, w, y, pre;
+  Tensor x, w, y, pre, y_low;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
@@ -48,10 +50,12 @@ struct LinearArgs {
 inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
 
 // dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left
-// out.
+// out. With an activation dy is first multiplied by its slope at `pre`; what dy holds afterwards is not said.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
   Tensor dy_low;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
+  Tensor pre;
+  Activation activation = Activation::none;
   float* db = nullptr;
   bool add_dx = false, add_dw = false, add_db = false;
   const void* packed = nullptr;
@@ -59,7 +63,7 @@ struct LinearBackwardArgs {
 
 // y = LN(z), z = residual + dropout(x); z is kept for the backward pass and may be x's memory.
 struct ResidualNormArgs {
-  Tensor x, residual, z, y;  // [T,H]; residual may be null (then z = x)
+  Tensor x, residual, z, y, y_low;  // [T,H]; residual may be null (then z = x)
   const float *gamma = nullptr, *beta = nullptr;
   float *mean = nullptr, *rstd = nullptr;  // [T]
   float eps = 1e-12f;
@@ -79,7 +83,7 @@ struct ResidualNormBackwardArgs {
 struct EmbeddingArgs {
   const float* tables[3] = {nullptr, nullptr, nullptr};
   const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
-  Tensor z, y;                                          // z keeps the sum
+  Tensor z, y, y_low;                                   // z keeps the sum
   const float *gamma = nullptr, *beta = nullptr;
   float *mean = nullptr, *rstd = nullptr;
   float eps = 1e-12f;
@@ -98,7 +102,8 @@ struct ScatterArgs {
 // Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022,
 // FlashAttention).
 struct AttentionArgs {
-  Tensor q, k, v, out;   // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
+  Tensor q, k, v, out;  // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
+  Tensor out_low;
   float* lse = nullptr;  // [Tq, heads] log of the softmax denominator
   int64_t num_heads = 1, head_dim = 1;
   float scale = 1;
@@ -113,11 +118,13 @@ struct AttentionBackwardArgs {
 };
 
 // Sum over rows of -log softmax(logits)[label]; rows with label < 0 are left out. `loss` gets sum /
-// denominator.
+// denominator. `total`, where set, has each term added to it in order: a sum carried from batch to batch,
+// which depends on the terms alone and not on how they are cut into batches.
 struct CrossEntropyArgs {
   Tensor logits, dlogits;  // backward when dlogits is set: (softmax - onehot) * grad / denominator
   const int32_t* labels = nullptr;
   float* loss = nullptr;
+  double* total = nullptr;
   double denominator = 1;
   const float* grad = nullptr;  // gradient of the loss (one number)
   double* scratch = nullptr;    // [rows]
@@ -126,6 +133,7 @@ struct CrossEntropyArgs {
 struct ElementLossArgs {
   Tensor logits, targets, dlogits;
   float* loss = nullptr;
+  double* total = nullptr;
   double denominator = 1;
   const float* grad = nullptr;
   bool squared = false;

@@ -115,23 +115,27 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   args.w = make_tensor(w.value, w.rows, w.cols);
   args.bias = layer.bias ? view_of(tape, layer.bias, layer.count).value : nullptr;
   args.activation = activation;
-  if (tape.options().bf16) {
+  const bool low = tape.options().bf16 && !layer.fp32;
+  if (low) {
     args.x = tape.low_of(x);
     args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false);
   }
   args.y = tape.push(x->data.rows, w.rows);
+  // What comes out of an activation goes into the next product.
+  if (low && activation != Activation::none) args.y_low = tape.push_low(x->data.rows, w.rows);
   if (tape.record() && activation != Activation::none) args.pre = tape.push(x->data.rows, w.rows);
   tape.kernels().linear(args);
-  Var y = tape.result(args.y, true);
+  Var y = tape.result(args.y, true, args.y_low);
   tape.on_backward(y, [=](Tape& t) {
     LinearBackwardArgs b;
     const View wv = view_of(t, layer.weight, layer.count);
     b.x = args.x;
     b.w = args.w;
     b.dy = y->grad;
-    if (activation != Activation::none) t.kernels().activation_backward(b.dy, args.pre, activation);
+    b.pre = args.pre;
+    b.activation = activation;
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
-    if (t.options().bf16) {
+    if (low) {
       b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
                              DType::bf16);
       if (b.dx) b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true);
@@ -190,6 +194,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.tables[2] = store.value(*e.position);
   args.ids[2] = position_ids;
   args.y = tape.push(rows.num_rows, H);
+  args.y_low = tape.push_low(rows.num_rows, H);
   args.z = tape.record() ? tape.push(rows.num_rows, H) : args.y;
   args.gamma = store.value(*e.norm.weight);
   args.beta = store.value(*e.norm.bias);
@@ -199,7 +204,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.dropout = tape.dropout(dropout, scope);
   args.rows = rows;
   tape.kernels().embedding(args);
-  Var y = tape.result(args.y, true);
+  Var y = tape.result(args.y, true, args.y_low);
   tape.on_backward(y, [=](Tape& t) {
     if (args.dropout.threshold() > 0) t.kernels().dropout(y->grad, y->grad, args.dropout, args.rows, false);
     ResidualNormBackwardArgs b;
@@ -225,6 +230,7 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
   args.z = x->data;
   if (residual) args.residual = residual->data;
   args.y = tape.push(x->data.rows, x->data.cols);
+  args.y_low = tape.push_low(x->data.rows, x->data.cols);
   args.gamma = store.value(*norm.weight);
   args.beta = store.value(*norm.bias);
   args.mean = tape.push_array<float>(x->data.rows);
@@ -233,7 +239,7 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
   args.dropout = tape.dropout(dropout, scope);
   args.rows = rows;
   tape.kernels().residual_norm(args);
-  Var y = tape.result(args.y, true);
+  Var y = tape.result(args.y, true, args.y_low);
   tape.on_backward(y, [=](Tape& t) {
     ResidualNormBackwardArgs b;
     b.dy = y->grad;
@@ -265,6 +271,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.k = k.v->data.columns(k.first, width);
   args.v = v.v->data.columns(v.first, width);
   args.out = tape.push(q.v->data.rows, width);
+  args.out_low = tape.push_low(q.v->data.rows, width);
   args.num_heads = options.num_heads;
   args.head_dim = options.head_dim;
   args.scale = options.scale;
@@ -275,7 +282,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.k_rows = k_rows;
   if (tape.record()) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
   tape.kernels().attention(args);
-  Var y = tape.result(args.out, true);
+  Var y = tape.result(args.out, true, args.out_low);
   tape.on_backward(y, [=](Tape& t) {
     if (q.v->grad || k.v->grad || v.v->grad) fail("attention: what it reads takes part in nothing else");
     bool add = false;  // each slice is written once, and together they cover their projections
@@ -327,7 +334,7 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
   return out;
 }
 
-Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator) {
+Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total) {
   for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
     if (labels[r] >= logits->data.cols)
       fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
@@ -337,6 +344,7 @@ Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denomina
   args.labels = labels;
   args.denominator = denominator;
   args.scratch = tape.push_array<double>(logits->data.rows);
+  args.total = total;
   Tensor loss = tape.push(1, 1);
   args.loss = loss.f32();
   tape.kernels().cross_entropy(args);
@@ -354,11 +362,12 @@ Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denomina
 
 namespace {
 
-Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, bool squared) {
+Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, double* total, bool squared) {
   ElementLossArgs args;
   args.logits = logits->data;
   args.targets = targets;
   args.denominator = denominator;
+  args.total = total;
   args.squared = squared;
   Tensor loss = tape.push(1, 1);
   args.loss = loss.f32();
@@ -377,12 +386,12 @@ Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, boo
 
 }  // namespace
 
-Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator) {
-  return element_loss(tape, logits, targets, denominator, false);
+Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
+  return element_loss(tape, logits, targets, denominator, total, false);
 }
 
-Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator) {
-  return element_loss(tape, logits, targets, denominator, true);
+Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
+  return element_loss(tape, logits, targets, denominator, total, true);
 }
 
 Rows select_rows(Tape& tape, const Rows& all, const int32_t* rows, int64_t n) {

@@ -13,6 +13,7 @@ struct Linear {
   Parameter* weight = nullptr;  // the first of `count`
   Parameter* bias = nullptr;    // likewise; null = none
   int count = 1;
+  bool fp32 = false;  // the product in fp32 under bf16 too: small layers whose rounding would show
 };
 
 struct Norm {
@@ -60,10 +61,11 @@ Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows
 // Rows of x in the given order, [n]; a row may occur several times.
 Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 
-// Scalar losses: sum of row terms / denominator. Rows with a negative label are left out.
-Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator);
-Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator);
-Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator);
+// Scalar losses: sum of row terms / denominator. Rows with a negative label are left out. `total`, where
+// given, has every term added to it in order.
+Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr);
+Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
+Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 
 // Rows of a subset: the same sequences, only the rows listed (ascending). Arrays live on the tape's arena.
 Rows select_rows(Tape& tape, const Rows& all, const int32_t* rows, int64_t n);

@@ -20,14 +20,20 @@ Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
 
 Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, {}, false}; }
 
-Var Tape::result(Tensor data, bool needs_grad) {
-  return new (arena_.push(sizeof(Value))) Value{data, {}, {}, needs_grad && record()};
+Var Tape::result(Tensor data, bool needs_grad, Tensor low) {
+  return new (arena_.push(sizeof(Value))) Value{data, low, {}, needs_grad && record()};
+}
+
+Tensor Tape::push_low(int64_t rows, int64_t cols) {
+  if (!options_.bf16) return {};
+  Tensor low = push(padded_rows(rows), cols, DType::bf16);
+  low.rows = rows;
+  return low;
 }
 
 Tensor Tape::low_of(Var v) {
   if (!v->low) {
-    v->low = push(padded_rows(v->data.rows), v->data.cols, DType::bf16);
-    v->low.rows = v->data.rows;
+    v->low = push_low(v->data.rows, v->data.cols);
     kernels_.to_bf16(v->data, v->low);
   }
   return v->low;

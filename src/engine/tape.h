@@ -62,11 +62,13 @@ class Tape {
 
   // The bf16 copy of v, made at the first call; its memory has rows up to the next multiple of 32, zeros.
   Tensor low_of(Var v);
+  // Memory for one that the kernel of a result writes itself; null outside bf16.
+  Tensor push_low(int64_t rows, int64_t cols);
 
   // A constant.
   Var constant(Tensor data);
   // The result of an operation.
-  Var result(Tensor data, bool needs_grad);
+  Var result(Tensor data, bool needs_grad, Tensor low = {});
 
   // f(tape) runs in backward when `out` has a gradient; afterwards out's gradient is given back.
   template <class F>

@@ -158,11 +158,21 @@ TEST(Threads, OptimizerGivesTheSameBits) {
       "adamw");
 }
 
+// Both precisions: where the CPU has no bf16 products, bf16 is the same sum over rounded operands.
+TapeOptions training_in(bool bf16) {
+  TapeOptions options = training();
+  options.bf16 = bf16;
+  return options;
+}
+
 TEST(Threads, BertBaseLayerGivesTheSameBits) {
   Layer layer(768, 12, 3072);
   const Batch batch(kLengths);
   const Matrix x = random_matrix(300, 768, "x");
-  expect_thread_free([&] { return run_pass(layer.store, {x}, layer.forward(batch)); }, "encoder layer");
+  for (const bool bf16 : {false, true}) {
+    expect_thread_free([&] { return run_pass(layer.store, {x}, layer.forward(batch), training_in(bf16)); },
+                       bf16 ? "encoder layer in bf16" : "encoder layer");
+  }
 }
 
 // A pipeline serves many threads from one store: callers at once neither wait for nor disturb each other's
@@ -186,23 +196,32 @@ TEST(Threads, CallersAtOnceGetTheSameBits) {
 }
 
 // One sequence of a batch, run alone with its own example index: outputs and input gradients keep their bits.
+void expect_no_neighbours(int64_t hidden, int64_t heads, bool bf16) {
+  Layer layer(hidden, heads, 2 * hidden);
+  const Batch batch(kLengths, 50);
+  const Matrix x = random_matrix(300, hidden, "x"), dy = random_matrix(300, hidden, "dy");
+  const Pass whole = run_pass(layer.store, {x}, layer.forward(batch), training_in(bf16), &dy);
+  for (size_t s = 0; s < kLengths.size(); ++s) {
+    const Batch alone({kLengths[s]}, batch.example(s));
+    const int64_t first = batch.begin(s), n = kLengths[s];
+    const Matrix weights = rows_of(dy, first, n);
+    const Pass one =
+        run_pass(layer.store, {rows_of(x, first, n)}, layer.forward(alone), training_in(bf16), &weights);
+    const std::string what = fmt::format("hidden {} sequence {}{}", hidden, s, bf16 ? " bf16" : "");
+    expect_same_bits(one.out, rows_of(whole.out, first, n), what);
+    expect_same_bits(one.input_grads[0], rows_of(whole.input_grads[0], first, n), what + " gradient");
+  }
+}
+
 TEST(Neighbours, ASequenceKeepsItsBitsWithDropoutOn) {
   for (const auto& [hidden, heads] : {std::pair<int64_t, int64_t>{64, 4}, {30, 3}, {768, 12}}) {
-    Layer layer(hidden, heads, 2 * hidden);
-    const Batch batch(kLengths, 50);
-    const Matrix x = random_matrix(300, hidden, "x"), dy = random_matrix(300, hidden, "dy");
-    const Pass whole = run_pass(layer.store, {x}, layer.forward(batch), training(), &dy);
-    for (size_t s = 0; s < kLengths.size(); ++s) {
-      const Batch alone({kLengths[s]}, batch.example(s));
-      const int64_t first = batch.begin(s), n = kLengths[s];
-      const Matrix weights = rows_of(dy, first, n);
-      const Pass one =
-          run_pass(layer.store, {rows_of(x, first, n)}, layer.forward(alone), training(), &weights);
-      expect_same_bits(one.out, rows_of(whole.out, first, n),
-                       fmt::format("hidden {} sequence {}", hidden, s));
-      expect_same_bits(one.input_grads[0], rows_of(whole.input_grads[0], first, n),
-                       fmt::format("hidden {} gradient of sequence {}", hidden, s));
-    }
+    expect_no_neighbours(hidden, heads, false);
+  }
+}
+
+TEST(Neighbours, ASequenceKeepsItsBitsInBf16) {
+  for (const auto& [hidden, heads] : {std::pair<int64_t, int64_t>{64, 4}, {30, 3}, {768, 12}}) {
+    expect_no_neighbours(hidden, heads, true);
   }
 }
 

@@ -147,10 +147,10 @@ TEST_F(Gemm, EpilogueSeesEveryElementOnceAndFinished) {
       Matrix x(T, 3, 1), w(N, 3, 2), y(T, N, -1);
       cpu::Epilogue epilogue;
       epilogue.state = &y;
-      epilogue.run = [](void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) {
+      epilogue.run = [](void* state, Tensor tile, int64_t row, int64_t col) {
         Matrix& m = *static_cast<Matrix*>(state);
-        for (int64_t r = row; r < row + num_rows; ++r) {
-          for (int64_t c = col; c < col + num_cols; ++c) m.at(r, c) += 1;
+        for (int64_t r = 0; r < tile.rows; ++r) {
+          for (int64_t c = 0; c < tile.cols; ++c) m.at(row + r, col + c) = tile.row(r)[c] + 1;
         }
       };
       cpu::gemm(x.tensor(), w.tensor(), Layout::nt, y.tensor(), false, nullptr, epilogue);
@@ -242,6 +242,33 @@ TEST_F(GemmTiles, ARowsBitsDependOnNothingButTheRow) {
   }
 }
 
+// Weights come as fp32 and are rounded while they are packed: the same products as from a rounded copy.
+TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
+  if (!cpu::has_bf16_gemm()) {  // then there is no packed order, and the rounded matrix stands in for it
+    Matrix w = random_matrix(48, 40, "w");
+    PackedMatrix packed;
+    packed.pack(w.tensor(), Layout::nt, DType::bf16);
+    for (size_t i = 0; i < w.v.size(); ++i)
+      ASSERT_EQ(packed.rounded()[i], bf16_to_float(float_to_bf16(w.v[i])));
+    return;
+  }
+  for (const Shape& shape : {Shape{768, 768}, {3072, 768}, {768, 2304}, {64, 128}, {96, 100}, {33, 17}}) {
+    for (const Layout layout : {Layout::nt, Layout::nn}) {
+      Matrix w = layout == Layout::nt ? random_matrix(shape.N, shape.K, "w", 3)
+                                      : random_matrix(shape.K, shape.N, "w", 3);
+      w.v[5] = 1.00390625f;  // a tie
+      Operand x(random_matrix(50, shape.K, "x"), DType::bf16), rounded(w, DType::bf16);
+      PackedMatrix from_fp32, from_copy;
+      from_fp32.pack(w.tensor(), layout, DType::bf16);
+      from_copy.pack(rounded.tensor(), layout);
+      Matrix a(50, shape.N), b(50, shape.N);
+      cpu::gemm(x.tensor(), rounded.tensor(), layout, a.tensor(), false, &from_fp32);
+      cpu::gemm(x.tensor(), rounded.tensor(), layout, b.tensor(), false, &from_copy);
+      expect_same_bits(a, b, fmt::format("K {} N {}", shape.K, shape.N));
+    }
+  }
+}
+
 TEST_F(GemmTiles, BitsDoNotDependOnThreads) {
   for (const DType dtype : input_types()) {
     for (const int64_t T : {8, 300}) {
@@ -262,6 +289,35 @@ TEST_F(GemmTiles, BitsDoNotDependOnThreads) {
         expect_same_bits(one.second, many.second, fmt::format("gradient of {} rows, {} threads", T, threads));
       }
       set_num_threads(0);
+    }
+  }
+}
+
+// The library falls back on plain loops, a hundred times slower, where strides or shapes do not suit it: the
+// products of a BERT step, their gradients and the masked LM's head must not meet one.
+TEST_F(GemmTiles, NoProductOfAStepIsAReferenceImplementation) {
+  if (cpu::isa_name() == "baseline") return;  // the library has few fast products for SSE4.1
+  for (const DType dtype : input_types()) {
+    for (const auto& [T, K, N] : {std::array<int64_t, 3>{424, 768, 2304},
+                                  {424, 768, 768},
+                                  {424, 768, 3072},
+                                  {424, 3072, 768},
+                                  {32, 768, 768},
+                                  {1100, 768, 3072},
+                                  {1100, 3072, 768},
+                                  {75, 768, 30522}}) {
+      const int64_t before = cpu::num_reference_tiles();
+      Operand x(Matrix(T, K, 1), dtype), w(Matrix(N, K, 1), dtype), dy(Matrix(T, N, 1), dtype);
+      Matrix y(T, N), dx(T, K), dw(N, K);
+      PackedMatrix forward, backward;
+      forward.pack(w.tensor(), Layout::nt);
+      backward.pack(w.tensor(), Layout::nn);
+      cpu::gemm(x.tensor(), w.tensor(), Layout::nt, y.tensor(), false, &forward);
+      cpu::gemm(dy.tensor(), w.tensor(), Layout::nn, dx.tensor(), false, &backward);
+      cpu::gemm_tn(dy.tensor(), x.tensor(), dw.tensor(), false);
+      cpu::gemm_tn(dy.tensor(), x.tensor(), dw.tensor(), true);
+      EXPECT_EQ(cpu::num_reference_tiles(), before)
+          << dtype_name(dtype) << " T " << T << " K " << K << " N " << N;
     }
   }
 }

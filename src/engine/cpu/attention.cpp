@@ -18,7 +18,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
-constexpr int64_t kQueries = 32, kKeys = 256;  // a block of scores is 32 KB
+// A block of scores is 24 KB. Keys come by the 128 that one group of dropout's blocks decides (kernels.h).
+constexpr int64_t kQueries = 48, kKeys = 128;
 constexpr float kMasked = -1e30f;
 
 // One (sequence, head): where its rows are, and how many.
@@ -40,31 +41,21 @@ HWY_INLINE Unit unit_of(const AttentionArgs& a, int64_t task) {
   return u;
 }
 
-// out[d][ld] = rows [row, row + n) of t's columns of this head, transposed; columns up to ld are zero.
-HWY_INLINE void pack_transposed(Tensor t, int64_t row, int64_t n, const Unit& u, float* out, int64_t ld) {
-  for (int64_t c = 0; c < u.d; ++c) {
-    float* to = out + c * ld;
-    const float* from = t.row(row) + u.head * u.d + c;
-    for (int64_t r = 0; r < n; ++r) to[r] = from[r * t.stride];
-    std::fill(to + n, to + ld, 0.0f);
-  }
+// This head's columns of row `row` of t.
+HWY_INLINE float* head_row(Tensor t, int64_t row, const Unit& u) { return t.row(row) + u.head * u.d; }
+
+// Rows [row, row + n) of this head copied to a dense [n, d]: rows of a fused projection lie so far apart that
+// they compete for a few sets of the cache.
+HWY_INLINE Strided dense_rows(Tensor t, int64_t row, int64_t n, const Unit& u, float* out) {
+  for (int64_t r = 0; r < n; ++r) std::copy_n(head_row(t, row + r, u), u.d, out + r * u.d);
+  return {out, u.d, 1};
 }
 
-// Rows as a right factor: t itself where a row is whole vectors, else a padded copy in `out`.
-struct Factor {
-  const float* p;
-  int64_t ld;
-};
-HWY_INLINE Factor right_factor(Tensor t, int64_t row, int64_t n, const Unit& u, float* out) {
-  if (u.d == u.dp) return {t.row(row) + u.head * u.d, t.stride};
-  for (int64_t r = 0; r < n; ++r) {
-    std::copy_n(t.row(row + r) + u.head * u.d, u.d, out + r * u.dp);
-    std::fill(out + r * u.dp + u.d, out + (r + 1) * u.dp, 0.0f);
-  }
-  return {out, u.dp};
+// Panels of the keys from j0 (a multiple of kKeys, which whole panels divide) on.
+HWY_INLINE Panels from_key(Panels keys, int64_t j0) {
+  return {keys.p + j0 / panel_width() * keys.step, keys.step};
 }
-
-HWY_INLINE int64_t padded_keys(int64_t n) { return (n + 15) / 16 * 16; }
+HWY_INLINE Panels from_row(Panels rows, int64_t r) { return {rows.p + r * panel_width(), rows.step}; }
 
 // Keys [low, high) that the query at `position` sees.
 HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position, int64_t& low,
@@ -74,10 +65,11 @@ HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position,
   if (a.causal) high = std::min(high, position + 1);
 }
 
-// Factors of attention dropout for one query over keys [0, Lk) of this head.
-HWY_INLINE void key_factors(const AttentionArgs& a, const Unit& u, int64_t q_row, float* out) {
+// Factors of attention dropout for one query over keys [j0, j0 + n) of this head.
+HWY_INLINE void key_factors(const AttentionArgs& a, const Unit& u, int64_t q_row, int64_t j0, int64_t n,
+                            float* out) {
   dropout_factors(a.dropout, a.q_rows.example[u.sequence], a.q_rows.position[q_row],
-                  static_cast<uint32_t>(u.head) + 1, u.Lk, out);
+                  static_cast<uint32_t>(u.head) + 1, n, out, j0 / kKeys);
 }
 
 // Turns a row of scores for keys [j0, j0 + n) into exp(score * scale - max), keeps max and sum up to date;
@@ -100,7 +92,7 @@ HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, f
     io.store(e, s + j);
     total = hn::Add(total, io.keep(e));
   });
-  const float shrink = max <= kMasked ? 0.0f : std::exp(max - next);
+  const float shrink = max == next ? 1.0f : max <= kMasked ? 0.0f : std::exp(max - next);
   sum = sum * shrink + sum_of(total);
   max = next;
   return shrink;
@@ -110,49 +102,49 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
   const D d;
   const Unit u = unit_of(a, task);
   if (u.Lq == 0) return;
-  const int64_t ld = padded_keys(u.Lk), lds = std::min(ld, kKeys);
-  float* kt = float_scratch(0, u.d * ld + 64);
-  float* vp = float_scratch(1, u.Lk * u.dp);
-  float* s = float_scratch(2, kQueries * lds + 64);
-  float* acc = float_scratch(3, kQueries * u.dp);
+  const Panels kt = pack_transposed(head_row(a.k, u.k0, u), a.k.stride, u.Lk, u.d,
+                                    float_scratch(0, panels_size(u.d, u.Lk)));
+  const Panels v =
+      pack_rows(head_row(a.v, u.k0, u), a.v.stride, u.Lk, u.d, float_scratch(1, panels_size(u.Lk, u.d)));
+  float* s = float_scratch(2, kQueries * kKeys);
+  float *acc = float_scratch(3, kQueries * (u.dp + u.d)), *query = acc + kQueries * u.dp;
   const bool drop = a.dropout.threshold() > 0;
-  float* factors = float_scratch(4, (drop ? kQueries : 0) * (u.Lk + 128));
-  pack_transposed(a.k, u.k0, u.Lk, u, kt, ld);
-  const Factor v = right_factor(a.v, u.k0, u.Lk, u, vp);
+  HWY_ALIGN float factors[kKeys];
   float max[kQueries], sum[kQueries];
   for (int64_t i0 = 0; i0 < u.Lq; i0 += kQueries) {
     const int64_t nq = std::min(kQueries, u.Lq - i0), row = u.q0 + i0;
+    const Strided q = dense_rows(a.q, row, nq, u, query);
     std::fill(max, max + nq, kMasked);
     std::fill(sum, sum + nq, 0.0f);
-    std::fill(acc, acc + nq * u.dp, 0.0f);
-    for (int64_t i = 0; drop && i < nq; ++i) key_factors(a, u, row + i, factors + i * (u.Lk + 128));
+    if (u.Lk == 0) std::fill(acc, acc + nq * u.dp, 0.0f);
     for (int64_t j0 = 0; j0 < u.Lk; j0 += kKeys) {
       const int64_t nk = std::min(kKeys, u.Lk - j0);
-      small_gemm(nq, nk, u.d, {a.q.row(row) + u.head * u.d, a.q.stride, 1}, kt + j0, ld, s, lds, false);
+      small_gemm(nq, nk, u.d, q, from_key(kt, j0), s, kKeys, false);
       for (int64_t i = 0; i < nq; ++i) {
         int64_t low = 0, high = 0;
         visible(a, u, a.q_rows.position[row + i], low, high);
-        float* p = s + i * lds;
+        float* p = s + i * kKeys;
         const float shrink = softmax_block(p, nk, low - j0, high - j0, a.scale, max[i], sum[i]);
-        if (j0 > 0) {
+        if (j0 > 0 && shrink != 1.0f) {
           const V vs = hn::Set(d, shrink);
           for_vectors(u.dp, [&](int64_t c, auto io) HWY_ATTR {
             io.store(hn::Mul(io.load(acc + i * u.dp + c), vs), acc + i * u.dp + c);
           });
         }
         if (drop) {
-          const float* f = factors + i * (u.Lk + 128) + j0;
+          key_factors(a, u, row + i, j0, nk, factors);
           for_vectors(nk, [&](int64_t j, auto io)
-                              HWY_ATTR { io.store(hn::Mul(io.load(p + j), io.load(f + j)), p + j); });
+                              HWY_ATTR { io.store(hn::Mul(io.load(p + j), io.load(factors + j)), p + j); });
         }
       }
-      small_gemm(nq, u.dp, nk, {s, lds, 1}, v.p + j0 * v.ld, v.ld, acc, u.dp, true);
+      small_gemm(nq, u.dp, nk, {s, kKeys, 1}, from_row(v, j0), acc, u.dp, j0 > 0);
     }
     for (int64_t i = 0; i < nq; ++i) {
       const V inverse = hn::Set(d, sum[i] > 0 ? 1.0f / sum[i] : 0.0f);
-      float* out = a.out.row(row + i) + u.head * u.d;
+      float* out = head_row(a.out, row + i, u);
       for_vectors(u.d, [&](int64_t c, auto io)
                            HWY_ATTR { io.store(hn::Mul(io.load(acc + i * u.dp + c), inverse), out + c); });
+      if (a.out_low) round_to_bf16(out, low_row(a.out_low, row + i) + u.head * u.d, u.d);
       if (a.lse) a.lse[(row + i) * a.num_heads + u.head] = max[i] + std::log(sum[i]);
     }
   }
@@ -179,58 +171,64 @@ HWY_INLINE void score_gradient(float* p, float* ds, int64_t n, int64_t low, int6
   for (int64_t j = std::max<int64_t>(high, 0); j < n; ++j) p[j] = ds[j] = 0;
 }
 
+// Scores and dP of a block of queries and keys into P * dropout and dS.
+HWY_INLINE void block_gradient(const AttentionArgs& a, const Unit& u, int64_t row, int64_t nq, int64_t j0,
+                               int64_t nk, const float* dot, float* s, float* ds) {
+  HWY_ALIGN float factors[kKeys];
+  const bool drop = a.dropout.threshold() > 0;
+  for (int64_t i = 0; i < nq; ++i) {
+    int64_t low = 0, high = 0;
+    visible(a, u, a.q_rows.position[row + i], low, high);
+    if (drop) key_factors(a, u, row + i, j0, nk, factors);
+    score_gradient(s + i * kKeys, ds + i * kKeys, nk, low - j0, high - j0, a.scale,
+                   a.lse[(row + i) * a.num_heads + u.head], dot[i], drop ? factors : nullptr);
+  }
+}
+
 void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
   const D d;
   const AttentionArgs& a = b.forward;
   const Unit u = unit_of(a, task);
-  const int64_t ld = padded_keys(u.Lk), lds = std::min(ld, kKeys), head = u.head * u.d;
-  const bool drop = a.dropout.threshold() > 0;
-  float* kt = float_scratch(0, 2 * u.d * ld + 64);
-  float* vt = kt + u.d * ld;
-  float* dk = float_scratch(1, 3 * u.Lk * u.dp);
-  float *dv = dk + u.Lk * u.dp, *kp = dv + u.Lk * u.dp;
-  float* s = float_scratch(2, 2 * kQueries * lds + 64);
-  float* ds = s + kQueries * lds;
-  float* dq = float_scratch(3, 3 * kQueries * u.dp);
-  float *qp = dq + kQueries * u.dp, *op = qp + kQueries * u.dp;
-  float* factors = float_scratch(4, (drop ? kQueries : 0) * (u.Lk + 128));
-  pack_transposed(a.k, u.k0, u.Lk, u, kt, ld);
-  pack_transposed(a.v, u.k0, u.Lk, u, vt, ld);
-  const Factor k = right_factor(a.k, u.k0, u.Lk, u, kp);
-  std::fill(dk, dk + 2 * u.Lk * u.dp, 0.0f);
+  const int64_t across = panels_size(u.d, u.Lk), along = panels_size(u.Lk, u.d);
+  float* packed = float_scratch(0, 2 * across + along);
+  const Panels kt = pack_transposed(head_row(a.k, u.k0, u), a.k.stride, u.Lk, u.d, packed),
+               vt = pack_transposed(head_row(a.v, u.k0, u), a.v.stride, u.Lk, u.d, packed + across),
+               k = pack_rows(head_row(a.k, u.k0, u), a.k.stride, u.Lk, u.d, packed + 2 * across);
+  float *dk = float_scratch(1, 2 * u.Lk * u.dp), *dv = dk + u.Lk * u.dp;
+  float *s = float_scratch(2, 2 * kQueries * kKeys), *ds = s + kQueries * kKeys;
+  const int64_t block = panels_size(kQueries, u.d);
+  float *dq = float_scratch(3, 2 * block + kQueries * (u.dp + 2 * u.d)), *q_panels = dq + kQueries * u.dp,
+        *dout_panels = q_panels + block, *query = dout_panels + block, *gradient = query + kQueries * u.d;
+  if (u.Lq == 0) std::fill(dk, dk + 2 * u.Lk * u.dp, 0.0f);
+  if (u.Lk == 0) std::fill(dq, dq + kQueries * u.dp, 0.0f);
   for (int64_t i0 = 0; i0 < u.Lq; i0 += kQueries) {
     const int64_t nq = std::min(kQueries, u.Lq - i0), row = u.q0 + i0;
-    const Factor q = right_factor(a.q, row, nq, u, qp), dout = right_factor(b.dout, row, nq, u, op);
+    const Strided q_rows = dense_rows(a.q, row, nq, u, query),
+                  dout_rows = dense_rows(b.dout, row, nq, u, gradient);
+    const Panels q = pack_rows(query, u.d, nq, u.d, q_panels),
+                 dout = pack_rows(gradient, u.d, nq, u.d, dout_panels);
     float dot[kQueries];
     for (int64_t i = 0; i < nq; ++i) {
       V sum = hn::Zero(d);
       for_vectors(u.d, [&](int64_t c, auto io) HWY_ATTR {
-        sum =
-            hn::MulAdd(io.load(b.dout.row(row + i) + head + c), io.load(a.out.row(row + i) + head + c), sum);
+        sum = hn::MulAdd(io.load(gradient + i * u.d + c), io.load(head_row(a.out, row + i, u) + c), sum);
       });
       dot[i] = sum_of(sum);
-      if (drop) key_factors(a, u, row + i, factors + i * (u.Lk + 128));
     }
     for (int64_t j0 = 0; j0 < u.Lk; j0 += kKeys) {
       const int64_t nk = std::min(kKeys, u.Lk - j0);
-      small_gemm(nq, nk, u.d, {a.q.row(row) + head, a.q.stride, 1}, kt + j0, ld, s, lds, false);
-      small_gemm(nq, nk, u.d, {b.dout.row(row) + head, b.dout.stride, 1}, vt + j0, ld, ds, lds, false);
-      for (int64_t i = 0; i < nq; ++i) {
-        int64_t low = 0, high = 0;
-        visible(a, u, a.q_rows.position[row + i], low, high);
-        score_gradient(s + i * lds, ds + i * lds, nk, low - j0, high - j0, a.scale,
-                       a.lse[(row + i) * a.num_heads + u.head], dot[i],
-                       drop ? factors + i * (u.Lk + 128) + j0 : nullptr);
-      }
-      small_gemm(nk, u.dp, nq, {s, 1, lds}, dout.p, dout.ld, dv + j0 * u.dp, u.dp, true);
-      small_gemm(nk, u.dp, nq, {ds, 1, lds}, q.p, q.ld, dk + j0 * u.dp, u.dp, true);
-      small_gemm(nq, u.dp, nk, {ds, lds, 1}, k.p + j0 * k.ld, k.ld, dq, u.dp, j0 > 0);
+      small_gemm(nq, nk, u.d, q_rows, from_key(kt, j0), s, kKeys, false);
+      small_gemm(nq, nk, u.d, dout_rows, from_key(vt, j0), ds, kKeys, false);
+      block_gradient(a, u, row, nq, j0, nk, dot, s, ds);
+      small_gemm(nk, u.dp, nq, {s, 1, kKeys}, dout, dv + j0 * u.dp, u.dp, i0 > 0);
+      small_gemm(nk, u.dp, nq, {ds, 1, kKeys}, q, dk + j0 * u.dp, u.dp, i0 > 0);
+      small_gemm(nq, u.dp, nk, {ds, kKeys, 1}, from_row(k, j0), dq, u.dp, j0 > 0);
     }
-    for (int64_t i = 0; i < nq; ++i) std::copy_n(dq + i * u.dp, u.d, b.dq.row(row + i) + head);
+    for (int64_t i = 0; i < nq; ++i) std::copy_n(dq + i * u.dp, u.d, head_row(b.dq, row + i, u));
   }
   for (int64_t j = 0; j < u.Lk; ++j) {
-    std::copy_n(dk + j * u.dp, u.d, b.dk.row(u.k0 + j) + head);
-    std::copy_n(dv + j * u.dp, u.d, b.dv.row(u.k0 + j) + head);
+    std::copy_n(dk + j * u.dp, u.d, head_row(b.dk, u.k0 + j, u));
+    std::copy_n(dv + j * u.dp, u.d, head_row(b.dv, u.k0 + j, u));
   }
 }
 
@@ -247,6 +245,7 @@ void attention(const AttentionArgs& args) {
   parallel_for(args.k_rows.num_sequences * args.num_heads, [&](int64_t task) {
     HWY_DYNAMIC_DISPATCH(attention_unit)(args, task);
   });
+  clear_padding(args.out_low);
 }
 
 void attention_backward(const AttentionBackwardArgs& args) {

@@ -4,6 +4,9 @@
 
 namespace graft::engine::cpu {
 
+// The table of them; cpu_kernels() (engine/profile.cpp) gives it with or without a clock.
+const Kernels& plain_kernels();
+
 void linear(const LinearArgs& args);
 void linear_backward(const LinearBackwardArgs& args);
 void activation_backward(Tensor dy, Tensor pre, Activation activation);
@@ -20,11 +23,27 @@ void element_loss(const ElementLossArgs& args);
 void plain(const PlainArgs& args);
 
 void to_bf16(Tensor from, Tensor to);
+inline uint16_t* low_row(Tensor low, int64_t r) { return static_cast<uint16_t*>(low.data) + r * low.stride; }
+// Zeros in the rows of a bf16 copy behind its last one, up to padded_rows; does nothing for a null tensor.
+void clear_padding(Tensor low);
+// n numbers rounded to nearest even.
+void round_to_bf16(const float* from, uint16_t* to, int64_t n);
+// The library's order of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, and in a
+// block pairs of rows, interleaved column by column.
+struct PairOrder {
+  int64_t width, row_step, col_step;  // steps from block to block, in pairs
+  int64_t offset(int64_t k, int64_t n) const {
+    return k / 32 * row_step + n / width * col_step + k % 32 / 2 * width + n % width;
+  }
+};
+// fp32 w (its transpose where nt) rounded into that order; depth a multiple of 32, cols of width, width
+// of 16.
+void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols, const PairOrder& order,
+                void* to);
+// Rows [begin, end) of a bf16 matrix, multiples of 32 up to padded_rows, transposed into gemm_tn's panels.
+void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* panels);
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
                            bool transposed);
-
-// out[cols] (+)= column sums of t, over fixed blocks of rows in order.
-void add_column_sums(Tensor t, float* out, bool add);
 
 // The optimizer walks flat parameter memory with these (engine/optimizer.cpp).
 void adamw(const AdamWArgs& args);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -10,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "engine/kernels.h"
+#include "engine/cpu/cpu_kernels.h"
 
 namespace graft::engine::cpu {
 namespace {
@@ -64,6 +65,8 @@ memory::desc preferred_weights(int64_t K, int64_t N, DType in) {
   return dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, any, y), cpu_engine()).weights_desc();
 }
 
+std::atomic<int64_t> reference_tiles{0};
+
 // y[M,N] = x[M,K] w[K,N]; for tn x is the transposed view of dy.
 TilePrimitive make_tile(const TileKey& key) {
   const auto [M, K, N, ldx, ldw, ldy, kind_value, flags] = key.v;
@@ -94,6 +97,7 @@ TilePrimitive make_tile(const TileKey& key) {
   }
   const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(x, w, y), attr, cpu_engine());
   const bool reference = std::strncmp(pd.impl_info_str(), "ref", 3) == 0;
+  reference_tiles += reference ? 1 : 0;
   return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc(), reference};
 }
 
@@ -121,7 +125,7 @@ std::byte* thread_scratch(int slot, size_t bytes) {
     std::unique_ptr<std::byte[]> memory;
     size_t size = 0;
   };
-  thread_local Buffer buffers[5];
+  thread_local Buffer buffers[6];
   Buffer& b = buffers[slot];
   if (b.size < bytes) {
     b.memory.reset(new std::byte[bytes + 64]);
@@ -184,34 +188,26 @@ std::vector<Band> cut_rows(int64_t T) {
   return bands;
 }
 
-// One band of one chunk. oneDNN chooses its implementation, and with it a row's bits, by strides as well as
-// by shape (brgemm wants dense ones): so every tile sees dense x and y, in copies where they are not. A band
-// that is not full has zero rows below; only its real rows are copied back.
-void run_band(const Band& band, const TileKey& key, Tensor x, const void* w, Tensor y, int64_t col,
-              int64_t cols, bool add) {
+// A dense [height, cols] of x from column k on, zero below the band's rows: x itself where it is that.
+const void* dense_rows(const Band& band, Tensor x, int64_t k, int64_t cols) {
   const size_t n = static_cast<size_t>(band.n), below = static_cast<size_t>(band.height) - n;
-  const size_t x_row = static_cast<size_t>(x.cols) * dtype_size(x.dtype);
-  const size_t y_row = static_cast<size_t>(cols) * dtype_size(y.dtype);
-  const bool copy_x = below > 0 || x.stride != x.cols, copy_y = below > 0 || y.stride != cols;
-  void *xs = at(x, band.row, 0), *ys = at(y, band.row, col);
-  if (copy_x) {
-    std::byte* to = thread_scratch(1, x_row * (n + below));
-    for (size_t r = 0; r < n; ++r)
-      std::memcpy(to + r * x_row, at(x, band.row + static_cast<int64_t>(r), 0), x_row);
-    std::memset(to + n * x_row, 0, below * x_row);
-    xs = to;
-  }
-  if (copy_y) {
-    std::byte* to = thread_scratch(2, y_row * (n + below));
-    for (size_t r = 0; add && r < n; ++r)
-      std::memcpy(to + r * y_row, at(y, band.row + static_cast<int64_t>(r), col), y_row);
-    if (add) std::memset(to + n * y_row, 0, below * y_row);
-    ys = to;
-  }
-  run_tile(key, xs, w, ys);
-  for (size_t r = 0; copy_y && r < n; ++r) {
-    std::memcpy(at(y, band.row + static_cast<int64_t>(r), col), static_cast<std::byte*>(ys) + r * y_row,
-                y_row);
+  if (below == 0 && x.stride == cols) return at(x, band.row, k);
+  const size_t row = static_cast<size_t>(cols) * dtype_size(x.dtype);
+  std::byte* to = thread_scratch(1, row * (n + below));
+  for (size_t r = 0; r < n; ++r) std::memcpy(to + r * row, at(x, band.row + static_cast<int64_t>(r), k), row);
+  std::memset(to + n * row, 0, below * row);
+  return to;
+}
+
+// Rows [row, ..) of y from column col on (+)= the tile's.
+void store_tile(Tensor tile, Tensor y, int64_t row, int64_t col, bool add) {
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    if (!add) {
+      std::memcpy(at(y, row + r, col), at(tile, r, 0), static_cast<size_t>(tile.cols) * dtype_size(y.dtype));
+      continue;
+    }
+    float* to = y.row(row + r) + col;
+    for (int64_t i = 0; i < tile.cols; ++i) to[i] += tile.row(r)[i];
   }
 }
 
@@ -231,67 +227,15 @@ std::vector<float> widen(Tensor t) {
   return out;
 }
 
-// to[N, T] = from[T, N] transposed, for T and N in blocks that stay in cache.
-void transpose_bf16(Tensor from, int64_t T, uint16_t* to) {
-  constexpr int64_t kBlock = 32;
-  parallel_blocks(from.cols, kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t t = 0; t < T; t += kBlock) {
-      const int64_t t_end = std::min(T, t + kBlock);
-      for (int64_t n = begin; n < end; ++n) {
-        const auto* column = static_cast<const uint16_t*>(from.data) + n;
-        for (int64_t i = t; i < t_end; ++i) to[n * T + i] = column[i * from.stride];
-      }
-    }
-  });
-}
-
-// bf16 wgrad: dy transposed and x packed once, both read by many tiles; the library's own handling of a
-// transposed first factor ran at a third of this.
-void gemm_tn_bf16(Tensor dy, Tensor x, Tensor dw, bool add) {
-  constexpr int64_t kDepthTn = 512;
-  const int64_t T = padded_rows(dy.rows), N = dw.rows, K = dw.cols;
-  if (T == 0) {
-    for (int64_t r = 0; !add && r < N; ++r) std::fill_n(dw.row(r), K, 0.0f);
-    return;
-  }
-  const int64_t row_tiles = (N + kGradRows - 1) / kGradRows, col_tiles = (K + kGradCols - 1) / kGradCols;
-  const int64_t depths = (T + kDepthTn - 1) / kDepthTn;
-  auto* dyt = reinterpret_cast<uint16_t*>(thread_scratch(3, static_cast<size_t>(N * T) * 2));
-  transpose_bf16(dy, T, dyt);
-  const auto key = [&](int64_t rows, int64_t depth, int64_t cols, bool sum) {
-    return TileKey{
-        {rows, depth, cols, T, 0, dw.stride, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
-  };
-  const auto depth_of = [&](int64_t d) { return std::min(kDepthTn, T - d * kDepthTn); };
-  const auto cols_of = [&](int64_t c) { return std::min(kGradCols, K - c * kGradCols); };
-  std::vector<size_t> offsets(1, 0);
-  {
-    const SingleThread one;
-    for (int64_t i = 0; i < depths * col_tiles; ++i) {
-      const memory::desc& order =
-          tile_primitive(key(kHeight, depth_of(i / col_tiles), cols_of(i % col_tiles), false)).w;
-      offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
-    }
-  }
-  std::byte* packed = thread_scratch(4, offsets.back());
-  parallel_for(depths * col_tiles, [&](int64_t i) {
-    const SingleThread one;
-    const int64_t depth = depth_of(i / col_tiles), cols = cols_of(i % col_tiles);
-    memory from(memory::desc({depth, cols}, memory::data_type::bf16, memory::dims{x.stride, 1}), cpu_engine(),
-                at(x, i / col_tiles * kDepthTn, i % col_tiles * kGradCols));
-    memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(),
-              packed + offsets[static_cast<size_t>(i)]);
-    dnnl::stream stream(cpu_engine());
-    dnnl::reorder(from, to).execute(stream, from, to);
-    stream.wait();
-  });
-  parallel_for(row_tiles * col_tiles, [&](int64_t task) {
-    const int64_t n = task % row_tiles * kGradRows, c = task / row_tiles, rows = std::min(kGradRows, N - n);
-    for (int64_t d = 0; d < depths; ++d) {
-      run_tile(key(rows, depth_of(d), cols_of(c), add || d > 0), dyt + n * T + d * kDepthTn,
-               packed + offsets[static_cast<size_t>(d * col_tiles + c)], at(dw, n, c * kGradCols));
-    }
-  });
+// Is this the order that pack_pairs writes, several times faster than the library's own reorder?
+bool is_pair_order(const memory::desc& desc, int64_t depth, int64_t cols, PairOrder& order) {
+  const auto& b = desc.data.format_desc.blocking;
+  if (desc.data.format_kind != dnnl_blocked || b.inner_nblks != 3) return false;
+  if (b.inner_idxs[0] != 0 || b.inner_idxs[1] != 1 || b.inner_idxs[2] != 0) return false;
+  const int64_t width = b.inner_blks[1];
+  if (b.inner_blks[0] != 16 || b.inner_blks[2] != 2 || width % 16 != 0) return false;
+  order = {width, b.strides[0] / 2, b.strides[1] / 2};
+  return depth % 32 == 0 && cols % width == 0;
 }
 
 }  // namespace
@@ -315,29 +259,40 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
   }
   if (packed && packed->empty()) packed = nullptr;
   const int64_t depth = tile_depth(x.dtype, K);
-  if (depth < K && y.dtype == DType::bf16)
-    fail("gemm: a bf16 result of more than {} terms would round between them", depth);
+  if (y.dtype == DType::bf16 && (depth < K || add))
+    fail("gemm: a bf16 result of more than one product of at most {} terms would round between them", depth);
+  if (add && epilogue.run) fail("gemm: an epilogue sees products alone, not what they are added to");
   const std::vector<Band> bands = cut_rows(T);
   const int64_t tiles = static_cast<int64_t>(bands.size());
   const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
                            : (layout == Layout::nt ? Kind::nt : Kind::nn);
+  // oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape (brgemm wants
+  // dense ones): so every tile reads and writes dense memory, in copies where x and y are not.
   parallel_for(tiles * num_chunks(N), [&](int64_t task) {
     const int64_t chunk = task / tiles;
     const Band& band = bands[static_cast<size_t>(task % tiles)];
     const int64_t col = chunk_begin(N, chunk), cols = chunk_end(N, chunk) - col;
+    const bool in_place = !add && band.n == band.height && y.stride == cols;
+    Tensor tile = make_tensor(nullptr, band.n, cols, y.dtype);
+    tile.data = in_place ? static_cast<void*>(at(y, band.row, col))
+                         : thread_scratch(2, static_cast<size_t>(band.height * cols) * dtype_size(y.dtype));
     for (int64_t k = 0, part = 0; k < K; k += depth, ++part) {
       const int64_t n = std::min(depth, K - k);
-      const bool sum = add || k > 0;
       const void* weights = packed                 ? packed->chunk(part * num_chunks(N) + chunk)
                             : layout == Layout::nt ? at(w, col, k)
                                                    : at(w, k, col);
-      const TileKey key{{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind),
-                         flags_of(x, y, sum)}};
-      run_band(band, key, x.columns(k, n), weights, y, col, cols, sum);
+      run_tile({{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind),
+                 flags_of(x, y, k > 0)}},
+               dense_rows(band, x, k, n), weights, tile.data);
     }
-    if (epilogue.run) epilogue.run(epilogue.state, band.row, band.n, col, cols);
+    if (epilogue.run)
+      epilogue.run(epilogue.state, tile, band.row, col);
+    else if (!in_place)
+      store_tile(tile, y, band.row, col, add);
   });
 }
+
+int64_t num_reference_tiles() { return reference_tiles; }
 
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add) {
   const Kind kind = layout == Layout::nt ? Kind::nt : Kind::nn;
@@ -346,9 +301,74 @@ void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add) {
            x.data, w.data, y.data);
 }
 
+uint16_t* panel_memory(int64_t T, int64_t N) {
+  return reinterpret_cast<uint16_t*>(thread_scratch(3, static_cast<size_t>(N * padded_rows(T)) * 2));
+}
+
+// bf16 wgrad: dy transposed and x packed once, both read by many tiles; the library's own handling of a
+// transposed first factor ran at a third of this.
+void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
+  const int64_t T = padded_rows(x.rows), N = dw.rows, K = dw.cols;
+  if (T == 0) {
+    for (int64_t r = 0; !add && r < N; ++r) std::fill_n(dw.row(r), K, 0.0f);
+    return;
+  }
+  const int64_t row_tiles = (N + kGradRows - 1) / kGradRows, col_tiles = (K + kGradCols - 1) / kGradCols;
+  const int64_t depths = (T + kGradDepth - 1) / kGradDepth;
+  const auto key = [&](int64_t rows, int64_t depth, int64_t cols, bool sum) {
+    return TileKey{
+        {rows, depth, cols, depth, 0, cols, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
+  };
+  const auto depth_of = [&](int64_t d) { return std::min(kGradDepth, T - d * kGradDepth); };
+  const auto cols_of = [&](int64_t c) { return std::min(kGradCols, K - c * kGradCols); };
+  std::vector<size_t> offsets(1, 0);
+  {
+    const SingleThread one;
+    for (int64_t i = 0; i < depths * col_tiles; ++i) {
+      const memory::desc& order =
+          tile_primitive(key(kHeight, depth_of(i / col_tiles), cols_of(i % col_tiles), false)).w;
+      offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
+    }
+  }
+  std::byte* packed = thread_scratch(4, offsets.back());
+  parallel_for(depths * col_tiles, [&](int64_t i) {
+    const SingleThread one;
+    const int64_t depth = depth_of(i / col_tiles), cols = cols_of(i % col_tiles);
+    memory from(memory::desc({depth, cols}, memory::data_type::bf16, memory::dims{x.stride, 1}), cpu_engine(),
+                at(x, i / col_tiles * kGradDepth, i % col_tiles * kGradCols));
+    memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(),
+              packed + offsets[static_cast<size_t>(i)]);
+    dnnl::stream stream(cpu_engine());
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+  });
+  parallel_for(row_tiles * col_tiles, [&](int64_t task) {
+    const int64_t n = task % row_tiles * kGradRows, c = task / row_tiles, rows = std::min(kGradRows, N - n);
+    const int64_t cols = cols_of(c);
+    // Only a dense result has a fast implementation (see run_band).
+    const bool dense = cols == dw.stride;
+    auto* sum =
+        dense ? dw.row(n) : reinterpret_cast<float*>(thread_scratch(5, static_cast<size_t>(rows * cols) * 4));
+    for (int64_t d = 0; d < depths; ++d) {
+      const int64_t depth = depth_of(d);
+      run_tile(key(rows, depth, cols, d > 0 || (dense && add)), dyt + d * kGradDepth * N + n * depth,
+               packed + offsets[static_cast<size_t>(d * col_tiles + c)], sum);
+    }
+    for (int64_t r = 0; !dense && r < rows; ++r) {
+      float* to = dw.row(n + r) + c * kGradCols;
+      for (int64_t i = 0; i < cols; ++i) to[i] = sum[r * cols + i] + (add ? to[i] : 0.0f);
+    }
+  });
+}
+
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
   if (dy.dtype == DType::bf16) {
-    if (has_bf16_gemm()) return gemm_tn_bf16(dy, x, dw, add);
+    if (has_bf16_gemm()) {
+      uint16_t* panels = panel_memory(dy.rows, dy.cols);
+      parallel_blocks(padded_rows(dy.rows), 64,
+                      [&](int64_t begin, int64_t end) { transpose_into_panels(dy, begin, end, panels); });
+      return gemm_tn(panels, x, dw, add);
+    }
     const std::vector<float> dyf = widen(dy), xf = widen(x);
     return gemm_tn(make_tensor(const_cast<float*>(dyf.data()), dy.rows, dy.cols),
                    make_tensor(const_cast<float*>(xf.data()), x.rows, x.cols), dw, add);
@@ -443,6 +463,12 @@ void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
     const Piece& p = pieces[static_cast<size_t>(i)];
     void* to = base + offsets[static_cast<size_t>(i)];
     chunks_[static_cast<size_t>(i)] = to;
+    PairOrder pairs{};
+    if (as == DType::bf16 && w.dtype == DType::f32 &&
+        is_pair_order(tile(p, kHeight).w, p.depth, p.cols, pairs)) {
+      pack_pairs(nt ? w.row(p.col) + p.k : w.row(p.k) + p.col, w.stride, nt, p.depth, p.cols, pairs, to);
+      return;
+    }
     const memory::desc plain({p.depth, p.cols}, type_of(w.dtype),
                              nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
     memory from(plain, cpu_engine(), nt ? at(w, p.col, p.k) : at(w, p.k, p.col));

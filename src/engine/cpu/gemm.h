@@ -10,9 +10,10 @@
 
 namespace graft::engine::cpu {
 
-// Runs on each finished tile of y while it is in cache.
+// Runs on each finished tile while it is in cache and writes what becomes of it: `tile` holds the products of
+// rows from `row` and columns from `col` of y on, in y itself or elsewhere.
 struct Epilogue {
-  void (*run)(void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) = nullptr;
+  void (*run)(void* state, Tensor tile, int64_t row, int64_t col) = nullptr;
   void* state = nullptr;
 };
 
@@ -45,18 +46,27 @@ class PackedMatrix {
 // y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth.
 // A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the CPU has no bf16
 // products the same sum is computed in fp32.
+// With an epilogue y is what that writes; `add` is then not allowed.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
 // dw[N,K] (+)= dy[T,N]^T x[T,K], summed over T in fixed chunks in order. bf16 operands have zero rows up to
 // padded_rows(T) behind them (Tape::low_of).
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
+// The same for bf16 where dy lies transposed already, in panels of kGradDepth rows of T: panel d is a dense
+// [N, kGradDepth], the last one [N, rest]. Only where has_bf16_gemm().
+void gemm_tn(const uint16_t* panels, Tensor x, Tensor dw, bool add);
+constexpr int64_t kGradDepth = 512;
+// Memory of this thread for the panels of [T, N].
+uint16_t* panel_memory(int64_t T, int64_t N);
 
 // Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction
 // set).
 const std::vector<int64_t>& tile_heights();
 // Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
 int64_t tile_depth(DType dtype, int64_t K);
+// Kinds of tile met so far for which the library has only its plain loops; for tests.
+int64_t num_reference_tiles();
 // One tile with the library, exposed for that test and for the benches' limit.
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
 

@@ -1,4 +1,4 @@
-// The two op tables: the CPU's, and the one of a dry run.
+// The two op tables: the CPU's, and the one of a dry run. (engine/profile.cpp has the first with a clock.)
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/isa.h"
 
@@ -9,31 +9,6 @@ template <class... Args>
 void nothing(Args...) {}
 
 }  // namespace
-
-const Kernels& cpu_kernels() {
-  cpu::init_isa();
-  static const Kernels table = {
-      .linear = cpu::linear,
-      .linear_backward = cpu::linear_backward,
-      .activation_backward = cpu::activation_backward,
-      .residual_norm = cpu::residual_norm,
-      .residual_norm_backward = cpu::residual_norm_backward,
-      .embedding = cpu::embedding,
-      .scatter = cpu::scatter,
-      .attention = cpu::attention,
-      .attention_backward = cpu::attention_backward,
-      .dropout = cpu::dropout,
-      .gather = cpu::gather,
-      .cross_entropy = cpu::cross_entropy,
-      .element_loss = cpu::element_loss,
-      .to_bf16 = cpu::to_bf16,
-      .packed_weights = cpu::packed_weights,
-      .adamw = cpu::adamw,
-      .sum_of_squares = cpu::sum_of_squares,
-      .plain = cpu::plain,
-  };
-  return table;
-}
 
 const Kernels& plan_kernels() {
   static const Kernels table = {
@@ -61,4 +36,32 @@ const Kernels& plan_kernels() {
   return table;
 }
 
+namespace cpu {
+
+const Kernels& plain_kernels() {
+  init_isa();
+  static const Kernels table = {
+      .linear = linear,
+      .linear_backward = linear_backward,
+      .activation_backward = activation_backward,
+      .residual_norm = residual_norm,
+      .residual_norm_backward = residual_norm_backward,
+      .embedding = embedding,
+      .scatter = scatter,
+      .attention = attention,
+      .attention_backward = attention_backward,
+      .dropout = dropout,
+      .gather = gather,
+      .cross_entropy = cross_entropy,
+      .element_loss = element_loss,
+      .to_bf16 = to_bf16,
+      .packed_weights = packed_weights,
+      .adamw = adamw,
+      .sum_of_squares = sum_of_squares,
+      .plain = plain,
+  };
+  return table;
+}
+
+}  // namespace cpu
 }  // namespace graft::engine

@@ -14,44 +14,37 @@
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
-// One tile of y = act(pre + bias); `pre` keeps the sum where it is asked for.
-void linear_epilogue(const LinearArgs& a, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) {
+// y = act(tile + bias) for a tile at (row, col); `pre` keeps the sum where it is asked for.
+void linear_epilogue(const LinearArgs& a, Tensor tile, int64_t row, int64_t col) {
   const bool keep = static_cast<bool>(a.pre);
+  const float* bias = a.bias ? a.bias + col : nullptr;
   with_activation(a.activation, [&](auto kind) HWY_ATTR {
-    for (int64_t r = row; r < row + num_rows; ++r) {
-      float* from = (keep ? a.pre : a.y).row(r) + col;
-      float* to = a.y.row(r) + col;
-      const float* bias = a.bias ? a.bias + col : nullptr;
-      for_vectors(num_cols, [&](int64_t i, auto io) HWY_ATTR {
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const float* from = tile.row(r);
+      float *to = a.y.row(row + r) + col, *pre = keep ? a.pre.row(row + r) + col : nullptr;
+      for_vectors(tile.cols, [&](int64_t i, auto io) HWY_ATTR {
         V v = io.load(from + i);
         if (bias) v = hn::Add(v, io.load(bias + i));
-        if (keep) io.store(v, from + i);
+        if (keep) io.store(v, pre + i);
         io.store(activate<decltype(kind)::value>(v), to + i);
       });
     }
   });
 }
 
-// dy *= act'(pre) on rows [begin, end).
-void activation_rows(Tensor dy, Tensor pre, Activation activation, int64_t begin, int64_t end) {
+// out = dy * act'(pre) on n numbers.
+void slope_row(const float* dy, const float* pre, Activation activation, float* out, int64_t n) {
   with_activation(activation, [&](auto kind) HWY_ATTR {
-    for (int64_t r = begin; r < end; ++r) {
-      for_vectors(dy.cols, [&](int64_t i, auto io) HWY_ATTR {
-        const V slope = activate_slope<decltype(kind)::value>(io.load(pre.row(r) + i));
-        io.store(hn::Mul(io.load(dy.row(r) + i), slope), dy.row(r) + i);
-      });
-    }
+    for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
+      const V slope = activate_slope<decltype(kind)::value>(io.load(pre + i));
+      io.store(hn::Mul(io.load(dy + i), slope), out + i);
+    });
   });
 }
 
-// sums[cols] = column sums over rows [begin, end), in order.
-void column_sums(Tensor t, int64_t begin, int64_t end, float* sums) {
-  std::fill(sums, sums + t.cols, 0.0f);
-  for (int64_t r = begin; r < end; ++r) {
-    for_vectors(t.cols, [&](int64_t i, auto io) HWY_ATTR {
-      io.store(hn::Add(io.load(sums + i), io.load(t.row(r) + i)), sums + i);
-    });
-  }
+void add_row(const float* row, float* sums, int64_t n) {
+  for_vectors(n, [&](int64_t i, auto io)
+                     HWY_ATTR { io.store(hn::Add(io.load(sums + i), io.load(row + i)), sums + i); });
 }
 
 }  // namespace graft::engine::cpu::HWY_NAMESPACE
@@ -62,8 +55,8 @@ namespace graft::engine::cpu {
 namespace {
 
 HWY_EXPORT(linear_epilogue);
-HWY_EXPORT(activation_rows);
-HWY_EXPORT(column_sums);
+HWY_EXPORT(slope_row);
+HWY_EXPORT(add_row);
 
 constexpr int64_t kRowBlock =
     64;  // rows per partial sum: fixed, so that sums do not depend on the thread count
@@ -72,45 +65,73 @@ constexpr int64_t kRowBlock =
 
 void linear(const LinearArgs& args) {
   Epilogue epilogue;
-  if (args.bias || args.activation != Activation::none) {
+  if (args.bias || args.activation != Activation::none || args.y_low) {
     epilogue.state = const_cast<LinearArgs*>(&args);
-    epilogue.run = [](void* state, int64_t row, int64_t num_rows, int64_t col, int64_t num_cols) {
-      HWY_DYNAMIC_DISPATCH(linear_epilogue)
-      (*static_cast<const LinearArgs*>(state), row, num_rows, col, num_cols);
+    epilogue.run = [](void* state, Tensor tile, int64_t row, int64_t col) {
+      const auto& a = *static_cast<const LinearArgs*>(state);
+      HWY_DYNAMIC_DISPATCH(linear_epilogue)(a, tile, row, col);
+      for (int64_t r = row; a.y_low && r < row + tile.rows; ++r)
+        round_to_bf16(a.y.row(r) + col, low_row(a.y_low, r) + col, tile.cols);
     };
   }
-  gemm(args.x, args.w, Layout::nt, args.pre ? args.pre : args.y, false,
-       static_cast<const PackedMatrix*>(args.packed), epilogue);
+  gemm(args.x, args.w, Layout::nt, args.y, false, static_cast<const PackedMatrix*>(args.packed), epilogue);
+  clear_padding(args.y_low);
 }
 
-void add_column_sums(Tensor t, float* out, bool add) {
-  const int64_t blocks = (t.rows + kRowBlock - 1) / kRowBlock;
-  float* partial = float_scratch(7, blocks * t.cols);
-  parallel_for(blocks, [&](int64_t b) {
-    HWY_DYNAMIC_DISPATCH(column_sums)
-    (t, b * kRowBlock, std::min(t.rows, (b + 1) * kRowBlock), partial + b * t.cols);
-  });
-  if (!add) std::fill(out, out + t.cols, 0.0f);
-  for (int64_t b = 0; b < blocks; ++b) {
-    for (int64_t i = 0; i < t.cols; ++i) out[i] += partial[b * t.cols + i];
+namespace {
+
+// Rows [begin, end) of dy made ready for the products, in one sweep while they are in cache: times the
+// activation's slope, rounded for dgrad, transposed for wgrad (panels, or null), summed for the bias (sums,
+// or null). In bf16 the fp32 dy is not read again and stays as it is.
+void prepare_rows(const LinearBackwardArgs& a, int64_t begin, int64_t end, float* sums, uint16_t* panels) {
+  const int64_t N = a.dy.cols;
+  const bool slope = a.activation != Activation::none, low = static_cast<bool>(a.dy_low);
+  float* buffer = float_scratch(6, low && slope ? N : 0);
+  if (sums) std::fill(sums, sums + N, 0.0f);
+  for (int64_t r = begin; r < end; ++r) {
+    float* row = a.dy.row(r);
+    if (slope) {
+      float* to = low ? buffer : row;
+      HWY_DYNAMIC_DISPATCH(slope_row)(row, a.pre.row(r), a.activation, to, N);
+      row = to;
+    }
+    if (sums) HWY_DYNAMIC_DISPATCH(add_row)(row, sums, N);
+    if (low) round_to_bf16(row, low_row(a.dy_low, r), N);
   }
+  if (!low) return;
+  const bool last = end == a.dy.rows;
+  if (last) clear_padding(a.dy_low);
+  if (panels) transpose_into_panels(a.dy_low, begin, last ? padded_rows(end) : end, panels);
 }
+
+}  // namespace
 
 void linear_backward(const LinearBackwardArgs& args) {
-  if (args.db) add_column_sums(args.dy, args.db, args.add_db);
-  Tensor dy = args.dy;
-  if (args.dy_low) {
-    to_bf16(args.dy, args.dy_low);
-    dy = args.dy_low;
+  const int64_t T = args.dy.rows, N = args.dy.cols, blocks = (T + kRowBlock - 1) / kRowBlock;
+  float* partial = args.db ? float_scratch(7, blocks * N) : nullptr;
+  uint16_t* panels = args.dy_low && args.dw && has_bf16_gemm() ? panel_memory(T, N) : nullptr;
+  if (args.db || args.dy_low || args.activation != Activation::none) {
+    parallel_blocks(T, kRowBlock, [&](int64_t begin, int64_t end) {
+      prepare_rows(args, begin, end, partial ? partial + begin / kRowBlock * N : nullptr, panels);
+    });
   }
-  if (args.dw) gemm_tn(dy, args.x, args.dw, args.add_dw);
+  if (args.db) {
+    if (!args.add_db) std::fill(args.db, args.db + N, 0.0f);
+    for (int64_t b = 0; b < blocks; ++b) HWY_DYNAMIC_DISPATCH(add_row)(partial + b * N, args.db, N);
+  }
+  const Tensor dy = args.dy_low ? args.dy_low : args.dy;
+  if (args.dw && panels)
+    gemm_tn(panels, args.x, args.dw, args.add_dw);
+  else if (args.dw)
+    gemm_tn(dy, args.x, args.dw, args.add_dw);
   if (args.dx)
     gemm(dy, args.w, Layout::nn, args.dx, args.add_dx, static_cast<const PackedMatrix*>(args.packed));
 }
 
 void activation_backward(Tensor dy, Tensor pre, Activation activation) {
   parallel_blocks(dy.rows, 16, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(activation_rows)(dy, pre, activation, begin, end);
+    for (int64_t r = begin; r < end; ++r)
+      HWY_DYNAMIC_DISPATCH(slope_row)(dy.row(r), pre.row(r), activation, dy.row(r), dy.cols);
   });
 }
 

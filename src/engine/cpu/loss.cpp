@@ -69,7 +69,10 @@ void cross_entropy(const CrossEntropyArgs& args) {
   });
   if (args.dlogits) return;
   double sum = 0;
-  for (int64_t r = 0; r < R; ++r) sum += args.scratch[r];
+  for (int64_t r = 0; r < R; ++r) {
+    sum += args.scratch[r];
+    if (args.total) *args.total += args.scratch[r];
+  }
   *args.loss = static_cast<float>(sum / args.denominator);
 }
 
@@ -83,8 +86,10 @@ void element_loss(const ElementLossArgs& args) {
         args.dlogits.row(r)[c] = static_cast<float>(slope * *args.grad / args.denominator);
       } else {
         // log(1 + exp(-|x|)) form: no overflow at either end
-        sum +=
+        const double term =
             args.squared ? (x - y) * (x - y) : std::max(x, 0.0) - x * y + std::log1p(std::exp(-std::fabs(x)));
+        sum += term;
+        if (args.total) *args.total += term;
       }
     }
   }

@@ -5,34 +5,126 @@
 // foreach_target comes first
 #include <hwy/highway.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/gemm.h"
+#include "engine/cpu/scratch.h"
 #include "engine/cpu/simd-inl.h"
 #include "engine/parameters.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
-// Round to nearest, ties to even, as float_to_bf16; NaN stays NaN.
+// Round to nearest, ties to even, as float_to_bf16; NaN stays NaN. The bf16 is the upper half of each lane.
+HWY_INLINE hn::Vec<hn::RebindToUnsigned<D>> rounded_high(V f) {
+  const hn::RebindToUnsigned<D> du;
+  const auto u = hn::BitCast(du, f);
+  const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1));
+  const auto rounded = hn::Add(u, hn::Add(odd, hn::Set(du, 0x7FFF)));
+  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(f)), hn::Or(u, hn::Set(du, 0x400000)), rounded);
+}
+
 void round_row(const float* from, uint16_t* to, int64_t n) {
   const D d;
-  const hn::RebindToUnsigned<D> du;
   const hn::Rebind<uint16_t, D> dh;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const V f = hn::LoadU(d, from + i);
-    const auto u = hn::BitCast(du, f);
-    const auto odd = hn::And(hn::ShiftRight<16>(u), hn::Set(du, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(u, hn::Add(odd, hn::Set(du, 0x7FFF))));
-    const auto quiet = hn::Or(hn::ShiftRight<16>(u), hn::Set(du, 0x40));
-    const auto out = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(f)), quiet, rounded);
-    hn::StoreU(hn::TruncateTo(dh, out), dh, to + i);
+    hn::StoreU(hn::TruncateTo(dh, hn::ShiftRight<16>(rounded_high(hn::LoadU(d, from + i)))), dh, to + i);
   }
   for (; i < n; ++i) to[i] = float_to_bf16(from[i]);
+}
+
+// w[depth, cols] into the order of pairs: two rows interleaved.
+void pack_pairs_nn(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
+                   uint32_t* to) {
+  const D d;
+  const hn::RebindToUnsigned<D> du;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = 0; k < depth; k += 2) {
+    const float *first = w + k * ld, *second = first + ld;
+    for (int64_t n = 0; n < cols; n += order.width) {
+      uint32_t* out = to + order.offset(k, n);
+      for (int64_t i = 0; i < order.width; i += lanes) {
+        const auto low = hn::ShiftRight<16>(rounded_high(hn::LoadU(d, first + n + i))),
+                   high = rounded_high(hn::LoadU(d, second + n + i));
+        hn::StoreU(hn::Or(low, hn::And(high, hn::Set(du, 0xFFFF0000u))), du, out + i);
+      }
+    }
+  }
+}
+
+// w[cols, depth], that is the matrix transposed: pairs lie together and are transposed as numbers of 32 bits.
+void pack_pairs_nt(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
+                   uint32_t* to) {
+  constexpr int64_t kRows = 16;  // a cache line of pairs
+  const hn::FixedTag<uint32_t, 4> d4;
+  const hn::Repartition<uint64_t, decltype(d4)> d2;
+  const int64_t pairs = depth / 2;
+  auto* buffer = reinterpret_cast<uint32_t*>(float_scratch(5, kRows * pairs));
+  for (int64_t n = 0; n < cols; n += kRows) {
+    for (int64_t r = 0; r < kRows; ++r)
+      round_row(w + (n + r) * ld, reinterpret_cast<uint16_t*>(buffer + r * pairs), depth);
+    for (int64_t p = 0; p < pairs; p += 4) {
+      uint32_t* out = to + order.offset(2 * p, n);
+      for (int64_t r = 0; r < kRows; r += 4, out += 4) {
+        const uint32_t* from = buffer + r * pairs + p;
+        const auto r0 = hn::LoadU(d4, from), r1 = hn::LoadU(d4, from + pairs),
+                   r2 = hn::LoadU(d4, from + 2 * pairs), r3 = hn::LoadU(d4, from + 3 * pairs);
+        const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1)),
+                   low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3)),
+                   high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1)),
+                   high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, out);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, out + order.width);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, out + 2 * order.width);
+        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, out + 3 * order.width);
+      }
+    }
+  }
+}
+
+// An 8 x 8 block: to[c * ld_to + r] = from[r * ld_from + c].
+HWY_INLINE void transpose_block(const uint16_t* from, int64_t ld_from, uint16_t* to, int64_t ld_to) {
+  const hn::FixedTag<uint16_t, 8> d16;
+  const hn::Repartition<uint32_t, decltype(d16)> d32;
+  const hn::Repartition<uint64_t, decltype(d16)> d64;
+  const auto row = [&](int64_t r) HWY_ATTR { return hn::LoadU(d16, from + r * ld_from); };
+  const auto pair_low = [&](auto a, auto b)
+                            HWY_ATTR { return hn::BitCast(d32, hn::InterleaveLower(d16, a, b)); };
+  const auto pair_high = [&](auto a, auto b)
+                             HWY_ATTR { return hn::BitCast(d32, hn::InterleaveUpper(d16, a, b)); };
+  const auto r0 = row(0), r1 = row(1), r2 = row(2), r3 = row(3), r4 = row(4), r5 = row(5), r6 = row(6),
+             r7 = row(7);
+  const auto l01 = pair_low(r0, r1), l23 = pair_low(r2, r3), l45 = pair_low(r4, r5), l67 = pair_low(r6, r7);
+  const auto h01 = pair_high(r0, r1), h23 = pair_high(r2, r3), h45 = pair_high(r4, r5),
+             h67 = pair_high(r6, r7);
+  // Columns c and c + 1 of four rows each, joined to eight.
+  const auto put = [&](int64_t c, auto upper, auto lower) HWY_ATTR {
+    const auto a = hn::BitCast(d64, upper), b = hn::BitCast(d64, lower);
+    hn::StoreU(hn::BitCast(d16, hn::InterleaveLower(d64, a, b)), d16, to + c * ld_to);
+    hn::StoreU(hn::BitCast(d16, hn::InterleaveUpper(d64, a, b)), d16, to + (c + 1) * ld_to);
+  };
+  put(0, hn::InterleaveLower(d32, l01, l23), hn::InterleaveLower(d32, l45, l67));
+  put(2, hn::InterleaveUpper(d32, l01, l23), hn::InterleaveUpper(d32, l45, l67));
+  put(4, hn::InterleaveLower(d32, h01, h23), hn::InterleaveLower(d32, h45, h67));
+  put(6, hn::InterleaveUpper(d32, h01, h23), hn::InterleaveUpper(d32, h45, h67));
+}
+
+// [rows, cols] transposed; rows is a multiple of 8.
+void transpose_rows(const uint16_t* from, int64_t ld_from, int64_t rows, int64_t cols, uint16_t* to,
+                    int64_t ld_to) {
+  int64_t c = 0;
+  for (; c + 8 <= cols; c += 8) {
+    for (int64_t r = 0; r < rows; r += 8)
+      transpose_block(from + r * ld_from + c, ld_from, to + c * ld_to + r, ld_to);
+  }
+  for (; c < cols; ++c) {
+    for (int64_t r = 0; r < rows; ++r) to[c * ld_to + r] = from[r * ld_from + c];
+  }
 }
 
 }  // namespace graft::engine::cpu::HWY_NAMESPACE
@@ -42,17 +134,46 @@ HWY_AFTER_NAMESPACE();
 namespace graft::engine::cpu {
 
 HWY_EXPORT(round_row);
+HWY_EXPORT(transpose_rows);
+HWY_EXPORT(pack_pairs_nn);
+HWY_EXPORT(pack_pairs_nt);
+
+void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols, const PairOrder& order,
+                void* to) {
+  auto* pairs = static_cast<uint32_t*>(to);
+  if (nt)
+    HWY_DYNAMIC_DISPATCH(pack_pairs_nt)(w, ld, depth, cols, order, pairs);
+  else
+    HWY_DYNAMIC_DISPATCH(pack_pairs_nn)(w, ld, depth, cols, order, pairs);
+}
+
+void round_to_bf16(const float* from, uint16_t* to, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(round_row)(from, to, n);
+}
+
+void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* panels) {
+  const int64_t T = padded_rows(from.rows), N = from.cols;
+  for (int64_t t = begin; t < end;) {
+    const int64_t panel = t / kGradDepth * kGradDepth, width = std::min(kGradDepth, T - panel),
+                  last = std::min(end, panel + width);
+    HWY_DYNAMIC_DISPATCH(transpose_rows)
+    (static_cast<const uint16_t*>(from.data) + t * from.stride, from.stride, last - t, N,
+     panels + panel * N + t - panel, width);
+    t = last;
+  }
+}
 
 void to_bf16(Tensor from, Tensor to) {
   parallel_blocks(from.rows, 32, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      HWY_DYNAMIC_DISPATCH(round_row)
-      (from.row(r), static_cast<uint16_t*>(to.data) + r * to.stride, from.cols);
-    }
+    for (int64_t r = begin; r < end; ++r) round_to_bf16(from.row(r), low_row(to, r), from.cols);
   });
-  const int64_t rest = padded_rows(from.rows) - from.rows;
-  std::memset(static_cast<uint16_t*>(to.data) + from.rows * to.stride, 0,
-              static_cast<size_t>(rest * to.stride) * 2);
+  clear_padding(to);
+}
+
+void clear_padding(Tensor low) {
+  if (!low) return;
+  const int64_t rest = padded_rows(low.rows) - low.rows;
+  std::memset(low_row(low, low.rows), 0, static_cast<size_t>(rest * low.stride) * 2);
 }
 
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,

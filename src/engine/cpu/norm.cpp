@@ -59,6 +59,7 @@ void residual_norm_rows(const ResidualNormArgs& a, int64_t begin, int64_t end) {
       io.store(v, z + i);
     });
     normalize_row(z, a.gamma, a.beta, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
+    if (a.y_low) round_to_bf16(a.y.row(r), low_row(a.y_low, r), H);
   }
 }
 
@@ -130,6 +131,7 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
       dropout_factors(a.dropout, a.rows.example[a.rows.sequence[r]], a.rows.position[r], 0, H, factors);
       scale_row(a.y.row(r), factors, H);
     }
+    if (a.y_low) round_to_bf16(a.y.row(r), low_row(a.y_low, r), H);
   }
 }
 
@@ -167,6 +169,7 @@ void residual_norm(const ResidualNormArgs& args) {
   parallel_blocks(args.x.rows, 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(residual_norm_rows)(args, begin, end);
   });
+  clear_padding(args.y_low);
 }
 
 void residual_norm_backward(const ResidualNormBackwardArgs& args) {
@@ -190,6 +193,7 @@ void embedding(const EmbeddingArgs& args) {
   parallel_blocks(args.y.rows, 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(embedding_rows)(args, begin, end);
   });
+  clear_padding(args.y_low);
 }
 
 void dropout(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add) {

@@ -189,9 +189,10 @@ HWY_INLINE void multiply_wide(hn::Vec<U> a, uint32_t m, hn::Vec<U>& high, hn::Ve
 }
 
 // Writes for channels [0, n) the factor 0 or `scale` of (example, position, extra) to out, whose size is n
-// rounded up to 128 (kernels.h, Dropout). `extra` is 0 for rows and head + 1 for attention.
+// rounded up to 128 (kernels.h, Dropout). `extra` is 0 for rows and head + 1 for attention. Channels may
+// start at 128 * first_group.
 HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t position, uint32_t extra,
-                                int64_t n, float* out) {
+                                int64_t n, float* out, int64_t first_group = 0) {
   const U du;
   const hn::Rebind<float, U> df;
   const hn::Rebind<int32_t, U> di;
@@ -202,7 +203,7 @@ HWY_INLINE void dropout_factors(const Dropout& dropout, int64_t example, int32_t
   const uint64_t id = static_cast<uint64_t>(example);
   for (int64_t group = 0; group * 128 < n; ++group) {
     for (int64_t lane = 0; lane < 16; lane += lanes) {
-      auto c0 = hn::Iota(du, static_cast<uint32_t>(group * 16 + lane));
+      auto c0 = hn::Iota(du, static_cast<uint32_t>((first_group + group) * 16 + lane));
       auto c1 = hn::Set(du, static_cast<uint32_t>(position));
       auto c2 = hn::Set(du, static_cast<uint32_t>(id));
       auto c3 = hn::Set(du, static_cast<uint32_t>(id >> 32) << 16 ^ extra);
