@@ -200,9 +200,10 @@ struct Kernels {
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
   // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w where
-  // `transposed`; kept in the store until its values change. The answer goes into LinearArgs::packed.
+  // `transposed`; kept in the store until its values change. The answer goes into LinearArgs::packed. `both`:
+  // the other form will be asked for soon.
   const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w,
-                                bool transposed);
+                                bool transposed, bool both);
   void (*adamw)(const AdamWArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*plain)(const PlainArgs&);

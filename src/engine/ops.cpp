@@ -118,7 +118,8 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   const bool low = tape.options().bf16 && !layer.fp32;
   if (low) {
     args.x = tape.low_of(x);
-    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false);
+    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false,
+                                                tape.record() && x->needs_grad);
   }
   args.y = tape.push(x->data.rows, w.rows);
   // What comes out of an activation goes into the next product.
@@ -138,7 +139,8 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     if (low) {
       b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
                              DType::bf16);
-      if (b.dx) b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true);
+      if (b.dx)
+        b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true, false);
     }
     if (wv.trainable) {
       b.dw = make_tensor(wv.grad, wv.rows, wv.cols);

@@ -70,11 +70,15 @@ Work work_of(const ElementLossArgs& a) {
   return {0, bytes_of(a.logits) + bytes_of(a.targets) + bytes_of(a.dlogits)};
 }
 Work work_of(Tensor from, Tensor to) { return {0, bytes_of(from) + bytes_of(to)}; }
-Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed) {
+Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed, bool both) {
   const std::lock_guard lock(store.derived_mutex());
-  const Derived& entry = store.derived(first, count, transposed ? 1 : 0);
-  const bool packs = !entry.data || entry.version != store.version();
-  return {0, packs ? bytes_of(w) + bytes_of(w) / 2 : 0};
+  int64_t forms = 0;
+  for (const bool form : {transposed, !transposed}) {
+    if (form != transposed && !both) continue;
+    const Derived& entry = store.derived(first, count, form ? 1 : 0);
+    forms += !entry.data || entry.version != store.version() ? 1 : 0;
+  }
+  return {0, forms * (bytes_of(w) + bytes_of(w) / 2)};
 }
 Work work_of(const AdamWArgs& a) { return {0, floats((a.g ? 7 : 6) * a.n)}; }
 Work work_of(const float*, int64_t n) { return {0, floats(n)}; }

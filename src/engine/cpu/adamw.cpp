@@ -48,6 +48,7 @@ double square_span(const float* x, int64_t n) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include <algorithm>
 #include <vector>
 
 namespace graft::engine::cpu {
@@ -56,16 +57,20 @@ HWY_EXPORT(adamw_span);
 HWY_EXPORT(square_span);
 
 void adamw(const AdamWArgs& args) {
-  parallel_blocks(args.n, 1 << 14, [&](int64_t begin, int64_t end) {
+  parallel_blocks(args.n, 1 << 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(adamw_span)(args, begin, end);
   });
 }
 
 double sum_of_squares(const float* x, int64_t n) {
-  constexpr int64_t kBlock = 1 << 12;  // short float sums, joined in double in order
+  constexpr int64_t kBlock = 1 << 12;     // short float sums, joined in double in order
+  constexpr int64_t kTask = 32 * kBlock;  // long enough for a thread to read ahead
   std::vector<double> sums(static_cast<size_t>((n + kBlock - 1) / kBlock));
-  parallel_blocks(n, kBlock, [&](int64_t begin, int64_t end) {
-    sums[static_cast<size_t>(begin / kBlock)] = HWY_DYNAMIC_DISPATCH(square_span)(x + begin, end - begin);
+  parallel_blocks(n, kTask, [&](int64_t first, int64_t last) {
+    for (int64_t begin = first; begin < last; begin += kBlock) {
+      sums[static_cast<size_t>(begin / kBlock)] =
+          HWY_DYNAMIC_DISPATCH(square_span)(x + begin, std::min(kBlock, last - begin));
+    }
   });
   double sum = 0;
   for (const double s : sums) sum += s;

@@ -26,7 +26,7 @@ const Kernels& plan_kernels() {
       .cross_entropy = nothing,
       .element_loss = nothing,
       .to_bf16 = nothing,
-      .packed_weights = [](ParameterStore&, const Parameter&, int, Tensor, bool) -> const void* {
+      .packed_weights = [](ParameterStore&, const Parameter&, int, Tensor, bool, bool) -> const void* {
         return nullptr;
       },
       .adamw = nothing,

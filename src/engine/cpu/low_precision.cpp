@@ -176,9 +176,11 @@ void clear_padding(Tensor low) {
   std::memset(low_row(low, low.rows), 0, static_cast<size_t>(rest * low.stride) * 2);
 }
 
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
-                           bool transposed) {
-  const std::lock_guard lock(store.derived_mutex());
+namespace {
+
+// The entry of one form of w, packed anew where the values changed. Under the store's derived_mutex.
+const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, int count, Tensor w,
+                               bool transposed) {
   Derived& entry = store.derived(first, count, transposed ? 1 : 0);
   if (!entry.data) entry.data = std::make_shared<PackedMatrix>();
   auto* packed = static_cast<PackedMatrix*>(entry.data.get());
@@ -186,6 +188,17 @@ const void* packed_weights(ParameterStore& store, const Parameter& first, int co
     packed->pack(w, transposed ? Layout::nn : Layout::nt, DType::bf16);
     entry.version = store.version();
   }
+  return packed;
+}
+
+}  // namespace
+
+const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
+                           bool transposed, bool both) {
+  const std::lock_guard lock(store.derived_mutex());
+  const PackedMatrix* packed = fresh_form(store, first, count, w, transposed);
+  // The values are in cache now; the backward pass would read them from memory again.
+  if (both) fresh_form(store, first, count, w, !transposed);
   return packed;
 }
 

@@ -110,11 +110,11 @@ HWY_INLINE Panels pack_rows(const float* from, int64_t stride, int64_t n, int64_
   return {out, step};
 }
 
-// The same rows transposed: a right factor [d, n]. Columns up to the next whole panel are zero.
+// The same rows transposed: a right factor [d, n]. Columns up to the next whole vector are zero.
 HWY_INLINE Panels pack_transposed(const float* from, int64_t stride, int64_t n, int64_t d, float* out) {
   const hn::FixedTag<float, 4> d4;
   const hn::Repartition<double, decltype(d4)> d2;
-  const int64_t width = panel_width(), step = d * width;
+  const int64_t width = panel_width(), step = d * width, lanes = static_cast<int64_t>(hn::Lanes(D()));
   const int64_t whole = n / 4 * 4, blocks = d / 4 * 4;
   for (int64_t r = 0; r < whole; r += 4) {
     float* to = out + r / width * step + r % width;
@@ -135,7 +135,7 @@ HWY_INLINE Panels pack_transposed(const float* from, int64_t stride, int64_t n, 
       for (int64_t i = 0; i < 4; ++i) to[c * width + i] = row[i * stride + c];
     }
   }
-  for (int64_t r = whole; r < (n + width - 1) / width * width; ++r) {
+  for (int64_t r = whole; r < (n + lanes - 1) / lanes * lanes; ++r) {
     float* to = out + r / width * step + r % width;
     for (int64_t c = 0; c < d; ++c) to[c * width] = r < n ? from[r * stride + c] : 0.0f;
   }
