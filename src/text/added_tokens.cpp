@@ -22,7 +22,7 @@ bool is_word_char(char32_t c) { return char_flags(c) & kWord; }
 
 void TokenFinder::add(const AddedToken& token, const std::string& pattern) {
   if (pattern.empty()) return;
-  trie_.add(pattern, static_cast<int32_t>(tokens_.size()));
+  builder_.add(pattern, static_cast<int32_t>(tokens_.size()));
   tokens_.push_back(token);
   bool& first = first_[static_cast<unsigned char>(pattern[0])];
   num_first_ += !first;
@@ -122,6 +122,8 @@ void AddedTokens::refresh(const Normalizer* normalizer) {
     if (normalizer) normalizer->normalize(text);
     normalized_.add(token, text.text);
   }
+  raw_.finish();
+  normalized_.finish();
 }
 
 const AddedToken* AddedTokens::by_id(int32_t id) const {

@@ -28,6 +28,7 @@ struct Section {
 class TokenFinder {
  public:
   void add(const AddedToken& token, const std::string& pattern);
+  void finish() { trie_ = builder_.build(); }  // after the last
   bool empty() const { return tokens_.empty(); }
   // Appends sections that cover text[begin, end), with the white space that lstrip and rstrip take along.
   void find(std::string_view text, size_t begin, size_t end, std::vector<Section>& out) const;
@@ -38,6 +39,7 @@ class TokenFinder {
   bool match(std::string_view text, size_t pos, size_t end, size_t& match_end,
              const AddedToken*& token) const;
 
+  TrieBuilder builder_;
   Trie trie_;
   std::vector<AddedToken> tokens_;
   bool first_[256] = {};   // bytes that begin a token

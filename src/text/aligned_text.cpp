@@ -14,10 +14,9 @@ void AlignedText::assign(std::string_view original, int32_t base) {
   }
 }
 
-void AlignedText::transform(size_t begin, size_t end, const std::vector<CharChange>& changes,
-                            size_t initial) {
+void AlignedText::transform(size_t begin, size_t end, const HugeArray<CharChange>& changes, size_t initial) {
   std::string new_text;
-  std::vector<Span> new_align;
+  HugeArray<Span> new_align;
   new_text.reserve(end - begin);
   new_align.reserve(end - begin);
   size_t pos = begin;  // the next character of the old text that is not used up

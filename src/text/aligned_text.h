@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "text/huge_array.h"
+
 namespace graft::text {
 
 // Half-open range of bytes.
@@ -24,16 +26,16 @@ struct CharChange {
 };
 
 struct AlignedText {
-  std::string text;         // valid UTF-8
-  std::vector<Span> align;  // one entry a byte: the bytes of the original text
+  std::string text;       // valid UTF-8
+  HugeArray<Span> align;  // one entry a byte: the bytes of the original text
 
   // `original` as it is; `base` is added to every alignment (its position in a longer text).
   void assign(std::string_view original, int32_t base);
 
   // Rewrites [begin, end) with `changes`; the first `initial` characters of the range are dropped without
   // trace.
-  void transform(size_t begin, size_t end, const std::vector<CharChange>& changes, size_t initial = 0);
-  void transform(const std::vector<CharChange>& changes, size_t initial = 0) {
+  void transform(size_t begin, size_t end, const HugeArray<CharChange>& changes, size_t initial = 0);
+  void transform(const HugeArray<CharChange>& changes, size_t initial = 0) {
     transform(0, text.size(), changes, initial);
   }
   // Keeps the characters for which `keep` holds.

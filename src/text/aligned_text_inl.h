@@ -16,7 +16,7 @@ void AlignedText::filter(Keep keep) {
     }
   }
   if (pos == text.size()) return;
-  std::vector<CharChange> changes;
+  HugeArray<CharChange> changes;
   changes.reserve(text.size());
   size_t initial = 0;
   for (pos = 0; pos < text.size();) {
@@ -39,7 +39,7 @@ void AlignedText::map(Map map) {
     same = map(c) == c;
   }
   if (same) return;
-  std::vector<CharChange> changes;
+  HugeArray<CharChange> changes;
   changes.reserve(text.size());
   for (size_t pos = 0; pos < text.size();) changes.push_back({map(next_char(text, pos)), 0});
   transform(changes);

@@ -46,6 +46,7 @@ Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::st
     --shift_;
   }
   merges_.assign(slots, {kFree, 0, 0});
+  filter_.assign(slots * 4 / 64, 0);
   mask_ = slots - 1;
   std::string merged;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
@@ -83,10 +84,11 @@ void Bpe::add_merge(int32_t left, int32_t right, int32_t rank, int32_t id) {
   size_t i = slot(pair);
   while (merges_[i].pair != kFree && merges_[i].pair != pair) i = (i + 1) & mask_;
   merges_[i] = {pair, rank, id};
+  filter_[filter_bit(pair) / 64] |= uint64_t{1} << filter_bit(pair) % 64;
 }
 
 // A character without an id: bytes if the vocabulary has them, else the unknown token, else nothing at all.
-bool Bpe::add_unknown(std::string_view piece, int32_t size, std::vector<Symbol>& symbols,
+bool Bpe::add_unknown(std::string_view piece, int32_t size, HugeArray<Symbol>& symbols,
                       std::pair<int32_t, int32_t>& unk, int32_t& position) const {
   if (!byte_ids_.empty() && std::all_of(piece.begin(), piece.end(), [&](char c) {
         return byte_ids_[static_cast<unsigned char>(c)] >= 0;
@@ -107,7 +109,7 @@ bool Bpe::add_unknown(std::string_view piece, int32_t size, std::vector<Symbol>&
   return true;
 }
 
-void Bpe::make_symbols(std::string_view word, std::vector<Symbol>& symbols) const {
+void Bpe::make_symbols(std::string_view word, HugeArray<Symbol>& symbols) const {
   std::string decorated;
   std::pair<int32_t, int32_t> unk{-1, 0};  // a pending unknown token and its bytes
   int32_t position = 0;
@@ -146,7 +148,7 @@ void Bpe::tokenize(std::string_view word, std::vector<Piece>& out) const {
       return;
     }
   }
-  thread_local std::vector<Symbol> symbols;
+  thread_local HugeArray<Symbol> symbols;
   symbols.clear();
   make_symbols(word, symbols);
   merge_all(symbols, options_.dropout > 0 ? hash_bytes(word.data(), word.size()) : 0, out);
@@ -159,7 +161,7 @@ void Bpe::tokenize_bytes(std::string_view bytes, std::vector<Piece>& out) const 
       return;
     }
   }
-  thread_local std::vector<Symbol> symbols;
+  thread_local HugeArray<Symbol> symbols;
   symbols.clear();
   for (size_t i = 0; i < bytes.size(); ++i) {
     const auto at = static_cast<int32_t>(i);
@@ -168,7 +170,7 @@ void Bpe::tokenize_bytes(std::string_view bytes, std::vector<Piece>& out) const 
   merge_all(symbols, 0, out);
 }
 
-void Bpe::merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const {
+void Bpe::merge_all(HugeArray<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const {
   if (symbols.size() <= kShortWord && options_.dropout == 0)
     merge_short(symbols);
   else
@@ -180,7 +182,7 @@ void Bpe::merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Pie
 // The lowest rank of all neighbouring pairs is merged until none is left. Nothing moves: a symbol that went
 // into its left neighbour keeps its place with no rank. What is compared is the rank with the position behind
 // it, so that the leftmost of equals wins and no branch hangs on the outcome.
-void Bpe::merge_short(std::vector<Symbol>& symbols) const {
+void Bpe::merge_short(HugeArray<Symbol>& symbols) const {
   constexpr uint64_t kNoMerge = ~uint64_t{0};
   const size_t n = symbols.size();
   std::array<uint64_t, kShortWord> order;  // rank << 32 | position of a symbol with its right neighbour
@@ -239,7 +241,7 @@ class Bucket {
   int32_t rank = 0, id = 0;
 
  private:
-  std::vector<int32_t> positions_;
+  HugeArray<int32_t> positions_;
   size_t head_ = 0;
   bool is_heap_ = false;
 };
@@ -279,7 +281,7 @@ class Candidates {
 
 // Candidates by rank; stale ones are recognised and dropped. Sweeps over a long word stay in order, so that
 // this is close to linear.
-void Bpe::merge_long(std::vector<Symbol>& symbols, uint64_t seed) const {
+void Bpe::merge_long(HugeArray<Symbol>& symbols, uint64_t seed) const {
   struct Skipped {
     int32_t rank, position, id;
   };

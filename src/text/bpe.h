@@ -38,22 +38,27 @@ class Bpe : public Model {
 
   const Merge* find_merge(int32_t left, int32_t right) const {
     const uint64_t pair = uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
+    const size_t bit = filter_bit(pair);
+    if (!(filter_[bit / 64] >> bit % 64 & 1)) return nullptr;
     for (size_t i = slot(pair);; i = (i + 1) & mask_) {
       if (merges_[i].pair == pair) return &merges_[i];
       if (merges_[i].pair == kFree) return nullptr;
     }
   }
-  size_t slot(uint64_t pair) const { return (pair ^ pair >> 29) * 0x9E3779B97F4A7C15u >> shift_; }
+  static uint64_t hash(uint64_t pair) { return (pair ^ pair >> 29) * 0x9E3779B97F4A7C15u; }
+  size_t slot(uint64_t pair) const { return hash(pair) >> shift_; }
+  size_t filter_bit(uint64_t pair) const { return hash(pair) >> (shift_ - 2); }
   void add_merge(int32_t left, int32_t right, int32_t rank, int32_t id);
-  bool add_unknown(std::string_view piece, int32_t begin, std::vector<Symbol>& symbols,
+  bool add_unknown(std::string_view piece, int32_t begin, HugeArray<Symbol>& symbols,
                    std::pair<int32_t, int32_t>& unk, int32_t& position) const;
-  void make_symbols(std::string_view word, std::vector<Symbol>& symbols) const;
-  void merge_short(std::vector<Symbol>& symbols) const;
-  void merge_long(std::vector<Symbol>& symbols, uint64_t seed) const;
-  void merge_all(std::vector<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const;
+  void make_symbols(std::string_view word, HugeArray<Symbol>& symbols) const;
+  void merge_short(HugeArray<Symbol>& symbols) const;
+  void merge_long(HugeArray<Symbol>& symbols, uint64_t seed) const;
+  void merge_all(HugeArray<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const;
 
   BpeOptions options_;
   HugeArray<Merge> merges_;
+  std::vector<uint64_t> filter_;  // four bits a slot; 0: no merge there. Small enough for a near cache
   size_t mask_ = 0;
   int shift_ = 0;
   int32_t unk_id_ = -1;

@@ -1,5 +1,6 @@
 // What kinds of bytes a text has, sixty-four at a time.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace graft::text {
@@ -15,6 +16,7 @@ struct ByteClasses {
   uint64_t ideographic;    // 0xE3 and more: BERT's ideographs begin with such
 };
 
-ByteClasses classify_bytes(const char* bytes);
+// Of `num_blocks` times sixty-four bytes.
+void classify_bytes(const char* bytes, size_t num_blocks, ByteClasses* out);
 
 }  // namespace graft::text

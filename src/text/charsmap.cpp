@@ -70,7 +70,7 @@ class Charsmap : public Normalizer {
   bool ascii_plain_[128];
 };
 
-void add_replacement(std::vector<CharChange>& changes, std::string_view old_part, std::string_view new_part) {
+void add_replacement(HugeArray<CharChange>& changes, std::string_view old_part, std::string_view new_part) {
   const auto old_count = static_cast<int32_t>(count_chars(old_part));
   int32_t new_count = 0;
   for (size_t pos = 0; pos < new_part.size(); ++new_count) {
@@ -103,7 +103,7 @@ size_t grapheme_end(std::string_view text, size_t pos) {
 
 void Charsmap::normalize(AlignedText& t) const {
   const std::string_view text = t.text;
-  std::vector<CharChange> changes;
+  HugeArray<CharChange> changes;
   changes.reserve(text.size());
   bool modified = false;
   std::string_view out;

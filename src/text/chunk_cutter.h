@@ -16,7 +16,7 @@ class ChunkCutter {
     spaces,  // spaces and what follows up to the next space
   };
   static constexpr size_t kBatch = 32;
-  static constexpr size_t kBatchRoom = kBatch + 64;
+  static constexpr size_t kBatchRoom = kBatch + 72;
 
   // Starts on a text, which must be valid UTF-8 and outlive the calls of next(). `isolates_chinese`: bert's
   // ideographs are chunks.
@@ -33,7 +33,8 @@ class ChunkCutter {
   void cut_contractions();
   void cut_gpt2_beyond_ascii();
   void join_clusters();
-  const char* block(size_t w, char* padded) const;
+  template <class See>
+  void for_each_word(See see) const;
 
   bool is_bound(size_t i) const { return bounds_[i / 64] >> i % 64 & 1; }
   void set_bound(size_t i) { bounds_[i / 64] |= uint64_t{1} << i % 64; }

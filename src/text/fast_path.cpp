@@ -31,7 +31,7 @@ struct alignas(64) KeyMask {
 constexpr KeyMask kKeyMask;
 
 // A chunk of up to 23 bytes as three words: its bytes, zeros, its size. `readable` bytes may be read.
-void make_key(const char* p, size_t size, size_t readable, uint64_t key[3]) {
+inline ChunkKey make_key(const char* p, size_t size, size_t readable) {
   char copy[24];
   if (readable < sizeof copy) {
     std::memset(copy, 0, sizeof copy);
@@ -39,15 +39,17 @@ void make_key(const char* p, size_t size, size_t readable, uint64_t key[3]) {
     p = copy;
   }
   const char* mask = kKeyMask.bytes + 24 - size;
-  for (size_t i = 0; i < 3; ++i) key[i] = load_word(p + 8 * i) & load_word(mask + 8 * i);
-  key[2] |= uint64_t{size} << 56;
+  return {load_word(p) & load_word(mask), load_word(p + 8) & load_word(mask + 8),
+          (load_word(p + 16) & load_word(mask + 16)) | uint64_t{size} << 56};
 }
 
-size_t slot_of(const uint64_t key[3]) {
-  uint64_t h = key[0] * 0x9E3779B97F4A7C15u ^ key[1] * 0xD6E8FEB86659FD93u ^ key[2] * 0xA0761D6478BD642Fu;
+uint64_t hash_of(const ChunkKey& key) {
+  uint64_t h = key.a * 0x9E3779B97F4A7C15u ^ key.b * 0xD6E8FEB86659FD93u ^ key.c * 0xA0761D6478BD642Fu;
   h ^= h >> 32;
-  return (h * 0xE7037ED1A0B428DBu) >> (64 - kCacheBits);
+  return h * 0xE7037ED1A0B428DBu;
 }
+uint8_t tag_of(uint64_t hash) { return static_cast<uint8_t>(hash >> 8); }
+size_t pair_of(uint64_t hash) { return hash >> (64 - kCacheBits) & ~size_t{1}; }
 
 // Normalizers that treat what is left and right of a space independently.
 bool is_local(const Json& normalizer) {
@@ -78,40 +80,44 @@ void collect_pattern_chars(const Json& normalizer, std::string& out) {
 }  // namespace
 
 // Appends tokens to a SequenceTokens whose arrays are sized ahead.
+template <bool offsets>
 class FastPath::Writer {
  public:
-  Writer(SequenceTokens& out, size_t section_size, bool offsets, int32_t first_char)
-      : out_(out), n_(out.ids.size()), offsets_(offsets), chars_(first_char) {
+  Writer(SequenceTokens& out, size_t section_size, int32_t first_char)
+      : out_(out), n_(out.ids.size()), chars_(first_char) {
     resize(n_ + section_size / 4 + 16);
   }
   void add(const CachedChunk& c) {
     if (n_ + CachedChunk::kMaxTokens > size_) resize(2 * n_ + 16);
     std::memcpy(ids_ + n_, c.ids, sizeof c.ids);
-    if (offsets_) {
-      for (size_t i = 0; i < c.num_tokens; ++i) {
-        out_.offsets[n_ + i] = {chars_ + (c.begin[i] & 31), chars_ + c.end[i]};
-        out_.words[n_ + i] = out_.num_words + (c.begin[i] >> 5);
+    if (offsets) {  // all six: how many there are is hard to guess
+      for (size_t i = 0; i < CachedChunk::kMaxTokens; ++i) {
+        spans_[n_ + i] = {chars_ + (c.begin[i] & 31), chars_ + c.end[i]};
+        words_[n_ + i] = num_words_ + (c.begin[i] >> 5);
       }
       chars_ += c.num_chars;
+      num_words_ += c.num_words;
     }
-    out_.num_words += c.num_words;
     n_ += c.num_tokens;
   }
   void add(const std::vector<ChunkToken>& tokens, int32_t num_words, std::string_view chunk) {
     if (n_ + tokens.size() + CachedChunk::kMaxTokens > size_) resize(2 * n_ + tokens.size() + 16);
     for (const ChunkToken& t : tokens) {
-      if (offsets_) {
-        out_.offsets[n_] = {chars_ + t.begin, chars_ + t.end};
-        out_.words[n_] = out_.num_words + t.word;
+      if (offsets) {
+        spans_[n_] = {chars_ + t.begin, chars_ + t.end};
+        words_[n_] = num_words_ + t.word;
       }
       ids_[n_++] = t.id;
     }
-    if (offsets_) chars_ += static_cast<int32_t>(count_chars(chunk));
-    out_.num_words += num_words;
+    if (offsets) chars_ += static_cast<int32_t>(count_chars(chunk));
+    num_words_ += num_words;
   }
-  void skip_chars(int32_t n) { chars_ += n; }
+  void skip_chars(int32_t n) {
+    if (offsets) chars_ += n;
+  }
   int32_t finish() {
     resize(n_);
+    out_.num_words = num_words_;
     return chars_;
   }
 
@@ -120,15 +126,18 @@ class FastPath::Writer {
     out_.ids.resize(n);
     ids_ = out_.ids.data();
     size_ = n;
-    if (!offsets_) return;
+    if (!offsets) return;
     out_.offsets.resize(n);
     out_.words.resize(n);
+    spans_ = out_.offsets.data();
+    words_ = out_.words.data();
   }
   SequenceTokens& out_;
   int32_t* ids_ = nullptr;
+  std::pair<int32_t, int32_t>* spans_ = nullptr;
+  int32_t* words_ = nullptr;
   size_t n_, size_ = 0;
-  bool offsets_;
-  int32_t chars_;
+  int32_t chars_, num_words_ = out_.num_words;
 };
 
 std::unique_ptr<FastPath> FastPath::make(const TokenizerParts& parts) {
@@ -193,14 +202,16 @@ bool FastPath::accepts(std::string_view section) const {
   return !text.text.empty();
 }
 
-void FastPath::remember(const uint64_t key[3], std::string_view chunk, int32_t num_words, Scratch& scratch,
+void FastPath::remember(const ChunkKey& key, std::string_view chunk, int32_t num_words, Scratch& scratch,
                         CachedChunk* pair) {
   if (scratch.tokens.size() > CachedChunk::kMaxTokens ||
       num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
     return;
   // A newcomer leaves the first place to a chunk that has been met more than once.
-  CachedChunk& entry = pair[!pair[0].is_free()];
-  std::memcpy(entry.key, key, sizeof entry.key);
+  const bool second = !pair[0].is_free();
+  if (second) pair[0].second = tag_of(hash_of(key));
+  CachedChunk& entry = pair[second];
+  entry.key = key;
   entry.num_tokens = static_cast<uint8_t>(scratch.tokens.size());
   entry.num_words = static_cast<uint8_t>(num_words);
   entry.num_chars = static_cast<uint8_t>(count_chars(chunk));
@@ -212,10 +223,12 @@ void FastPath::remember(const uint64_t key[3], std::string_view chunk, int32_t n
   }
 }
 
-void FastPath::encode_chunk(std::string_view chunk, const uint64_t key[3], CachedChunk* pair,
-                            Scratch& scratch, Writer& writer) const {
-  if (pair && pair[1].has(key)) {  // met again
+template <bool offsets>
+void FastPath::encode_chunk(std::string_view chunk, const ChunkKey& key, CachedChunk* pair, Scratch& scratch,
+                            Writer<offsets>& writer) const {
+  if (pair && pair[0].second == tag_of(hash_of(key)) && pair[1].key == key) {  // met again
     std::swap(pair[0], pair[1]);
+    pair[0].second = tag_of(hash_of(pair[1].key));
     return writer.add(pair[0]);
   }
   int32_t num_words = 0;
@@ -224,12 +237,12 @@ void FastPath::encode_chunk(std::string_view chunk, const uint64_t key[3], Cache
   if (pair) remember(key, chunk, num_words, scratch, pair);
 }
 
-int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
-                         SequenceTokens& out) const {
-  if (scratch.cache.empty()) scratch.cache.resize(kCacheSize);
-  Writer writer(out, section.size(), offsets, first_char);
+template <bool offsets>
+int32_t FastPath::encode_chunks(std::string_view section, int32_t first_char, Scratch& scratch,
+                                SequenceTokens& out) const {
+  Writer<offsets> writer(out, section.size(), first_char);
   uint32_t begins[ChunkCutter::kBatchRoom], ends[ChunkCutter::kBatchRoom], done = 0;
-  uint64_t keys[ChunkCutter::kBatchRoom][3];
+  ChunkKey keys[ChunkCutter::kBatchRoom];
   CachedChunk* pairs[ChunkCutter::kBatchRoom];  // where a chunk may be remembered; nullptr: it is too long
   scratch.cutter.start(section, rule_, isolates_chinese_);
   while (const size_t n = scratch.cutter.next(begins, ends)) {
@@ -238,14 +251,14 @@ int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_c
       const size_t size = ends[i] - begins[i];
       pairs[i] = nullptr;
       if (size > CachedChunk::kMaxBytes) continue;
-      make_key(section.data() + begins[i], size, section.size() - begins[i], keys[i]);
-      pairs[i] = &scratch.cache[slot_of(keys[i]) & ~size_t{1}];
+      keys[i] = make_key(section.data() + begins[i], size, section.size() - begins[i]);
+      pairs[i] = &scratch.cache[pair_of(hash_of(keys[i]))];
       __builtin_prefetch(pairs[i]);
     }
     for (size_t i = 0; i < n; ++i) {
       writer.skip_chars(static_cast<int32_t>(begins[i] - done));  // white space between chunks
       done = ends[i];
-      if (pairs[i] && pairs[i]->has(keys[i]))
+      if (pairs[i] && pairs[i]->key == keys[i])
         writer.add(*pairs[i]);
       else
         encode_chunk(section.substr(begins[i], done - begins[i]), keys[i], pairs[i], scratch, writer);
@@ -253,6 +266,13 @@ int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_c
   }
   writer.skip_chars(static_cast<int32_t>(section.size() - done));
   return writer.finish() - first_char;
+}
+
+int32_t FastPath::encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
+                         SequenceTokens& out) const {
+  if (scratch.cache.empty()) scratch.cache.resize(kCacheSize);
+  return offsets ? encode_chunks<true>(section, first_char, scratch, out)
+                 : encode_chunks<false>(section, first_char, scratch, out);
 }
 
 void FastPath::tokenize(std::string_view chunk, Scratch& scratch, int32_t& num_words) const {

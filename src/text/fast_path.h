@@ -19,17 +19,23 @@ namespace graft::text {
 
 struct TokenizerParts;
 
+// The bytes of a short chunk, zeros behind them, and as the last byte their number; all 0: none.
+struct ChunkKey {
+  uint64_t a, b, c;
+  bool operator==(const ChunkKey& k) const { return ((a ^ k.a) | (b ^ k.b) | (c ^ k.c)) == 0; }
+};
+
 // What a short chunk becomes, in one cache line.
 struct alignas(64) CachedChunk {
   static constexpr size_t kMaxBytes = 23, kMaxTokens = 6, kMaxWords = 8;
-  uint64_t key[3];  // the chunk's bytes, the last byte their number
+  ChunkKey key;
   uint8_t num_tokens, num_words, num_chars;
+  uint8_t second;  // of the first of a pair: a few bits of the second's hash
   int32_t ids[kMaxTokens];
   uint8_t begin[kMaxTokens];  // code points from the chunk's start; the upper three bits count words
   uint8_t end[kMaxTokens];
 
-  bool is_free() const { return key[2] == 0; }
-  bool has(const uint64_t k[3]) const { return ((key[0] ^ k[0]) | (key[1] ^ k[1]) | (key[2] ^ k[2])) == 0; }
+  bool is_free() const { return key.c == 0; }
 };
 static_assert(sizeof(CachedChunk) == 64);
 
@@ -40,16 +46,16 @@ struct ChunkToken {
 
 // The tokens of one sequence, without special ones around it.
 struct SequenceTokens {
-  std::vector<int32_t> ids;
-  std::vector<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
-  std::vector<int32_t> words;
+  HugeArray<int32_t> ids;
+  HugeArray<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
+  HugeArray<int32_t> words;
   int32_t num_words = 0;
   bool has_prefix_space = false;  // every word got a space in front
   size_t max_tokens = SIZE_MAX;   // no further word once there are as many
   bool is_full() const { return ids.size() >= max_tokens; }
   // Empty again; the memory stays unless a very long text left a lot.
   void clear() {
-    constexpr size_t kKeep = 4 << 20;
+    constexpr size_t kKeep = 8 << 20;
     if (ids.capacity() > kKeep) *this = {};
     ids.clear();
     offsets.clear();
@@ -85,11 +91,16 @@ class FastPath {
 
  private:
   using Rule = ChunkCutter::Rule;
+  template <bool offsets>
   class Writer;
   explicit FastPath(const TokenizerParts& parts) : parts_(parts) {}
-  void encode_chunk(std::string_view chunk, const uint64_t key[3], CachedChunk* pair, Scratch& scratch,
-                    Writer& writer) const;
-  static void remember(const uint64_t key[3], std::string_view chunk, int32_t num_words, Scratch& scratch,
+  template <bool offsets>
+  int32_t encode_chunks(std::string_view section, int32_t first_char, Scratch& scratch,
+                        SequenceTokens& out) const;
+  template <bool offsets>
+  void encode_chunk(std::string_view chunk, const ChunkKey& key, CachedChunk* pair, Scratch& scratch,
+                    Writer<offsets>& writer) const;
+  static void remember(const ChunkKey& key, std::string_view chunk, int32_t num_words, Scratch& scratch,
                        CachedChunk* pair);
   bool set_up();
   void set_up_ascii();

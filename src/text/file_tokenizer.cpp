@@ -291,8 +291,11 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
     const Span window = windows[piece.sequence];
     out.input_ids.insert(out.input_ids.end(), tokens.ids.begin() + window.begin,
                          tokens.ids.begin() + window.end);
-    out.token_type_ids.resize(out.input_ids.size(), piece.type_id);
-    out.special_tokens_mask.resize(out.input_ids.size(), 0);
+    out.token_type_ids.resize(out.input_ids.size());  // zeros
+    if (piece.type_id != 0)
+      std::fill(out.token_type_ids.end() - (window.end - window.begin), out.token_type_ids.end(),
+                piece.type_id);
+    out.special_tokens_mask.resize(out.input_ids.size());
     if (!full) continue;
     out.offsets.insert(out.offsets.end(), tokens.offsets.begin() + window.begin,
                        tokens.offsets.begin() + window.end);

@@ -72,7 +72,7 @@ char32_t compose(char32_t a, char32_t b) {
   return it == composites().end() ? 0 : it->second;
 }
 
-void decompose(std::string_view text, bool compatibility, std::vector<Unit>& out) {
+void decompose(std::string_view text, bool compatibility, HugeArray<Unit>& out) {
   const auto options =
       static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
   size_t marks = 0;  // where the run of combining marks at the end of `out` begins
@@ -109,7 +109,7 @@ void decompose(std::string_view text, bool compatibility, std::vector<Unit>& out
 }
 
 // Composes in place; what is swallowed shows as a lower change of the character that swallows it.
-void recompose(std::vector<Unit>& units) {
+void recompose(HugeArray<Unit>& units) {
   size_t write = 0;
   size_t starter = SIZE_MAX;
   for (size_t read = 0; read < units.size(); ++read) {
@@ -156,11 +156,11 @@ bool is_surely_normal(std::string_view text, NormalForm form) {
 
 void normalize_form(AlignedText& t, NormalForm form) {
   if (is_surely_normal(t.text, form)) return;
-  std::vector<Unit> units;
+  HugeArray<Unit> units;
   units.reserve(t.text.size());
   decompose(t.text, form == NormalForm::nfkc || form == NormalForm::nfkd, units);
   if (form == NormalForm::nfc || form == NormalForm::nfkc) recompose(units);
-  std::vector<CharChange> changes;
+  HugeArray<CharChange> changes;
   changes.reserve(units.size());
   for (const Unit& u : units) changes.push_back({u.c, u.change});
   t.transform(changes);

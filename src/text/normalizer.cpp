@@ -29,7 +29,7 @@ std::unique_ptr<Normalizer> rule(std::function<void(AlignedText&)> f) {
 }
 
 void lowercase(AlignedText& t) {
-  std::vector<CharChange> changes;
+  HugeArray<CharChange> changes;
   changes.reserve(t.text.size());
   bool changed = false;
   for (size_t pos = 0; pos < t.text.size();) {
@@ -51,7 +51,7 @@ void bert_normalize(AlignedText& t, const BertNormalizerOptions& options) {
     t.map([](char32_t c) { return is_whitespace(c) ? U' ' : c; });
   }
   if (options.handle_chinese_chars) {
-    std::vector<CharChange> changes;
+    HugeArray<CharChange> changes;
     bool changed = false;
     for (size_t pos = 0; pos < t.text.size();) {
       const char32_t c = next_char(t.text, pos);

@@ -63,8 +63,10 @@ class Lattice {
   explicit Lattice(const std::vector<ScoredPiece>& pieces) : pieces_(pieces) {
     size_t bytes = 0;
     for (const ScoredPiece& p : pieces) bytes += p.text.size();
-    trie_.reserve(bytes / 2);
-    for (size_t i = 0; i < pieces.size(); ++i) trie_.add(pieces[i].text, static_cast<int32_t>(i));
+    TrieBuilder builder;
+    builder.reserve(bytes / 2);
+    for (size_t i = 0; i < pieces.size(); ++i) builder.add(pieces[i].text, static_cast<int32_t>(i));
+    trie_ = builder.build();
   }
 
   // Calls edge(begin, end, piece) for every piece in the word.

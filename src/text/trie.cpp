@@ -1,15 +1,18 @@
 #include "text/trie.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "base/error.h"
 
 namespace graft::text {
 
-void Trie::reserve(size_t num_nodes) {
+void TrieBuilder::reserve(size_t num_nodes) {
   nodes_.reserve(num_nodes);
   while (edges_.size() < num_nodes / 2) grow();
 }
 
-void Trie::grow() {
+void TrieBuilder::grow() {
   const HugeArray<uint64_t> old = std::move(edges_);
   edges_.assign(old.size() * 2, kFree);
   mask_ = edges_.size() - 1;
@@ -22,40 +25,92 @@ void Trie::grow() {
   }
 }
 
-// The word whose low 24 bits say where `byte` leads from `node`; those bits are 0 where it leads nowhere yet.
-// Valid until the next call.
-uint64_t& Trie::edge_to(uint32_t node, unsigned char byte) {
-  uint64_t& word = nodes_[node];
-  if ((word & 0xFFFFFF) == 0) word |= uint64_t{byte} << 24;
-  if ((word >> 24 & 0xFF) == byte) return word;
-  word |= kHasMore;
-  if ((num_edges_ + 1) * 3 > edges_.size() * 2) grow();
-  const uint64_t key = uint64_t{node} << 8 | byte;
-  size_t i = slot(key);
-  while (edges_[i] != kFree && edges_[i] >> 24 != key) i = (i + 1) & mask_;
-  if (edges_[i] == kFree) {
-    edges_[i] = key << 24;
-    ++num_edges_;
+void TrieBuilder::add(std::string_view key, int32_t value) {
+  if (key.empty()) return;
+  uint32_t node = Trie::kRoot;
+  for (const char c : key) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (nodes_.size() > Trie::kChild)
+      fail("the vocabulary is too large: more than {} distinct beginnings of tokens", uint64_t{Trie::kChild});
+    const auto fresh = static_cast<uint32_t>(nodes_.size());
+    const uint32_t first = nodes_[node].first;
+    if (first == 0 || first >> 24 == byte) {
+      if (first == 0) nodes_[node].first = uint32_t{byte} << 24 | fresh;
+      node = nodes_[node].first & kChild;
+    } else {
+      if ((num_edges_ + 1) * 3 > edges_.size() * 2) grow();
+      const uint64_t from = uint64_t{node} << 8 | byte;
+      size_t i = slot(from);
+      while (edges_[i] != kFree && edges_[i] >> 24 != from) i = (i + 1) & mask_;
+      if (edges_[i] == kFree) {
+        edges_[i] = from << 24 | fresh;
+        ++num_edges_;
+      }
+      node = static_cast<uint32_t>(edges_[i] & kChild);
+    }
+    if (node == fresh) nodes_.emplace_back();
   }
-  return edges_[i];
+  nodes_[node].value = value;
 }
 
-void Trie::add(std::string_view key, int32_t value) {
-  if (key.empty()) return;
-  uint32_t node = kRoot;
-  for (size_t i = 0; i < key.size(); ++i) {
-    uint64_t& edge = edge_to(node, static_cast<unsigned char>(key[i]));
-    const bool is_new = (edge & 0xFFFFFF) == 0;
-    if (is_new) {
-      if (nodes_.size() >= kEnds)
-        fail("the vocabulary is too large: more than {} distinct beginnings of tokens", uint32_t{kEnds});
-      edge |= nodes_.size();
-    }
-    if (i + 1 == key.size()) edge |= kEnds;
-    node = static_cast<uint32_t>(edge & (kEnds - 1));
-    if (is_new) nodes_.push_back(0);
+Trie TrieBuilder::build() const {
+  struct Child {
+    uint32_t node, keys;  // how many keys end in it or below
+    unsigned char byte;
+  };
+  const size_t n = nodes_.size();
+  std::vector<uint32_t> begin(n + 1, 0),
+      keys(n, 0);  // children of a node: from begin[node] to begin[node + 1]
+  const auto each_edge = [&](auto see) {
+    for (size_t node = 0; node < n; ++node)
+      if (const uint32_t first = nodes_[node].first)
+        see(static_cast<uint32_t>(node), static_cast<unsigned char>(first >> 24),
+            static_cast<uint32_t>(first & kChild));
+    for (const uint64_t edge : edges_)
+      if (edge != kFree)
+        see(static_cast<uint32_t>(edge >> 32), static_cast<unsigned char>(edge >> 24 & 0xFF),
+            static_cast<uint32_t>(edge & kChild));
+  };
+  std::vector<uint32_t> parent(n, 0);
+  each_edge([&](uint32_t from, unsigned char, uint32_t to) {
+    ++begin[from + 1];
+    parent[to] = from;
+  });
+  for (size_t node = n; node-- > 1;) {  // children are younger than their parents
+    keys[node] += nodes_[node].value >= 0;
+    keys[parent[node]] += keys[node];
   }
-  nodes_[node] = (nodes_[node] & 0x1FFFFFFFF) | uint64_t{static_cast<uint32_t>(value)} << 33;
+  for (size_t node = 0; node < n; ++node) begin[node + 1] += begin[node];
+  std::vector<Child> children(begin[n]);
+  std::vector<uint32_t> end(begin.begin(), begin.end() - 1);
+  each_edge([&](uint32_t from, unsigned char byte, uint32_t to) {
+    children[end[from]++] = {to, keys[to], byte};
+  });
+
+  Trie trie;
+  trie.nodes_.reserve(n);
+  std::vector<std::pair<uint32_t, uint32_t>> open{{Trie::kRoot, Trie::kRoot}};  // node here, node there
+  while (!open.empty()) {
+    const auto [node, packed] = open.back();
+    open.pop_back();
+    Child *first = children.data() + begin[node], *last = children.data() + end[node];
+    if (first == last) continue;
+    std::sort(first, last, [](const Child& a, const Child& b) {
+      return a.keys != b.keys ? a.keys > b.keys : a.byte < b.byte;
+    });
+    const auto place = static_cast<uint32_t>(trie.nodes_.size());
+    trie.nodes_[packed] |= place;
+    for (const Child* child = first; child < last; ++child)
+      trie.nodes_.push_back(uint64_t{static_cast<uint32_t>(nodes_[child->node].value)} << 32 |
+                            uint64_t{child->byte} << 24);
+    trie.nodes_.back() |= Trie::kLast;
+    for (const Child* child = last; child-- > first;)  // the fullest comes next
+      open.emplace_back(child->node, place + static_cast<uint32_t>(child - first));
+    if (node == Trie::kRoot)
+      for (const Child* child = first; child < last; ++child)
+        trie.root_[child->byte] = place + static_cast<uint32_t>(child - first);
+  }
+  return trie;
 }
 
 }  // namespace graft::text

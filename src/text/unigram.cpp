@@ -27,13 +27,15 @@ class Unigram : public Model {
       min_score = std::min(min_score, scores_[id]);
     }
     unk_score_ = min_score - kUnkPenalty;
-    trie_.reserve(bytes / 2);
+    TrieBuilder builder;
+    builder.reserve(bytes / 2);
     for (int32_t id = 0; id < vocab.end_id(); ++id)
-      if (vocab.has(id) && !vocab.token(id).empty()) trie_.add(vocab.token(id), id);
+      if (vocab.has(id) && !vocab.token(id).empty()) builder.add(vocab.token(id), id);
+    trie_ = builder.build();
   }
 
   void tokenize(std::string_view word, std::vector<Piece>& out) const override {
-    thread_local std::vector<Node> best;
+    thread_local HugeArray<Node> best;
     best.assign(word.size() + 1, Node{});
     fill(word, best);
     backtrack(word, best, out);
@@ -48,7 +50,7 @@ class Unigram : public Model {
     int32_t begin = -1, id = 0;
   };
 
-  void fill(std::string_view word, std::vector<Node>& best) const {
+  void fill(std::string_view word, HugeArray<Node>& best) const {
     const auto size = static_cast<int32_t>(word.size());
     for (int32_t begin = 0; begin < size;) {
       const double here = best[begin].score;
@@ -76,7 +78,7 @@ class Unigram : public Model {
   }
 
   // Neighbouring unknown characters become one piece.
-  void backtrack(std::string_view word, const std::vector<Node>& best, std::vector<Piece>& out) const {
+  void backtrack(std::string_view word, const HugeArray<Node>& best, std::vector<Piece>& out) const {
     const size_t first = out.size();
     bool fusing = false;
     for (auto end = static_cast<int32_t>(word.size()); end > 0; end = best[end].begin) {

@@ -42,6 +42,7 @@ class Vocab {
   bool has(int32_t id) const { return id >= 0 && id < end_id() && entries_[id].size != kHole; }
   int32_t end_id() const { return static_cast<int32_t>(entries_.size()); }  // one more than the highest id
   size_t size() const { return count_; }                                    // number of ids in use
+  bool has_duplicates() const { return used_slots_ != count_; }             // a token moved to another id
   size_t max_token_bytes() const { return max_token_bytes_; }
 
  private:

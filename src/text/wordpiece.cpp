@@ -16,14 +16,17 @@ class WordPiece : public Model {
     if (unk_id_ < 0) fail("{}: the unknown token {:?} is not in the vocabulary", where, options.unk_token);
     size_t bytes = 0;
     for (int32_t id = 0; id < vocab.end_id(); ++id) bytes += vocab.token(id).size();
-    starts_.reserve(bytes / 2);
+    TrieBuilder starts, rest;
+    starts.reserve(bytes / 2);
     for (int32_t id = 0; id < vocab.end_id(); ++id) {
-      if (!vocab.has(id) || vocab.find(vocab.token(id)) != id) continue;
+      if (!vocab.has(id) || (vocab.has_duplicates() && vocab.find(vocab.token(id)) != id)) continue;
       const std::string_view token = vocab.token(id);
-      starts_.add(token, id);
+      starts.add(token, id);
       if (token.size() > options.prefix.size() && token.substr(0, options.prefix.size()) == options.prefix)
-        rest_.add(token.substr(options.prefix.size()), id);
+        rest.add(token.substr(options.prefix.size()), id);
     }
+    starts_ = starts.build();
+    rest_ = rest.build();
   }
 
   void tokenize(std::string_view word, std::vector<Piece>& out) const override {

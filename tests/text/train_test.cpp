@@ -2,6 +2,8 @@
 #include "graft/train_tokenizer.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 
 #include "base/file.h"
@@ -183,6 +185,44 @@ TEST_P(TrainTokenizer, IsTheSameForAnyNumberOfThreadsAndReadsItself) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainTokenizer, testing::Values("wordpiece", "bpe", "unigram"));
+
+// The first `bytes` of a corpus, to a line's end, without the first `skip`.
+std::string corpus_text(const std::filesystem::path& file, size_t skip, size_t bytes) {
+  std::string text;
+  FILE* pipe = popen(("xz -dc '" + file.string() + "'").c_str(), "r");
+  std::vector<char> buffer(1 << 20);
+  for (size_t n;
+       pipe && text.size() < skip + bytes && (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    text.append(buffer.data(), n);
+  if (pipe) pclose(pipe);
+  text.resize(text.rfind('\n', std::min(text.size(), skip + bytes)) + 1);
+  return text.substr(skip ? text.find('\n', skip) + 1 : 0);
+}
+
+TEST(TrainUnigramSlow, FitsHeldOutTextAsWellAsSentencepiece) {
+  GRAFT_SHARED_PATH(corpus, "data/corpora/en/imdb_reviews.txt.xz");
+  if (std::system("spm_train --help > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "needs spm_train (sentencepiece)";
+  const test::TempDir dir;
+  const auto train = dir.write("train.txt", corpus_text(corpus, 0, 4 << 20));
+  const auto held_out = dir.write("held_out.txt", corpus_text(corpus, 8 << 20, 1 << 20));
+  const std::string command = "spm_train --input=" + train.string() +
+                              " --model_prefix=" + (dir / "spm").string() +
+                              " --vocab_size=8000 --character_coverage=1 --max_sentence_length=1000000"
+                              " > /dev/null 2>&1";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  std::filesystem::create_directory(dir / "theirs");
+  std::filesystem::rename(dir / "spm.model", dir / "theirs" / "spiece.model");
+  TrainTokenizerOptions options;
+  options.type = "unigram";
+  options.vocab_size = 8000;
+  const double ours = tokenizer_stats(*train_tokenizer({train}, options), held_out).bytes_per_token();
+  const double theirs =
+      tokenizer_stats(*Tokenizer::from_pretrained(dir / "theirs"), held_out).bytes_per_token();
+  EXPECT_GT(theirs, 3);
+  EXPECT_GE(ours, 0.99 * theirs) << theirs;
+  RecordProperty("bytes_per_token", std::to_string(ours) + " against " + std::to_string(theirs));
+}
 
 TEST(TrainTokenizer, SaysWhatIsWrong) {
   const test::TempDir dir;
