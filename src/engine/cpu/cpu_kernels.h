@@ -26,6 +26,8 @@ void to_bf16(Tensor from, Tensor to);
 inline uint16_t* low_row(Tensor low, int64_t r) { return static_cast<uint16_t*>(low.data) + r * low.stride; }
 // Zeros in the rows of a bf16 copy behind its last one, up to padded_rows; does nothing for a null tensor.
 void clear_padding(Tensor low);
+// A tile of a weight's gradient to (+=) its place in memory.
+void store_gradient(Tensor tile, float* to, int64_t stride, bool add);
 // n numbers rounded to nearest even.
 void round_to_bf16(const float* from, uint16_t* to, int64_t n);
 // The library's order of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, and in a

@@ -30,6 +30,8 @@ constexpr int64_t kDepth = 256;       // rows of T that wgrad sums at a time
 // library's cut of K depends on the height (2.6.3 with AMX). fp32 has no such limit.
 constexpr int64_t kDepthBf16 = 1024;
 constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
+// In bf16, where memory is the limit: the tile, its operands and a second thread's fit 2 MB of cache.
+constexpr int64_t kTallGrad = 384, kNarrowGrad = 256;
 
 int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
 int64_t num_chunks(int64_t n) { return n <= 512 ? 1 : (n + chunk_width(n) - 1) / chunk_width(n); }
@@ -313,14 +315,16 @@ void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
     for (int64_t r = 0; !add && r < N; ++r) std::fill_n(dw.row(r), K, 0.0f);
     return;
   }
-  const int64_t row_tiles = (N + kGradRows - 1) / kGradRows, col_tiles = (K + kGradCols - 1) / kGradCols;
+  // Small matrices in lower tiles, so that there are enough of them for many threads.
+  const int64_t height = N * K > (1 << 20) ? kTallGrad : kGradRows;
+  const int64_t row_tiles = (N + height - 1) / height, col_tiles = (K + kNarrowGrad - 1) / kNarrowGrad;
   const int64_t depths = (T + kGradDepth - 1) / kGradDepth;
   const auto key = [&](int64_t rows, int64_t depth, int64_t cols, bool sum) {
     return TileKey{
         {rows, depth, cols, depth, 0, cols, static_cast<int64_t>(Kind::packed_nn), (sum ? 1 : 0) | 2}};
   };
   const auto depth_of = [&](int64_t d) { return std::min(kGradDepth, T - d * kGradDepth); };
-  const auto cols_of = [&](int64_t c) { return std::min(kGradCols, K - c * kGradCols); };
+  const auto cols_of = [&](int64_t c) { return std::min(kNarrowGrad, K - c * kNarrowGrad); };
   std::vector<size_t> offsets(1, 0);
   {
     const SingleThread one;
@@ -335,7 +339,7 @@ void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
     const SingleThread one;
     const int64_t depth = depth_of(i / col_tiles), cols = cols_of(i % col_tiles);
     memory from(memory::desc({depth, cols}, memory::data_type::bf16, memory::dims{x.stride, 1}), cpu_engine(),
-                at(x, i / col_tiles * kGradDepth, i % col_tiles * kGradCols));
+                at(x, i / col_tiles * kGradDepth, i % col_tiles * kNarrowGrad));
     memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(),
               packed + offsets[static_cast<size_t>(i)]);
     dnnl::stream stream(cpu_engine());
@@ -343,21 +347,16 @@ void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
     stream.wait();
   });
   parallel_for(row_tiles * col_tiles, [&](int64_t task) {
-    const int64_t n = task % row_tiles * kGradRows, c = task / row_tiles, rows = std::min(kGradRows, N - n);
+    const int64_t n = task % row_tiles * height, c = task / row_tiles, rows = std::min(height, N - n);
     const int64_t cols = cols_of(c);
-    // Only a dense result has a fast implementation (see run_band).
-    const bool dense = cols == dw.stride;
-    auto* sum =
-        dense ? dw.row(n) : reinterpret_cast<float*>(thread_scratch(5, static_cast<size_t>(rows * cols) * 4));
+    // Only a dense result has a fast implementation (see gemm).
+    auto* sum = reinterpret_cast<float*>(thread_scratch(5, static_cast<size_t>(rows * cols) * 4));
     for (int64_t d = 0; d < depths; ++d) {
       const int64_t depth = depth_of(d);
-      run_tile(key(rows, depth, cols, d > 0 || (dense && add)), dyt + d * kGradDepth * N + n * depth,
+      run_tile(key(rows, depth, cols, d > 0), dyt + d * kGradDepth * N + n * depth,
                packed + offsets[static_cast<size_t>(d * col_tiles + c)], sum);
     }
-    for (int64_t r = 0; !dense && r < rows; ++r) {
-      float* to = dw.row(n + r) + c * kGradCols;
-      for (int64_t i = 0; i < cols; ++i) to[i] = sum[r * cols + i] + (add ? to[i] : 0.0f);
-    }
+    store_gradient(make_tensor(sum, rows, cols), dw.row(n) + c * kNarrowGrad, dw.stride, add);
   });
 }
 

@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "engine/cpu/linear.cpp"
 #include <hwy/foreach_target.h>
 // foreach_target comes first
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "base/threads.h"
@@ -42,6 +43,26 @@ void slope_row(const float* dy, const float* pre, Activation activation, float* 
   });
 }
 
+// A finished tile of a gradient to its place. Nothing reads it soon: whole lines go past the caches.
+void store_gradient_tile(Tensor tile, float* to, int64_t stride, bool add) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const bool past = !add && tile.cols % lanes == 0 && stride % lanes == 0 &&
+                    reinterpret_cast<uintptr_t>(to) % (static_cast<size_t>(lanes) * sizeof(float)) == 0;
+  for (int64_t r = 0; r < tile.rows; ++r, to += stride) {
+    const float* from = tile.row(r);
+    if (past) {
+      for (int64_t i = 0; i < tile.cols; i += lanes) hn::Stream(hn::LoadU(d, from + i), d, to + i);
+    } else {
+      for_vectors(tile.cols, [&](int64_t i, auto io) HWY_ATTR {
+        const V v = io.load(from + i);
+        io.store(add ? hn::Add(io.load(to + i), v) : v, to + i);
+      });
+    }
+  }
+  if (past) hwy::FlushStream();
+}
+
 void add_row(const float* row, float* sums, int64_t n) {
   for_vectors(n, [&](int64_t i, auto io)
                      HWY_ATTR { io.store(hn::Add(io.load(sums + i), io.load(row + i)), sums + i); });
@@ -57,11 +78,16 @@ namespace {
 HWY_EXPORT(linear_epilogue);
 HWY_EXPORT(slope_row);
 HWY_EXPORT(add_row);
+HWY_EXPORT(store_gradient_tile);
 
 constexpr int64_t kRowBlock =
     64;  // rows per partial sum: fixed, so that sums do not depend on the thread count
 
 }  // namespace
+
+void store_gradient(Tensor tile, float* to, int64_t stride, bool add) {
+  HWY_DYNAMIC_DISPATCH(store_gradient_tile)(tile, to, stride, add);
+}
 
 void linear(const LinearArgs& args) {
   Epilogue epilogue;

@@ -3,6 +3,7 @@
 #define HWY_TARGET_INCLUDE "engine/cpu/low_precision.cpp"
 #include <hwy/foreach_target.h>
 // foreach_target comes first
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include <algorithm>
@@ -38,7 +39,7 @@ void round_row(const float* from, uint16_t* to, int64_t n) {
   for (; i < n; ++i) to[i] = float_to_bf16(from[i]);
 }
 
-// w[depth, cols] into the order of pairs: two rows interleaved.
+// w[depth, cols] into the order of pairs: two rows interleaved. `to` is aligned to 64 bytes.
 void pack_pairs_nn(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
                    uint32_t* to) {
   const D d;
@@ -51,10 +52,12 @@ void pack_pairs_nn(const float* w, int64_t ld, int64_t depth, int64_t cols, cons
       for (int64_t i = 0; i < order.width; i += lanes) {
         const auto low = hn::ShiftRight<16>(rounded_high(hn::LoadU(d, first + n + i))),
                    high = rounded_high(hn::LoadU(d, second + n + i));
-        hn::StoreU(hn::Or(low, hn::And(high, hn::Set(du, 0xFFFF0000u))), du, out + i);
+        // Read in the backward pass only: past the caches.
+        hn::Stream(hn::Or(low, hn::And(high, hn::Set(du, 0xFFFF0000u))), du, out + i);
       }
     }
   }
+  hwy::FlushStream();
 }
 
 // w[cols, depth], that is the matrix transposed: pairs lie together and are transposed as numbers of 32 bits.
