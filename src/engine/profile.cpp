@@ -89,6 +89,7 @@ struct Sums {
 };
 
 constexpr int kOperations = 18;
+static_assert(sizeof(Kernels) == kOperations * sizeof(void (*)()), "make_table lacks an operation");
 std::array<Sums, kOperations> sums;
 std::array<const char*, kOperations> names;
 

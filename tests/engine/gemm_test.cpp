@@ -252,7 +252,16 @@ TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
       ASSERT_EQ(packed.rounded()[i], bf16_to_float(float_to_bf16(w.v[i])));
     return;
   }
-  for (const Shape& shape : {Shape{768, 768}, {3072, 768}, {768, 2304}, {64, 128}, {96, 100}, {33, 17}}) {
+  for (const Shape& shape : {Shape{768, 768},
+                             {3072, 768},
+                             {768, 2304},
+                             {64, 128},
+                             {96, 100},
+                             {33, 17},
+                             {768, 2},
+                             {30, 90},
+                             {2, 768},
+                             {5, 3}}) {
     for (const Layout layout : {Layout::nt, Layout::nn}) {
       Matrix w = layout == Layout::nt ? random_matrix(shape.N, shape.K, "w", 3)
                                       : random_matrix(shape.K, shape.N, "w", 3);
@@ -261,6 +270,8 @@ TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
       PackedMatrix from_fp32, from_copy;
       from_fp32.pack(w.tensor(), layout, DType::bf16);
       from_copy.pack(rounded.tensor(), layout);
+      // gemm reads nothing but the packed form where w is fp32.
+      ASSERT_FALSE(from_fp32.unset()) << "K " << shape.K << " N " << shape.N;
       Matrix a(50, shape.N), b(50, shape.N);
       cpu::gemm(x.tensor(), rounded.tensor(), layout, a.tensor(), false, &from_fp32);
       cpu::gemm(x.tensor(), rounded.tensor(), layout, b.tensor(), false, &from_copy);

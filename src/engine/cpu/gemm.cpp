@@ -229,7 +229,7 @@ std::vector<float> widen(Tensor t) {
   return out;
 }
 
-// Is this the order that pack_pairs writes, several times faster than the library's own reorder?
+// Is this the order that pack_pairs writes? Other orders are left to the library's reorder.
 bool is_pair_order(const memory::desc& desc, int64_t depth, int64_t cols, PairOrder& order) {
   const auto& b = desc.data.format_desc.blocking;
   if (desc.data.format_kind != dnnl_blocked || b.inner_nblks != 3) return false;
