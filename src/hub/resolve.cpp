@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/checkpoint_files.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/nearest.h"
@@ -14,19 +15,9 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kConfigs[] = {"config.json", "adapter_config.json"};
-// Tokenizers in every format, and what sentence-transformers says of pooling.
+// Beside the tokenizer's: what sentence-transformers says of pooling.
 constexpr const char* kSmallFiles[] = {"generation_config.json",
                                        "tokenizer.json",
-                                       "tokenizer_config.json",
-                                       "special_tokens_map.json",
-                                       "added_tokens.json",
-                                       "vocab.txt",
-                                       "vocab.json",
-                                       "merges.txt",
-                                       "sentencepiece.bpe.model",
-                                       "spiece.model",
-                                       "spm.model",
-                                       "tokenizer.model",
                                        "modules.json",
                                        "sentence_bert_config.json",
                                        "config_sentence_transformers.json",
@@ -85,6 +76,7 @@ std::vector<std::string> choose_files(const ModelId& id, const ModelInfo& info) 
     fail_with("choose a model in the format of transformers", "{}: has no config.json among its {} files",
               id.name, info.files.size());
   }
+  std::copy_if(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), std::back_inserter(out), has);
   std::copy_if(std::begin(kSmallFiles), std::end(kSmallFiles), std::back_inserter(out), has);
   const auto weights = std::find_if(std::begin(kWeights), std::end(kWeights), has);
   if (weights == std::end(kWeights)) fail_without_weights(id, info);

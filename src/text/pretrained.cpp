@@ -1,6 +1,7 @@
 // Loading a folder and saving into one.
 #include <algorithm>
 
+#include "base/checkpoint_files.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "text/file_tokenizer.h"
@@ -11,17 +12,6 @@
 namespace graft {
 namespace text {
 namespace {
-
-constexpr const char* kSidecars[] = {"tokenizer_config.json",
-                                     "special_tokens_map.json",
-                                     "added_tokens.json",
-                                     "vocab.txt",
-                                     "vocab.json",
-                                     "merges.txt",
-                                     "sentencepiece.bpe.model",
-                                     "spiece.model",
-                                     "spm.model",
-                                     "tokenizer.model"};
 
 constexpr const char* kRoles[] = {"unk_token",  "cls_token", "sep_token", "pad_token",
                                   "mask_token", "bos_token", "eos_token"};
@@ -130,7 +120,7 @@ std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::pat
   parts.config = config.tokenizer_config;
   if (has_json) apply_config(config, parts);
   find_roles(config, parts);
-  for (const char* name : kSidecars)
+  for (const char* name : kTokenizerFiles)
     if (std::filesystem::exists(root / name)) parts.sidecars[name] = read_file(root / name);
   return std::make_shared<FileTokenizer>(std::move(parts));
 }
