@@ -1,5 +1,7 @@
 #include "models/bert.h"
 
+#include <algorithm>
+
 #include "models/heads.h"
 
 namespace graft::models {
@@ -59,9 +61,19 @@ const int32_t* BertEncoder::position_ids(Tape& tape, const Inputs& inputs) const
   return ids;
 }
 
+// A tokenizer may number the texts of a pair 0 and 1 for a model that has one type: the reference's RoBERTa
+// does not read the numbers.
+const int32_t* BertEncoder::token_type_ids(Tape& tape, const Inputs& inputs) const {
+  if (embeddings_.token_type->rows() > 1) return inputs.token_type_ids;
+  auto* zeros = tape.push_array<int32_t>(inputs.rows.num_rows);
+  std::fill_n(zeros, inputs.rows.num_rows, 0);
+  return zeros;
+}
+
 Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const int32_t* rows, int64_t n) const {
-  const Var x = engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
-                              inputs.token_type_ids, hidden_dropout_, scope_ + ".embeddings", inputs.rows);
+  const Var x =
+      engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
+                    token_type_ids(tape, inputs), hidden_dropout_, scope_ + ".embeddings", inputs.rows);
   return run_layers(tape, x, layers_, inputs, rows, n);
 }
 
@@ -71,6 +83,29 @@ int64_t num_labels(const ModelConfig& config) { return static_cast<int64_t>(conf
 
 double classifier_dropout(const ModelConfig& config) {
   return config.number_or("classifier_dropout", config.number_or("hidden_dropout_prob", 0.1));
+}
+
+// What the masked-LM heads of BERT and RoBERTa are called, and where they differ.
+struct MaskedLmNames {
+  const char *scope, *dense, *norm;
+  engine::Activation activation;
+};
+
+Network make_masked_lm(engine::ParameterStore& store, const ModelConfig& config, const std::string& root,
+                       const MaskedLmNames& names) {
+  const int64_t H = config.integer("hidden_size"), V = config.integer("vocab_size");
+  Network n;
+  const bool tied = config.flag_or("tie_word_embeddings", true);
+  n.encoder = std::make_unique<BertEncoder>(store, root, config, tied, root == "roberta");
+  const Scope s(store, names.scope);
+  MaskedLmHead head;
+  head.dense = s.linear(names.dense, H, H);
+  head.activation = names.activation;
+  head.norm = s.norm(names.norm, H, config.number_or("layer_norm_eps", 1e-12));
+  head.decoder.weight = tied ? n.encoder->word_embeddings() : s.embedding("decoder", V, H, false);
+  head.decoder.bias = s.bias("bias", V);
+  n.head = std::make_unique<MaskedLmHead>(std::move(head));
+  return n;
 }
 
 }  // namespace
@@ -90,20 +125,9 @@ Network make_bert_sequence_classification(engine::ParameterStore& store, const M
 }
 
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  const int64_t H = config.integer("hidden_size");
-  Network n;
-  const bool tied = config.flag_or("tie_word_embeddings", true);
-  n.encoder = std::make_unique<BertEncoder>(store, "bert", config, tied, false);
-  const Scope s(store, "cls.predictions");
-  MaskedLmHead head;
-  head.dense = s.linear("transform.dense", H, H);
-  head.activation = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-  head.norm = s.norm("transform.LayerNorm", H, config.number_or("layer_norm_eps", 1e-12));
-  head.decoder.weight =
-      tied ? n.encoder->word_embeddings() : s.embedding("decoder", config.integer("vocab_size"), H, false);
-  head.decoder.bias = s.bias("bias", config.integer("vocab_size"));
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  const engine::Activation act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
+  return make_masked_lm(store, config, "bert",
+                        {"cls.predictions", "transform.dense", "transform.LayerNorm", act});
 }
 
 Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -121,20 +145,9 @@ Network make_roberta_sequence_classification(engine::ParameterStore& store, cons
 }
 
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  const int64_t H = config.integer("hidden_size");
-  Network n;
-  const bool tied = config.flag_or("tie_word_embeddings", true);
-  n.encoder = std::make_unique<BertEncoder>(store, "roberta", config, tied, true);
-  const Scope s(store, "lm_head");
-  MaskedLmHead head;
-  head.dense = s.linear("dense", H, H);
-  head.activation = engine::Activation::gelu;  // whatever hidden_act says, as the reference
-  head.norm = s.norm("layer_norm", H, config.number_or("layer_norm_eps", 1e-12));
-  head.decoder.weight =
-      tied ? n.encoder->word_embeddings() : s.embedding("decoder", config.integer("vocab_size"), H, false);
-  head.decoder.bias = s.bias("bias", config.integer("vocab_size"));
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  // gelu whatever hidden_act says, as the reference
+  return make_masked_lm(store, config, "roberta",
+                        {"lm_head", "dense", "layer_norm", engine::Activation::gelu});
 }
 
 }  // namespace graft::models

@@ -18,6 +18,7 @@ class BertEncoder : public Encoder {
 
  private:
   const int32_t* position_ids(engine::Tape& tape, const Inputs& inputs) const;
+  const int32_t* token_type_ids(engine::Tape& tape, const Inputs& inputs) const;
 
   std::string scope_;
   engine::Embeddings embeddings_;

@@ -8,15 +8,26 @@ namespace graft::models {
 
 using engine::Var;
 
+namespace {
+
+// Under bf16 too: a head on one row a sequence costs next to nothing, and its rounding goes straight into the
+// logits.
+engine::Linear exact(engine::Linear layer) {
+  layer.fp32 = true;
+  return layer;
+}
+
+}  // namespace
+
 Var ClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
   Var x = engine::dropout(tape, hidden, dropout_before, "classifier.dropout", rows);
-  x = engine::linear(tape, x, dense, activation);
+  x = engine::linear(tape, x, exact(dense), activation);
   x = engine::dropout(tape, x, dropout_after, "classifier.out.dropout", rows);
-  return engine::linear(tape, x, out);
+  return engine::linear(tape, x, exact(out));
 }
 
 Var ClassificationHead::pooled(engine::Tape& tape, Var hidden) const {
-  return is_pooler ? engine::linear(tape, hidden, dense, activation) : nullptr;
+  return is_pooler ? engine::linear(tape, hidden, exact(dense), activation) : nullptr;
 }
 
 Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {

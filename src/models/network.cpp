@@ -21,13 +21,14 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
 }
 
 engine::Var forward_logits(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch) {
-  const Inputs inputs = make_inputs(tape, batch);
+  Inputs inputs = make_inputs(tape, batch);
   static constexpr int32_t kNoRow = 0;  // not null: an empty batch of labels reads no rows, not all of them
   const int32_t* rows = batch.label_rows.empty() ? &kNoRow : batch.label_rows.data();
   int64_t n = static_cast<int64_t>(batch.label_rows.size());
   if (network.head->reads() == Reads::first_row) {
     rows = batch.cu_seqlens.data();  // the first row of each sequence
     n = batch.size();
+    inputs.one_row_each = true;
   }
   const engine::Var hidden = network.encoder->encode(tape, inputs, rows, n);
   return network.head->logits(tape, hidden, engine::select_rows(tape, inputs.rows, rows, n));

@@ -17,6 +17,7 @@ struct Inputs {
   const int32_t* input_ids = nullptr;                 // [T]
   const int32_t* token_type_ids = nullptr;            // [T]
   std::vector<engine::Var>* hidden_states = nullptr;  // filled with every layer's output when set
+  bool one_row_each = false;  // the rows asked for are one of each sequence: few, so exact costs nothing
 };
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);

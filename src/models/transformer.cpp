@@ -10,6 +10,12 @@ using engine::Var;
 
 Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const int32_t* rows, int64_t n) const {
   const int64_t width = attention.num_heads * attention.head_dim;
+  // One row of each sequence is a thirtieth of the rows: under bf16 the products of the last layer's query
+  // side stay in fp32, for less than packing the weights in bf16 would cost.
+  const auto chosen = [&](engine::Linear layer) {
+    layer.fp32 = rows && inputs.one_row_each;
+    return layer;
+  };
   Var residual = x, context = nullptr;
   Rows out_rows = inputs.rows;
   if (!rows) {
@@ -19,15 +25,15 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const int32_
   } else {
     out_rows = engine::select_rows(tape, inputs.rows, rows, n);
     residual = engine::gather(tape, x, rows, n);
-    const Var q = linear(tape, residual, query), kv = linear(tape, x, key_value);
+    const Var q = linear(tape, residual, chosen(query)), kv = linear(tape, x, key_value);
     context = engine::attention(tape, {q, 0}, {kv, 0}, {kv, width}, attention, scope + ".attention.probs",
                                 out_rows, inputs.rows);
   }
-  const Var a = linear(tape, context, attention_output);
+  const Var a = linear(tape, context, chosen(attention_output));
   const Var middle = engine::residual_norm(tape, a, residual, attention_norm, attention_output_dropout,
                                            scope + ".attention.output", out_rows);
-  const Var wide = linear(tape, middle, intermediate, activation);
-  const Var narrow = linear(tape, wide, output);
+  const Var wide = linear(tape, middle, chosen(intermediate), activation);
+  const Var narrow = linear(tape, wide, chosen(output));
   return engine::residual_norm(tape, narrow, middle, output_norm, hidden_dropout, scope + ".output",
                                out_rows);
 }

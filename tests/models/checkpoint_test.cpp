@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "graft/error.h"
 #include "graft/tokenizer.h"
 #include "models/model_case.h"
 

@@ -62,7 +62,10 @@ TEST(Independence, LogitsOfFixtureModelsInFiftyBatchCompositions) {
   GRAFT_SHARED_PATH(golden, "golden");
   for (const std::string& name : single_and_mlm_names()) {
     const Model model = load_model(golden / name);
-    expect_independent(model, RandomFeatures(model, 30, 40), name);
+    for (const bool bf16 : {false, true}) {
+      model.state().bf16 = bf16;
+      expect_independent(model, RandomFeatures(model, 30, 40), name + (bf16 ? " in bf16" : " in fp32"));
+    }
   }
 }
 
@@ -73,10 +76,13 @@ std::vector<std::string> read_lines(const std::filesystem::path& file, size_t n)
   return lines;
 }
 
-TEST(Independence, LogitsOfBertTinyOnRealText) {
+class RealText : public testing::TestWithParam<bool> {};
+
+TEST_P(RealText, LogitsOfBertTinyDoNotDependOnTheNeighbours) {
   GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
   GRAFT_SHARED_PATH(dev, "data/sets/sst2/dev.tsv");
   const Model model = Model::from_pretrained(folder);
+  model.state().bf16 = GetParam();
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   std::vector<Encoding> texts = tokenizer->encode_batch(read_lines(dev, 200), {}, {.ids_only = true});
   PhiloxStream draws(philox_key(5, 0, "compositions"));
@@ -101,6 +107,9 @@ TEST(Independence, LogitsOfBertTinyOnRealText) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Independence, RealText, testing::Bool(),
+                         [](const auto& info) { return info.param ? "bf16" : "fp32"; });
+
 // Loss, logits and every gradient as one vector.
 std::vector<float> everything(const Model& model, const tasks::Task& task, const data::RaggedBatch& batch) {
   Pass pass = run_pass(model, task, batch);
@@ -118,7 +127,10 @@ TEST(Threads, FixtureModelsGiveTheSameBits) {
     const Model model = load_model(dir / "m");
     const auto task = make_task(model);
     const data::RaggedBatch batch = RandomFeatures(model, 60, 40).batch(60);
-    expect_thread_free(name, [&] { return everything(model, *task, batch); });
+    for (const bool bf16 : {false, true}) {
+      model.state().bf16 = bf16;
+      expect_thread_free(name + (bf16 ? " in bf16" : ""), [&] { return everything(model, *task, batch); });
+    }
   }
 }
 
@@ -157,7 +169,25 @@ TEST(Threads, BertTinyWith16kPackedTokensGivesTheSameBits) {
     data::RaggedBatch batch = RandomFeatures::of_length(model, 128, 128).batch(128);
     ASSERT_EQ(batch.rows(), 16384);
     if (batch.label_rows.size() > 600) batch.label_rows.resize(600), batch.labels.resize(600);
-    expect_thread_free(task_name, [&] { return everything(model, *task, batch); });
+    for (const bool bf16 : {false, true}) {
+      model.state().bf16 = bf16;
+      expect_thread_free(std::string(task_name) + (bf16 ? " in bf16" : ""),
+                         [&] { return everything(model, *task, batch); });
+    }
+  }
+}
+
+// RoBERTa has one token type: a tokenizer that numbers the second text of a pair 1 changes nothing.
+TEST(TokenTypes, AModelWithOneTypeReadsNoOther) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const char* name : {"roberta/seqcls_single", "xlm-roberta/seqcls_single"}) {
+    const Model model = load_model(golden / name);
+    ASSERT_EQ(model.state().config.integer_or("type_vocab_size", 0), 1) << name;
+    const std::vector<int32_t> ids = {5, 6, 7, 8}, types = {0, 0, 1, 1};
+    data::RaggedBatch zeros, pair;
+    zeros.append(ids.data(), nullptr, 4, 0);
+    pair.append(ids.data(), types.data(), 4, 0);
+    EXPECT_TRUE(same_bits(logits_of(model, zeros), logits_of(model, pair))) << name;
   }
 }
 
