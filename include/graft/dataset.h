@@ -31,13 +31,13 @@ struct LabelCount {
 
 struct DatasetOptions {
   std::string
-      text_column;  // "" = the first present of the usual ones: text, sentence, sentence1, premise, ...
-  std::string text_pair_column;  // "" = the usual partner (sentence2, hypothesis, ...) of a usual text
-                                 // column; none where text_column was named
-  std::string label_column;      // "" = label or labels, when present
-  bool require_label = false;    // a file without a label column, or a row without a label, is an error
-  bool ignore_label = false;     // reads texts only, whatever the label column holds
-  int64_t max_samples = -1;      // first N rows; -1 = all
+      text_column{};  // "" = the first present of the usual ones: text, sentence, sentence1, premise, ...
+  std::string text_pair_column{};  // "" = the usual partner (sentence2, hypothesis, ...) of a usual text
+                                   // column; none where text_column was named
+  std::string label_column{};      // "" = label or labels, when present
+  bool require_label = false;      // a file without a label column, or a row without a label, is an error
+  bool ignore_label = false;       // reads texts only, whatever the label column holds
+  int64_t max_samples = -1;        // first N rows; -1 = all
 };
 
 class Dataset {

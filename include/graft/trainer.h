@@ -24,25 +24,25 @@ struct TrainingArguments {
   int64_t max_steps = -1;  // > 0 overrides num_train_epochs
   double learning_rate = 5e-5;
   std::string lr_scheduler_type = "linear";
-  double warmup_steps = 0;  // below 1: a ratio of all steps
-  double warmup_ratio = 0;
-  double weight_decay = 0;  // not on biases and normalisation layers
+  double warmup_steps = 0;               // below 1: a ratio of all steps
+  std::optional<double> warmup_ratio{};  // older name of the ratio; where given, it goes before warmup_steps
+  double weight_decay = 0;               // not on biases and normalisation layers
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;  // 0 = no clipping
-  bool bf16 = false;           // matrix products in bf16, all else in fp32
+  std::optional<bool> bf16{};  // matrix products in bf16; default: where the CPU has instructions for it
   uint64_t seed = 42;
-  std::optional<uint64_t> data_seed;               // default: seed
+  std::optional<uint64_t> data_seed{};             // default: seed
   std::string train_sampling_strategy = "random";  // random, sequential, group_by_length
   bool dataloader_drop_last = false;
   std::string logging_strategy = "steps";  // no, steps, epoch
   double logging_steps = 500;              // below 1: a ratio of all steps
   bool logging_first_step = false;
-  std::string eval_strategy = "no";  // no, steps, epoch
-  std::optional<double> eval_steps;  // default: logging_steps
+  std::string eval_strategy = "no";    // no, steps, epoch
+  std::optional<double> eval_steps{};  // default: logging_steps
   bool eval_on_start = false;
   std::string save_strategy = "steps";  // no, steps, epoch
   double save_steps = 500;
-  std::optional<int64_t> save_total_limit;
+  std::optional<int64_t> save_total_limit{};
   int64_t max_seq_length = 0;  // 0 = 128 for classification, the model's limit for masked-lm
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
@@ -89,7 +89,8 @@ class Trainer {
 
   void on_log(std::function<void(const LogEntry&)> f);
   void on_progress(std::function<void(const TrainProgress&)> f);
-  // From any thread or signal handler: finish the step, save, return.
+  // From any thread or signal handler: finish the batch at hand, save the model of the last whole step,
+  // return.
   void request_stop();
 
   struct Parts;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -59,11 +60,18 @@ std::string list_names(const std::vector<std::string>& names) {
 
 volatile std::sig_atomic_t signal_heard = 0;
 Trainer* to_stop = nullptr;
+bool signal_below_bar = false;
 
 void on_signal(int signal) {
   if (signal_heard) ::_exit(128 + signal);  // asked twice: at once
+  const int error = errno;
   signal_heard = signal;
   if (to_stop) to_stop->request_stop();
+  static constexpr char kHeard[] =
+      "\nstopping after the batch at hand, then saving; once more ends at once\n";
+  const int start = signal_below_bar ? 0 : 1;  // the bar has no line end
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kHeard + start, sizeof kHeard - 1 - start);
+  errno = error;
 }
 
 }  // namespace
@@ -123,12 +131,12 @@ void print_table(std::FILE* out, const LogEntry& entry) {
   for (const auto& [name, value] : entry) fmt::print(out, "  {:{}}  {}\n", name, width, number(value));
 }
 
-void say_loaded(const Model& model, const std::string& name, bool bf16) {
+void say_loaded(const Model& model, const std::string& name, const train::Precision& precision) {
   const char* threads = std::getenv("OMP_NUM_THREADS");
   say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {}; {} thread{} ({}), {}", kVersion,
                   model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name,
-                  bf16 ? "bf16 (--bf16 true)" : "fp32 (the default; --bf16 true trains in bf16)",
-                  num_threads(), num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
+                  fmt::format("{} ({})", precision.bf16 ? "bf16" : "fp32", precision.why), num_threads(),
+                  num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
                   engine::cpu::isa_name()));
 }
 
@@ -144,10 +152,17 @@ void say_load_report(const LoadReport& report) {
 
 void stop_on_signals(Trainer& trainer) {
   to_stop = &trainer;
+  signal_below_bar = on_terminal();
   struct sigaction action {};
   action.sa_handler = on_signal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
+}
+
+void stop_no_longer() {
+  ::signal(SIGINT, SIG_DFL);
+  ::signal(SIGTERM, SIG_DFL);
+  to_stop = nullptr;
 }
 
 int signal_exit_code() { return signal_heard ? 128 + signal_heard : 0; }

@@ -7,6 +7,7 @@
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 #include "graft/trainer.h"
+#include "train/saved_arguments.h"
 
 namespace graft::cli {
 
@@ -25,13 +26,15 @@ void say_log_entry(const LogEntry& entry);
 void print_table(std::FILE* out, const LogEntry& entry);
 
 // "bert with 4.4 M parameters from DIR; fp32 (why); 2 threads (why), instruction set"
-void say_loaded(const Model& model, const std::string& name, bool bf16);
+void say_loaded(const Model& model, const std::string& name, const train::Precision& precision);
 // Verdicts on tensors that did not fit.
 void say_load_report(const LoadReport& report);
 
-// SIGINT and SIGTERM ask `trainer` to stop after this step; the exit code that follows (130 or 143), 0 if
-// none came.
+// SIGINT and SIGTERM ask `trainer` to stop, and say so at once; a second one ends the program. The exit code
+// that follows (130 or 143), 0 if none came.
 void stop_on_signals(Trainer& trainer);
+// From here on a signal ends the program, as by default.
+void stop_no_longer();
 int signal_exit_code();
 
 }  // namespace graft::cli

@@ -7,9 +7,10 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/profile.h"
 #include "cli/verbs.h"
-#include "hub/resolve.h"
 #include "models/registry.h"
 #include "train/evaluate_dataset.h"
 #include "train/saved_arguments.h"
@@ -25,7 +26,7 @@ LogEntry score_text(const fs::path& folder, const Model& model, const std::strin
   arguments.max_seq_length = max_seq_length;
   arguments.per_device_eval_batch_size = batch_size;
   arguments.do_eval = true;
-  arguments.bf16 = train::saved_bf16(folder);
+  arguments.bf16 = train::saved_precision(folder).bf16;
   Trainer trainer(model, arguments, std::vector<fs::path>(), {file}, Tokenizer::from_pretrained(folder));
   return trainer.evaluate();
 }
@@ -36,7 +37,7 @@ int evaluate(int argc, char** argv) {
   std::string name, file, task;
   DatasetOptions columns;
   int64_t batch_size = 32, max_seq_length = 0, max_samples = -1;
-  bool json = false;
+  bool json = false, show_profile = false;
   Options options("evaluate", "metrics of a fine-tuned model on labelled data",
                   {"graft evaluate --model results --test_file test.csv",
                    "graft evaluate --model results --test_file test.csv --json"});
@@ -49,10 +50,11 @@ int evaluate(int argc, char** argv) {
   options.integer("max_seq_length", max_seq_length, "tokens per example; default: as in training");
   options.integer("max_eval_samples", max_samples, "use the first N examples");
   options.flag("json", json, "one json object on stdout");
+  options.flag("profile", show_profile, "also show time, rates and share of each operation");
   if (!options.parse(argc, argv, 2)) return 0;
   if (batch_size < 1) throw UsageError("--per_device_eval_batch_size must be at least 1");
 
-  const fs::path folder = hub::resolve_model(name);
+  const fs::path folder = find_model(name);
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   ModelOptions model_options;
   model_options.task = task.empty() ? models::task_of_config(config) : models::canonical_task(task);
@@ -71,9 +73,11 @@ int evaluate(int argc, char** argv) {
           fmt::format("--{} is refused for masked-lm: its files are plain text, a line at a time", option));
     }
   }
-  say_loaded(model, name, train::saved_bf16(folder));
-  train::use_precision(model, train::saved_bf16(folder));
+  const train::Precision precision = train::saved_precision(folder);
+  say_loaded(model, name, precision);
+  train::use_precision(model, precision.bf16);
   LogEntry scores;
+  Profile profile(show_profile);
   if (model.task() == "masked-lm") {
     scores = score_text(folder, model, file, max_seq_length, batch_size);
   } else {
@@ -83,6 +87,7 @@ int evaluate(int argc, char** argv) {
     scores = train::evaluate_dataset(model, *Tokenizer::from_pretrained(folder), dataset, max_seq_length,
                                      batch_size, "eval_");
   }
+  profile.stop();
   if (!std::isfinite(scores.front().second)) {
     fail_with(
         "the weights are damaged or the training that made them diverged: copy or train the model again",
@@ -91,9 +96,11 @@ int evaluate(int argc, char** argv) {
   if (json) {
     Json out = Json::object();
     for (const auto& [key, value] : scores) out[key] = value;
+    if (profile.on()) out["profile"] = profile.json();
     fmt::print("{}\n", out.dump());
   } else {
     print_table(stdout, scores);
+    if (profile.on()) profile.print(stdout);
   }
   return 0;
 }

@@ -5,10 +5,10 @@
 
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "graft/error.h"
-#include "hub/resolve.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
@@ -51,7 +51,7 @@ int info(int argc, char** argv) {
   options.flag("json", json, "one json object on stdout");
   if (!options.parse(argc, argv, 2)) return 0;
 
-  const fs::path folder = hub::resolve_model(name);
+  const fs::path folder = find_model(name);
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   ModelOptions model_options;
   model_options.task = task.empty() ? models::task_of_config(config) : models::canonical_task(task);
@@ -84,7 +84,7 @@ int info(int argc, char** argv) {
   out["training_state_bytes"] = static_cast<int64_t>(trained);
   out[fmt::format("step_bytes_8x{}", limit)] = static_cast<int64_t>(step);
   if (json) {
-    fmt::print("{}\n", out.dump(-1, ' ', false, Json::error_handler_t::replace));
+    fmt::print("{}\n", out.dump());
     return 0;
   }
   fmt::print("{} for {} in {}\n", model.model_type(), model.task(), folder.string());

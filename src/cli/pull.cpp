@@ -1,33 +1,12 @@
 // graft pull: a model from the hub into the cache that Python uses too.
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <chrono>
-#include <cstdio>
-
-#include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "graft/error.h"
-#include "hub/resolve.h"
 
 namespace graft::cli {
-namespace {
-
-void show_download(const hub::DownloadProgress& p) {
-  static std::chrono::steady_clock::time_point last;
-  const auto now = std::chrono::steady_clock::now();
-  const bool terminal = ::isatty(STDERR_FILENO) != 0;
-  if (now - last < (terminal ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000))) return;
-  last = now;
-  fmt::print(stderr, "{}{:.1f} of {:.1f} MB  {}{}", terminal ? "\r\x1b[K" : "",
-             static_cast<double>(p.done) / 1e6, static_cast<double>(p.total) / 1e6, p.file,
-             terminal ? "" : "\n");
-  std::fflush(stderr);
-}
-
-}  // namespace
-
 int pull(int argc, char** argv) {
   // `graft pull ID` and `graft pull --model ID` are the same
   std::string name;
@@ -38,11 +17,7 @@ int pull(int argc, char** argv) {
   options.text("model", name, "ORG/NAME[@revision] on the hub");
   if (!options.parse(argc, argv, first)) return 0;
   if (name.empty()) throw UsageError("a model is needed: graft pull ORG/NAME[@revision]");
-  hub::ResolveOptions resolve;
-  resolve.progress = show_download;
-  const auto folder = hub::pull_model(name, resolve);
-  if (::isatty(STDERR_FILENO)) fmt::print(stderr, "\r\x1b[K");
-  fmt::print("{}\n", folder.string());
+  fmt::print("{}\n", pull_newest(name).string());
   return 0;
 }
 

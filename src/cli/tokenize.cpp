@@ -4,13 +4,13 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/output_stream.h"
 #include "cli/verbs.h"
 #include "data/stream.h"
 #include "graft/tokenizer.h"
 #include "graft/train_tokenizer.h"
-#include "hub/resolve.h"
 
 namespace graft::cli {
 namespace {
@@ -51,7 +51,7 @@ std::string json_line(const Tokenizer& tokenizer, const Encoding& e) {
   for (const auto& [begin, end] : e.offsets) offsets.push_back({begin, end});
   const Json line = {
       {"input_ids", e.input_ids}, {"tokens", tokenizer.tokens(e)}, {"offsets", std::move(offsets)}};
-  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return line.dump() + "\n";
 }
 
 // How the tokenizer fits each file (a language, a domain): a table, or one json object a file.
@@ -88,7 +88,7 @@ int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& file
                          {"fertility", total.fertility()},
                          {"bytes_per_token", total.bytes_per_token()},
                          {"replaced", total.replaced}};
-      fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
+      fmt::print("{}\n", line.dump());
     } else {
       fmt::print("{:>12} {:>12} {:>10.3f} {:>12.3f} {:>12.4f}  {}\n", total.tokens, total.words,
                  total.fertility(), total.bytes_per_token(), 100 * total.unknown_rate(), file);
@@ -116,7 +116,7 @@ int tokenize(int argc, char** argv) {
   if (!options.parse(argc, argv, 2)) return 0;
   if (inputs.size() > 1 && !stats) throw UsageError("--input takes one file; several are for --stats");
 
-  const auto tokenizer = Tokenizer::from_pretrained(hub::resolve_model(name));
+  const auto tokenizer = Tokenizer::from_pretrained(find_model(name));
   if (stats) return print_stats(*tokenizer, inputs, json);
   EncodeOptions encode;
   encode.add_special_tokens = add_special_tokens;

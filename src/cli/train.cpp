@@ -8,13 +8,15 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/console.h"
+#include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/profile.h"
 #include "cli/verbs.h"
 #include "data/labels.h"
-#include "hub/resolve.h"
 #include "models/registry.h"
 #include "train/arguments.h"
 #include "train/evaluate_dataset.h"
+#include "train/saved_arguments.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -26,7 +28,8 @@ struct TrainOptions {
   std::vector<std::string> train_file, validation_file, test_file;
   DatasetOptions columns;
   int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;
-  bool ignore_mismatched_sizes = false, overwrite_output_dir = false, line_by_line = false, json = false;
+  bool ignore_mismatched_sizes = false, overwrite_output_dir = false, line_by_line = false, json = false,
+       profile = false;
   TrainingArguments arguments;
 };
 
@@ -56,6 +59,7 @@ Options declare(TrainOptions& o) {
                "masked-lm: each line a sequence; default: packed to max_seq_length");
   options.flag("overwrite_output_dir", o.overwrite_output_dir, "write into an output_dir that is not empty");
   options.flag("json", o.json, "the result on stdout as json");
+  options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
   options.training_arguments(o.arguments);
   return options;
 }
@@ -114,7 +118,8 @@ ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, co
 Model load_model(const TrainOptions& o, const fs::path& folder, const ModelOptions& options) {
   Model model =
       o.model.empty() ? Model::from_config(o.config_name, options) : Model::from_pretrained(folder, options);
-  say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model, o.arguments.bf16);
+  say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model,
+             train::training_precision(o.arguments.bf16));
   if (!o.model.empty()) say_load_report(model.load_report());
   return model;
 }
@@ -123,7 +128,10 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
   trainer.on_log(say_log_entry);
   trainer.on_progress(show_progress);
   stop_on_signals(trainer);
+  Profile profile(o.profile);
   const TrainResult result = trainer.train();
+  profile.stop();
+  stop_no_longer();  // the model is saved
   end_progress();
   LogEntry table = {{"train_loss", result.training_loss},
                     {"train_last_epoch_loss", result.last_epoch_loss},
@@ -140,15 +148,17 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
   if (o.json) {
     Json json = Json::object();
     for (const auto& [name, value] : table) json[name] = value;
+    if (profile.on()) json["profile"] = profile.json();
     fmt::print("{}\n", json.dump());
   } else {
     print_table(stdout, table);
+    if (profile.on()) profile.print(stdout);
   }
   return signal_exit_code();
 }
 
 int train_classifier(TrainOptions& o) {
-  const fs::path folder = o.model.empty() ? fs::path() : hub::resolve_model(o.model);
+  const fs::path folder = o.model.empty() ? fs::path() : find_model(o.model);
   const Dataset train = load(single_file(o.train_file, "train_file"), o, o.max_train_samples);
   const Dataset eval = load(single_file(o.validation_file, "validation_file"), o, o.max_eval_samples);
   const Dataset test = load(single_file(o.test_file, "test_file"), o, o.max_predict_samples);
@@ -156,7 +166,7 @@ int train_classifier(TrainOptions& o) {
   const ModelOptions options =
       head_options(o, fs::is_directory(config) ? config / "config.json" : config, train, test);
   const auto tokenizer =
-      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
+      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
   Model model = load_model(o, folder, options);
   Trainer trainer(model, o.arguments, train, eval, tokenizer);
   std::function<LogEntry()> score;
@@ -170,9 +180,9 @@ int train_classifier(TrainOptions& o) {
 }
 
 int train_language_model(TrainOptions& o) {
-  const fs::path folder = o.model.empty() ? fs::path() : hub::resolve_model(o.model);
+  const fs::path folder = o.model.empty() ? fs::path() : find_model(o.model);
   const auto tokenizer =
-      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : hub::resolve_model(o.tokenizer_name));
+      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
   ModelOptions options;
   options.task = o.task;
   options.seed = o.arguments.seed;
@@ -233,7 +243,7 @@ int train(int argc, char** argv) {
   if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
   check_output_dir(o);
   if (!o.config_name.empty() && !fs::exists(o.config_name))
-    o.config_name = hub::resolve_model(o.config_name).string();
+    o.config_name = find_model(o.config_name).string();
   return o.task == "masked-lm" ? train_language_model(o) : train_classifier(o);
 }
 

@@ -26,8 +26,8 @@ class MaskedLmMetrics : public Metrics {
 }  // namespace
 
 engine::Var MaskedLm::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                           double denominator) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator);
+                           double denominator, double* total) const {
+  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
 }
 
 std::unique_ptr<Metrics> MaskedLm::metrics() const { return std::make_unique<MaskedLmMetrics>(); }

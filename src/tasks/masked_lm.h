@@ -11,8 +11,8 @@ class MaskedLm : public Task {
   double loss_terms(const data::RaggedBatch& batch) const override {
     return static_cast<double>(batch.labels.size());
   }
-  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                   double denominator) const override;
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
+                   double* total = nullptr) const override;
   // accuracy over masked tokens; the trainer adds perplexity from the loss.
   std::unique_ptr<Metrics> metrics() const override;
 };

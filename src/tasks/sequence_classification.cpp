@@ -80,12 +80,13 @@ double SequenceClassification::loss_terms(const data::RaggedBatch& batch) const 
 }
 
 Var SequenceClassification::loss(engine::Tape& tape, Var logits, const data::RaggedBatch& batch,
-                                 double denominator) const {
-  if (kind_ == Kind::single) return engine::cross_entropy(tape, logits, batch.labels.data(), denominator);
+                                 double denominator, double* total) const {
+  if (kind_ == Kind::single)
+    return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
   const Tensor targets = engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows,
                                              logits->data.cols);
-  return kind_ == Kind::multi ? engine::binary_cross_entropy(tape, logits, targets, denominator)
-                              : engine::squared_error(tape, logits, targets, denominator);
+  return kind_ == Kind::multi ? engine::binary_cross_entropy(tape, logits, targets, denominator, total)
+                              : engine::squared_error(tape, logits, targets, denominator, total);
 }
 
 std::unique_ptr<Metrics> SequenceClassification::metrics() const {

@@ -17,8 +17,8 @@ class SequenceClassification : public Task {
   SequenceClassification(int num_labels, std::string problem_type);
 
   double loss_terms(const data::RaggedBatch& batch) const override;
-  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                   double denominator) const override;
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
+                   double* total = nullptr) const override;
   std::unique_ptr<Metrics> metrics() const override;
   bool single_label() const { return kind_ == Kind::single; }
 

@@ -34,9 +34,10 @@ class Task {
   // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its
   // micro-batches, so it does not depend on how the step is cut.
   virtual double loss_terms(const data::RaggedBatch& batch) const = 0;
-  // Scalar: sum of this batch's terms / denominator.
+  // Scalar: sum of this batch's terms / denominator. `total`, where given, has each term added to it in
+  // order.
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                           double denominator) const = 0;
+                           double denominator, double* total = nullptr) const = 0;
   virtual std::unique_ptr<Metrics> metrics() const = 0;
 };
 

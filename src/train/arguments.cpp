@@ -28,13 +28,16 @@ const std::vector<Argument>& argument_table() {
       {"learning_rate", &T::learning_rate, "highest learning rate"},
       {"lr_scheduler_type", &T::lr_scheduler_type, "linear, cosine, constant or constant_with_warmup"},
       {"warmup_steps", &T::warmup_steps, "steps of linear warm-up; below 1 a ratio of all steps"},
-      {"warmup_ratio", &T::warmup_ratio, "the same as a ratio"},
+      {"warmup_ratio", &T::warmup_ratio, "the same as a ratio; goes before warmup_steps"},
       {"weight_decay", &T::weight_decay, "AdamW's decay; not on biases and normalisation layers"},
       {"adam_beta1", &T::adam_beta1, "decay of AdamW's first moment"},
       {"adam_beta2", &T::adam_beta2, "decay of AdamW's second moment"},
       {"adam_epsilon", &T::adam_epsilon, "AdamW's epsilon"},
       {"max_grad_norm", &T::max_grad_norm, "gradient clipping; 0 = off"},
-      {"bf16", &T::bf16, "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss)"},
+      {"bf16", &T::bf16,
+       "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss); default: true "
+       "where "
+       "the CPU has bf16 matrix instructions"},
       {"seed", &T::seed, "of everything random"},
       {"data_seed", &T::data_seed, "of the order of the data; default: seed"},
       {"train_sampling_strategy", &T::train_sampling_strategy, "random, sequential or group_by_length"},
@@ -192,7 +195,10 @@ void need(bool ok, const std::string& text) {
 
 }  // namespace
 
-bool is_switch(const Argument& argument) { return std::holds_alternative<bool T::*>(argument.member); }
+bool is_switch(const Argument& argument) {
+  return std::holds_alternative<bool T::*>(argument.member) ||
+         std::holds_alternative<std::optional<bool> T::*>(argument.member);
+}
 
 std::string canonical_argument(const std::string& name) {
   const auto it = aliases().find(name);
@@ -253,7 +259,7 @@ void settle(TrainingArguments& a) {
   need(a.learning_rate >= 0, "--learning_rate must not be negative");
   need(a.logging_steps > 0, "--logging_steps must be above 0");
   need(a.save_steps > 0, "--save_steps must be above 0");
-  need(a.warmup_steps >= 0 && a.warmup_ratio >= 0 && a.warmup_ratio <= 1,
+  need(a.warmup_steps >= 0 && a.warmup_ratio.value_or(0) >= 0 && a.warmup_ratio.value_or(0) <= 1,
        "warm-up must not be negative, a ratio not above 1");
   need(a.adam_beta1 >= 0 && a.adam_beta1 < 1 && a.adam_beta2 >= 0 && a.adam_beta2 < 1,
        "--adam_beta1 and --adam_beta2 must be in [0, 1)");

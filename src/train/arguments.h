@@ -12,10 +12,10 @@ namespace graft::train {
 
 struct Argument {
   using Member =
-      std::variant<bool TrainingArguments::*, int64_t TrainingArguments::*, uint64_t TrainingArguments::*,
-                   double TrainingArguments::*, std::string TrainingArguments::*,
-                   std::optional<uint64_t> TrainingArguments::*, std::optional<int64_t> TrainingArguments::*,
-                   std::optional<double> TrainingArguments::*>;
+      std::variant<bool TrainingArguments::*, std::optional<bool> TrainingArguments::*,
+                   int64_t TrainingArguments::*, uint64_t TrainingArguments::*, double TrainingArguments::*,
+                   std::string TrainingArguments::*, std::optional<uint64_t> TrainingArguments::*,
+                   std::optional<int64_t> TrainingArguments::*, std::optional<double> TrainingArguments::*>;
   const char* name;
   Member member;
   const char* help;

@@ -16,7 +16,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     batch.clear();
     for (int64_t j = i; j < std::min(features.size(), i + batch_size); ++j) features.append(batch, j, j, -1);
     memory.prepare(state, &task, batch, false);
-    sum += evaluate_batch(state, task, batch, metrics.get(), memory);
+    evaluate_batch(state, task, batch, metrics.get(), sum, memory);
     terms += task.loss_terms(batch);
     seen += batch.size();
   }

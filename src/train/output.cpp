@@ -1,6 +1,7 @@
 #include "train/output.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -68,6 +69,7 @@ void RunLog::emit(LogEntry entry, int64_t step) {
 }
 
 void RunLog::evaluation(LogEntry metrics, int64_t step) {
+  if (parts_.stop) return;  // a stop cut it short, and part of the data is no evaluation
   metrics.emplace_back("epoch", epoch_);
   evaluated_at_ = step;
   last_metrics_ = metrics;
@@ -108,6 +110,28 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   write_json(folder / "training_args.json", to_json(parts.arguments));
 }
 
+namespace {
+
+// Deletes checkpoints, lowest number first, until `limit` are left. The one just written stays: an output
+// folder may hold higher numbers of an earlier, longer run, and the reference would then delete the new one.
+void keep_checkpoints(const fs::path& output, int64_t limit, int64_t just_written) {
+  std::vector<std::pair<int64_t, fs::path>> others;
+  for (const auto& entry : fs::directory_iterator(output)) {
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_directory() || !name.starts_with("checkpoint-")) continue;
+    int64_t step = 0;
+    const char *begin = name.data() + 11, *end = name.data() + name.size();
+    const auto [parsed, error] = std::from_chars(begin, end, step);
+    if (error == std::errc() && parsed == end && step > 0 && step != just_written)
+      others.emplace_back(step, entry.path());
+  }
+  std::sort(others.begin(), others.end());
+  const auto kept = static_cast<size_t>(limit - 1);
+  for (size_t i = 0; i + kept < others.size(); ++i) fs::remove_all(others[i].second);
+}
+
+}  // namespace
+
 void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step) {
   const fs::path output = parts.arguments.output_dir, folder = output / fmt::format("checkpoint-{}", step);
   const fs::path temporary = output / fmt::format("tmp-checkpoint-{}", step);
@@ -116,19 +140,7 @@ void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t ste
   write_json(temporary / "trainer_state.json", log.state());
   fs::remove_all(folder);
   fs::rename(temporary, folder);
-  if (!parts.arguments.save_total_limit) return;
-  std::vector<std::pair<int64_t, fs::path>> checkpoints;
-  for (const auto& entry : fs::directory_iterator(output)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with("checkpoint-") || name.find_first_not_of("0123456789", 11) != std::string::npos)
-      continue;
-    checkpoints.emplace_back(std::stoll(name.substr(11)), entry.path());
-  }
-  std::sort(checkpoints.begin(), checkpoints.end());
-  while (checkpoints.size() > static_cast<size_t>(*parts.arguments.save_total_limit)) {
-    fs::remove_all(checkpoints.front().second);
-    checkpoints.erase(checkpoints.begin());
-  }
+  if (parts.arguments.save_total_limit) keep_checkpoints(output, *parts.arguments.save_total_limit, step);
 }
 
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {

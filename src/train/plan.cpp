@@ -31,7 +31,8 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   const double per_epoch = static_cast<double>(plan.steps_per_epoch);
   plan.total_steps = a.max_steps > 0 ? a.max_steps : ceil_of(a.num_train_epochs * per_epoch);
   plan.num_epochs = static_cast<double>(plan.total_steps) / per_epoch;
-  plan.warmup_steps = a.warmup_ratio > 0   ? ceil_of(a.warmup_ratio * static_cast<double>(plan.total_steps))
+  // The older name goes first where both are given, as in the reference.
+  plan.warmup_steps = a.warmup_ratio       ? ceil_of(*a.warmup_ratio * static_cast<double>(plan.total_steps))
                       : a.warmup_steps < 1 ? ceil_of(a.warmup_steps * static_cast<double>(plan.total_steps))
                                            : static_cast<int64_t>(a.warmup_steps);
   plan.logging_steps = resolve(a.logging_steps, plan.total_steps);
@@ -98,6 +99,15 @@ void plan_memory(Trainer::Parts& parts) {
   parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
   log_info("memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens)",
            static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows());
+}
+
+void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch) {
+  const size_t before = parts.memory.bytes();
+  parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
+  if (parts.memory.bytes() == before) return;
+  log_info("memory of a step: grown to {:.1f} MB ({} sequences, {} tokens, {} of them predicted)",
+           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),
+           batch.label_rows.size());
 }
 
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends) {

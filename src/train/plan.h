@@ -31,6 +31,8 @@ double loss_terms(const tasks::Task& task, const tasks::Features& features,
 
 // Plans the step's memory with the longest examples there are, and says how much it is.
 void plan_memory(Trainer::Parts& parts);
+// Memory for a batch of training; says so when it must grow, as a batch with more masked tokens makes it.
+void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch);
 
 // Is something with this strategy due after `step`?
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends);

@@ -54,13 +54,13 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
   return value;
 }
 
-double evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
-                      tasks::Metrics* metrics, StepMemory& memory) {
+void evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                    tasks::Metrics* metrics, double& total, StepMemory& memory) {
   memory.arena().reset();
   Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
   const Var logits = models::forward_logits(tape, state.network, batch);
   if (metrics) metrics->add(batch, logits->data);
-  return *task.loss(tape, logits, batch, 1)->data.f32();
+  task.loss(tape, logits, batch, 1, &total);
 }
 
 }  // namespace graft::train

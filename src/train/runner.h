@@ -37,8 +37,8 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
                             double denominator, uint64_t seed, uint64_t step, bool dropout,
                             StepMemory& memory);
 
-// Forward only: adds to the metrics (may be null) and returns the sum of the loss terms.
-double evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
-                      tasks::Metrics* metrics, StepMemory& memory);
+// Forward only: adds to the metrics (may be null) and to `total` each term of the loss, in order.
+void evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                    tasks::Metrics* metrics, double& total, StepMemory& memory);
 
 }  // namespace graft::train

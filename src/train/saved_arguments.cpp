@@ -24,25 +24,31 @@ int64_t saved_max_seq_length(const std::filesystem::path& folder, const Model& m
   return limit;
 }
 
-bool saved_bf16(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "training_args.json")) return false;
-  const Json json = read_json(folder / "training_args.json");
+Precision training_precision(std::optional<bool> asked) {
+  if (asked) return {*asked, *asked ? "--bf16 true" : "--bf16 false"};
+  engine::cpu_kernels();  // fixes the instruction set
+  if (engine::cpu::has_bf16_gemm())
+    return {true, "this CPU has bf16 matrix instructions; --bf16 false is exact"};
+  return {false, "this CPU has no bf16 matrix instructions"};
+}
+
+Precision saved_precision(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / "training_args.json";
+  if (!std::filesystem::exists(file)) return {false, "no saved choice of graft's"};
+  const Json json = read_json(file);
   const auto it = json.find("bf16");
-  return it != json.end() && it->is_boolean() && it->get<bool>();
+  if (it == json.end() || !it->is_boolean()) return {false, "no saved choice of graft's"};
+  return {it->get<bool>(), "as in training"};
 }
 
 void use_precision(const Model& model, bool bf16) {
   model.state().bf16 = bf16;
   if (!bf16) return;
   engine::cpu_kernels();  // fixes the instruction set
-  if (engine::cpu::has_bf16_gemm()) {
-    log_info("precision: bf16 matrix products (this CPU has bf16 instructions), fp32 for all else");
-  } else {
-    log_warning(
-        "precision: bf16; this CPU has no bf16 instructions, so operands are rounded to bf16 and multiplied "
-        "in "
-        "fp32, which is slower than --bf16 false");
-  }
+  if (engine::cpu::has_bf16_gemm()) return;
+  log_warning(
+      "precision: bf16; this CPU has no bf16 matrix instructions, so operands are rounded to bf16 and "
+      "multiplied in fp32, which is slower than fp32 itself");
 }
 
 }  // namespace graft::train

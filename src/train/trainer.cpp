@@ -45,16 +45,20 @@ TrainResult Trainer::train() {
       state.parameters.clear_grads();
       double loss = 0;
       int64_t index = 0, tokens = 0;
+      size_t micro_batches_done = 0;
       for (const std::vector<int64_t>& examples : micro_batches) {
+        if (p.stop) break;
         batch.clear();
         for (const int64_t i : examples) p.train->append(batch, i, index++, epoch);
         train::check_batch(batch, p.model);
-        p.memory.prepare(state, p.task.get(), batch, true);
+        train::provide_memory(p, batch);
         optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
         loss += train::accumulate_gradients(state, *p.task, batch, terms, args.seed,
                                             static_cast<uint64_t>(step), true, p.memory);
         tokens += batch.rows();
+        ++micro_batches_done;
       }
+      if (micro_batches_done < micro_batches.size()) break;  // stopped: part of a step is no step
       const double norm = optimizer.grad_norm();
       train::check_finite(loss, norm, step, state);
       const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
@@ -65,13 +69,15 @@ TrainResult Trainer::train() {
 
       const double at_epoch = static_cast<double>(epoch) +
                               static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
-      const bool epoch_ends = window + 1 == plan.steps_per_epoch;
+      const bool run_ends = step == plan.total_steps;
+      const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
       log.step(step, at_epoch, loss, rate, norm, tokens, index, epoch_ends);
       if (train::is_due(args.eval_strategy, plan.eval_steps, step, epoch_ends)) {
         optimizer.flush();
         log.evaluation(evaluate(), step);
       }
-      if (train::is_due(args.save_strategy, plan.save_steps, step, epoch_ends) && step < plan.total_steps) {
+      if (train::is_due(args.save_strategy, plan.save_steps, step, epoch_ends) ||
+          (run_ends && args.save_strategy == "steps")) {
         optimizer.flush();
         train::save_checkpoint(p, log, step);
       }
@@ -81,6 +87,7 @@ TrainResult Trainer::train() {
   result = log.result(p.stop);
   if (p.eval && args.do_eval && !p.stop)
     result.metrics = log.evaluation_once(step, [&] { return evaluate(); });
+  result.interrupted = p.stop;
   train::save_output(p, log, result);
   return result;
 }

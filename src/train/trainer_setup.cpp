@@ -31,6 +31,18 @@ void check_vocabulary(const Model& model, const Tokenizer& tokenizer) {
             rows, model.state().origin.string());
 }
 
+// What every task begins with: arguments checked and completed, precision decided, tokenizer and model
+// matched.
+void begin_setup(Trainer::Parts& p, TrainingArguments& arguments, std::shared_ptr<Tokenizer> tokenizer) {
+  train::settle(arguments);
+  if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
+  check_vocabulary(p.model, *tokenizer);
+  arguments.bf16 = train::training_precision(arguments.bf16).bf16;  // saved with the model
+  train::use_precision(p.model, *arguments.bf16);
+  arguments.max_seq_length = sequence_length(arguments, p.model, *tokenizer);
+  p.tokenizer = std::move(tokenizer);
+}
+
 void report_encoding(const char* part, const tasks::TextFeatures& features, int32_t length) {
   const tasks::EncodingCounts& c = features.counts();
   const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
@@ -53,11 +65,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
                  std::shared_ptr<Tokenizer> tokenizer)
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
-  train::settle(arguments);
-  if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
-  train::use_precision(p.model, arguments.bf16);
-  check_vocabulary(p.model, *tokenizer);
-  p.tokenizer = std::move(tokenizer);
+  begin_setup(p, arguments, std::move(tokenizer));
   data::CheckpointLabels checkpoint;
   checkpoint.names = p.model.labels();
   checkpoint.has_head = true;
@@ -68,8 +76,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   p.model.state().config.set_labels(labels.names());
   p.model.state().config.json()["problem_type"] = labels.problem_type();
   p.task = std::make_unique<tasks::SequenceClassification>(labels.num_labels(), labels.problem_type());
-  const int32_t length = sequence_length(arguments, p.model, *p.tokenizer);
-  arguments.max_seq_length = length;
+  const auto length = static_cast<int32_t>(arguments.max_seq_length);
   const auto encode = [&](const char* part, const Dataset& set) -> std::unique_ptr<tasks::Features> {
     if (set.size() == 0) return nullptr;
     labels.check(set);
@@ -88,15 +95,10 @@ Trainer::Trainer(Model model, TrainingArguments arguments,
                  bool line_by_line)
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
-  train::settle(arguments);
-  if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
-  train::use_precision(p.model, arguments.bf16);
-  check_vocabulary(p.model, *tokenizer);
-  p.tokenizer = std::move(tokenizer);
+  begin_setup(p, arguments, std::move(tokenizer));
   data::TextBlockOptions options;
   options.line_by_line = line_by_line;
-  options.max_seq_length = sequence_length(arguments, p.model, *p.tokenizer);
-  arguments.max_seq_length = options.max_seq_length;
+  options.max_seq_length = static_cast<int32_t>(arguments.max_seq_length);
   options.word_starts = arguments.whole_word_mask;
   options.seed = arguments.seed;
   options.validation_split_percentage = eval_files.empty() && arguments.do_eval ? 5 : 0;  // run_mlm's share

@@ -199,7 +199,7 @@ TEST_F(BadCheckpoint, AHeadThatWasNeverTrained) {
       world.train_args("pretrained", {"--task", "masked-lm", "--train_file", world.lines("t.txt", 40, 1),
                                       "--max_steps", "1", "--max_seq_length", "16"}));
   folder = world / "pretrained";
-  expect_error({"pretrained: not a sequence-classification model", "hint: fine-tune it first: graft train"});
+  expect_error({"no [MASK] among", "for labels, fine-tune it first: graft train"});
 }
 
 }  // namespace

@@ -49,6 +49,60 @@ TEST(Classify, TrainWritesAFolderAndPrintsATable) {
   EXPECT_GT(results["eval_accuracy"].get<double>(), 0.9);
 }
 
+TEST(Classify, TheFirstLineSaysThePrecisionAndWhy) {
+  World world;
+  const std::string file = world.rows("train.csv", 32, 1);
+  const auto trained = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--train_file", file, "--max_steps", "1", "--overwrite_output_dir"});
+    const Result r = run_graft(world.train_args("out", more));
+    EXPECT_EQ(r.code, 0) << r.err;
+    return r.err;
+  };
+  EXPECT_THAT(trained({"--bf16", "true"}), HasSubstr("bf16 (--bf16 true)"));
+  EXPECT_EQ(read_json(world / "out/training_args.json")["bf16"], true);
+  const std::vector<std::string> evaluate = {"evaluate", "--model", world / "out", "--test_file", file};
+  EXPECT_THAT(run_graft(evaluate).err, HasSubstr("bf16 (as in training)"));
+  EXPECT_THAT(trained({"--bf16", "false"}), HasSubstr("fp32 (--bf16 false)"));
+  EXPECT_THAT(run_graft(evaluate).err, HasSubstr("fp32 (as in training)"));
+  EXPECT_THAT(trained({}),
+              testing::AnyOf(HasSubstr("bf16 (this CPU has bf16"), HasSubstr("fp32 (this CPU has no")));
+  std::filesystem::remove(world / "out/training_args.json");
+  EXPECT_THAT(run_graft(evaluate).err, HasSubstr("fp32 (no saved choice"));
+}
+
+TEST(Classify, ProfileShowsWhereTheTimeGoes) {
+  World world;
+  const std::string file = world.rows("train.csv", 64, 1);
+  const Json trained =
+      json_lines(graft_output(world.train_args("out", {"--train_file", file, "--profile", "--json"})))
+          .front();
+  const Json& operations = trained["profile"]["operations"];
+  double inside = 0;
+  std::vector<std::string> names;
+  for (const Json& o : operations) {
+    names.push_back(o["operation"].get<std::string>());
+    inside += o["seconds"].get<double>();
+    EXPECT_GT(o["calls"].get<int>(), 0) << names.back();
+    EXPECT_GT(o["bytes"].get<double>(), 0) << names.back();
+    if (names.back() == "linear") EXPECT_GT(o["flops"].get<double>(), 0);
+  }
+  EXPECT_THAT(names, testing::IsSupersetOf({"linear", "linear_backward", "attention", "adamw"}));
+  EXPECT_LE(inside, trained["profile"]["seconds"].get<double>());
+  const std::string table =
+      graft_output({"evaluate", "--model", world / "out", "--test_file", file, "--profile"});
+  EXPECT_THAT(table, AllOf(HasSubstr("eval_accuracy"), HasSubstr("GFLOP/s"), HasSubstr("linear"),
+                           HasSubstr("outside of operations")));
+  EXPECT_THAT(table, testing::Not(HasSubstr("adamw")));
+  RunOptions options;
+  options.input = "a good film\n";
+  const Result predicted = run_graft({"predict", "--model", world / "out", "--profile"}, options);
+  EXPECT_EQ(json_lines(predicted.out).size(), 1u);
+  EXPECT_THAT(predicted.err, HasSubstr("GFLOP/s"));
+  EXPECT_FALSE(json_lines(graft_output({"evaluate", "--model", world / "out", "--test_file", file, "--json"}))
+                   .front()
+                   .contains("profile"));
+}
+
 TEST(Classify, JsonIsOneObjectOnStdout) {
   World world;
   const std::string out =
@@ -195,9 +249,9 @@ TEST(Classify, CheckpointsAlongTheWay) {
                                         world.rows("dev.csv", 16, 2), "--save_strategy", "steps",
                                         "--save_steps", "4", "--eval_strategy", "steps", "--eval_steps", "8",
                                         "--logging_steps", "2", "--save_total_limit", "2"}));
-  EXPECT_FALSE(fs::exists(world / "out/checkpoint-4"));
-  EXPECT_TRUE(fs::exists(world / "out/checkpoint-8/model.safetensors"));
+  EXPECT_FALSE(fs::exists(world / "out/checkpoint-8"));
   EXPECT_TRUE(fs::exists(world / "out/checkpoint-12/model.safetensors"));
+  EXPECT_TRUE(fs::exists(world / "out/checkpoint-16/model.safetensors"));  // the last step
   const Json state = read_json(world / "out/trainer_state.json");
   EXPECT_EQ(state["global_step"], 16);
   EXPECT_EQ(state["log_history"].size(), 8u + 2u);

@@ -38,6 +38,21 @@ TEST_P(Interruption, SavesAndExits) {
 INSTANTIATE_TEST_SUITE_P(Signals, Interruption, testing::Values(SIGINT, SIGTERM),
                          [](const auto& info) { return info.param == SIGINT ? "CtrlC" : "SigTerm"; });
 
+// A step that takes long: the first signal is answered at once, and it leaves within a batch.
+TEST(LongStep, IsHeardAtOnceAndDropped) {
+  World world;
+  RunningGraft graft(world.train_args(
+      "out", {"--train_file", world.rows("train.csv", 40000, 1), "--per_device_train_batch_size", "1",
+              "--gradient_accumulation_steps", "1000000", "--num_train_epochs", "1000"}));
+  while (graft.read_error_line().find("memory of a step") == std::string::npos) {
+  }
+  graft.send(SIGINT);
+  EXPECT_THAT(graft.read_error_line(), HasSubstr("once more ends at once"));
+  EXPECT_THAT(rest_of(graft), HasSubstr("interrupted at step 0"));
+  EXPECT_EQ(graft.wait(), 128 + SIGINT);
+  EXPECT_EQ(read_json(world / "out/trainer_state.json")["global_step"], 0);
+}
+
 TEST(BrokenLog, AReaderOfTheLogThatLeavesDoesNotEndARun) {
   World world;
   RunningGraft graft(

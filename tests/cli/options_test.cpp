@@ -34,7 +34,8 @@ TEST(Options, NoVerbIsAUsageErrorWithTheHelpOnStderr) {
 }
 
 TEST(Options, EveryVerbHasHelpWithExamples) {
-  for (const std::string verb : {"train", "evaluate", "predict", "tokenize", "info", "parity", "pull"}) {
+  for (const std::string& verb :
+       std::vector<std::string>{"train", "evaluate", "predict", "tokenize", "info", "parity", "pull"}) {
     const Result r = run_graft({verb, "--help"});
     EXPECT_EQ(r.code, 0) << verb;
     EXPECT_EQ(r.err, "");

@@ -53,6 +53,7 @@ TEST(Predict, AReaderThatLeavesEndsItQuietly) {
   graft.read_line();
   graft.close_output();
   graft.write_input("a bad film\na bad film\n");
+  EXPECT_THAT(graft.read_error_line(), HasSubstr("graft 0."));  // what was loaded, and no complaint
   EXPECT_EQ(graft.read_error_line(), "");
   EXPECT_EQ(graft.wait(), 128 + SIGPIPE);  // as `graft ... | head -1` shows in a shell
 }

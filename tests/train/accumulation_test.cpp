@@ -159,7 +159,10 @@ TEST(SameSeed, GivesTheSameBitsForAnyNumberOfThreads) {
       trainer.train();
       return all_values(load_model(a.output_dir));
     };
-    expect_thread_free(type, trained);
+    for (const bool bf16 : {true, false}) {
+      a.bf16 = bf16;
+      expect_thread_free(std::string(type) + (bf16 ? " in bf16" : " in fp32"), trained);
+    }
     const std::vector<float> before = trained();
     a.seed = 43;
     EXPECT_FALSE(same_bits(before, trained()));
@@ -172,11 +175,14 @@ TEST(SameSeed, MaskedLmGivesTheSameBitsForAnyNumberOfThreads) {
   TrainingArguments a = run.arguments();
   a.num_train_epochs = 2;
   a.whole_word_mask = true;
-  expect_thread_free("masked-lm", [&] {
-    Trainer trainer(run.model("masked-lm", {}, 0.1), a, {file}, {}, run.tokenizer());
-    trainer.train();
-    return all_values(load_model(a.output_dir));
-  });
+  for (const bool bf16 : {true, false}) {
+    a.bf16 = bf16;
+    expect_thread_free(bf16 ? "masked-lm in bf16" : "masked-lm in fp32", [&] {
+      Trainer trainer(run.model("masked-lm", {}, 0.1), a, {file}, {}, run.tokenizer());
+      trainer.train();
+      return all_values(load_model(a.output_dir));
+    });
+  }
 }
 
 }  // namespace

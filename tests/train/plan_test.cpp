@@ -51,7 +51,11 @@ TEST(StepPlan, RatiosAreOfAllSteps) {
   EXPECT_EQ(plan.logging_steps, 6);  // ceil(5.05)
   EXPECT_EQ(plan.eval_steps, 6);     // logging_steps where nothing is said
   EXPECT_EQ(plan.save_steps, 51);
+  a.warmup_steps = 7;
+  EXPECT_EQ(plan_steps(10, a).warmup_steps, 11);  // the ratio goes first
   a.warmup_ratio = 0;
+  EXPECT_EQ(plan_steps(10, a).warmup_steps, 0);  // also where it is 0
+  a.warmup_ratio.reset();
   a.warmup_steps = 0.1;
   EXPECT_EQ(plan_steps(10, a).warmup_steps, 11);
   a.warmup_steps = 7;

@@ -87,6 +87,7 @@ TrainingArguments TinyRun::arguments() const {
   a.learning_rate = 3e-3;
   a.logging_strategy = "no";
   a.save_strategy = "no";
+  a.bf16 = false;
   return a;
 }
 
