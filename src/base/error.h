@@ -1,21 +1,27 @@
 // Short forms for throwing graft::Error with formatted text.
 #pragma once
-#include <fmt/format.h>
+#include <fmt/core.h>
+
+#include <string>
+#include <utility>
 
 #include "graft/error.h"
 
 namespace graft {
 
+// Throws Error; in one place, so that the hundreds of calls below compile to little.
+[[noreturn]] void throw_error(std::string hint, fmt::string_view format, fmt::format_args args);
+
 // fail("{}: line {} has {} columns", ...): throws Error with the formatted text.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(fmt::format(format, std::forward<Args>(args)...));
+  throw_error({}, format, fmt::make_format_args(args...));
 }
 
 // fail_with(hint, format, args...): as fail, with what to do about it.
 template <class... Args>
 [[noreturn]] void fail_with(std::string hint, fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(fmt::format(format, std::forward<Args>(args)...), std::move(hint));
+  throw_error(std::move(hint), format, fmt::make_format_args(args...));
 }
 
 }  // namespace graft

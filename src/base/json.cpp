@@ -1,12 +1,212 @@
 #include "base/json.h"
 
 #include <algorithm>
+#include <ostream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/utf8.h"
 
 namespace graft {
+
+Json::Json(std::string text) : kind_(Kind::string), string_(new std::string(std::move(text))) {}
+
+Json::Json(std::initializer_list<Json> list) : Json() {
+  const bool pairs = std::all_of(list.begin(), list.end(), [](const Json& item) {
+    return item.is_array() && item.array_->size() == 2 && item.array_->front().is_string();
+  });
+  if (!pairs) {
+    *this = array(list);
+    return;
+  }
+  *this = object();
+  for (const Json& pair : list) {
+    const std::string& key = *pair.array_->front().string_;
+    if (!contains(key)) object_->emplace_back(key, pair.array_->back());
+  }
+}
+
+Json Json::array(std::initializer_list<Json> list) {
+  Json out = make(Kind::array);
+  out.array_->assign(list.begin(), list.end());
+  return out;
+}
+
+Json Json::make(Kind kind) {
+  Json out;
+  if (kind == Kind::object)
+    out.object_ = new std::vector<Member>();
+  else
+    out.array_ = new std::vector<Json>();
+  out.kind_ = kind;
+  return out;
+}
+
+Json::Json(const Json& other) : kind_(Kind::null), integer_(other.integer_) {
+  if (other.is_object()) object_ = new std::vector<Member>(*other.object_);
+  if (other.is_array()) array_ = new std::vector<Json>(*other.array_);
+  if (other.is_string()) string_ = new std::string(*other.string_);
+  kind_ = other.kind_;
+}
+
+void Json::destroy() {
+  if (is_object()) delete object_;
+  if (is_array()) delete array_;
+  if (is_string()) delete string_;
+}
+
+const char* Json::type_name() const {
+  constexpr const char* kNames[] = {"null",    "object", "array",  "string",
+                                    "boolean", "number", "number", "number"};
+  return kNames[static_cast<size_t>(kind_)];
+}
+
+void Json::wrong_kind(const char* wanted) const {
+  throw JsonError(std::string("type must be ") + wanted + ", but is " + type_name());
+}
+
+bool Json::equals(const Json& other) const {
+  if (is_number() && other.is_number()) {
+    if (kind_ == Kind::real || other.kind_ == Kind::real) return get<double>() == other.get<double>();
+    return integer_ == other.integer_;
+  }
+  if (kind_ != other.kind_) return false;
+  if (is_object()) return *object_ == *other.object_;
+  if (is_array()) return *array_ == *other.array_;
+  if (is_string()) return *string_ == *other.string_;
+  return is_null() || boolean_ == other.boolean_;
+}
+
+size_t Json::size() const {
+  if (is_object()) return object_->size();
+  if (is_array()) return array_->size();
+  return is_null() ? 0 : 1;
+}
+
+const Json* Json::find_member(std::string_view key) const {
+  if (!is_object()) return nullptr;
+  for (const Member& m : *object_)
+    if (m.first == key) return &m.second;
+  return nullptr;
+}
+
+const Json* Json::member_of_object(std::string_view key) const {
+  if (!is_object()) wrong_kind("object");
+  return find_member(key);
+}
+
+Json::ConstIterator Json::find(std::string_view key) const {
+  if (!is_object()) return end();
+  const auto at =
+      std::find_if(object_->begin(), object_->end(), [&](const Member& m) { return m.first == key; });
+  return ConstIterator(static_cast<const Member*>(object_->data() + (at - object_->begin())));
+}
+
+const Json& Json::at(std::string_view key) const {
+  if (const Json* member = member_of_object(key)) return *member;
+  throw JsonError("key \"" + std::string(key) + "\" not found");
+}
+
+Json& Json::operator[](std::string_view key) {
+  if (is_null()) *this = object();
+  if (const Json* member = member_of_object(key)) return const_cast<Json&>(*member);
+  return object_->emplace_back(std::string(key), Json()).second;
+}
+
+const std::vector<Json>& Json::elements() const {
+  if (!is_array()) wrong_kind("array");
+  return *array_;
+}
+
+const Json& Json::element(size_t index) const {
+  if (index < elements().size()) return (*array_)[index];
+  throw JsonError("array index " + std::to_string(index) + " is out of range");
+}
+
+void Json::update(const Json& other) {
+  for (const auto& [key, value] : other.items()) (*this)[key] = value;
+}
+
+void Json::push_back(Json value) {
+  if (is_null()) *this = array();
+  if (!is_array()) wrong_kind("array");
+  array_->push_back(std::move(value));
+}
+
+void Json::erase(std::string_view key) {
+  if (!is_object()) wrong_kind("object");
+  std::erase_if(*object_, [&](const Member& m) { return m.first == key; });
+}
+
+Json::ConstIterator Json::begin() const {
+  if (is_object()) return ConstIterator(static_cast<const Member*>(object_->data()));
+  return is_array() ? ConstIterator(static_cast<const Json*>(array_->data())) : ConstIterator();
+}
+
+Json::ConstIterator Json::end() const {
+  if (is_object()) return ConstIterator(static_cast<const Member*>(object_->data() + object_->size()));
+  return is_array() ? ConstIterator(static_cast<const Json*>(array_->data() + array_->size()))
+                    : ConstIterator();
+}
+
+Json::Iterator<Json, Json::Member> Json::begin() {
+  if (is_object()) return Iterator<Json, Member>(object_->data());
+  return is_array() ? Iterator<Json, Member>(array_->data()) : Iterator<Json, Member>();
+}
+
+Json::Iterator<Json, Json::Member> Json::end() {
+  if (is_object()) return Iterator<Json, Member>(object_->data() + object_->size());
+  return is_array() ? Iterator<Json, Member>(array_->data() + array_->size()) : Iterator<Json, Member>();
+}
+
+const std::vector<Json::Member>& Json::items() const {
+  static const std::vector<Member> none;
+  if (is_null()) return none;
+  if (!is_object()) wrong_kind("object");
+  return *object_;
+}
+
+template <class T>
+T Json::number() const {
+  if (kind_ == Kind::integer) return static_cast<T>(integer_);
+  if (kind_ == Kind::unsigned_integer) return static_cast<T>(unsigned_);
+  if (kind_ == Kind::real) return static_cast<T>(real_);
+  wrong_kind("number");
+}
+
+void Json::read(bool& out) const {
+  if (!is_boolean()) wrong_kind("boolean");
+  out = boolean_;
+}
+
+// Of the numbers these two take a boolean as well, as 0 or 1.
+void Json::read(int& out) const { out = is_boolean() ? boolean_ : number<int>(); }
+void Json::read(float& out) const { out = is_boolean() ? boolean_ : number<float>(); }
+void Json::read(int64_t& out) const { out = number<int64_t>(); }
+void Json::read(uint64_t& out) const { out = number<uint64_t>(); }
+void Json::read(double& out) const { out = number<double>(); }
+
+void Json::read(std::string& out) const {
+  if (!is_string()) wrong_kind("string");
+  out = *string_;
+}
+
+std::string& Json::text() {
+  if (!is_string()) wrong_kind("string");
+  return *string_;
+}
+
+Json Json::value(std::string_view key, const Json& fallback) const {
+  const Json* member = member_of_object(key);
+  return member ? *member : fallback;
+}
+
+std::string Json::value(std::string_view key, const char* fallback) const {
+  const Json* member = member_of_object(key);
+  return member ? member->get<std::string>() : fallback;
+}
+
+std::ostream& operator<<(std::ostream& out, const Json& json) { return out << json.dump(); }
 
 Json parse_json(std::string_view text, const std::string& origin) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);
@@ -16,23 +216,22 @@ Json parse_json(std::string_view text, const std::string& origin) {
   }
   try {
     return Json::parse(text);
-  } catch (const nlohmann::json::parse_error& e) {
-    const size_t at = std::min(e.byte > 0 ? e.byte - 1 : 0, text.size());
-    const auto head = text.substr(0, at);
+  } catch (const JsonParseError& e) {
+    if (e.reason != JsonParseError::Reason::syntax)
+      fail("{}: not JSON that can be held: {}", origin, e.what());
+    const auto head = text.substr(0, e.at);
     const auto line = 1 + std::count(head.begin(), head.end(), '\n');
     const size_t newline = head.rfind('\n');
-    const size_t column = newline == std::string_view::npos ? at + 1 : at - newline;
+    const size_t column = newline == std::string_view::npos ? e.at + 1 : e.at - newline;
     fail("{}: not valid JSON at line {}, column {}{}", origin, line, column,
-         at >= text.size() ? " (the file ends too early)" : "");
-  } catch (const nlohmann::json::exception& e) {
-    fail("{}: not JSON that can be held: {}", origin, e.what());  // a number beyond a double's range
+         e.at >= text.size() ? " (the file ends too early)" : "");
   }
 }
 
 Json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
 void write_json(const std::filesystem::path& path, const Json& json) {
-  write_file(path, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file(path, json.dump(2) + "\n");
 }
 
 }  // namespace graft

@@ -1,6 +1,6 @@
 // What the library has to say goes to a sink that the program installs; without one it is dropped.
 #pragma once
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <functional>
 #include <string>
@@ -17,11 +17,11 @@ void log_message(LogLevel level, const std::string& text);
 
 template <class... Args>
 void log_info(fmt::format_string<Args...> format, Args&&... args) {
-  log_message(LogLevel::info, fmt::format(format, std::forward<Args>(args)...));
+  log_message(LogLevel::info, fmt::vformat(format, fmt::make_format_args(args...)));
 }
 template <class... Args>
 void log_warning(fmt::format_string<Args...> format, Args&&... args) {
-  log_message(LogLevel::warning, fmt::format(format, std::forward<Args>(args)...));
+  log_message(LogLevel::warning, fmt::vformat(format, fmt::make_format_args(args...)));
 }
 
 }  // namespace graft

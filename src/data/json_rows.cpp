@@ -14,28 +14,28 @@ constexpr size_t kMaxJsonRowBytes = size_t{16} << 20;  // parsed json takes up t
 
 Cell to_cell(Json& value) {
   Cell cell;
-  switch (value.type()) {
-    case Json::value_t::null:
+  switch (value.kind()) {
+    case Json::Kind::null:
       cell.kind = Cell::Kind::null;
       break;
-    case Json::value_t::string:
+    case Json::Kind::string:
       cell.kind = Cell::Kind::text;
-      cell.text = std::move(value.get_ref<std::string&>());
+      cell.text = std::move(value.text());
       break;
-    case Json::value_t::boolean:
+    case Json::Kind::boolean:
       cell.kind = Cell::Kind::boolean;
       cell.text = value.get<bool>() ? "true" : "false";
       break;
-    case Json::value_t::number_integer:
-    case Json::value_t::number_unsigned:
+    case Json::Kind::integer:
+    case Json::Kind::unsigned_integer:
       cell.kind = Cell::Kind::integer;
       cell.text = value.dump();
       break;
-    case Json::value_t::number_float:
+    case Json::Kind::real:
       cell.kind = Cell::Kind::real;
       cell.text = value.dump();
       break;
-    case Json::value_t::array:
+    case Json::Kind::array:
       cell.kind = Cell::Kind::list;
       for (Json& item : value) cell.items.push_back(to_cell(item));
       break;
@@ -96,7 +96,7 @@ class JsonRows : public RowReader {
     Json value;
     try {
       value = Json::parse(text);
-    } catch (const Json::exception& e) {
+    } catch (const JsonParseError& e) {
       fail_parse(text, e, line, column);
     }
     if (!value.is_object()) {
@@ -114,16 +114,16 @@ class JsonRows : public RowReader {
     }
   }
 
-  [[noreturn]] void fail_parse(std::string_view text, const Json::exception& e, int64_t line,
+  [[noreturn]] void fail_parse(std::string_view text, const JsonParseError& e, int64_t line,
                                size_t column) const {
-    const auto* at = dynamic_cast<const Json::parse_error*>(&e);
-    const size_t byte = at && at->byte > 0 ? std::min(at->byte - 1, text.size()) : text.size();
+    const bool too_large = e.reason == JsonParseError::Reason::number_too_large;
+    const size_t byte = too_large ? text.size() : e.at;
     const std::string_view head = text.substr(0, byte);
     const size_t newline = head.rfind('\n');
     line += std::count(head.begin(), head.end(), '\n');
     column = newline == std::string_view::npos ? column + byte : byte - newline;
-    fail_with(at ? "" : "a number is too large", "{}: line {}, column {}: not valid JSON{}", path_, line,
-              column, byte >= text.size() ? " (it ends too early)" : "");
+    fail_with(too_large ? "a number is too large" : "", "{}: line {}, column {}: not valid JSON{}", path_,
+              line, column, byte >= text.size() ? " (it ends too early)" : "");
   }
 
   std::string path_;

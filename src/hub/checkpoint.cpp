@@ -1,4 +1,6 @@
 // The weights of a checkpoint folder, in whichever of the four layouts they lie.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>

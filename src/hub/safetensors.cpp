@@ -1,5 +1,7 @@
 #include "hub/safetensors.h"
 
+#include <fmt/format.h>
+
 #include <simdjson.h>
 
 #include <algorithm>

@@ -1,4 +1,6 @@
 // Writing safetensors byte for byte as the reference library does.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <numeric>

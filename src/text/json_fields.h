@@ -51,7 +51,7 @@ auto make_component(const std::vector<std::pair<std::string, Make>>& table, cons
     if (name == type) {
       try {
         return make(json, where + ": " + kind + " " + type);
-      } catch (const nlohmann::json::exception& e) {
+      } catch (const JsonError& e) {
         fail("{}: {} {}: a field has the wrong type ({})", where, kind, type, e.what());
       }
     }

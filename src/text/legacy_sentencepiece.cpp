@@ -179,12 +179,12 @@ std::string unigram_text(const SentencePieceModel& model, const Conversion& c, c
     blocks["normalizer"] = nullptr;
   else
     blocks["normalizer"] = {{"type", "Sequence"}, {"normalizers", c.normalizers}};
-  Json cut = Json::array({{{"type", "WhitespaceSplit"}}, metaspace});
-  if (name == "DebertaV2Tokenizer") {
-    cut.erase(0);
-    if (config.flag("split_by_punct", false))
-      cut.insert(cut.begin(), {{"type", "Punctuation"}, {"behavior", "Isolated"}});
-  }
+  Json cut = Json::array();
+  if (name != "DebertaV2Tokenizer")
+    cut.push_back({{"type", "WhitespaceSplit"}});
+  else if (config.flag("split_by_punct", false))
+    cut.push_back({{"type", "Punctuation"}, {"behavior", "Isolated"}});
+  cut.push_back(metaspace);
   blocks["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", cut}};
   blocks["post_processor"] = c.post_processor;
   blocks["decoder"] = metaspace;

@@ -264,7 +264,7 @@ TokenizerParts read_tokenizer_json(std::string json_text, const std::string& whe
     parts.truncation = read_truncation(block("truncation"), where);
     parts.padding = read_padding(block("padding"), where);
     read_added_tokens(block("added_tokens"), parts);
-  } catch (const nlohmann::json::exception& e) {
+  } catch (const JsonError& e) {
     fail("{}: a field has the wrong type ({})", where, e.what());
   }
   parts.added.refresh(parts.normalizer.get());

@@ -21,7 +21,7 @@ double accuracy(const std::vector<Json>& predictions, const std::vector<std::str
 
 std::vector<std::string> labels_of(const std::string& jsonl) {
   std::vector<std::string> out;
-  for (const Json& row : json_lines(read_file(jsonl))) out.push_back(row["label"]);
+  for (const Json& row : json_lines(read_file(jsonl))) out.push_back(row["label"].get<std::string>());
   return out;
 }
 
@@ -84,7 +84,9 @@ TEST(Classify, ProfileShowsWhereTheTimeGoes) {
     inside += o["seconds"].get<double>();
     EXPECT_GT(o["calls"].get<int>(), 0) << names.back();
     EXPECT_GT(o["bytes"].get<double>(), 0) << names.back();
-    if (names.back() == "linear") EXPECT_GT(o["flops"].get<double>(), 0);
+    if (names.back() == "linear") {
+      EXPECT_GT(o["flops"].get<double>(), 0);
+    }
   }
   EXPECT_THAT(names, testing::IsSupersetOf({"linear", "linear_backward", "attention", "adamw"}));
   EXPECT_LE(inside, trained["profile"]["seconds"].get<double>());
@@ -188,7 +190,7 @@ TEST(Classify, Pairs) {
   // Integer labels: the names are those of the reference, LABEL_0 and LABEL_1.
   std::vector<std::string> names;
   const Json id2label = read_json(world / "out/config.json")["id2label"];
-  for (const std::string& l : labels) names.push_back(id2label[l]);
+  for (const std::string& l : labels) names.push_back(id2label[l].get<std::string>());
   EXPECT_DOUBLE_EQ(accuracy(answers, names), scores["eval_accuracy"].get<double>());
 }
 

@@ -95,7 +95,7 @@ TEST(Options, AnOptionThatTheTaskIgnoresIsRefused) {
   expect_usage_error(with({"--task", "masked-lm", "--test_file", "t"}),
                      {"--test_file is refused", "--validation_file"});
   expect_usage_error(with({"--do_train", "false"}), {"--do_train false is refused", "graft evaluate"});
-  for (const std::vector<std::string> asks :
+  for (const std::vector<std::string>& asks :
        {std::vector<std::string>{"--do_eval"}, {"--eval_strategy", "epoch"}, {"--eval_on_start"}}) {
     expect_usage_error(with(asks), {"there is no --validation_file"});
   }

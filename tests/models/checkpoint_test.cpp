@@ -100,8 +100,8 @@ TEST(Save, StoresSixteenBitsOnDemand) {
     TempDir dir;
     model.save_pretrained(dir / "half", dtype);
     EXPECT_EQ(read_json(dir / "half" / "config.json")["torch_dtype"], dtype);
-    for (const hub::TensorView& t : hub::read_safetensors(dir / "half" / "model.safetensors").tensors())
-      EXPECT_EQ(t.dtype, stored) << t.name;
+    const auto written = hub::read_safetensors(dir / "half" / "model.safetensors");
+    for (const hub::TensorView& t : written.tensors()) EXPECT_EQ(t.dtype, stored) << t.name;
     const std::vector<float> before = all_values(model);
     const std::vector<float> after = all_values(Model::from_pretrained(dir / "half", with_task("masked-lm")));
     ASSERT_EQ(before.size(), after.size());

@@ -1,5 +1,6 @@
 // Where the reference fixtures and data live beside the project, and what a test does without them.
 #pragma once
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>

@@ -44,7 +44,9 @@ TEST_F(FillMask, GivesTheModelsProbabilities) {
     const MaskFill& f = fills[0][i];
     EXPECT_NEAR(f.score, std::exp(double{logits[static_cast<size_t>(f.token)]}) / denominator, 1e-9);
     EXPECT_EQ(f.token_str, run_.tokenizer()->id_to_token(f.token));
-    if (i > 0) EXPECT_LE(f.score, fills[0][i - 1].score);
+    if (i > 0) {
+      EXPECT_LE(f.score, fills[0][i - 1].score);
+    }
     total += f.score;
   }
   EXPECT_NEAR(total, 1, 1e-9);
@@ -54,7 +56,9 @@ TEST_F(FillMask, SequenceIsTheTextWithTheTokenInIt) {
   const auto one = pipeline_->predict({"ba be [MASK] bo bu"}).at(0);
   ASSERT_EQ(one.at(0).size(), 5u);
   for (const MaskFill& f : one[0]) {
-    if (!run_.tokenizer()->is_special(f.token)) EXPECT_EQ(f.sequence, "ba be " + f.token_str + " bo bu");
+    if (!run_.tokenizer()->is_special(f.token)) {
+      EXPECT_EQ(f.sequence, "ba be " + f.token_str + " bo bu");
+    }
   }
   const auto two = pipeline_->predict({"ba [MASK] bi [MASK]"}, 2).at(0);
   ASSERT_EQ(two.size(), 2u);
