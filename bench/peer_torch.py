@@ -4,7 +4,8 @@ in the ways in which it is run in practice, beside graft's own number from the s
 
     bench/peer_torch.py [--steps N] [--graft PROGRAM] [--lengths FILE] [--json]
 
-The model is a plain BERT on torch's public API (Debian: apt-get install python3-torch). Tokens a second count real
+The model is a plain BERT on torch's public API (Debian: apt-get install python3-torch libopenblas0-openmp; without
+OpenBLAS Debian's PyTorch multiplies by plain loops, and the comparison would flatter). Tokens a second count real
 tokens: padding is work, not output. Medians over the steps; the modes take the same batches where their order allows.
 """
 import argparse
@@ -104,6 +105,18 @@ def run_mode(torch, batches, lengths, width, bf16, steps):
     return measured
 
 
+def product_rate(torch, threads):
+    """GFLOP/s of PyTorch's own fp32 product, 1024^3."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - start)
+    return 2 * 1024**3 / statistics.median(times[1:]) / 1e9
+
+
 def run_graft(program, precision, steps):
     """Tokens a second and peak RSS in GB of graft's step."""
     lines = subprocess.run([program, "bert_base_sst2", "--" + precision, "--steps", str(max(steps, 5)), "--json"],
@@ -147,6 +160,12 @@ def main():
     lengths = json.load(open(arguments.lengths))
     if arguments.mode:
         child(arguments, lengths)
+        return 0
+    rate = product_rate(torch, arguments.threads)
+    print(f"peer_torch: PyTorch multiplies fp32 matrices at {rate:.0f} GFLOP/s", file=sys.stderr)
+    if rate < 10:
+        print("peer_torch: skipped, that is the reference BLAS: a comparison would flatter "
+              "(Debian: apt-get install libopenblas0-openmp)", file=sys.stderr)
         return 0
     has_bf16 = "avx512_bf16" in open("/proc/cpuinfo").read()
     modes = ["padded to 128, fp32", "dynamic padding, fp32", "grouped, fp32"]

@@ -265,10 +265,12 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
     size += piece.sequence < 0
                 ? piece.ids.size()
                 : static_cast<size_t>(windows[piece.sequence].end - windows[piece.sequence].begin);
+  const bool typed = full || std::any_of(pieces.begin(), pieces.end(),
+                                         [](const TemplatePiece& piece) { return piece.type_id != 0; });
   out.input_ids.reserve(size);
-  out.token_type_ids.reserve(size);
-  out.special_tokens_mask.reserve(size);
+  if (typed) out.token_type_ids.reserve(size);
   if (full) {
+    out.special_tokens_mask.reserve(size);
     out.offsets.reserve(size);
     out.word_ids.reserve(size);
     out.sequence_ids.reserve(size);
@@ -278,9 +280,9 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
       if (!options.add_special_tokens) continue;
       for (const int32_t id : piece.ids) {
         out.input_ids.push_back(id);
-        out.token_type_ids.push_back(piece.type_id);
-        out.special_tokens_mask.push_back(1);
+        if (typed) out.token_type_ids.push_back(piece.type_id);
         if (!full) continue;
+        out.special_tokens_mask.push_back(1);
         out.offsets.emplace_back(0, 0);
         out.word_ids.push_back(-1);
         out.sequence_ids.push_back(-1);
@@ -291,12 +293,9 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
     const Span window = windows[piece.sequence];
     out.input_ids.insert(out.input_ids.end(), tokens.ids.begin() + window.begin,
                          tokens.ids.begin() + window.end);
-    out.token_type_ids.resize(out.input_ids.size());  // zeros
-    if (piece.type_id != 0)
-      std::fill(out.token_type_ids.end() - (window.end - window.begin), out.token_type_ids.end(),
-                piece.type_id);
-    out.special_tokens_mask.resize(out.input_ids.size());
+    if (typed) out.token_type_ids.resize(out.input_ids.size(), piece.type_id);
     if (!full) continue;
+    out.special_tokens_mask.resize(out.input_ids.size());
     out.offsets.insert(out.offsets.end(), tokens.offsets.begin() + window.begin,
                        tokens.offsets.begin() + window.end);
     out.word_ids.insert(out.word_ids.end(), tokens.words.begin() + window.begin,
