@@ -43,9 +43,12 @@ Json Json::make(Kind kind) {
 }
 
 Json::Json(const Json& other) : kind_(Kind::null), integer_(other.integer_) {
-  if (other.is_object()) object_ = new std::vector<Member>(*other.object_);
-  if (other.is_array()) array_ = new std::vector<Json>(*other.array_);
-  if (other.is_string()) string_ = new std::string(*other.string_);
+  if (other.is_object())
+    object_ = new std::vector<Member>(*other.object_);
+  else if (other.is_array())
+    array_ = new std::vector<Json>(*other.array_);
+  else if (other.is_string())
+    string_ = new std::string(*other.string_);
   kind_ = other.kind_;
 }
 

@@ -1,6 +1,7 @@
 // The op table: every kernel of a device behind one struct of functions. The CPU fills it in engine/cpu; a
 // dry run uses a table that does nothing, so that the same model code plans the memory of a step.
 #pragma once
+#include <cmath>
 #include <cstdint>
 
 #include "base/philox.h"
@@ -31,7 +32,7 @@ struct Rows {
 struct Dropout {
   float p = 0;
   PhiloxKey key{};
-  uint32_t threshold() const { return static_cast<uint32_t>(p * 65536.0f + 0.5f); }
+  uint32_t threshold() const { return static_cast<uint32_t>(std::lround(p * 65536.0f)); }
   // 1 / (kept fraction); exact for the 16-bit threshold, so the expectation is unbiased.
   float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
 };

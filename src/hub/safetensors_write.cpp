@@ -102,6 +102,7 @@ void write_values(DurableFile& file, const TensorToWrite& t) {
 
 std::vector<const TensorToWrite*> in_file_order(const std::vector<TensorToWrite>& tensors) {
   std::vector<const TensorToWrite*> order;
+  order.reserve(tensors.size());
   for (const TensorToWrite& t : tensors) order.push_back(&t);
   std::sort(order.begin(), order.end(), [](const TensorToWrite* a, const TensorToWrite* b) {
     const int ra = dtype_rank(a->dtype), rb = dtype_rank(b->dtype);

@@ -45,7 +45,7 @@ class Head {
   // hidden [n,H] of the rows that the head reads -> logits [n, num_labels or vocabulary].
   virtual engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const = 0;
   // The reference's pooler_output, null where the architecture has none.
-  virtual engine::Var pooled(engine::Tape& tape, engine::Var hidden) const { return nullptr; }
+  virtual engine::Var pooled(engine::Tape& /*tape*/, engine::Var /*hidden*/) const { return nullptr; }
 };
 
 struct Network {

@@ -180,12 +180,13 @@ bool FastPath::set_up() {
 void FastPath::set_up_ascii() {
   std::string special;
   collect_pattern_chars(parts_.blocks.value("normalizer", Json(nullptr)), special);
-  for (char c = 33; c < 127; ++c) {
+  for (unsigned char code = 33; code < 127; ++code) {
+    const char c = static_cast<char>(code);
     if (special.find(c) != std::string::npos) continue;
     AlignedText text;
     text.assign({&c, 1}, 0);
     if (parts_.normalizer) parts_.normalizer->normalize(text);
-    if (text.text.size() == 1 && text.text[0] > 32) ascii_map_[static_cast<size_t>(c)] = text.text[0];
+    if (text.text.size() == 1 && text.text[0] > 32) ascii_map_[code] = text.text[0];
   }
 }
 

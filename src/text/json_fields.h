@@ -46,11 +46,12 @@ auto make_component(const std::vector<std::pair<std::string, Make>>& table, cons
                     const std::string& inferred_type, const char* kind, const std::string& where) {
   if (!json.is_object()) fail("{}: a {} must be an object, not {}", where, kind, json.dump().substr(0, 100));
   std::string type = json.value("type", inferred_type);
+  const std::string place = where + ": " + kind + " " + type;
   std::vector<std::string> known;
   for (const auto& [name, make] : table) {
     if (name == type) {
       try {
-        return make(json, where + ": " + kind + " " + type);
+        return make(json, place);
       } catch (const JsonError& e) {
         fail("{}: {} {}: a field has the wrong type ({})", where, kind, type, e.what());
       }

@@ -236,6 +236,7 @@ std::vector<std::pair<std::string, std::string>> derive_merges(const SentencePie
            std::tuple(y.score, y.left_chars, y.right_chars);
   });
   std::vector<std::pair<std::string, std::string>> merges;
+  merges.reserve(all.size());
   for (Candidate& c : all) merges.emplace_back(std::move(c.a), std::move(c.b));
   return merges;
 }
