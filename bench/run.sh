@@ -12,6 +12,21 @@ for arg in "$@"; do
   esac
 done
 [ ${#names[@]} -gt 0 ] || names=(step tokenizer)
+
+# The Rust engine on 20 MB a language, ids compared; only where its npm package is installed.
+peer_tokenizers() {
+  local shared=${GRAFT_SHARED:-../shared}
+  if ! (cd bench && node -e 'import("tokenizers").catch(() => process.exit(1))') 2>/dev/null; then
+    echo "no peer: npm install --no-save --no-package-lock tokenizers, for the Rust engine beside it" >&2
+    return
+  fi
+  local documents
+  documents=$(mktemp -d)
+  trap 'rm -rf "$documents"' RETURN
+  build/bench/tokenizer_bench --shared "$shared" --mb 20 --dump "$documents" --json >"$documents/graft.json"
+  node bench/tokenizer_bench.mjs "$shared" "$documents" "$documents/graft.json" "${json[@]}"
+}
+
 cmake --preset release -DGRAFT_BENCH=ON >/dev/null
 lscpu | sed -n 's/^Model name: */cpu: /p' >&2
 for name in "${names[@]}"; do
@@ -25,6 +40,7 @@ for name in "${names[@]}"; do
     *)
       ninja -C build "${name}_bench" >&2
       "build/bench/${name}_bench" "${json[@]}"
+      [ "$name" != tokenizer ] || peer_tokenizers
       ;;
   esac
 done

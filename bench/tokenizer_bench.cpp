@@ -2,7 +2,7 @@
 // one. usage: tokenizer_bench [--shared DIR] [--mb N] [--tokenizers a,b] [--languages en,de] [--json] [--dump
 // DIR]
 //   --json prints one object a line: {"name","value","unit","limit","ratio"}; limit and ratio where there is
-//   a target.
+//   a target, "ids" (a hash of all of them) where a text was encoded.
 //   --dump writes the documents as DIR/<language>.txt, for tokenizer_bench.mjs.
 #include <fmt/format.h>
 
@@ -177,13 +177,12 @@ class Report {
   explicit Report(bool json) : json_(json) {}
   // `limit` > 0: value must reach it; < 0: value must stay below -limit; 0: no target.
   void line(const std::string& name, double value, const char* unit, double limit,
-            const std::string& note = "") {
+            const std::string& note = "", const std::string& ids = "") {
     const double ratio = limit > 0 ? value / limit : limit < 0 ? -limit / value : 0;
-    if (json_ && limit != 0)
-      fmt::print("{{\"name\":\"{}\",\"value\":{:.3f},\"unit\":\"{}\",\"limit\":{},\"ratio\":{:.3f}}}\n", name,
-                 value, unit, std::abs(limit), ratio);
-    else if (json_)
-      fmt::print("{{\"name\":\"{}\",\"value\":{:.3f},\"unit\":\"{}\"}}\n", name, value, unit);
+    if (json_)
+      fmt::print("{{\"name\":\"{}\",\"value\":{:.3f},\"unit\":\"{}\"{}{}}}\n", name, value, unit,
+                 limit != 0 ? fmt::format(",\"limit\":{},\"ratio\":{:.3f}", std::abs(limit), ratio) : "",
+                 ids.empty() ? "" : fmt::format(",\"ids\":\"{}\"", ids));
     else
       fmt::print(
           "{:<52}{:>10.2f} {:<6}{}{}\n", name, value, unit,
@@ -216,9 +215,10 @@ void bench_tokenizer(const Arguments& args, const std::string& name,
   for (const std::string& language : args.languages) {
     const Result r = measure(*tokenizer, documents.at(language), false, 1);
     log_sum += std::log(r.mb_per_s);
+    const std::string ids = fmt::format("{:016x}", r.hash);
     report.line("tokenizer/" + name + "/" + language, r.mb_per_s, "MB/s",
                 language == "en" ? limit_of(kMinRate, name) : 0,
-                fmt::format("{} tokens, ids {:016x}", r.tokens, r.hash));
+                fmt::format("{} tokens, ids {}", r.tokens, ids), ids);
     if (language != "en") continue;
     const Result with_offsets = measure(*tokenizer, documents.at(language), true, 1);
     report.line("tokenizer/" + name + "/en/offsets", with_offsets.mb_per_s, "MB/s", 0,

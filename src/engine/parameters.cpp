@@ -1,8 +1,10 @@
 #include "engine/parameters.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "base/error.h"
@@ -22,6 +24,13 @@ FloatBuffer::FloatBuffer(int64_t n) : size_(n) {
   }
   ::madvise(p, static_cast<size_t>(n) * 4, MADV_HUGEPAGE);
   data_ = static_cast<float*>(p);
+}
+
+void FloatBuffer::expect_scattered(int64_t begin, int64_t end) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(data_ + begin) + page - 1) / page * page;
+  const uintptr_t last = reinterpret_cast<uintptr_t>(data_ + end) / page * page;
+  if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_NOHUGEPAGE);
 }
 
 FloatBuffer::~FloatBuffer() {

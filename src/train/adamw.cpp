@@ -15,6 +15,8 @@ AdamW::AdamW(engine::ParameterStore& store, const engine::Kernels& kernels, cons
     if (!p.row_sparse) continue;
     const auto rows = static_cast<size_t>(p.rows());
     sparse_.push_back({&p, std::vector<int32_t>(rows, 0), std::vector<uint8_t>(rows, 0)});
+    m_.expect_scattered(p.offset, p.offset + p.size);  // rows that are never read cost no memory
+    v_.expect_scattered(p.offset, p.offset + p.size);
   }
 }
 

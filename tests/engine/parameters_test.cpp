@@ -1,5 +1,11 @@
 #include "engine/parameters.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <vector>
+
 #include "engine/engine_case.h"
 #include "support/shared.h"
 
@@ -112,6 +118,17 @@ TEST(FloatBuffer, MovesItsMemory) {
   EXPECT_EQ(c.data(), p);
   EXPECT_EQ(c.size(), 100);
   EXPECT_EQ(c.data()[99], 3);
+}
+
+TEST(FloatBuffer, ScatteredRowsCostTheirPagesOnly) {
+  constexpr int64_t kFloats = 16 << 20;  // 64 MB
+  FloatBuffer buffer(kFloats);
+  buffer.expect_scattered(0, kFloats);
+  for (int64_t i = 0; i < kFloats; i += kFloats / 8) buffer.data()[i] = 1;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> resident(kFloats * 4 / page);
+  ASSERT_EQ(::mincore(buffer.data(), kFloats * 4, resident.data()), 0);
+  EXPECT_EQ(std::count_if(resident.begin(), resident.end(), [](unsigned char r) { return r & 1; }), 8);
 }
 
 }  // namespace
