@@ -1,6 +1,7 @@
 #include "text/legacy.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "base/error.h"
@@ -22,6 +23,30 @@ std::string token_content(const Json& json) {
   if (json.is_object() && json.contains("content") && json["content"].is_string())
     return json["content"].get<std::string>();
   return "";
+}
+
+// An entry of tokenizer_config.json's added_tokens_decoder.
+LegacyToken decoder_token(const std::string& id, const Json& block, const FolderConfig& config) {
+  const std::string where = (config.folder / "tokenizer_config.json").string() + ": added_tokens_decoder";
+  LegacyToken t{};
+  const auto [end, error] = std::from_chars(id.data(), id.data() + id.size(), t.id);
+  if (error != std::errc() || end != id.data() + id.size() || t.id < 0)
+    fail("{}: {:?} is not a token's id", where, id);
+  t.content = token_content(block);
+  if (!block.is_object() || t.content.empty())
+    fail("{}: the token {} must be an object with its content", where, id);
+  const auto flag = [&](const char* name, bool fallback) {
+    const auto it = block.find(name);
+    if (it == block.end()) return fallback;
+    if (!it->is_boolean()) fail("{}: {:?} of the token {} must be true or false", where, name, id);
+    return it->get<bool>();
+  };
+  t.special = flag("special", false);
+  t.lstrip = flag("lstrip", false);
+  t.rstrip = flag("rstrip", false);
+  t.normalized = flag("normalized", !t.special);
+  t.single_word = flag("single_word", false);
+  return t;
 }
 
 Json token_json(const LegacyToken& t) {
@@ -88,13 +113,10 @@ Json added_tokens_block(std::vector<LegacyToken> tokens, const FolderConfig& con
   }
   if (const auto it = config.tokenizer_config.find("added_tokens_decoder");
       it != config.tokenizer_config.end()) {
+    if (!it->is_object())
+      fail("{}: added_tokens_decoder must be an object", (config.folder / "tokenizer_config.json").string());
     for (const auto& [id, block] : it->items()) {
-      LegacyToken t{std::stoll(id), token_content(block)};
-      t.special = block.value("special", false);
-      t.lstrip = block.value("lstrip", false);
-      t.rstrip = block.value("rstrip", false);
-      t.normalized = block.value("normalized", !t.special);
-      t.single_word = block.value("single_word", false);
+      LegacyToken t = decoder_token(id, block, config);
       if (const auto known = find(t.content); known != tokens.end()) {
         t.id = known->id;
         *known = t;

@@ -128,6 +128,21 @@ TEST(BadFolder, SaysWhatItLookedFor) {
   EXPECT_THAT(load(), HasSubstr("holds no pieces"));
 }
 
+TEST(BadFolder, AddedTokensThatDoNotHold) {
+  const test::TempDir dir;
+  dir.write("vocab.txt", "[UNK]\n[CLS]\n[SEP]\na\n");
+  const auto load = [&](const std::string& decoder) {
+    dir.write("tokenizer_config.json", R"({"added_tokens_decoder": )" + decoder + "}");
+    return test::error_of([&] { Tokenizer::from_pretrained(dir.path()); });
+  };
+  EXPECT_THAT(load(R"({"x": {"content": "b"}})"),
+              testing::AllOf(HasSubstr("tokenizer_config.json"), HasSubstr("\"x\" is not a token's id")));
+  EXPECT_THAT(load(R"({"99999999999999999999": {"content": "b"}})"), HasSubstr("is not a token's id"));
+  EXPECT_THAT(load(R"({"4": 7})"), HasSubstr("the token 4 must be an object"));
+  EXPECT_THAT(load(R"({"4": {"content": "b", "lstrip": "yes"}})"), HasSubstr("must be true or false"));
+  EXPECT_THAT(load("[1]"), HasSubstr("added_tokens_decoder must be an object"));
+}
+
 TEST(InvalidUtf8, IsReadAsPythonDoesAndCounted) {
   const auto tokenizer = SmallTokenizer().make();
   const Encoding e = tokenizer->encode("a \xE4\xBD\xFF b \xC3\xA9");
