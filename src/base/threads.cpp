@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include "base/thread_pool.h"
+
 namespace graft {
 namespace {
 thread_local int chosen = 0;
@@ -16,6 +18,8 @@ int num_threads() { return chosen > 0 ? chosen : default_threads(); }
 
 void set_num_threads(int n) { chosen = n > 0 ? n : 0; }
 
+int num_threads_here() { return ThreadPool::threads_here(); }
+
 SingleThread::SingleThread() : before_(omp_get_max_threads()) {
   default_threads();
   if (before_ != 1) omp_set_num_threads(1);
@@ -27,11 +31,8 @@ SingleThread::~SingleThread() {
 
 void detail::parallel_for(int64_t n, void (*task)(void*, int64_t), void* state) {
   const int threads = static_cast<int>(n < num_threads() ? n : num_threads());
-  if (threads <= 1 || omp_in_parallel()) {
-    for (int64_t i = 0; i < n; ++i) task(state, i);
+  if (threads > 1 && ThreadPool::threads_here() == 1 && ThreadPool::shared().run(n, threads, task, state))
     return;
-  }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int64_t i = 0; i < n; ++i) task(state, i);
 }
 

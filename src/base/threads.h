@@ -1,5 +1,5 @@
-// Threads through OpenMP, behind one function, so that the number of threads never changes a result:
-// work is cut into tasks by the caller (by shape alone) and threads only take tasks.
+// Threads behind one function, so that their number never changes a result: work is cut into tasks by the
+// caller (by shape alone) and threads only take tasks.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -10,13 +10,16 @@ namespace graft {
 int num_threads();
 // Sets it for this thread (n >= 1); 0 goes back to the default.
 void set_num_threads(int n);
+// Threads that share the work of which the caller is a part: 1 outside of parallel_for.
+int num_threads_here();
 
 namespace detail {
 void parallel_for(int64_t n, void (*task)(void*, int64_t), void* state);
 }
 
 // Calls f(i) for i in [0, n), each once, in any order and on any thread. f must not throw.
-// Runs on the calling thread alone (no OpenMP region) when one thread or one task suffices, or inside f.
+// Runs on the calling thread alone when one thread or one task suffices, inside f, and while another thread's
+// call has the helpers.
 template <class F>
 void parallel_for(int64_t n, F&& f) {
   detail::parallel_for(

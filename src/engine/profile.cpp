@@ -1,12 +1,11 @@
 #include "engine/profile.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 
+#include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/parameters.h"
 
@@ -107,7 +106,7 @@ struct Timed<index, member, R (*)(Args...)> {
       ~Clock() {
         const auto spent = std::chrono::steady_clock::now() - start;
         sums[index].nanoseconds +=
-            std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count() / omp_get_num_threads();
+            std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count() / num_threads_here();
       }
     } clock;
     ++sums[index].calls;

@@ -1,0 +1,52 @@
+// Threads that help a caller with its tasks. Why not OpenMP's: its barriers wait for every thread of a team,
+// spinning, so that beside another busy process a step of a small model took eighty times as long. Here the
+// caller waits only for helpers that took a task, and whoever waits spins for some microseconds, then sleeps.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace graft {
+
+class ThreadPool {
+ public:
+  // One pool a process. It is never destroyed: at exit its threads sleep.
+  static ThreadPool& shared();
+
+  // Calls task(state, i) for i in [0, n) on this thread and at most threads - 1 helpers, and returns when all
+  // are done. False, and nothing called, while another thread's call has the helpers.
+  bool run(int64_t n, int threads, void (*task)(void*, int64_t), void* state);
+
+  // How many threads share the call in which this thread runs; 1 outside.
+  static int threads_here();
+
+ private:
+  // phase_: helpers inside (16 bits), seats (16 bits), closed (1 bit), number of the call (the rest). A
+  // helper enters by adding itself while it is open, so that the call's fields below hold for all who are
+  // inside.
+  static constexpr uint64_t kOne = 1, kInside = 0xFFFF, kSeat = uint64_t{1} << 16,
+                            kClosed = uint64_t{1} << 32, kCall = uint64_t{1} << 33;
+
+  void grow(int helpers);
+  void help();
+  void sleep_until_call_after(uint64_t call);
+  void wait_until_empty();
+  void take_tasks();
+
+  std::atomic<bool> busy_{false};
+  std::atomic<uint64_t> phase_{kClosed};
+  std::atomic<int64_t> next_{0};
+  int64_t n_ = 0;
+  int threads_ = 0;
+  void (*task_)(void*, int64_t) = nullptr;
+  void* state_ = nullptr;
+
+  int helpers_ = 0;
+  std::atomic<int> sleepers_{0};
+  std::atomic<bool> caller_sleeps_{false};
+  std::mutex mutex_;
+  std::condition_variable called_, emptied_;
+};
+
+}  // namespace graft
