@@ -94,11 +94,12 @@ if [ "$tier" != fast ]; then
 fi
 
 if [ "$tier" = slow ]; then
-  # One thread in OpenMP, whose runtime the sanitizer cannot see into: the threads are the callers of the Pipeline.
-  say "thread sanitizer over Pipeline"
-  build tsan test_pipeline
-  check tsan env OMP_NUM_THREADS=1 TSAN_OPTIONS=ignore_noninstrumented_modules=1 \
-    build-tsan/tests/capi/test_pipeline --gtest_brief=1 --gtest_filter=-*Slow*
+  # Callers of the Pipeline and the pool's helpers; not oneDNN, which is not instrumented.
+  say "thread sanitizer over Pipeline and the pool of threads"
+  build tsan test_pipeline test_base
+  export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+  check tsan_pipeline build-tsan/tests/capi/test_pipeline --gtest_brief=1 --gtest_filter=-*Slow*
+  check tsan_pool build-tsan/tests/base/test_base --gtest_brief=1 --gtest_filter=Threads*
 fi
 
 say "summary"

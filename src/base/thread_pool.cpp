@@ -8,8 +8,8 @@
 namespace graft {
 namespace {
 
-// Some tens of microseconds: longer than what lies between two calls of a training step, much shorter than the
-// time slice that another process could use.
+// Some tens of microseconds: longer than what lies between two calls of a training step, much shorter than
+// the time slice that another process could use.
 constexpr int kSpins = 4000;
 
 thread_local int here = 1;

@@ -49,8 +49,8 @@ class FloatBuffer {
   FloatBuffer& operator=(FloatBuffer&& other) noexcept;
   float* data() const { return data_; }
   int64_t size() const { return size_; }
-  // Floats [begin, end) will be touched here and there: memory comes in small pages, not 2 MB at a time. Before
-  // they are touched.
+  // Floats [begin, end) will be touched here and there: memory comes in small pages, not 2 MB at a time.
+  // Before they are touched.
   void expect_scattered(int64_t begin, int64_t end);
 
  private:
