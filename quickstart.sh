@@ -24,7 +24,7 @@ fine_tune() {
   shift
   $graft train "$@" --task sequence-classification --train_file $reviews/train.csv \
     --validation_file $reviews/validation.csv --test_file $reviews/test.csv --output_dir "$folder" \
-    --per_device_train_batch_size 16 --num_train_epochs 8 --learning_rate 1e-3 --weight_decay 0.01 \
+    --per_device_train_batch_size 16 --num_train_epochs 20 --learning_rate 3e-4 --weight_decay 0.01 \
     --warmup_ratio 0.1 --save_strategy no
 }
 accuracy() { sed -n 's/.*"test_accuracy": *\([0-9.]*\).*/\1/p' "$1/all_results.json"; }
