@@ -16,6 +16,7 @@
 #include "models/registry.h"
 #include "train/arguments.h"
 #include "train/evaluate_dataset.h"
+#include "train/output.h"
 #include "train/saved_arguments.h"
 
 namespace graft::cli {
@@ -140,6 +141,7 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
   table.insert(table.end(), result.metrics.begin(), result.metrics.end());
   if (test && !result.interrupted) {
     const LogEntry scores = test();
+    train::add_results(o.arguments.output_dir, scores);
     table.insert(table.end(), scores.begin(), scores.end());
   }
   say(result.interrupted ? fmt::format("interrupted at step {}; the model as it stood is in {}",

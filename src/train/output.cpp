@@ -155,4 +155,11 @@ void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResu
   write_json(output / "all_results.json", all);
 }
 
+void add_results(const fs::path& output_dir, const LogEntry& metrics) {
+  const fs::path file = output_dir / "all_results.json";
+  Json all = read_json(file);
+  for (const auto& [name, value] : metrics) all[name] = value;
+  write_json(file, all);
+}
+
 }  // namespace graft::train

@@ -41,5 +41,7 @@ void save_model(const Trainer::Parts& parts, const std::filesystem::path& folder
 void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step);
 // The model, the log and all_results.json in output_dir.
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result);
+// Puts metrics that came after training (a test set's) into all_results.json as well.
+void add_results(const std::filesystem::path& output_dir, const LogEntry& metrics);
 
 }  // namespace graft::train

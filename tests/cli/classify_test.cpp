@@ -47,6 +47,7 @@ TEST(Classify, TrainWritesAFolderAndPrintsATable) {
   EXPECT_EQ(config["id2label"], Json({{"0", "neg"}, {"1", "pos"}}));
   const Json results = read_json(world / "out/all_results.json");
   EXPECT_GT(results["eval_accuracy"].get<double>(), 0.9);
+  EXPECT_GT(results["test_accuracy"].get<double>(), 0.9);
 }
 
 TEST(Classify, TheFirstLineSaysThePrecisionAndWhy) {
