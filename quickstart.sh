@@ -47,6 +47,7 @@ printf '  %-52s %s\n' "counting words (logistic regression)" "$(percent "$words"
 awk -v a="$tuned" -v b="$random" -v s="$seconds" 'BEGIN {
   gain = 100 * (a - b)
   printf "Transfer gave %+.1f points over random weights; both trainings took %d s.\n", gain, s
+  print "One run of each: another --seed moves either by four points (models/graft-mini/README.md has five seeds)."
   if (gain < 3) print "That is less than 3 points: 148 reviews are few, and so small a model tells topics apart better than praise from blame (models/graft-mini/README.md); a real checkpoint does not stop there."
 }'
 
