@@ -20,9 +20,8 @@ peer_tokenizers() {
     echo "no peer: npm install --no-save --no-package-lock tokenizers, for the Rust engine beside it" >&2
     return
   fi
-  local documents
   documents=$(mktemp -d)
-  trap 'rm -rf "$documents"' RETURN
+  trap 'rm -rf "$documents"' EXIT
   build/bench/tokenizer_bench --shared "$shared" --mb 20 --dump "$documents" --json >"$documents/graft.json"
   node bench/tokenizer_bench.mjs "$shared" "$documents" "$documents/graft.json" "${json[@]}"
 }
