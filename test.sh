@@ -96,10 +96,11 @@ fi
 if [ "$tier" = slow ]; then
   # Callers of the Pipeline and the pool's helpers; not oneDNN, which is not instrumented.
   say "thread sanitizer over Pipeline and the pool of threads"
-  build tsan test_pipeline test_base
+  build tsan test_pipeline test_base test_text
   export TSAN_OPTIONS=ignore_noninstrumented_modules=1
   check tsan_pipeline build-tsan/tests/capi/test_pipeline --gtest_brief=1 --gtest_filter=-*Slow*
   check tsan_pool build-tsan/tests/base/test_base --gtest_brief=1 --gtest_filter=Threads*
+  check tsan_text build-tsan/tests/text/test_text --gtest_brief=1 --gtest_filter=ScratchPool*:Batch*
 fi
 
 say "summary"

@@ -1,6 +1,6 @@
 // MB/s of text to ids, per tokenizer and language, with a hash of all ids; loading times; two threads against
-// one. usage: tokenizer_bench [--shared DIR] [--mb N] [--tokenizers a,b] [--languages en,de] [--json] [--dump
-// DIR]
+// one, and two processes.
+// usage: tokenizer_bench [--shared DIR] [--mb N] [--tokenizers a,b] [--languages en,de] [--json] [--dump DIR]
 //   --json prints one object a line: {"name","value","unit","limit","ratio"}; limit and ratio where there is
 //   a target, "ids" (a hash of all of them) where a text was encoded.
 //   --dump writes the documents as DIR/<language>.txt, for tokenizer_bench.mjs.
@@ -18,6 +18,7 @@
 #include "base/file.h"
 #include "base/threads.h"
 #include "graft/tokenizer.h"
+#include "two_threads.h"
 
 namespace {
 
@@ -106,33 +107,6 @@ Blocks in_blocks(std::vector<std::string> documents) {
   return blocks;
 }
 
-// How much faster two threads are at arithmetic without memory: 2 on two cores, about 1 on one core that runs
-// two threads. Eight chains of multiplications keep its units busy.
-double control_ratio() {
-  const auto seconds = [](int threads) {
-    graft::set_num_threads(threads);
-    double best = 1e9;
-    for (int pass = 0; pass < 5; ++pass) {
-      std::vector<uint64_t> sums(16);
-      const auto start = Clock::now();
-      graft::parallel_for(16, [&](int64_t task) {
-        uint64_t x[8];
-        for (uint64_t k = 0; k < 8; ++k)
-          x[k] = static_cast<uint64_t>(task) * 8 + k + start.time_since_epoch().count();
-        for (int i = 0; i < 2000000; ++i)
-          for (uint64_t& v : x) v = v * 6364136223846793005u + 1442695040888963407u;
-        for (const uint64_t v : x) sums[task] ^= v;
-      });
-      double time = seconds_since(start);
-      if (sums[0] == 1) time = 0;  // the result is looked at
-      best = std::min(best, time);
-    }
-    graft::set_num_threads(0);
-    return best;
-  };
-  return seconds(1) / seconds(2);
-}
-
 // Writes more than any cache holds.
 void empty_caches() {
   static std::vector<char> buffer(size_t{256} << 20);
@@ -170,6 +144,15 @@ Result measure(const Tokenizer& tokenizer, const Blocks& blocks, bool offsets, i
   result.mb_per_s = static_cast<double>(bytes) / 1e6 / seconds;
   graft::set_num_threads(0);
   return result;
+}
+
+graft::bench::TwoThreads compare(const Tokenizer& tokenizer, const Blocks& blocks) {
+  graft::EncodeOptions options;
+  options.ids_only = true;
+  return graft::bench::compare_two_threads([&](int first, int step) {
+    for (size_t b = static_cast<size_t>(first); b < blocks.size(); b += static_cast<size_t>(step))
+      tokenizer.encode_batch(blocks[b], {}, options);
+  });
 }
 
 class Report {
@@ -224,8 +207,10 @@ void bench_tokenizer(const Arguments& args, const std::string& name,
     report.line("tokenizer/" + name + "/en/offsets", with_offsets.mb_per_s, "MB/s", 0,
                 fmt::format("{:.0f} % of ids only", 100 * with_offsets.mb_per_s / r.mb_per_s));
     const Result two = measure(*tokenizer, documents.at(language), false, 2);
-    report.line("tokenizer/" + name + "/en/two_threads", two.mb_per_s / r.mb_per_s, "x", 1.9,
+    const graft::bench::TwoThreads times = compare(*tokenizer, documents.at(language));
+    report.line("tokenizer/" + name + "/en/two_threads", times.threads, "x", 1.9,
                 two.hash == r.hash ? "same ids" : "DIFFERENT IDS");
+    report.line("tokenizer/" + name + "/en/two_processes", times.processes, "x", 0, "that share nothing");
   }
   report.line("tokenizer/" + name + "/mean", std::exp(log_sum / static_cast<double>(args.languages.size())),
               "MB/s", 0, "geometric mean");
@@ -266,6 +251,5 @@ int main(int argc, char** argv) {
     documents[language] = in_blocks(std::move(texts));
   }
   Report report(args.json);
-  report.line("tokenizer/control/two_threads", control_ratio(), "x", 0, "arithmetic alone");
   for (const std::string& name : args.tokenizers) bench_tokenizer(args, name, documents, report);
 }

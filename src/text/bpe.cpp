@@ -27,6 +27,12 @@ bool to_raw_bytes(std::string_view token, std::string& out) {
   return true;
 }
 
+char32_t last_char(std::string_view text) {
+  size_t pos = text.size() - 1;
+  while (pos > 0 && (static_cast<unsigned char>(text[pos]) & 0xC0) == 0x80) --pos;
+  return next_char(text, pos);
+}
+
 }  // namespace
 
 Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::string& where)
@@ -47,6 +53,7 @@ Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::st
   }
   merges_.assign(slots, {kFree, 0, 0});
   filter_.assign(slots * 4 / 64, 0);
+  if (options.prefix.empty() && options.dropout == 0) joints_.assign(filter_.size(), 0);
   mask_ = slots - 1;
   std::string merged;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
@@ -64,7 +71,12 @@ Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::st
                 : right < 0 ? std::string(b)
                             : merged);
     add_merge(left, right, static_cast<int32_t>(rank), id);
+    if (joints_.empty() || a.empty() || b.empty()) continue;
+    size_t pos = 0;
+    const size_t bit = joint_bit(last_char(a), next_char(b, pos));
+    joints_[bit / 64] |= uint64_t{1} << bit % 64;
   }
+  index_vocab();
   has_byte_alphabet_ = options.prefix.empty() && options.suffix.empty() && options.dropout == 0;
   for (int b = 0; b < 256; ++b) {
     std::string c;
@@ -87,102 +99,142 @@ void Bpe::add_merge(int32_t left, int32_t right, int32_t rank, int32_t id) {
   filter_[filter_bit(pair) / 64] |= uint64_t{1} << filter_bit(pair) % 64;
 }
 
+// What the vocabulary is asked for again and again: single characters by code point, and for where a word
+// falls apart the first and the last character of every token. They are those of the characters it is made
+// of, whatever the merges before; so no token holds two neighbours that stand at no merge's seam.
+void Bpe::index_vocab() {
+  constexpr char32_t kMostCodePoints = 0x20000;  // half a megabyte; rarer characters are looked up by text
+  const auto end_id = static_cast<size_t>(vocab.end_id());
+  if (!joints_.empty()) ends_.assign(end_id, {0, 0});
+  for (size_t i = 0; i < end_id; ++i) {
+    const std::string_view token = vocab.token(static_cast<int32_t>(i));
+    if (token.empty()) continue;
+    size_t pos = 0;
+    const char32_t c = next_char(token, pos);
+    if (!joints_.empty()) ends_[i] = {c, last_char(token)};
+    if (pos != token.size() || c >= kMostCodePoints) continue;
+    if (c >= char_ids_.size()) char_ids_.resize(c + 1, -1);
+    char_ids_[c] = vocab.find(token);
+  }
+}
+
+// The symbols of a word, up to where it falls apart: there they are merged and written out, and the memory
+// is used again. A word of megabytes without a seam in it is all that fills it.
+class Bpe::Stretch {
+ public:
+  Stretch(const Bpe& bpe, size_t word_bytes, uint64_t seed, Pieces& out)
+      : symbols_(symbols_of_thread()),
+        bpe_(bpe),
+        cuts_(word_bytes > kShortWord && !bpe.joints_.empty()),
+        seed_(seed),
+        out_(out) {
+    symbols_.clear();
+  }
+  // A symbol of `size` bytes, behind those there are.
+  void add(int32_t id, int32_t size) {
+    if (cuts_ && !symbols_.empty() && !bpe_.may_join(symbols_.back().id, id)) merge();
+    symbols_.push_back({id, position_, position_ + size, 0, 0});
+    position_ += size;
+  }
+  // An unknown token stays open: more of the word may go into it.
+  void add_unknown(int32_t id, int32_t size) {
+    if (!bpe_.options_.fuse_unk) close_unknown();
+    unknown_ = {id, unknown_.second + size};
+  }
+  void close_unknown() {
+    if (unknown_.second > 0) add(unknown_.first, unknown_.second);
+    unknown_ = {-1, 0};
+  }
+  void merge() {
+    if (symbols_.size() <= kShortWord && bpe_.options_.dropout == 0)
+      bpe_.merge_short(symbols_);
+    else
+      bpe_.merge_long(symbols_, seed_);
+    for (const Symbol& s : symbols_)
+      if (s.id >= 0) out_.push_back({s.id, s.begin, s.end});
+    symbols_.clear();
+  }
+
+ private:
+  static HugeArray<Symbol>& symbols_of_thread() {
+    thread_local HugeArray<Symbol> symbols;
+    return symbols;
+  }
+  HugeArray<Symbol>& symbols_;
+  const Bpe& bpe_;
+  const bool cuts_;  // a short word is merged as it is
+  uint64_t seed_;
+  Pieces& out_;
+  std::pair<int32_t, int32_t> unknown_{-1, 0};
+  int32_t position_ = 0;
+};
+
 // A character without an id: bytes if the vocabulary has them, else the unknown token, else nothing at all.
-bool Bpe::add_unknown(std::string_view piece, int32_t size, HugeArray<Symbol>& symbols,
-                      std::pair<int32_t, int32_t>& unk, int32_t& position) const {
+void Bpe::add_unknown(std::string_view piece, int32_t size, Stretch& stretch) const {
   if (!byte_ids_.empty() && std::all_of(piece.begin(), piece.end(), [&](char c) {
         return byte_ids_[static_cast<unsigned char>(c)] >= 0;
       })) {
-    for (const char c : piece) {
-      symbols.push_back({byte_ids_[static_cast<unsigned char>(c)], position, position + 1, 0, 0});
-      ++position;
-    }
-    return true;
+    for (const char c : piece) stretch.add(byte_ids_[static_cast<unsigned char>(c)], 1);
+  } else if (unk_id_ >= 0) {
+    stretch.add_unknown(unk_id_, size);
   }
-  if (unk_id_ < 0) return false;
-  if (unk.first >= 0 && !options_.fuse_unk) {
-    symbols.push_back({unk.first, position, position + unk.second, 0, 0});
-    position += unk.second;
-    unk = {-1, 0};
-  }
-  unk = {unk_id_, (unk.first >= 0 ? unk.second : 0) + size};
-  return true;
 }
 
-void Bpe::make_symbols(std::string_view word, HugeArray<Symbol>& symbols) const {
+void Bpe::add_symbols(std::string_view word, Stretch& stretch) const {
   std::string decorated;
-  std::pair<int32_t, int32_t> unk{-1, 0};  // a pending unknown token and its bytes
-  int32_t position = 0;
-  const auto flush = [&] {
-    if (unk.first < 0) return;
-    symbols.push_back({unk.first, position, position + unk.second, 0, 0});
-    position += unk.second;
-    unk = {-1, 0};
-  };
   for (size_t pos = 0; pos < word.size();) {
     const size_t begin = pos;
-    pos += sequence_length(word[pos]);
+    const char32_t c = next_char(word, pos);
     std::string_view piece = word.substr(begin, pos - begin);
     const auto size = static_cast<int32_t>(piece.size());
     const bool prefixed = begin > 0 && !options_.prefix.empty();
     const bool suffixed = pos >= word.size() && !options_.suffix.empty();
+    int32_t id = -1;
     if (prefixed || suffixed) {
       decorated = (prefixed ? options_.prefix : "") + std::string(piece) + (suffixed ? options_.suffix : "");
       piece = decorated;
-    }
-    if (const int32_t id = vocab.find(piece); id >= 0) {
-      flush();
-      symbols.push_back({id, position, position + size, 0, 0});
-      position += size;
+      id = vocab.find(piece);
     } else {
-      add_unknown(piece, size, symbols, unk, position);
+      id = find_character(c, piece);
+    }
+    if (id >= 0) {
+      stretch.close_unknown();
+      stretch.add(id, size);
+    } else {
+      add_unknown(piece, size, stretch);
     }
   }
-  flush();
+  stretch.close_unknown();
 }
 
-void Bpe::tokenize(std::string_view word, std::vector<Piece>& out) const {
+void Bpe::tokenize(std::string_view word, Pieces& out) const {
   if (options_.ignore_merges) {
     if (const int32_t id = vocab.find(word); id >= 0) {
       out.push_back({id, 0, static_cast<int32_t>(word.size())});
       return;
     }
   }
-  thread_local HugeArray<Symbol> symbols;
-  symbols.clear();
-  make_symbols(word, symbols);
-  merge_all(symbols, options_.dropout > 0 ? hash_bytes(word.data(), word.size()) : 0, out);
+  Stretch stretch(*this, word.size(), options_.dropout > 0 ? hash_bytes(word.data(), word.size()) : 0, out);
+  add_symbols(word, stretch);
+  stretch.merge();
 }
 
-void Bpe::tokenize_bytes(std::string_view bytes, std::vector<Piece>& out) const {
+void Bpe::tokenize_bytes(std::string_view bytes, Pieces& out) const {
   if (options_.ignore_merges) {
     if (const int32_t id = raw_.find(bytes); id >= 0) {
       out.push_back({id, 0, static_cast<int32_t>(bytes.size())});
       return;
     }
   }
-  thread_local HugeArray<Symbol> symbols;
-  symbols.clear();
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const auto at = static_cast<int32_t>(i);
-    symbols.push_back({alphabet_[static_cast<unsigned char>(bytes[i])], at, at + 1, 0, 0});
-  }
-  merge_all(symbols, 0, out);
-}
-
-void Bpe::merge_all(HugeArray<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const {
-  if (symbols.size() <= kShortWord && options_.dropout == 0)
-    merge_short(symbols);
-  else
-    merge_long(symbols, seed);
-  for (const Symbol& s : symbols)
-    if (s.id >= 0) out.push_back({s.id, s.begin, s.end});
+  Stretch stretch(*this, bytes.size(), 0, out);
+  for (const char c : bytes) stretch.add(alphabet_[static_cast<unsigned char>(c)], 1);
+  stretch.merge();
 }
 
 // The lowest rank of all neighbouring pairs is merged until none is left. Nothing moves: a symbol that went
 // into its left neighbour keeps its place with no rank. What is compared is the rank with the position behind
 // it, so that the leftmost of equals wins and no branch hangs on the outcome.
-void Bpe::merge_short(HugeArray<Symbol>& symbols) const {
+void Bpe::merge_short(std::span<Symbol> symbols) const {
   constexpr uint64_t kNoMerge = ~uint64_t{0};
   const size_t n = symbols.size();
   std::array<uint64_t, kShortWord> order;  // rank << 32 | position of a symbol with its right neighbour
@@ -281,7 +333,7 @@ class Candidates {
 
 // Candidates by rank; stale ones are recognised and dropped. Sweeps over a long word stay in order, so that
 // this is close to linear.
-void Bpe::merge_long(HugeArray<Symbol>& symbols, uint64_t seed) const {
+void Bpe::merge_long(std::span<Symbol> symbols, uint64_t seed) const {
   struct Skipped {
     int32_t rank, position, id;
   };

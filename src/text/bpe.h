@@ -1,6 +1,7 @@
 // Byte-pair encoding (Sennrich et al. 2016): the merge of lowest rank first.
 #pragma once
 #include <array>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,9 +17,9 @@ class Bpe : public Model {
   using Merges = std::vector<std::pair<std::string_view, std::string_view>>;
   Bpe(Vocab vocab, const Merges& merges, const BpeOptions& options, const std::string& where);
 
-  void tokenize(std::string_view word, std::vector<Piece>& out) const override;
+  void tokenize(std::string_view word, Pieces& out) const override;
   // A word as raw bytes, for byte-level vocabularies (has_byte_alphabet): pieces are ranges of the raw bytes.
-  void tokenize_bytes(std::string_view bytes, std::vector<Piece>& out) const;
+  void tokenize_bytes(std::string_view bytes, Pieces& out) const;
   // Every byte of GPT-2's alphabet has an id, and nothing else bears on a word (no prefix, suffix, dropout).
   bool has_byte_alphabet() const { return has_byte_alphabet_; }
 
@@ -49,19 +50,36 @@ class Bpe : public Model {
   size_t slot(uint64_t pair) const { return hash(pair) >> shift_; }
   size_t filter_bit(uint64_t pair) const { return hash(pair) >> (shift_ - 2); }
   void add_merge(int32_t left, int32_t right, int32_t rank, int32_t id);
-  bool add_unknown(std::string_view piece, int32_t begin, HugeArray<Symbol>& symbols,
-                   std::pair<int32_t, int32_t>& unk, int32_t& position) const;
-  void make_symbols(std::string_view word, HugeArray<Symbol>& symbols) const;
-  void merge_short(HugeArray<Symbol>& symbols) const;
-  void merge_long(HugeArray<Symbol>& symbols, uint64_t seed) const;
-  void merge_all(HugeArray<Symbol>& symbols, uint64_t seed, std::vector<Piece>& out) const;
+  class Stretch;
+  void add_symbols(std::string_view word, Stretch& stretch) const;
+  void add_unknown(std::string_view piece, int32_t size, Stretch& stretch) const;
+  void index_vocab();
+  int32_t find_character(char32_t c, std::string_view text) const {
+    return c < char_ids_.size() ? char_ids_[c] : vocab.find(text);
+  }
+  size_t joint_bit(char32_t last, char32_t first) const { return filter_bit(uint64_t{last} << 32 | first); }
+  bool may_join(int32_t left, int32_t right) const {
+    const size_t bit =
+        joint_bit(ends_[static_cast<size_t>(left)].last, ends_[static_cast<size_t>(right)].first);
+    return joints_[bit / 64] >> bit % 64 & 1;
+  }
+  void merge_short(std::span<Symbol> symbols) const;
+  void merge_long(std::span<Symbol> symbols, uint64_t seed) const;
 
   BpeOptions options_;
   HugeArray<Merge> merges_;
   std::vector<uint64_t> filter_;  // four bits a slot; 0: no merge there. Small enough for a near cache
+  // Which characters some merge brings together: what stands before its seam, what behind. As the filter: a
+  // bit of 0 is sure. Empty where words are not cut there (a prefix or dropout).
+  struct Ends {
+    char32_t first, last;  // characters of a token
+  };
+  std::vector<Ends> ends_;
+  std::vector<uint64_t> joints_;
   size_t mask_ = 0;
   int shift_ = 0;
   int32_t unk_id_ = -1;
+  std::vector<int32_t> char_ids_;        // ids of single characters, by code point
   std::vector<int32_t> byte_ids_;        // byte fallback
   std::array<int32_t, 256> alphabet_{};  // byte-level alphabet
   bool has_byte_alphabet_ = false;

@@ -3,8 +3,10 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
+#include "base/threads.h"
 #include "text/file_tokenizer.h"
 #include "text/json_fields.h"
 #include "text/unicode.h"
@@ -351,25 +353,37 @@ void FastPath::tokenize_generic(std::string_view chunk, Scratch& scratch, int32_
   }
 }
 
-ScratchPool::Lease::Lease(ScratchPool& pool) : pool_(pool) {
-  {
-    const std::lock_guard<std::mutex> lock(pool.mutex_);
-    if (!pool.free_.empty()) {
-      scratch_ = std::move(pool.free_.back());
-      pool.free_.pop_back();
-    }
-  }
-  if (!scratch_) scratch_ = std::make_unique<Scratch>();
+ScratchPool::~ScratchPool() { clear(); }
+
+// A small number of this thread's own, used again from the 65th thread on.
+size_t ScratchPool::place_of_thread() {
+  static std::atomic<size_t> threads{0};
+  thread_local const size_t place = threads++ % kPlaces;
+  return place;
 }
 
-ScratchPool::Lease::~Lease() {
-  const std::lock_guard<std::mutex> lock(pool_.mutex_);
-  pool_.free_.push_back(std::move(scratch_));
+ScratchPool::Lease::Lease(ScratchPool& pool) : pool_(pool) {
+  const size_t own = place_of_thread();
+  scratch_ = pool.places_[own].free.exchange(nullptr);
+  // Threads that come and go must not each leave one behind.
+  for (size_t i = 0; !scratch_ && i < kPlaces && pool.made_ >= num_threads(); ++i)
+    if (pool.places_[i].free.load(std::memory_order_relaxed))
+      scratch_ = pool.places_[i].free.exchange(nullptr);
+  if (scratch_) return;
+  scratch_ = new Scratch;
+  ++pool.made_;
+}
+
+ScratchPool::Lease::~Lease() { pool_.drop(pool_.places_[place_of_thread()].free.exchange(scratch_)); }
+
+void ScratchPool::drop(Scratch* scratch) {
+  if (!scratch) return;
+  delete scratch;
+  --made_;
 }
 
 void ScratchPool::clear() {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  free_.clear();
+  for (Place& place : places_) drop(place.free.exchange(nullptr));
 }
 
 }  // namespace graft::text

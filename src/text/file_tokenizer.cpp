@@ -77,7 +77,7 @@ void FileTokenizer::encode_plain(const AlignedText& text, bool offsets, Sequence
   if (text.text.empty()) return;
   PreTokenized cut{text, {{0, static_cast<int32_t>(text.text.size())}}};
   if (parts_.pre_tokenizer) parts_.pre_tokenizer->pre_tokenize(cut);
-  std::vector<Piece> pieces;
+  Pieces pieces;
   for (const Span& word : cut.words) {
     if (out.is_full()) return;
     pieces.clear();

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "text/huge_array.h"
 #include "text/vocab.h"
 
 namespace graft::text {
@@ -14,12 +15,13 @@ namespace graft::text {
 struct Piece {
   int32_t id, begin, end;
 };
+using Pieces = HugeArray<Piece>;  // of a text of megabytes: see huge_array.h
 
 class Model {
  public:
   virtual ~Model() = default;
   // Appends the pieces of `word` (valid UTF-8, not empty) to `out`.
-  virtual void tokenize(std::string_view word, std::vector<Piece>& out) const = 0;
+  virtual void tokenize(std::string_view word, Pieces& out) const = 0;
   virtual std::string kind() const = 0;
   // False where the same word may be cut differently from call to call (BPE dropout).
   virtual bool is_cacheable() const { return true; }

@@ -32,13 +32,33 @@ class Unigram : public Model {
     for (int32_t id = 0; id < vocab.end_id(); ++id)
       if (vocab.has(id) && !vocab.token(id).empty()) builder.add(vocab.token(id), id);
     trie_ = builder.build();
+    longest_ = static_cast<int32_t>(std::max<size_t>(vocab.max_token_bytes(), 4));
   }
 
-  void tokenize(std::string_view word, std::vector<Piece>& out) const override {
+  // Of a long word only a stretch is in memory: a position that no piece spans lies on every path, so that
+  // what is before it is settled there.
+  void tokenize(std::string_view word, Pieces& out) const override {
     thread_local HugeArray<Node> best;
-    best.assign(word.size() + 1, Node{});
-    fill(word, best);
-    backtrack(word, best, out);
+    const auto size = static_cast<int32_t>(word.size());
+    const size_t first = out.size();
+    best.assign(static_cast<size_t>(std::min(size, kStretch + longest_)) + 1, Node{});
+    int32_t base = 0, reach = 0;  // where the stretch starts; how far pieces go
+    for (int32_t begin = 0; begin < size; begin += sequence_length(word[begin])) {
+      if (begin - base >= kStretch) {
+        if (begin == reach) {
+          const Node end = best[begin - base];
+          backtrack(best, base, begin, first, out);
+          std::fill_n(best.begin(), begin - base + 1, Node{});
+          best[0].score = end.score;
+          base = begin;
+        } else if (const auto room = static_cast<size_t>(begin - base + longest_) + 1; room > best.size()) {
+          best.resize(2 * room);
+        }
+      }
+      reach = std::max(reach, relax_from(word, begin, &best[begin - base]));
+    }
+    backtrack(best, base, size, first, out);
+    if (!byte_ids_.empty()) fall_back_to_bytes(word, first, out);
   }
 
   std::string kind() const override { return "Unigram"; }
@@ -50,72 +70,81 @@ class Unigram : public Model {
     int32_t begin = -1, id = 0;
   };
 
-  void fill(std::string_view word, HugeArray<Node>& best) const {
+  // All pieces from `begin` on, whose node is nodes[0]; returns the furthest end.
+  int32_t relax_from(std::string_view word, int32_t begin, Node* nodes) const {
     const auto size = static_cast<int32_t>(word.size());
-    for (int32_t begin = 0; begin < size;) {
-      const double here = best[begin].score;
-      const int32_t char_end = begin + sequence_length(word[begin]);
-      bool has_single = false;
-      uint32_t node = Trie::kRoot;
-      for (int32_t i = begin; i < size; ++i) {
-        node = trie_.next(node, static_cast<unsigned char>(word[i]));
-        if (node == Trie::kNone) break;
-        const int32_t id = trie_.value(node);
-        if (id < 0) continue;
-        relax(best[i + 1], here + scores_[id], begin, id);
-        has_single |= i + 1 == char_end;
-      }
-      if (!has_single) {
-        if (unk_id_ < 0) fail("the text has a character that no piece covers, and the model names no unk_id");
-        relax(best[char_end], here + unk_score_, begin, unk_id_);
-      }
-      begin = char_end;
+    const double here = nodes[0].score;
+    const int32_t char_end = begin + sequence_length(word[begin]);
+    int32_t reach = char_end;
+    bool has_single = false;
+    uint32_t node = Trie::kRoot;
+    for (int32_t i = begin; i < size; ++i) {
+      node = trie_.next(node, static_cast<unsigned char>(word[i]));
+      if (node == Trie::kNone) break;
+      const int32_t id = trie_.value(node);
+      if (id < 0) continue;
+      relax(nodes[i + 1 - begin], here + scores_[id], begin, id);
+      has_single |= i + 1 == char_end;
+      reach = std::max(reach, i + 1);
     }
+    if (!has_single) {
+      if (unk_id_ < 0) fail("the text has a character that no piece covers, and the model names no unk_id");
+      relax(nodes[char_end - begin], here + unk_score_, begin, unk_id_);
+    }
+    return reach;
   }
 
   static void relax(Node& node, double score, int32_t begin, int32_t id) {
     if (node.begin < 0 || score > node.score) node = {score, begin, id};
   }
 
-  // Neighbouring unknown characters become one piece.
-  void backtrack(std::string_view word, const HugeArray<Node>& best, std::vector<Piece>& out) const {
-    const size_t first = out.size();
+  // Writes the best path from `base` to `end` behind the word's pieces, which begin at `first`. Neighbouring
+  // unknown characters become one piece.
+  void backtrack(const HugeArray<Node>& best, int32_t base, int32_t end, size_t first, Pieces& out) const {
+    const size_t settled = out.size();
     bool fusing = false;
-    for (auto end = static_cast<int32_t>(word.size()); end > 0; end = best[end].begin) {
-      const Node& node = best[end];
+    while (end > base) {
+      const Node& node = best[end - base];
       const bool unknown = node.id == unk_id_;
       if (unknown && fusing)
         out.back().begin = node.begin;
       else
         out.push_back({node.id, node.begin, end});
       fusing = unknown;
+      end = node.begin;
     }
-    std::reverse(out.begin() + static_cast<std::ptrdiff_t>(first), out.end());
-    if (!byte_ids_.empty()) fall_back_to_bytes(word, first, out);
+    std::reverse(out.begin() + static_cast<std::ptrdiff_t>(settled), out.end());
+    if (settled == first || settled == out.size()) return;
+    Piece& before = out[settled - 1];
+    if (before.id != unk_id_ || out[settled].id != unk_id_) return;
+    before.end = out[settled].end;
+    out.erase(out.begin() + static_cast<std::ptrdiff_t>(settled));
   }
 
-  void fall_back_to_bytes(std::string_view word, size_t first, std::vector<Piece>& out) const {
-    for (size_t i = first; i < out.size(); ++i) {
-      const Piece piece = out[i];
-      if (piece.id != unk_id_) continue;
-      std::vector<Piece> bytes;
-      for (int32_t k = piece.begin; k < piece.end; ++k) {
-        const int32_t id = byte_ids_[static_cast<unsigned char>(word[k])];
-        if (id < 0) break;
-        bytes.push_back({id, piece.begin, piece.end});
+  // Unknown pieces as bytes, where there is a token for each.
+  void fall_back_to_bytes(std::string_view word, size_t first, Pieces& out) const {
+    const auto has_token = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] >= 0; };
+    const auto begin = out.begin() + static_cast<std::ptrdiff_t>(first);
+    if (std::none_of(begin, out.end(), [&](const Piece& p) { return p.id == unk_id_; })) return;
+    const std::vector<Piece> pieces(begin, out.end());
+    out.resize(first);
+    for (const Piece& piece : pieces) {
+      const std::string_view bytes = word.substr(piece.begin, piece.end - piece.begin);
+      if (piece.id != unk_id_ || !std::all_of(bytes.begin(), bytes.end(), has_token)) {
+        out.push_back(piece);
+        continue;
       }
-      if (bytes.size() != static_cast<size_t>(piece.end - piece.begin)) continue;
-      out.erase(out.begin() + static_cast<std::ptrdiff_t>(i));
-      out.insert(out.begin() + static_cast<std::ptrdiff_t>(i), bytes.begin(), bytes.end());
-      i += bytes.size() - 1;
+      for (const char c : bytes)
+        out.push_back({byte_ids_[static_cast<unsigned char>(c)], piece.begin, piece.end});
     }
   }
 
+  static constexpr int32_t kStretch = 4096;  // bytes; the nodes of one fit a near cache
   Trie trie_;
   std::vector<double> scores_;
   std::vector<int32_t> byte_ids_;
   double unk_score_ = 0;
-  int32_t unk_id_;
+  int32_t unk_id_, longest_ = 0;  // longest_: bytes of a piece
 };
 
 }  // namespace

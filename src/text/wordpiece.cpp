@@ -29,7 +29,7 @@ class WordPiece : public Model {
     rest_ = rest.build();
   }
 
-  void tokenize(std::string_view word, std::vector<Piece>& out) const override {
+  void tokenize(std::string_view word, Pieces& out) const override {
     const size_t first = out.size();
     const auto size = static_cast<int32_t>(word.size());
     if (word.size() > static_cast<size_t>(max_chars_) &&
@@ -72,7 +72,7 @@ class WordLevel : public Model {
     vocab = std::move(v);
     unk_id_ = vocab.find(unk_token);
   }
-  void tokenize(std::string_view word, std::vector<Piece>& out) const override {
+  void tokenize(std::string_view word, Pieces& out) const override {
     int32_t id = vocab.find(word);
     if (id < 0) id = unk_id_;
     if (id < 0)
