@@ -81,8 +81,11 @@ class ParameterStore {
   Parameter* find(const std::string& name);
   int64_t num_parameters() const;
 
-  float* value(const Parameter& p) const { return values_.data() + p.offset; }
-  float* grad(const Parameter& p) const { return grads_.data() + p.grad_offset; }
+  // Null where there is no memory yet (a plan is made without).
+  float* value(const Parameter& p) const { return allocated() ? values_.data() + p.offset : nullptr; }
+  float* grad(const Parameter& p) const {
+    return grads_.size() > 0 ? grads_.data() + p.grad_offset : nullptr;
+  }
   SparseGrad& sparse_grad(const Parameter& p);
   // Forgets all gradients (memory is reused; the next write replaces).
   void clear_grads();

@@ -1,6 +1,7 @@
 #include "train/parity.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <map>
 #include <set>
@@ -21,10 +22,28 @@ using engine::Var;
 
 namespace {
 
-std::vector<float> floats_of(const hub::TensorView& t) {
+// All numbers of a fixture's tensor; an error when there are fewer than `needed`.
+std::vector<float> floats_of(const hub::TensorView& t, int64_t needed = 0) {
+  if (t.num_elements() < needed)
+    fail("the fixture's tensor {} has {} numbers; {} are needed", t.name, t.num_elements(), needed);
   std::vector<float> out(static_cast<size_t>(t.num_elements()));
   hub::copy_to_float(t, out.data());
   return out;
+}
+
+// The layer in a name like hidden_states.2; -1: another name.
+int64_t layer_of(std::string_view name) {
+  constexpr std::string_view kStart = "hidden_states.";
+  if (!name.starts_with(kStart)) return -1;
+  name.remove_prefix(kStart.size());
+  int64_t layer = -1;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
+  return error == std::errc() && end == name.data() + name.size() ? layer : -1;
+}
+
+// How many rows a tensor must have in which these are looked up.
+int64_t rows_up_to(const std::vector<int64_t>& rows) {
+  return rows.empty() ? 0 : *std::max_element(rows.begin(), rows.end()) + 1;
 }
 
 double median_of(std::vector<double> v) {
@@ -149,7 +168,7 @@ class Fixture {
 
   // Every row of the hidden states, at real positions.
   void compare_hidden(const std::string& name, const hub::TensorView& t, engine::Tensor got) {
-    const std::vector<float> expected = floats_of(t);
+    const std::vector<float> expected = floats_of(t, rows_up_to(in_.padded_row) * got.cols);
     comparison_.count("hidden states");
     for (int64_t r = 0; r < got.rows; ++r) {
       for (int64_t c = 0; c < got.cols; ++c) {
@@ -162,7 +181,7 @@ class Fixture {
   // `padded` gives the row of the fixture's tensor for each row of `got`.
   void compare_logits(const std::string& name, const hub::TensorView& t, engine::Tensor got,
                       const std::vector<int64_t>* padded) {
-    const std::vector<float> expected = floats_of(t);
+    const std::vector<float> expected = floats_of(t, (padded ? rows_up_to(*padded) : got.rows) * got.cols);
     comparison_.count("logits");
     for (int64_t r = 0; r < got.rows; ++r) {
       const int64_t row = padded ? (*padded)[static_cast<size_t>(r)] : r;
@@ -194,7 +213,7 @@ class Fixture {
     const double loss = *task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch))->data.f32();
     for (const hub::TensorView& t : outputs.tensors()) {
       if (t.name == "loss") {
-        const double e = floats_of(t)[0];
+        const double e = floats_of(t, 1)[0];
         comparison_.count("loss");
         comparison_.add("loss", "loss", loss, e, 1e-5 * std::max(1.0, std::fabs(e)));
       } else if (t.name == "logits" && per_token) {
@@ -209,8 +228,9 @@ class Fixture {
         compare_hidden(t.name, t, last->data);
       } else if (t.name == "pooler_output" && pooled) {
         compare_logits(t.name, t, pooled->data, nullptr);
-      } else if (t.name.starts_with("hidden_states.") && std::stoul(t.name.substr(14)) < hidden.size()) {
-        compare_hidden(t.name, t, hidden[std::stoul(t.name.substr(14))]->data);
+      } else if (const int64_t layer = layer_of(t.name);
+                 layer >= 0 && layer < static_cast<int64_t>(hidden.size())) {
+        compare_hidden(t.name, t, hidden[static_cast<size_t>(layer)]->data);
       } else {
         not_compared_.push_back("outputs: " + t.name);
       }
@@ -226,11 +246,12 @@ class Fixture {
     Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {.bf16 = true});
     const Var got = models::forward_logits(tape, state_.network, in_.batch);
     const double value = *task_->loss(tape, got, in_.batch, task_->loss_terms(in_.batch))->data.f32();
-    const double expected_loss = floats_of(*loss)[0];
+    const double expected_loss = floats_of(*loss, 1)[0];
     comparison_.count("loss");
     comparison_.add("loss", "loss", value, expected_loss, 0.04 * std::max(1.0, std::fabs(expected_loss)));
     const bool per_token = state_.network.head->reads() == models::Reads::label_rows;
-    const std::vector<float> expected = floats_of(*logits);
+    const std::vector<float> expected =
+        floats_of(*logits, (per_token ? rows_up_to(in_.padded_row) : got->data.rows) * got->data.cols);
     std::vector<double> errors;
     for (int64_t r = 0; r < got->data.rows; ++r) {
       const int64_t row =

@@ -38,6 +38,31 @@ TEST(Parity, ADamagedFixtureFails) {
   EXPECT_THAT(r.out, HasSubstr("FAIL"));
 }
 
+// A safetensors file with one tensor of two numbers.
+std::string two_numbers(const std::string& name) {
+  const std::string header = R"({")" + name + R"(":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+  std::string out;
+  for (int byte = 0; byte < 8; ++byte) out += static_cast<char>(header.size() >> 8 * byte & 0xFF);
+  return out + header + std::string(8, '\0');
+}
+
+TEST(Parity, TensorsThatDoNotFit) {
+  GRAFT_SHARED_PATH(fixture, "golden/bert/seqcls_single");
+  TempDir dir;
+  fs::copy(fixture, dir / "other", fs::copy_options::recursive);
+  const fs::path file = dir / "other" / "outputs.safetensors";
+  for (const std::string name : {"logits", "hidden_states.1"}) {
+    fs::remove(file);
+    write_file(file, two_numbers(name));
+    const Result r = run_graft({"parity", "--golden", (dir / "other").string()});
+    EXPECT_EQ(r.code, 1);
+    EXPECT_THAT(r.err, AllOf(HasSubstr(name), HasSubstr("2 numbers")));
+  }
+  fs::remove(file);
+  write_file(file, two_numbers("hidden_states.x"));
+  EXPECT_THAT(run_graft({"parity", "--golden", (dir / "other").string()}).out, HasSubstr("hidden_states.x"));
+}
+
 TEST(Parity, NotAFixture) {
   TempDir dir;
   const Result r = run_graft({"parity", "--golden", dir.path().string()});
