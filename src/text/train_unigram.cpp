@@ -64,7 +64,7 @@ class Lattice {
     size_t bytes = 0;
     for (const ScoredPiece& p : pieces) bytes += p.text.size();
     TrieBuilder builder;
-    builder.reserve(bytes / 2);
+    builder.reserve(pieces.size(), bytes);
     for (size_t i = 0; i < pieces.size(); ++i) builder.add(pieces[i].text, static_cast<int32_t>(i));
     trie_ = builder.build();
   }

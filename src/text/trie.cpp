@@ -1,114 +1,116 @@
 #include "text/trie.h"
 
 #include <algorithm>
-#include <vector>
+#include <cstring>
+#include <tuple>
 
 #include "base/error.h"
 
 namespace graft::text {
+namespace {
 
-void TrieBuilder::reserve(size_t num_nodes) {
-  nodes_.reserve(num_nodes);
-  while (edges_.size() < num_nodes / 2) grow();
+// The first eight bytes, zeros behind a shorter key, as a number that is ordered as they are.
+uint64_t head_of(std::string_view key) {
+  uint64_t head = 0;
+  std::memcpy(&head, key.data(), std::min<size_t>(key.size(), 8));
+  return __builtin_bswap64(head);
 }
 
-void TrieBuilder::grow() {
-  const HugeArray<uint64_t> old = std::move(edges_);
-  edges_.assign(old.size() * 2, kFree);
-  mask_ = edges_.size() - 1;
-  --shift_;
-  for (const uint64_t edge : old) {
-    if (edge == kFree) continue;
-    size_t i = slot(edge >> 24);
-    while (edges_[i] != kFree) i = (i + 1) & mask_;
-    edges_[i] = edge;
-  }
+}  // namespace
+
+void TrieBuilder::reserve(size_t keys, size_t bytes) {
+  keys_.reserve(keys);
+  text_.reserve(bytes);
 }
 
 void TrieBuilder::add(std::string_view key, int32_t value) {
   if (key.empty()) return;
-  uint32_t node = Trie::kRoot;
-  for (const char c : key) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (nodes_.size() > Trie::kChild)
-      fail("the vocabulary is too large: more than {} distinct beginnings of tokens", uint64_t{Trie::kChild});
-    const auto fresh = static_cast<uint32_t>(nodes_.size());
-    const uint32_t first = nodes_[node].first;
-    if (first == 0 || first >> 24 == byte) {
-      if (first == 0) nodes_[node].first = uint32_t{byte} << 24 | fresh;
-      node = nodes_[node].first & kChild;
-    } else {
-      if ((num_edges_ + 1) * 3 > edges_.size() * 2) grow();
-      const uint64_t from = uint64_t{node} << 8 | byte;
-      size_t i = slot(from);
-      while (edges_[i] != kFree && edges_[i] >> 24 != from) i = (i + 1) & mask_;
-      if (edges_[i] == kFree) {
-        edges_[i] = from << 24 | fresh;
-        ++num_edges_;
-      }
-      node = static_cast<uint32_t>(edges_[i] & kChild);
-    }
-    if (node == fresh) nodes_.emplace_back();
+  if (text_.size() + key.size() > UINT32_MAX) fail("the vocabulary is too large: over 4 GB of tokens");
+  keys_.push_back({static_cast<uint32_t>(text_.size()), static_cast<uint32_t>(key.size()), value});
+  text_ += key;
+}
+
+TrieBuilder::Sorted TrieBuilder::sorted() const {
+  struct Entry {
+    uint64_t head;
+    uint32_t key;
+  };
+  std::vector<Entry> order(keys_.size());
+  const auto bytes = [&](uint32_t key) {
+    return std::string_view(text_).substr(keys_[key].begin, keys_[key].size);
+  };
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = {head_of(bytes(i)), i};
+  std::sort(order.begin(), order.end(), [&](const Entry& a, const Entry& b) {
+    if (a.head != b.head) return a.head < b.head;
+    const int rest = bytes(a.key).compare(bytes(b.key));
+    return rest != 0 ? rest < 0 : a.key < b.key;
+  });
+  Sorted out;
+  out.keys.reserve(order.size());
+  out.text.reserve(text_.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    const std::string_view key = bytes(order[i].key);
+    if (i + 1 < order.size() && order[i].head == order[i + 1].head && key == bytes(order[i + 1].key))
+      continue;
+    out.keys.push_back({static_cast<uint32_t>(out.text.size()), static_cast<uint32_t>(key.size()),
+                        keys_[order[i].key].value});
+    out.text += key;
   }
-  nodes_[node].value = value;
+  return out;
 }
 
 Trie TrieBuilder::build() const {
+  const Sorted all = sorted();
+  const std::vector<Key>& keys = all.keys;
+  // A node stands for a range of keys that begin with the same bytes, `depth` of them.
+  struct Node {
+    uint32_t first, last, depth, place;
+  };
   struct Child {
-    uint32_t node, keys;  // how many keys end in it or below
+    uint32_t first, last;
     unsigned char byte;
   };
-  const size_t n = nodes_.size();
-  std::vector<uint32_t> begin(n + 1, 0),
-      keys(n, 0);  // children of a node: from begin[node] to begin[node + 1]
-  const auto each_edge = [&](auto see) {
-    for (size_t node = 0; node < n; ++node)
-      if (const uint32_t first = nodes_[node].first)
-        see(static_cast<uint32_t>(node), static_cast<unsigned char>(first >> 24),
-            static_cast<uint32_t>(first & kChild));
-    for (const uint64_t edge : edges_)
-      if (edge != kFree)
-        see(static_cast<uint32_t>(edge >> 32), static_cast<unsigned char>(edge >> 24 & 0xFF),
-            static_cast<uint32_t>(edge & kChild));
+  const auto byte_of = [&](uint32_t key, uint32_t depth) {
+    return static_cast<unsigned char>(all.text[keys[key].begin + depth]);
   };
-  std::vector<uint32_t> parent(n, 0);
-  each_edge([&](uint32_t from, unsigned char, uint32_t to) {
-    ++begin[from + 1];
-    parent[to] = from;
-  });
-  for (size_t node = n; node-- > 1;) {  // children are younger than their parents
-    keys[node] += nodes_[node].value >= 0;
-    keys[parent[node]] += keys[node];
-  }
-  for (size_t node = 0; node < n; ++node) begin[node + 1] += begin[node];
-  std::vector<Child> children(begin[n]);
-  std::vector<uint32_t> end(begin.begin(), begin.end() - 1);
-  each_edge([&](uint32_t from, unsigned char byte, uint32_t to) {
-    children[end[from]++] = {to, keys[to], byte};
-  });
-
   Trie trie;
-  trie.nodes_.reserve(n);
-  std::vector<std::pair<uint32_t, uint32_t>> open{{Trie::kRoot, Trie::kRoot}};  // node here, node there
+  trie.nodes_.reserve(all.text.size() / 2);
+  std::vector<Node> open{{0, static_cast<uint32_t>(keys.size()), 0, Trie::kRoot}};
+  std::vector<Child> children;
   while (!open.empty()) {
-    const auto [node, packed] = open.back();
+    auto [first, last, depth, place] = open.back();
     open.pop_back();
-    Child *first = children.data() + begin[node], *last = children.data() + end[node];
+    if (first < last && keys[first].size == depth) ++first;  // the key that ends here
     if (first == last) continue;
-    std::sort(first, last, [](const Child& a, const Child& b) {
-      return a.keys != b.keys ? a.keys > b.keys : a.byte < b.byte;
+    children.clear();
+    for (uint32_t begin = first; begin < last;) {
+      const unsigned char byte = byte_of(begin, depth);
+      uint32_t end = last;
+      if (byte_of(last - 1, depth) != byte) {
+        end = begin + 1;
+        while (byte_of(end, depth) == byte) ++end;
+      }
+      children.push_back({begin, end, byte});
+      begin = end;
+    }
+    std::sort(children.begin(), children.end(), [](const Child& a, const Child& b) {
+      return std::tuple(b.last - b.first, a.byte) < std::tuple(a.last - a.first, b.byte);
     });
-    const auto place = static_cast<uint32_t>(trie.nodes_.size());
-    trie.nodes_[packed] |= place;
-    for (const Child* child = first; child < last; ++child)
-      trie.nodes_.push_back(uint64_t{static_cast<uint32_t>(nodes_[child->node].value)} << 32 |
-                            uint64_t{child->byte} << 24);
+    const auto row = static_cast<uint32_t>(trie.nodes_.size());
+    if (row + children.size() > Trie::kChild)
+      fail("the vocabulary is too large: more than {} distinct beginnings of tokens", uint64_t{Trie::kChild});
+    trie.nodes_[place] |= row;
+    for (const Child& child : children) {
+      const bool ends = keys[child.first].size == depth + 1;
+      const auto value = static_cast<uint32_t>(ends ? keys[child.first].value : -1);
+      trie.nodes_.push_back(uint64_t{value} << 32 | uint64_t{child.byte} << 24);
+    }
     trie.nodes_.back() |= Trie::kLast;
-    for (const Child* child = last; child-- > first;)  // the fullest comes next
-      open.emplace_back(child->node, place + static_cast<uint32_t>(child - first));
-    if (node == Trie::kRoot)
-      for (const Child* child = first; child < last; ++child)
-        trie.root_[child->byte] = place + static_cast<uint32_t>(child - first);
+    for (size_t i = children.size(); i-- > 0;) {  // the fullest comes next
+      const auto at = row + static_cast<uint32_t>(i);
+      open.push_back({children[i].first, children[i].last, depth + 1, at});
+      if (place == Trie::kRoot) trie.root_[children[i].byte] = at;
+    }
   }
   return trie;
 }

@@ -3,7 +3,9 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "text/huge_array.h"
 
@@ -43,30 +45,28 @@ class Trie {
   }
 };
 
+// Keys are collected and sorted, so that building reads memory from front to back.
 class TrieBuilder {
  public:
-  // Makes room for about as many nodes.
-  void reserve(size_t num_nodes);
+  // Makes room for keys of `bytes` bytes in all.
+  void reserve(size_t keys, size_t bytes);
   // Later keys replace the value of equal earlier ones. Values are >= 0. The empty key is ignored.
   void add(std::string_view key, int32_t value);
   Trie build() const;
 
  private:
-  static constexpr uint64_t kFree = ~uint64_t{0};
-  static constexpr uint64_t kChild = (1 << 24) - 1;
-
-  size_t slot(uint64_t key) const { return key * 0x9E3779B97F4A7C15u >> shift_; }
-  void grow();
-
-  struct Node {
-    uint32_t first = 0;  // byte << 24 | first child, 0: none
-    int32_t value = -1;
+  struct Key {
+    uint32_t begin, size;  // bytes in text_
+    int32_t value;
   };
-  HugeArray<Node> nodes_ = HugeArray<Node>(1);
-  // Further children: node << 32 | byte << 24 | child.
-  HugeArray<uint64_t> edges_ = HugeArray<uint64_t>(16, kFree);
-  size_t mask_ = 15, num_edges_ = 0;
-  int shift_ = 60;
+  struct Sorted {
+    std::vector<Key> keys;  // in the order of their bytes, each once
+    std::string text;
+  };
+  Sorted sorted() const;
+
+  std::vector<Key> keys_;
+  std::string text_;
 };
 
 }  // namespace graft::text

@@ -28,7 +28,7 @@ class Unigram : public Model {
     }
     unk_score_ = min_score - kUnkPenalty;
     TrieBuilder builder;
-    builder.reserve(bytes / 2);
+    builder.reserve(vocab.size(), bytes);
     for (int32_t id = 0; id < vocab.end_id(); ++id)
       if (vocab.has(id) && !vocab.token(id).empty()) builder.add(vocab.token(id), id);
     trie_ = builder.build();

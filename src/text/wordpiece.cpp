@@ -17,7 +17,7 @@ class WordPiece : public Model {
     size_t bytes = 0;
     for (int32_t id = 0; id < vocab.end_id(); ++id) bytes += vocab.token(id).size();
     TrieBuilder starts, rest;
-    starts.reserve(bytes / 2);
+    starts.reserve(vocab.size(), bytes);
     for (int32_t id = 0; id < vocab.end_id(); ++id) {
       if (!vocab.has(id) || (vocab.has_duplicates() && vocab.find(vocab.token(id)) != id)) continue;
       const std::string_view token = vocab.token(id);
