@@ -51,9 +51,15 @@ awk -v a="$tuned" -v b="$random" -v s="$seconds" 'BEGIN {
   if (gain < 3) print "That is less than 3 points: over half of these reviews show their verdict in a word, which counting finds, too; the others take a model that understands irony and stories, far larger than this one (models/graft-mini/README.md has the measurements)."
 }'
 
-step "predict"
-head -4 $reviews/unlabelled.txt
-head -4 $reviews/unlabelled.txt | $graft predict --model "$out/reviews"
+step "predict: three that say it, two whose verdict has to be understood (so small a model often misses those)"
+{
+  echo "Lovely food and friendly staff, I would go again."
+  echo "It broke after two days and nobody answered my emails."
+  echo "Not worth the money."
+  head -2 $reviews/unlabelled.txt
+} >"$out/texts.txt"
+cat "$out/texts.txt"
+$graft predict --model "$out/reviews" <"$out/texts.txt"
 
 step "next"
 cat <<END
