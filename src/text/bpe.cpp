@@ -55,6 +55,7 @@ Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::st
   filter_.assign(slots * 4 / 64, 0);
   if (options.prefix.empty() && options.dropout == 0) joints_.assign(filter_.size(), 0);
   mask_ = slots - 1;
+  index_vocab();
   std::string merged;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
     const auto& [a, b] = merges[rank];
@@ -71,12 +72,10 @@ Bpe::Bpe(Vocab v, const Merges& merges, const BpeOptions& options, const std::st
                 : right < 0 ? std::string(b)
                             : merged);
     add_merge(left, right, static_cast<int32_t>(rank), id);
-    if (joints_.empty() || a.empty() || b.empty()) continue;
-    size_t pos = 0;
-    const size_t bit = joint_bit(last_char(a), next_char(b, pos));
+    if (joints_.empty()) continue;
+    const size_t bit = joint_bit(left, right);
     joints_[bit / 64] |= uint64_t{1} << bit % 64;
   }
-  index_vocab();
   has_byte_alphabet_ = options.prefix.empty() && options.suffix.empty() && options.dropout == 0;
   for (int b = 0; b < 256; ++b) {
     std::string c;

@@ -57,10 +57,12 @@ class Bpe : public Model {
   int32_t find_character(char32_t c, std::string_view text) const {
     return c < char_ids_.size() ? char_ids_[c] : vocab.find(text);
   }
-  size_t joint_bit(char32_t last, char32_t first) const { return filter_bit(uint64_t{last} << 32 | first); }
+  size_t joint_bit(int32_t left, int32_t right) const {
+    return filter_bit(uint64_t{ends_[static_cast<size_t>(left)].last} << 32 |
+                      ends_[static_cast<size_t>(right)].first);
+  }
   bool may_join(int32_t left, int32_t right) const {
-    const size_t bit =
-        joint_bit(ends_[static_cast<size_t>(left)].last, ends_[static_cast<size_t>(right)].first);
+    const size_t bit = joint_bit(left, right);
     return joints_[bit / 64] >> bit % 64 & 1;
   }
   void merge_short(std::span<Symbol> symbols) const;
