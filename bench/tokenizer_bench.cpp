@@ -149,9 +149,10 @@ Result measure(const Tokenizer& tokenizer, const Blocks& blocks, bool offsets, i
 graft::bench::TwoThreads compare(const Tokenizer& tokenizer, const Blocks& blocks) {
   graft::EncodeOptions options;
   options.ids_only = true;
-  return graft::bench::compare_two_threads([&](int first, int step) {
-    for (size_t b = static_cast<size_t>(first); b < blocks.size(); b += static_cast<size_t>(step))
-      tokenizer.encode_batch(blocks[b], {}, options);
+  return graft::bench::compare_two_threads(blocks.size(), [&](size_t b) {
+    const auto start = Clock::now();
+    const std::vector<Encoding> encodings = tokenizer.encode_batch(blocks[b], {}, options);
+    return seconds_since(start);
   });
 }
 

@@ -1,4 +1,4 @@
-// Two threads against one, beside what the machine gives two separate processes at that moment.
+// Two threads against one, beside what the machine gives two separate processes at the time.
 #pragma once
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <new>
 #include <vector>
@@ -21,39 +20,54 @@ struct TwoThreads {
   double processes = 0;  // the same of two processes that share nothing
 };
 
-// Two children that each do their half on one thread when told to.
+// Does one part of the work and returns its seconds.
+using Part = std::function<double(size_t part)>;
+
+inline constexpr int kRounds = 9;
+
+inline double median(const double* times) {
+  std::vector<double> sorted(times, times + kRounds);
+  std::nth_element(sorted.begin(), sorted.begin() + kRounds / 2, sorted.end());
+  return sorted[kRounds / 2];
+}
+
+// Two children that each do every second part on one thread when told to.
 class TwoProcesses {
  public:
-  explicit TwoProcesses(const std::function<void(int half)>& work) {
-    void* shared = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED) fail("no shared memory for the bench's children");
-    shared_ = new (shared) Shared;
-    for (int half = 0; half < 2; ++half) {
+  TwoProcesses(size_t parts, const Part& part) : parts_(parts) {
+    bytes_ = sizeof(Shared) + parts * kRounds * sizeof(double);
+    void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) fail("no shared memory for the bench's children");
+    shared_ = new (memory) Shared;
+    times_ = reinterpret_cast<double*>(shared_ + 1);
+    for (size_t half = 0; half < 2; ++half) {
       const pid_t pid = fork();
       if (pid < 0) fail("the bench cannot start its children");
-      if (pid == 0) serve(half, work);
+      if (pid == 0) serve(half, part);
       children_.push_back(pid);
     }
-    seconds();  // they have seen their data once
   }
   ~TwoProcesses() {
     shared_->round = -1;
     for (const pid_t pid : children_) waitpid(pid, nullptr, 0);
-    munmap(shared_, sizeof(Shared));
+    munmap(shared_, bytes_);
   }
   TwoProcesses(const TwoProcesses&) = delete;
   TwoProcesses& operator=(const TwoProcesses&) = delete;
 
-  // From the word to start until both are done.
-  double seconds() {
-    const auto start = std::chrono::steady_clock::now();
+  void run() {
     ++shared_->round;
     while (shared_->done < 2 * shared_->round) {
       usleep(100);
       for (const pid_t pid : children_)
         if (waitpid(pid, nullptr, WNOHANG) != 0) fail("a child of the bench has ended");
     }
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  // Of the half that took longer.
+  double seconds() const {
+    double sums[2] = {0, 0};
+    for (size_t i = 0; i < parts_; ++i) sums[i % 2] += median(times_ + i * kRounds);
+    return std::max(sums[0], sums[1]);
   }
 
  private:
@@ -61,45 +75,41 @@ class TwoProcesses {
     std::atomic<int> round{0}, done{0};  // round -1: the end
   };
 
-  [[noreturn]] void serve(int half, const std::function<void(int)>& work) {
+  [[noreturn]] void serve(size_t half, const Part& part) {
     set_num_threads(1);
     for (int round = 1;; ++round) {
       while (shared_->round >= 0 && shared_->round < round) usleep(100);
       if (shared_->round < 0) _exit(0);
-      work(half);
+      for (size_t i = half; i < parts_; i += 2) times_[i * kRounds + round - 1] = part(i);
       ++shared_->done;
     }
   }
 
+  size_t parts_, bytes_ = 0;
   Shared* shared_ = nullptr;
+  double* times_ = nullptr;  // kRounds of each part
   std::vector<pid_t> children_;
 };
 
-inline double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
-// `work(first, step)` does every step-th part from `first` on. Nine rounds take all three in turn, so that
-// strangers on the machine meet all three; medians of the rounds' ratios.
-inline TwoThreads compare_two_threads(const std::function<void(int first, int step)>& work) {
-  TwoProcesses processes([&](int half) { work(half, 2); });
-  const auto seconds = [&](int threads) {
-    set_num_threads(threads);
-    const auto start = std::chrono::steady_clock::now();
-    work(0, 1);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  seconds(2);
-  std::vector<double> threads, apart;
-  for (int round = 0; round < 9; ++round) {
-    const double one = seconds(1), two = seconds(2);
-    threads.push_back(one / two);
-    apart.push_back(one / processes.seconds());
+// Nine rounds take all three in turn, so that strangers on the machine meet all three; each part counts with
+// its median.
+inline TwoThreads compare_two_threads(size_t parts, const Part& part) {
+  TwoProcesses processes(parts, part);
+  std::vector<double> times[2] = {std::vector<double>(parts * kRounds), std::vector<double>(parts * kRounds)};
+  for (int round = 0; round < kRounds; ++round) {
+    for (int threads = 1; threads <= 2; ++threads) {
+      set_num_threads(threads);
+      for (size_t i = 0; i < parts; ++i) times[threads - 1][i * kRounds + round] = part(i);
+    }
+    processes.run();
   }
   set_num_threads(0);
-  return {median(threads), median(apart)};
+  double one = 0, two = 0;
+  for (size_t i = 0; i < parts; ++i) {
+    one += median(&times[0][i * kRounds]);
+    two += median(&times[1][i * kRounds]);
+  }
+  return {one / two, one / processes.seconds()};
 }
 
 }  // namespace graft::bench
