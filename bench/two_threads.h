@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "report.h"
 
 namespace graft::bench {
 
@@ -24,12 +25,6 @@ struct TwoThreads {
 using Part = std::function<double(size_t part)>;
 
 inline constexpr int kRounds = 9;
-
-inline double median(const double* times) {
-  std::vector<double> sorted(times, times + kRounds);
-  std::nth_element(sorted.begin(), sorted.begin() + kRounds / 2, sorted.end());
-  return sorted[kRounds / 2];
-}
 
 // Two children that each do every second part on one thread when told to.
 class TwoProcesses {
@@ -66,7 +61,8 @@ class TwoProcesses {
   // Of the half that took longer.
   double seconds() const {
     double sums[2] = {0, 0};
-    for (size_t i = 0; i < parts_; ++i) sums[i % 2] += median(times_ + i * kRounds);
+    for (size_t i = 0; i < parts_; ++i)
+      sums[i % 2] += median({times_ + i * kRounds, times_ + (i + 1) * kRounds});
     return std::max(sums[0], sums[1]);
   }
 
@@ -95,21 +91,22 @@ class TwoProcesses {
 // its median.
 inline TwoThreads compare_two_threads(size_t parts, const Part& part) {
   TwoProcesses processes(parts, part);
-  std::vector<double> times[2] = {std::vector<double>(parts * kRounds), std::vector<double>(parts * kRounds)};
+  std::vector<std::vector<double>> one(parts), two(parts);  // a time a round
   for (int round = 0; round < kRounds; ++round) {
-    for (int threads = 1; threads <= 2; ++threads) {
-      set_num_threads(threads);
-      for (size_t i = 0; i < parts; ++i) times[threads - 1][i * kRounds + round] = part(i);
-    }
+    set_num_threads(1);
+    for (size_t i = 0; i < parts; ++i) one[i].push_back(part(i));
+    set_num_threads(2);
+    for (size_t i = 0; i < parts; ++i) two[i].push_back(part(i));
     processes.run();
   }
   set_num_threads(0);
-  double one = 0, two = 0;
-  for (size_t i = 0; i < parts; ++i) {
-    one += median(&times[0][i * kRounds]);
-    two += median(&times[1][i * kRounds]);
-  }
-  return {one / two, one / processes.seconds()};
+  const auto sum_of_medians = [](const std::vector<std::vector<double>>& times) {
+    double sum = 0;
+    for (const std::vector<double>& t : times) sum += median(t);
+    return sum;
+  };
+  const double alone = sum_of_medians(one);
+  return {alone / sum_of_medians(two), alone / processes.seconds()};
 }
 
 }  // namespace graft::bench

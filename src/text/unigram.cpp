@@ -20,15 +20,11 @@ class Unigram : public Model {
     if (unk_id_ >= vocab.end_id())
       fail("{}: unk_id {} is beyond the vocabulary of {} pieces", where, unk_id_, vocab.end_id());
     if (options.byte_fallback) byte_ids_ = byte_fallback_ids(vocab);
-    size_t bytes = 0;
     double min_score = std::numeric_limits<double>::infinity();
-    for (int32_t id = 0; id < vocab.end_id(); ++id) {
-      bytes += vocab.token(id).size();
-      min_score = std::min(min_score, scores_[id]);
-    }
+    for (int32_t id = 0; id < vocab.end_id(); ++id) min_score = std::min(min_score, scores_[id]);
     unk_score_ = min_score - kUnkPenalty;
     TrieBuilder builder;
-    builder.reserve(vocab.size(), bytes);
+    builder.reserve(vocab.size(), vocab.num_bytes());
     for (int32_t id = 0; id < vocab.end_id(); ++id)
       if (vocab.has(id) && !vocab.token(id).empty()) builder.add(vocab.token(id), id);
     trie_ = builder.build();

@@ -44,6 +44,7 @@ class Vocab {
   size_t size() const { return count_; }                                    // number of ids in use
   bool has_duplicates() const { return used_slots_ != count_; }             // a token moved to another id
   size_t max_token_bytes() const { return max_token_bytes_; }
+  size_t num_bytes() const { return bytes_.size(); }  // of all tokens
 
  private:
   static constexpr uint32_t kHole = 0xFFFFFFFF;

@@ -14,10 +14,8 @@ class WordPiece : public Model {
     vocab = std::move(v);
     unk_id_ = vocab.find(options.unk_token);
     if (unk_id_ < 0) fail("{}: the unknown token {:?} is not in the vocabulary", where, options.unk_token);
-    size_t bytes = 0;
-    for (int32_t id = 0; id < vocab.end_id(); ++id) bytes += vocab.token(id).size();
     TrieBuilder starts, rest;
-    starts.reserve(vocab.size(), bytes);
+    starts.reserve(vocab.size(), vocab.num_bytes());
     for (int32_t id = 0; id < vocab.end_id(); ++id) {
       if (!vocab.has(id) || (vocab.has_duplicates() && vocab.find(vocab.token(id)) != id)) continue;
       const std::string_view token = vocab.token(id);
