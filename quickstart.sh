@@ -48,7 +48,7 @@ awk -v a="$tuned" -v b="$random" -v s="$seconds" 'BEGIN {
   gain = 100 * (a - b)
   printf "Transfer gave %+.1f points over random weights; both trainings took %d s.\n", gain, s
   print "One run of each: another --seed moves either by four points (models/graft-mini/README.md has five seeds)."
-  if (gain < 3) print "That is less than 3 points: over half of these reviews show their verdict in a word, which counting finds, too; the others take a model that understands irony and stories, far larger than this one (models/graft-mini/README.md has the measurements)."
+  if (gain < 3) print "That is less than 3 points: over half of these reviews show their verdict in a word, which counting finds, too; the others are irony and small stories, which this model is too small to understand (models/graft-mini/README.md has the measurements)."
 }'
 
 step "predict: three that say it, two whose verdict has to be understood (so small a model often misses those)"
@@ -65,7 +65,7 @@ step "next"
 cat <<END
 Your own sentences:   echo 'I would buy it again.' | $graft predict --model $out/reviews
 Your own data:        a csv with the columns text and label, in place of $reviews/train.csv
-A larger checkpoint (downloaded on first use) does far better than this small one:
+A larger checkpoint (downloaded on first use) knows far more than this small one:
   $graft train --model bert-base-uncased --task sequence-classification --train_file $reviews/train.csv \\
       --validation_file $reviews/validation.csv --output_dir results/bert --learning_rate 2e-5
 From C++: examples/predict.cpp; from C: examples/predict.c. All options: $graft train --help
