@@ -11,7 +11,7 @@ cmake --install "$build" --prefix "$work/prefix" >"$work/log"
 "$work/prefix/bin/graft" --version
 # A copy, so that nothing of the source tree but the examples can be found.
 cp -r "$source/examples" "$work/examples"
-cmake -S "$work/examples" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$compiler" >>"$work/log"
+cmake -G Ninja -S "$work/examples" -B "$work/build" -DCMAKE_PREFIX_PATH="$work/prefix" -DCMAKE_CXX_COMPILER="$compiler" >>"$work/log"
 cmake --build "$work/build" >>"$work/log" || { cat "$work/log"; exit 1; }
 
 # No such model: the program must start, load the library and say so.
