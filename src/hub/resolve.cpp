@@ -1,5 +1,7 @@
 #include "hub/resolve.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/checkpoint_files.h"
