@@ -2,6 +2,8 @@
 // the height of its tile, nor on its neighbours, nor on its place.
 #include "engine/cpu/gemm.h"
 
+#include <gmock/gmock.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
