@@ -25,12 +25,16 @@ void RaggedBatch::append(const Encoding& encoding, int64_t index) {
   if (typed && encoding.token_type_ids.size() != n) {
     fail("an encoding has {} input_ids but {} token_type_ids", n, encoding.token_type_ids.size());
   }
+  if (n > static_cast<size_t>(std::numeric_limits<int32_t>::max())) fail("a sequence over 2^31 tokens");
   append(encoding.input_ids.data(), typed ? encoding.token_type_ids.data() : nullptr, static_cast<int32_t>(n),
          index);
 }
 
 void RaggedBatch::append(const int32_t* ids, const int32_t* types, int32_t length, int64_t index) {
-  if (length > std::numeric_limits<int32_t>::max() - rows()) fail("a batch over 2^31 tokens");
+  if (length < 0) fail("a sequence of {} tokens", length);
+  if (length > std::numeric_limits<int32_t>::max() - rows()) {
+    fail_with("use a smaller batch size", "a batch over 2^31 tokens");
+  }
   input_ids.insert(input_ids.end(), ids, ids + length);
   if (types) {
     token_type_ids.insert(token_type_ids.end(), types, types + length);

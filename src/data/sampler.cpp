@@ -21,6 +21,7 @@ Sampling parse_sampling(std::string_view name) {
 
 Sampler::Sampler(int64_t num_examples, const SamplerOptions& options, std::vector<int32_t> lengths)
     : num_examples_(num_examples), options_(options), lengths_(std::move(lengths)) {
+  if (num_examples_ < 0) fail("a sampler over {} examples", num_examples_);
   if (options_.batch_size < 1) fail("the batch size is {}, it must be at least 1", options_.batch_size);
   if (options_.sampling == Sampling::group_by_length &&
       static_cast<int64_t>(lengths_.size()) != num_examples_) {
@@ -30,7 +31,7 @@ Sampler::Sampler(int64_t num_examples, const SamplerOptions& options, std::vecto
 
 int64_t Sampler::num_batches() const {
   const int64_t b = options_.batch_size;
-  return options_.drop_last ? num_examples_ / b : (num_examples_ + b - 1) / b;
+  return num_examples_ / b + (!options_.drop_last && num_examples_ % b != 0);
 }
 
 std::vector<int64_t> Sampler::epoch_order(int64_t epoch) const {
@@ -47,8 +48,9 @@ void Sampler::group_by_length(std::vector<int64_t>& order) const {
   if (order.empty()) return;
   const auto length = [&](int64_t example) { return lengths_[static_cast<size_t>(example)]; };
   // transformers: at least four mega-batches, at most 50 batches each.
-  const int64_t batches = std::clamp<int64_t>(num_examples_ / (options_.batch_size * 4), 1, 50);
-  const auto mega = static_cast<size_t>(batches * options_.batch_size);
+  const int64_t batches = std::clamp<int64_t>(num_examples_ / options_.batch_size / 4, 1, 50);
+  // A batch may be larger than the data, up to 2^63 - 1: the product is taken of what there is.
+  const auto mega = static_cast<size_t>(batches * std::min(options_.batch_size, num_examples_));
   size_t longest = 0;
   for (size_t begin = 0; begin < order.size(); begin += mega) {
     const auto first = order.begin() + static_cast<int64_t>(begin);
@@ -65,9 +67,9 @@ std::vector<int64_t> Sampler::batch(int64_t epoch, int64_t index) {
     cached_order_ = epoch_order(epoch);
     cached_epoch_ = epoch;
   }
-  const int64_t begin = index * options_.batch_size,
-                end = std::min(begin + options_.batch_size, num_examples_);
-  return {cached_order_.begin() + begin, cached_order_.begin() + end};
+  const int64_t begin = index * options_.batch_size;  // below num_examples_, as index is below num_batches()
+  const int64_t size = std::min(options_.batch_size, num_examples_ - begin);
+  return {cached_order_.begin() + begin, cached_order_.begin() + begin + size};
 }
 
 }  // namespace graft::data

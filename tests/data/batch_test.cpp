@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
+
 #include "support/shared.h"
 
 namespace graft::data {
@@ -55,6 +57,15 @@ TEST(RaggedBatch, TypeIdsMustMatch) {
   a.token_type_ids = {0};
   EXPECT_THAT(test::error_of([&] { batch.append(a, 0); }),
               testing::HasSubstr("3 input_ids but 1 token_type_ids"));
+}
+
+TEST(RaggedBatch, LengthsThatAreNone) {
+  RaggedBatch batch;
+  const int32_t id = 1;
+  EXPECT_THAT(test::error_of([&] { batch.append(&id, nullptr, -1, 0); }), testing::HasSubstr("-1 tokens"));
+  batch.cu_seqlens.back() = std::numeric_limits<int32_t>::max();
+  EXPECT_THAT(test::error_of([&] { batch.append(&id, nullptr, 1, 0); }),
+              testing::AllOf(testing::HasSubstr("over 2^31 tokens"), testing::HasSubstr("smaller batch")));
 }
 
 }  // namespace

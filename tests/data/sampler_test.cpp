@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "support/shared.h"
@@ -69,6 +70,26 @@ TEST(Sampler, DropLast) {
   EXPECT_THAT(error_of([&] { sampler.batch(0, 2); }), HasSubstr("batch 2 of an epoch with 2 batches"));
   EXPECT_EQ(Sampler(3, options(Sampling::random, 4, true)).num_batches(), 0);
   EXPECT_EQ(Sampler(0, options(Sampling::random, 4)).num_batches(), 0);
+}
+
+// Any int64 is a batch size: nothing overflows (the sanitizers run this test too).
+TEST(Sampler, BatchesLargerThanTheData) {
+  for (const int64_t size : {int64_t{7}, int64_t{8}, int64_t{1} << 61, std::numeric_limits<int64_t>::max()}) {
+    for (const Sampling sampling : {Sampling::sequential, Sampling::random, Sampling::group_by_length}) {
+      Sampler sampler(7, options(sampling, size), {1, 2, 3, 4, 5, 6, 7});
+      ASSERT_EQ(sampler.num_batches(), 1) << size;
+      EXPECT_TRUE(is_permutation(sampler.batch(0, 0))) << size;
+      EXPECT_EQ(sampler.batch(0, 0).size(), 7u) << size;
+    }
+    EXPECT_EQ(Sampler(7, options(Sampling::random, size, true)).num_batches(), size == 7 ? 1 : 0);
+    EXPECT_EQ(Sampler(0, options(Sampling::group_by_length, size)).num_batches(), 0);
+  }
+  EXPECT_EQ(Sampler(std::numeric_limits<int64_t>::max(), options(Sampling::random, 2)).num_batches(),
+            int64_t{1} << 62);
+  for (const int64_t size : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::min()}) {
+    EXPECT_THAT(error_of([&] { Sampler(7, options(Sampling::random, size)); }), HasSubstr("at least 1"));
+  }
+  EXPECT_THAT(error_of([] { Sampler(-1, options(Sampling::random, 1)); }), HasSubstr("-1 examples"));
 }
 
 TEST(Sampler, GroupByLength) {
