@@ -1,4 +1,4 @@
-// Plain, gzip (RFC 1952, several members), zstd and xz streams behind one read().
+// Uncompressed, gzip (RFC 1952, several members), zstd and xz streams behind one read().
 #include "data/stream.h"
 
 #include <fcntl.h>
@@ -187,7 +187,7 @@ class ZstdStream final : public ByteStream {
 class XzStream final : public ByteStream {
  public:
   explicit XzStream(const fs::path& path) : source_(path) {
-    constexpr uint64_t kMemory = uint64_t{512} << 20;  // xz -9 needs 65 MiB
+    constexpr uint64_t kMemory = uint64_t{128} << 20;  // xz -9, the highest preset, needs 65 MiB
     if (lzma_stream_decoder(&z_, kMemory, LZMA_CONCATENATED) != LZMA_OK) {
       fail("{}: cannot start xz", path.string());
     }
@@ -222,7 +222,7 @@ class XzStream final : public ByteStream {
       case LZMA_FORMAT_ERROR:
         return "not an xz file";
       case LZMA_MEMLIMIT_ERROR:
-        return "needs more than 512 MiB to decompress";
+        return "needs more than 128 MiB to decompress";
       case LZMA_OPTIONS_ERROR:
         return "unsupported options";
       default:
@@ -235,12 +235,67 @@ class XzStream final : public ByteStream {
   bool ended_ = false;
 };
 
+// A text: its byte order mark is dropped, an encoding other than UTF-8 that shows in the first bytes is
+// refused. All readers of text pass through here, whatever the format or compression of the file.
+class TextStream final : public ByteStream {
+ public:
+  TextStream(std::unique_ptr<ByteStream> bytes, std::string name)
+      : bytes_(std::move(bytes)), name_(std::move(name)) {}
+
+  size_t read(char* out, size_t size) override {
+    if (!started_) start();
+    if (used_ == head_.size()) return bytes_->read(out, size);
+    const size_t n = std::min(size, head_.size() - used_);
+    std::memcpy(out, head_.data() + used_, n);
+    used_ += n;
+    return n;
+  }
+
+ private:
+  static constexpr std::string_view kMark = "\xEF\xBB\xBF";
+
+  // Reads no more than one piece beyond a mark that may still come: a pipe may hold no more than a short
+  // line.
+  void start() {
+    started_ = true;
+    std::string piece(512, '\0');
+    do {
+      const size_t n = bytes_->read(piece.data(), piece.size());
+      if (n == 0) break;
+      head_.append(piece, 0, n);
+    } while (head_.size() < kMark.size() && kMark.substr(0, head_.size()) == head_);
+    if (head_.compare(0, kMark.size(), kMark) == 0) used_ = kMark.size();
+    if (const char* encoding = other_encoding()) {
+      fail_with(fmt::format("convert it: iconv -f {} -t UTF-8 IN > OUT", encoding),
+                "{}: the text is {}, UTF-8 was expected", name_, encoding);
+    }
+  }
+
+  // By its mark, else by zeros: in UTF-16 every other byte of ASCII letters is one.
+  const char* other_encoding() const {
+    const auto starts = [&](std::string_view mark) { return head_.compare(0, mark.size(), mark) == 0; };
+    if (starts({"\xFF\xFE\0\0", 4}) || starts({"\0\0\xFE\xFF", 4})) return "UTF-32";
+    if (starts("\xFF\xFE") || starts("\xFE\xFF")) return "UTF-16";
+    const size_t n = std::min<size_t>(head_.size(), 64) & ~size_t{1};
+    if (n < 4) return nullptr;
+    size_t zeros[2] = {0, 0};
+    for (size_t i = 0; i < n; ++i) zeros[i % 2] += head_[i] == '\0';
+    if (zeros[0] == 0 && zeros[1] == n / 2) return "UTF-16LE";
+    if (zeros[1] == 0 && zeros[0] == n / 2) return "UTF-16BE";
+    return nullptr;
+  }
+
+  std::unique_ptr<ByteStream> bytes_;
+  std::string name_, head_;
+  size_t used_ = 0;  // of head_
+  bool started_ = false;
+};
+
 // What an invalid byte at the start of a file most likely means.
 std::string encoding_hint(std::string_view line, int64_t line_number) {
   const auto starts = [&](std::string_view magic) {
     return line_number == 1 && line.substr(0, magic.size()) == magic;
   };
-  if (starts("\xFF\xFE") || starts("\xFE\xFF")) return "the file is UTF-16: save it as UTF-8";
   if (starts("\x1F\x8B")) return "the file is compressed by gzip: let its name end in .gz";
   if (starts("\x28\xB5\x2F\xFD")) return "the file is compressed by zstd: let its name end in .zst";
   if (starts("\xFD"
@@ -249,28 +304,31 @@ std::string encoding_hint(std::string_view line, int64_t line_number) {
   return "save the file as UTF-8 (for example: iconv -f LATIN1 -t UTF-8 IN > OUT)";
 }
 
-}  // namespace
-
-std::unique_ptr<ByteStream> open_stream(const fs::path& path) {
-  const std::string extension = path.extension().string();
+std::unique_ptr<ByteStream> open_bytes(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   if (extension == ".gz") return std::make_unique<GzipStream>(path);
   if (extension == ".zst") return std::make_unique<ZstdStream>(path);
   if (extension == ".xz") return std::make_unique<XzStream>(path);
   return std::make_unique<FileStream>(path);
 }
 
+}  // namespace
+
+std::string name_of(const fs::path& path) { return path == "-" ? "standard input" : path.string(); }
+
+std::unique_ptr<ByteStream> open_stream(const fs::path& path) {
+  return std::make_unique<TextStream>(open_bytes(path), name_of(path));
+}
+
 std::unique_ptr<ByteStream> memory_stream(std::string_view bytes) {
-  return std::make_unique<MemoryStream>(bytes);
+  return std::make_unique<TextStream>(std::make_unique<MemoryStream>(bytes), "the text in memory");
 }
 
-LineReader::LineReader(const fs::path& path, bool strip_cr)
-    : LineReader(open_stream(path), path == "-" ? fs::path("standard input") : path, strip_cr) {}
+LineReader::LineReader(const fs::path& path, bool strip_cr) : LineReader(open_stream(path), path, strip_cr) {}
 
-LineReader::LineReader(std::unique_ptr<ByteStream> stream, fs::path path, bool strip_cr)
-    : stream_(std::move(stream)), path_(std::move(path)), strip_cr_(strip_cr) {
-  while (!ended_ && buffer_.size() < 3) fill();
-  if (buffer_.compare(0, 3, "\xEF\xBB\xBF") == 0) pos_ = 3;
-}
+LineReader::LineReader(std::unique_ptr<ByteStream> stream, const fs::path& path, bool strip_cr)
+    : stream_(std::move(stream)), name_(name_of(path)), strip_cr_(strip_cr) {}
 
 LineReader::~LineReader() = default;
 
@@ -289,7 +347,7 @@ void LineReader::check(std::string_view line) const {
   const size_t bad = utf8::find_invalid(line);
   if (bad == std::string_view::npos) return;
   fail_with(encoding_hint(line, line_), "{}: line {}: not valid UTF-8 (byte 0x{:02X} at byte {} of the line)",
-            path_.string(), line_, static_cast<unsigned char>(line[bad]), bad + 1);
+            name_, line_, static_cast<unsigned char>(line[bad]), bad + 1);
 }
 
 bool LineReader::next(std::string& line) {
@@ -298,7 +356,7 @@ bool LineReader::next(std::string& line) {
   while ((end = buffer_.find('\n', searched)) == std::string::npos && !ended_) {
     if (buffer_.size() - pos_ > kMaxRowBytes) {
       fail_with("text is one row a line: check that the file has line ends (U+000A)",
-                "{}: line {}: longer than {} MiB", path_.string(), line_ + 1, kMaxRowBytes >> 20);
+                "{}: line {}: longer than {} MiB", name_, line_ + 1, kMaxRowBytes >> 20);
     }
     const size_t seen = buffer_.size() - pos_;
     fill();

@@ -19,18 +19,21 @@ class ByteStream {
   virtual size_t read(char* out, size_t size) = 0;
 };
 
-// "-" is standard input. Throws Error when the file is absent or a folder.
+// "-" is standard input. A byte order mark is dropped. Throws Error when the file is absent or a folder, and
+// at the first read() when the text is UTF-16 or UTF-32.
 std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path);
-// Bytes in memory, which must outlive the stream.
+// The same from bytes in memory, which must outlive the stream.
 std::unique_ptr<ByteStream> memory_stream(std::string_view bytes);
 
-// Lines end at U+000A only (one U+000D before it is dropped when strip_cr); a byte order mark at the start is
-// dropped.
+// The path as messages spell it: "standard input" for "-".
+std::string name_of(const std::filesystem::path& path);
+
+// Lines end at U+000A only (one U+000D before it is dropped when strip_cr).
 class LineReader {
  public:
   explicit LineReader(const std::filesystem::path& path, bool strip_cr = true);
   // From an open stream; `path` is for messages.
-  LineReader(std::unique_ptr<ByteStream> stream, std::filesystem::path path, bool strip_cr = true);
+  LineReader(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path, bool strip_cr = true);
   ~LineReader();
   // False at the end. Throws Error naming file and line on invalid UTF-8 and on a line over kMaxRowBytes.
   bool next(std::string& line);
@@ -43,7 +46,7 @@ class LineReader {
   void check(std::string_view line) const;
 
   std::unique_ptr<ByteStream> stream_;
-  std::filesystem::path path_;
+  std::string name_;
   bool strip_cr_;
   std::string buffer_;
   size_t pos_ = 0;
