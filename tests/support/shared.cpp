@@ -15,6 +15,17 @@ fs::path shared_root() {
   return fs::path(GRAFT_SOURCE_DIR) / ".." / "shared";
 }
 
+fs::path fixture_path(const fs::path& relative) {
+  const fs::path committed = fs::path(GRAFT_SOURCE_DIR) / "tests" / relative;
+  return fs::exists(committed) ? committed : shared_root() / relative;
+}
+
+std::vector<fs::path> golden_roots() {
+  std::vector<fs::path> roots = {fs::path(GRAFT_SOURCE_DIR) / "tests/golden"};
+  if (fs::exists(shared_root())) roots.push_back(shared_root() / "golden");
+  return roots;
+}
+
 TempDir::TempDir() {
   std::string pattern = (fs::temp_directory_path() / "graft-test-XXXXXX").string();
   path_ = ::mkdtemp(pattern.data());

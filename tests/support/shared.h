@@ -1,4 +1,5 @@
-// Where the reference fixtures and data live beside the project, and what a test does without them.
+// Where the reference fixtures and data are (committed, or beside the project), and what a test does without
+// them.
 #pragma once
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,11 +7,16 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace graft::test {
 
 // ../shared beside the source tree, or $GRAFT_SHARED.
 std::filesystem::path shared_root();
+// A fixture such as "golden/bert/mlm": the committed copy below tests/, or else the path below ../shared.
+std::filesystem::path fixture_path(const std::filesystem::path& relative);
+// The folders "golden" that are there: the committed one, and that of ../shared.
+std::vector<std::filesystem::path> golden_roots();
 // A fresh folder under the system's temporary folder, removed when the object dies.
 class TempDir {
  public:
@@ -32,10 +38,10 @@ std::string error_of(const std::function<void()>& f);
 
 }  // namespace graft::test
 
-// Declares `variable` below ../shared. Without ../shared the test skips with a clear line; with it, a path
-// that is missing is a failure.
-#define GRAFT_SHARED_PATH(variable, relative)                                     \
-  const std::filesystem::path variable = graft::test::shared_root() / (relative); \
-  if (!std::filesystem::exists(graft::test::shared_root()))                       \
-    GTEST_SKIP() << "needs the reference data in ../shared, which is not here";   \
+// Declares `variable`, a fixture or other reference data. When neither the committed copy nor ../shared has
+// it, the test skips with a clear line; where ../shared exists, a path that is missing is a failure.
+#define GRAFT_SHARED_PATH(variable, relative)                                                           \
+  const std::filesystem::path variable = graft::test::fixture_path(relative);                           \
+  if (!std::filesystem::exists(variable) && !std::filesystem::exists(graft::test::shared_root()))       \
+    GTEST_SKIP() << "needs " << (relative) << " of the reference data in ../shared, which is not here"; \
   ASSERT_TRUE(std::filesystem::exists(variable)) << variable << " is missing from ../shared"
