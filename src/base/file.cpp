@@ -88,39 +88,4 @@ std::string read_file(const fs::path& path) {
   return out;
 }
 
-void write_all(int fd, const void* data, size_t size, const fs::path& path) {
-  const char* p = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t n = ::write(fd, p, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      fail_with(errno == ENOSPC ? "free some space on that disk, or choose another --output_dir" : "",
-                "{}: cannot write: {}", path.string(), std::strerror(errno));
-    }
-    p += n;
-    size -= static_cast<size_t>(n);
-  }
-}
-
-void write_file(const fs::path& path, std::string_view content) {
-  fs::path temporary = path;
-  temporary += ".tmp";
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd < 0) fail("{}: cannot create: {}", path.string(), std::strerror(errno));
-  try {
-    write_all(fd, content.data(), content.size(), path);
-    if (::fsync(fd) != 0) fail("{}: cannot sync: {}", path.string(), std::strerror(errno));
-  } catch (...) {
-    ::close(fd);
-    ::unlink(temporary.c_str());
-    throw;
-  }
-  ::close(fd);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    fail("{}: cannot rename into place: {}", path.string(), std::strerror(error));
-  }
-}
-
 }  // namespace graft

@@ -1,9 +1,11 @@
-// Files as a whole: mapping, reading, durable writing.
+// Files as a whole: mapping and reading. Writing: durable_file.h.
 #pragma once
 #include <cstddef>
 #include <filesystem>
 #include <string>
 #include <string_view>
+
+#include "base/durable_file.h"  // write_file
 
 namespace graft {
 
@@ -32,12 +34,5 @@ class MappedFile {
 
 // The whole file as a string; the same errors as MappedFile.
 std::string read_file(const std::filesystem::path& path);
-
-// Writes to `path` + ".tmp", syncs, renames: a reader sees the old or the new file, never a half one.
-// A full disk or a missing right throws Error and leaves the old file as it was.
-void write_file(const std::filesystem::path& path, std::string_view content);
-
-// Appends to an open descriptor until all bytes are out; throws Error with `path` in the text.
-void write_all(int fd, const void* data, size_t size, const std::filesystem::path& path);
 
 }  // namespace graft

@@ -6,8 +6,9 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/folder.h"
 #include "base/json.h"
-#include "hub/safetensors_write.h"
 #include "hub/state_dict.h"
 #include "hub/torch_bin.h"
 
@@ -42,7 +43,7 @@ StateDict read_sharded(const fs::path& index, StateDict (*read_shard)(const fs::
   const std::map<std::string, std::string> weight_map = read_weight_map(index);
   std::set<std::string> files, missing;
   for (const auto& [name, file] : weight_map)
-    (fs::exists(index.parent_path() / file) ? files : missing).insert(file);
+    (path_exists(index.parent_path() / file) ? files : missing).insert(file);
   if (!missing.empty()) {
     fail_with("copy or download the missing files into that folder", "{}: {} of {} shards are missing: {}",
               index.string(), missing.size(), files.size() + missing.size(), fmt::join(missing, ", "));
@@ -63,11 +64,10 @@ StateDict read_sharded(const fs::path& index, StateDict (*read_shard)(const fs::
 }
 
 [[noreturn]] void fail_without_weights(const fs::path& folder) {
-  if (!fs::is_directory(folder))
-    fail("{}: {}", folder.string(), fs::exists(folder) ? "is not a folder" : "no such folder");
+  if (!is_folder(folder))
+    fail("{}: {}", folder.string(), path_exists(folder) ? "is not a folder" : "no such folder");
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
-  std::sort(names.begin(), names.end());
+  for (const fs::path& path : list_folder(folder)) names.push_back(path.filename().string());
   constexpr size_t kShown = 20;
   const size_t total = names.size();
   names.resize(std::min(total, kShown));
@@ -85,31 +85,6 @@ StateDict read_sharded(const fs::path& index, StateDict (*read_shard)(const fs::
             total == 0 ? std::string("the folder is empty")
                        : fmt::format("the folder holds {}{}", fmt::join(names, ", "),
                                      total > kShown ? ", ..." : ""));
-}
-
-bool is_shard_name(const std::string& name) {  // model-00001-of-00002.safetensors
-  return name.starts_with("model-") && name.ends_with(".safetensors") &&
-         name.find("-of-") != std::string::npos;
-}
-
-// Removes what an earlier save left and this one did not write. The new files are in place by now, and until
-// the last removal a reader finds one whole checkpoint, old or new.
-void remove_stale(const fs::path& folder, const std::vector<fs::path>& written) {
-  const auto is_new = [&](const fs::path& p) {
-    return std::find(written.begin(), written.end(), p) != written.end();
-  };
-  std::vector<fs::path> stale;
-  for (const char* name : {kSingle, kIndex})
-    if (const fs::path p = folder / name; fs::exists(p) && !is_new(p)) stale.push_back(p);
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (is_shard_name(entry.path().filename().string()) && !is_new(entry.path()))
-      stale.push_back(entry.path());
-  for (const fs::path& p : stale) {
-    std::error_code error;
-    if (!fs::remove(p, error) && error)
-      fail("{}: cannot remove what an earlier save left: {}", p.string(), error.message());
-  }
-  if (!stale.empty()) sync_folder(folder);
 }
 
 // Tensors in the given order; a shard ends before the tensor that would make it too large.
@@ -147,37 +122,36 @@ std::string index_text(const std::vector<std::vector<TensorToWrite>>& shards,
 
 }  // namespace
 
-StateDict read_checkpoint(const fs::path& folder) try {
-  if (fs::exists(folder / kSingle)) return read_safetensors(folder / kSingle);
-  if (fs::exists(folder / kIndex)) return read_sharded(folder / kIndex, read_safetensors);
-  if (fs::exists(folder / kTorchSingle)) return read_torch_bin(folder / kTorchSingle);
-  if (fs::exists(folder / kTorchIndex)) return read_sharded(folder / kTorchIndex, read_torch_bin);
+StateDict read_checkpoint(const fs::path& folder) {
+  if (path_exists(folder / kSingle)) return read_safetensors(folder / kSingle);
+  if (path_exists(folder / kIndex)) return read_sharded(folder / kIndex, read_safetensors);
+  if (path_exists(folder / kTorchSingle)) return read_torch_bin(folder / kTorchSingle);
+  if (path_exists(folder / kTorchIndex)) return read_sharded(folder / kTorchIndex, read_torch_bin);
   fail_without_weights(folder);
-} catch (const fs::filesystem_error& e) {  // a folder that may not be read
-  fail("{}: {}", e.path1().string(), e.code().message());
 }
 
 std::vector<fs::path> write_checkpoint(const fs::path& folder, const std::vector<TensorToWrite>& tensors,
                                        uint64_t max_shard_bytes) {
   const auto shards = split_into_shards(tensors, max_shard_bytes);
   std::vector<fs::path> written;
-  std::vector<DurableFile> staged;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name =
         shards.size() == 1 ? kSingle : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
     written.push_back(folder / name);
-    staged.push_back(stage_safetensors(written.back(), shards[i]));
+    write_safetensors(written.back(), shards[i]);
   }
   if (shards.size() > 1) {
     const std::string text = index_text(shards, written);
     written.push_back(folder / kIndex);
-    staged.emplace_back(written.back(), text.size());
-    staged.back().write(text.data(), text.size());
-    staged.back().close();
+    write_file(written.back(), text);
   }
-  for (DurableFile& file : staged) file.commit();
-  remove_stale(folder, written);
   return written;
+}
+
+bool is_written_weights(const std::string& name) {
+  const bool is_shard =
+      name.starts_with("model-") && name.ends_with(".safetensors") && name.find("-of-") != std::string::npos;
+  return is_shard || name == kSingle || name == kIndex;
 }
 
 }  // namespace graft::hub

@@ -8,8 +8,10 @@
 #include <chrono>
 #include <cstring>
 #include <exception>
+#include <system_error>
 #include <thread>
 
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -87,8 +89,13 @@ void for_each_parallel(size_t n, int workers, std::atomic<bool>& stop, F f) {
     }
   };
   std::vector<std::thread> threads;
-  for (size_t t = 1; t < std::min(n, static_cast<size_t>(std::max(workers, 1))); ++t)
-    threads.emplace_back(work);
+  const size_t wanted = std::min(n, static_cast<size_t>(std::max(workers, 1)));
+  threads.reserve(wanted);
+  try {
+    while (threads.size() + 1 < wanted) threads.emplace_back(work);
+  } catch (const std::system_error&) {
+    // No more threads (a limit of the system): those there are do the work.
+  }
   work();
   for (std::thread& t : threads) t.join();
   if (first) std::rethrow_exception(first);
@@ -113,13 +120,9 @@ class PartialFile {
     at_ = 0;
   }
   void append(std::string_view piece) {
-    while (!piece.empty()) {
-      const ssize_t n = ::write(fd_, piece.data(), piece.size());
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) refuse("cannot write");
-      piece.remove_prefix(static_cast<size_t>(n));
-      at_ += static_cast<uint64_t>(n);
-    }
+    errno = write_fully(fd_, piece.data(), piece.size());
+    if (errno != 0) refuse("cannot write");
+    at_ += piece.size();
   }
   void sync() {
     if (::fsync(fd_) != 0) refuse("cannot sync");

@@ -6,11 +6,11 @@
 #include <numeric>
 #include <vector>
 
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/threads.h"
-#include "hub/durable_file.h"
-#include "hub/safetensors_write.h"
+#include "hub/state_dict.h"
 
 namespace graft::hub {
 
@@ -121,7 +121,7 @@ uint64_t stored_bytes(const TensorToWrite& t) {
   return element_count(t) * dtype_size(t.dtype);
 }
 
-DurableFile stage_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
   const std::vector<const TensorToWrite*> order = in_file_order(tensors);
   const std::string header = header_of(order);
   const uint64_t size =
@@ -130,12 +130,7 @@ DurableFile stage_safetensors(const std::filesystem::path& path, const std::vect
   DurableFile file(path, size);
   file.write(header.data(), header.size());
   for (const TensorToWrite* t : order) write_values(file, *t);
-  file.close();
-  return file;
-}
-
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
-  stage_safetensors(path, tensors).commit();
+  file.commit();
 }
 
 }  // namespace graft::hub

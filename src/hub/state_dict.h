@@ -61,14 +61,19 @@ struct TensorToWrite {
   const float* data = nullptr;
 };
 
+// Bytes of the tensor's values in a file; throws when its dtype or shape cannot be written.
+uint64_t stored_bytes(const TensorToWrite& tensor);
+
 // Writes a file as the reference does (metadata format "pt", tensors sorted as safetensors sorts them: by
-// dtype size descending, then name; header padded to 8 bytes). Durable: temporary, fsync, rename.
+// dtype size descending, then name; header padded to 8 bytes), as a DurableFile.
 void write_safetensors(const std::filesystem::path& file, const std::vector<TensorToWrite>& tensors);
 
-// model.safetensors, or shards of at most `max_shard_bytes` with model.safetensors.index.json. Stale shards
-// and index of an earlier save in that folder are removed. Returns the files written.
+// model.safetensors, or shards of at most `max_shard_bytes` with model.safetensors.index.json, in a folder
+// that holds no weights yet (StagedFiles::path()). Returns the files written.
 std::vector<std::filesystem::path> write_checkpoint(const std::filesystem::path& folder,
                                                     const std::vector<TensorToWrite>& tensors,
                                                     uint64_t max_shard_bytes = 5'000'000'000);
+// A file that write_checkpoint writes: stale beside the files of a later save.
+bool is_written_weights(const std::string& name);
 
 }  // namespace graft::hub

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "models/registry.h"
 #include "models/state.h"
 #include "models/weights.h"
@@ -50,8 +51,13 @@ const Architecture& build(State& state, const ModelOptions& options) {
 }  // namespace
 
 Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) {
-  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
-  if (!fs::exists(folder / "config.json")) {
+  if (!is_folder(folder)) fail("{}: no such folder", folder.string());
+  if (!path_exists(folder / "config.json")) {
+    if (const fs::path staged = staging_folder(folder); path_exists(staged / "config.json")) {
+      fail_with(fmt::format("save again, or move the files of {} up into {}: they are whole", staged.string(),
+                            folder.string()),
+                "{}: config.json is missing: a save into this folder was interrupted", folder.string());
+    }
     fail_with(
         "a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",
         "{}: config.json is missing", folder.string());
@@ -65,7 +71,7 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
 }
 
 Model Model::from_config(const fs::path& config_file, const ModelOptions& options) {
-  const fs::path file = fs::is_directory(config_file) ? config_file / "config.json" : config_file;
+  const fs::path file = is_folder(config_file) ? config_file / "config.json" : config_file;
   auto state = std::make_shared<State>();
   state->origin = file;
   state->config = ModelConfig::from_file(file);
@@ -80,13 +86,12 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   const auto stored = dtypes.find(dtype);
   if (stored == dtypes.end())
     fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) fail("{}: cannot make this folder: {}", folder.string(), error.message());
   Json config = state_->config.json();
   config["torch_dtype"] = dtype;
-  hub::write_checkpoint(folder, models::tensors_to_write(*state_, stored->second));
-  write_json(folder / "config.json", config);
+  StagedFiles staged(folder);
+  hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second));
+  write_json(staged.path() / "config.json", config);
+  staged.publish("config.json", hub::is_written_weights);
 }
 
 const std::string& Model::task() const { return state_->task; }

@@ -1,5 +1,7 @@
 #include "models/network.h"
 
+#include "base/error.h"
+
 namespace graft::models {
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
@@ -11,8 +13,13 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
   in.rows.example = batch.example_index.data();
   auto* sequence = tape.push_array<int32_t>(batch.rows());
   for (int32_t b = 0; b < batch.size(); ++b) {
-    std::fill(sequence + batch.cu_seqlens[static_cast<size_t>(b)],
-              sequence + batch.cu_seqlens[static_cast<size_t>(b) + 1], b);
+    const int32_t begin = batch.cu_seqlens[static_cast<size_t>(b)];
+    const int32_t end = batch.cu_seqlens[static_cast<size_t>(b) + 1];
+    // Its first row, which a classification head reads, would be its neighbour's.
+    if (begin == end)
+      fail("sequence {} of the batch (example {}) has no tokens", b,
+           batch.example_index[static_cast<size_t>(b)]);
+    std::fill(sequence + begin, sequence + end, b);
   }
   in.rows.sequence = sequence;
   in.input_ids = batch.input_ids.data();

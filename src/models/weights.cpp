@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -115,6 +116,15 @@ void load_weights(State& state, const Architecture& architecture, const hub::Sta
 void initialize_weights(State& state, uint64_t seed) {
   for (const Parameter& p : state.parameters.parameters()) initialize(state, p, seed);
   state.parameters.touch_values();
+}
+
+std::optional<NonFinite> first_non_finite(const State& state) {
+  for (const Parameter& p : state.parameters.parameters()) {
+    const float* x = state.parameters.value(p);
+    const float* bad = std::find_if(x, x + p.size, [](float v) { return !std::isfinite(v); });
+    if (bad != x + p.size) return NonFinite{p.name, bad - x, *bad};
+  }
+  return std::nullopt;
 }
 
 std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype) {

@@ -2,6 +2,7 @@
 // fit.
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,15 @@ void load_weights(State& state, const Architecture& architecture, const hub::Sta
                   const ModelOptions& options);
 // Starts every parameter anew as the reference's _init_weights does, each a function of (seed, name).
 void initialize_weights(State& state, uint64_t seed);
+
+// The first value that is no finite number, in the order of the parameters; none where all are finite. Reads
+// every weight: for the message of an error that has occurred, not for loading.
+struct NonFinite {
+  std::string parameter;
+  int64_t index = 0;  // of the value in the flattened tensor
+  float value = 0;
+};
+std::optional<NonFinite> first_non_finite(const State& state);
 
 // The parameters in their order, for hub::write_checkpoint, to be stored as `dtype`.
 std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype);

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/checkpoint_files.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "base/folder.h"
 #include "base/log.h"
+#include "hub/state_dict.h"
 #include "train/arguments.h"
 
 namespace graft::train {
@@ -104,6 +108,17 @@ Json RunLog::state() const {
           {"log_history", history_}};
 }
 
+namespace {
+
+// Files of an earlier run that would contradict those of this one: weights in other shards, another
+// tokenizer.
+bool is_model_file(const std::string& name) {
+  return hub::is_written_weights(name) || name == "tokenizer.json" ||
+         std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), name) != std::end(kTokenizerFiles);
+}
+
+}  // namespace
+
 void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) parts.tokenizer->save(folder);
@@ -116,18 +131,18 @@ namespace {
 // folder may hold higher numbers of an earlier, longer run, and the reference would then delete the new one.
 void keep_checkpoints(const fs::path& output, int64_t limit, int64_t just_written) {
   std::vector<std::pair<int64_t, fs::path>> others;
-  for (const auto& entry : fs::directory_iterator(output)) {
-    const std::string name = entry.path().filename().string();
-    if (!entry.is_directory() || !name.starts_with("checkpoint-")) continue;
+  for (const fs::path& path : list_folder(output)) {
+    const std::string name = path.filename().string();
+    if (!name.starts_with("checkpoint-") || !is_folder(path)) continue;
     int64_t step = 0;
     const char *begin = name.data() + 11, *end = name.data() + name.size();
     const auto [parsed, error] = std::from_chars(begin, end, step);
     if (error == std::errc() && parsed == end && step > 0 && step != just_written)
-      others.emplace_back(step, entry.path());
+      others.emplace_back(step, path);
   }
   std::sort(others.begin(), others.end());
   const auto kept = static_cast<size_t>(limit - 1);
-  for (size_t i = 0; i + kept < others.size(); ++i) fs::remove_all(others[i].second);
+  for (size_t i = 0; i + kept < others.size(); ++i) remove_tree(others[i].second);
 }
 
 }  // namespace
@@ -135,24 +150,25 @@ void keep_checkpoints(const fs::path& output, int64_t limit, int64_t just_writte
 void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step) {
   const fs::path output = parts.arguments.output_dir, folder = output / fmt::format("checkpoint-{}", step);
   const fs::path temporary = output / fmt::format("tmp-checkpoint-{}", step);
-  fs::remove_all(temporary);
+  remove_tree(temporary);
   save_model(parts, temporary);
   write_json(temporary / "trainer_state.json", log.state());
-  fs::remove_all(folder);
-  fs::rename(temporary, folder);
+  sync_folder(temporary);
+  replace_folder(temporary, folder);
   if (parts.arguments.save_total_limit) keep_checkpoints(output, *parts.arguments.save_total_limit, step);
 }
 
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
-  const fs::path output = parts.arguments.output_dir;
-  save_model(parts, output);
-  write_json(output / "trainer_state.json", log.state());
+  StagedFiles staged(parts.arguments.output_dir);
+  save_model(parts, staged.path());
+  write_json(staged.path() / "trainer_state.json", log.state());
   Json all = json_of(result.metrics);
   all["train_loss"] = result.training_loss;
   all["train_last_epoch_loss"] = result.last_epoch_loss;
   all["train_runtime"] = result.seconds;
   all["train_samples"] = parts.train ? parts.train->size() : 0;
-  write_json(output / "all_results.json", all);
+  write_json(staged.path() / "all_results.json", all);
+  staged.publish("config.json", is_model_file);
 }
 
 void add_results(const fs::path& output_dir, const LogEntry& metrics) {

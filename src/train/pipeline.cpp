@@ -11,20 +11,27 @@ namespace {
 
 constexpr const char* kTask = "sequence-classification";
 
-Prediction make_prediction(const float* logits, const std::vector<std::string>& labels,
-                           const std::string& problem) {
+enum class Scores { raw, sigmoid, softmax };
+
+// The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid.
+Scores scores_of(const std::string& problem, size_t num_labels) {
+  if (problem == "regression") return Scores::raw;
+  return problem == "multi_label_classification" || num_labels == 1 ? Scores::sigmoid : Scores::softmax;
+}
+
+Prediction make_prediction(const float* logits, const std::vector<std::string>& labels, Scores scores) {
   Prediction p;
   double sum = 0;
   const double max = *std::max_element(logits, logits + labels.size());
   for (size_t i = 0; i < labels.size(); ++i) {
     const double x = logits[i];
-    const double score = problem == "regression"                   ? x
-                         : problem == "multi_label_classification" ? 1 / (1 + std::exp(-x))
-                                                                   : std::exp(x - max);
+    const double score = scores == Scores::raw       ? x
+                         : scores == Scores::sigmoid ? 1 / (1 + std::exp(-x))
+                                                     : std::exp(x - max);
     p.scores.push_back({labels[i], score});
     sum += score;
   }
-  if (problem == "single_label_classification") {
+  if (scores == Scores::softmax) {
     for (LabelScore& s : p.scores) s.score /= sum;
   }
   // The first of the largest logits, as the metrics count it.
@@ -41,16 +48,14 @@ struct Pipeline::Parts {
       : inference(folder, kTask, options) {}
   train::Inference inference;
   std::vector<std::string> labels;
-  std::string problem_type;
+  Scores scores = Scores::softmax;
 };
 
 Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& options)
     : parts_(std::make_unique<Parts>(folder, options)) {
   Parts& p = *parts_;
   p.labels = p.inference.model().labels();
-  p.problem_type = p.inference.model().problem_type();
-  if (p.problem_type.empty())
-    p.problem_type = p.labels.size() == 1 ? "regression" : "single_label_classification";
+  p.scores = scores_of(p.inference.model().problem_type(), p.labels.size());
 }
 
 Pipeline::~Pipeline() = default;
@@ -78,7 +83,7 @@ std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
                    static_cast<int64_t>(i));
     p.inference.run(batch, [&](engine::Tensor logits) {
       for (int64_t r = 0; r < logits.rows; ++r)
-        out.push_back(make_prediction(logits.row(r), p.labels, p.problem_type));
+        out.push_back(make_prediction(logits.row(r), p.labels, p.scores));
     });
   }
   return out;

@@ -27,13 +27,5 @@ TEST(File, ErrorsNameThePath) {
               testing::HasSubstr("cannot create"));
 }
 
-TEST(File, AFailedWriteNamesThePath) {
-  EXPECT_THAT(test::error_of([] {
-                const std::string big(1 << 20, 'x');
-                write_all(99, big.data(), big.size(), "/x/y");
-              }),
-              testing::HasSubstr("/x/y: cannot write"));
-}
-
 }  // namespace
 }  // namespace graft

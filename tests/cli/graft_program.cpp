@@ -82,7 +82,7 @@ int exit_code(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) 
 
 int memory_file(const std::string& content) {
   const int fd = ::memfd_create("graft-test", 0);
-  write_all(fd, content.data(), content.size(), "memory");
+  EXPECT_EQ(write_fully(fd, content.data(), content.size()), 0);
   ::lseek(fd, 0, SEEK_SET);
   return fd;
 }
@@ -152,7 +152,7 @@ RunningGraft::~RunningGraft() {
 }
 
 void RunningGraft::write_input(const std::string& text) {
-  write_all(input_, text.data(), text.size(), "standard input");
+  EXPECT_EQ(write_fully(input_, text.data(), text.size()), 0);
 }
 
 void RunningGraft::close_input() {

@@ -1,4 +1,4 @@
-#include "hub/safetensors_write.h"
+#include "hub/state_dict.h"
 
 #include <cstring>
 

@@ -1,12 +1,15 @@
 // One loaded model, many callers.
 #include "graft/pipeline.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <set>
 #include <thread>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/threads.h"
 #include "capi/tiny_folder.h"
 #include "models/state.h"
@@ -133,6 +136,27 @@ TEST_F(PipelineTest, NothingInNothingOut) {
                 pipeline.predict({"a", "b"}, {"c"});
               }),
               testing::HasSubstr("2 texts but 1 pairs"));
+}
+
+// The reference's TextClassificationPipeline: one output is a sigmoid unless problem_type is regression, also
+// where it says single_label_classification.
+TEST_F(PipelineTest, OneOutputIsASigmoidUnlessItIsARegression) {
+  test::TempDir one;
+  const std::string single = test::write_tiny_folder(one, {"stars"});
+  const auto scores_as = [&](const char* problem_type) {
+    Json config = read_json(single + "/config.json");
+    config.erase("problem_type");
+    if (problem_type) config["problem_type"] = problem_type;
+    write_json(single + "/config.json", config);
+    std::vector<double> scores;
+    for (const Prediction& p : Pipeline(single).predict(texts)) scores.push_back(p.score);
+    return scores;
+  };
+  const std::vector<double> raw = scores_as("regression"), unset = scores_as(nullptr);
+  ASSERT_GT(*std::max_element(raw.begin(), raw.end()), 1.0);
+  for (size_t i = 0; i < raw.size(); ++i) EXPECT_DOUBLE_EQ(unset[i], 1 / (1 + std::exp(-raw[i]))) << i;
+  EXPECT_EQ(scores_as("single_label_classification"), unset);
+  EXPECT_EQ(scores_as("multi_label_classification"), unset);
 }
 
 TEST_F(PipelineTest, TruncationIsCounted) {

@@ -1,4 +1,4 @@
-#include "hub/durable_file.h"
+#include "base/durable_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 
-namespace graft::hub {
+namespace graft {
 namespace fs = std::filesystem;
 
 DurableFile::DurableFile(fs::path path, uint64_t size)
@@ -17,7 +17,7 @@ DurableFile::DurableFile(fs::path path, uint64_t size)
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) refuse("cannot create it", errno);
   pending_ = true;
-  // Where reserving is not supported, the writes themselves will tell.
+  // Where the file system cannot reserve, the writes themselves report a full disk.
   if (size > 0 && ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0 &&
       errno == ENOSPC) {
     ::close(fd_);
@@ -46,7 +46,7 @@ void DurableFile::refuse(const char* what, int error) const {
     const fs::space_info space = fs::space(path_.parent_path().empty() ? "." : path_.parent_path(), ignored);
     hint = fmt::format(
         "the file needs {} bytes and the disk has {} free: free some space there, or choose another "
-        "folder; what was there before is unchanged",
+        "folder; the former file is unchanged",
         size_, ignored ? 0 : space.available);
   } else if (error == EACCES || error == EPERM || error == EROFS) {
     hint = "choose a folder that you may write to";
@@ -55,14 +55,7 @@ void DurableFile::refuse(const char* what, int error) const {
 }
 
 void DurableFile::write(const void* data, size_t size) {
-  const char* p = static_cast<const char*>(data);
-  while (size > 0) {
-    const ssize_t n = ::write(fd_, p, size);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) refuse("cannot write it", errno);
-    p += n;
-    size -= static_cast<size_t>(n);
-  }
+  if (const int error = write_fully(fd_, data, size)) refuse("cannot write it", error);
 }
 
 void DurableFile::close() {
@@ -81,11 +74,31 @@ void DurableFile::commit() {
   sync_folder(path_.parent_path());
 }
 
+int write_fully(int fd, const void* data, size_t size) {
+  const char* p = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t n = ::write(fd, p, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    p += n;
+    size -= static_cast<size_t>(n);
+  }
+  return 0;
+}
+
+void write_file(const fs::path& path, std::string_view content) {
+  DurableFile file(path, content.size());
+  file.write(content.data(), content.size());
+  file.commit();
+}
+
 void sync_folder(const fs::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;  // the rename itself has happened; some file systems cannot open folders
-  ::fsync(fd);
+  const int error = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
+  if (error == EIO || error == ENOSPC || error == EDQUOT)  // others: the file system does not sync folders
+    fail("{}: cannot sync the folder: {}", folder.string(), std::strerror(error));
 }
 
-}  // namespace graft::hub
+}  // namespace graft

@@ -1,10 +1,9 @@
-#include "hub/durable_file.h"
+#include "base/durable_file.h"
 
 #include "base/file.h"
-#include "hub/state_dict.h"
 #include "support/shared.h"
 
-namespace graft::hub {
+namespace graft {
 namespace {
 namespace fs = std::filesystem;
 
@@ -32,16 +31,13 @@ TEST(DurableFile, AppearsOnCommitOnly) {
 TEST(DurableFile, AFullDiskLeavesTheOldFile) {
   if (!fs::exists("/dev/full")) GTEST_SKIP() << "needs /dev/full";
   const test::TempDir folder;
-  folder.write("model.safetensors", "old");
-  fs::create_symlink("/dev/full", folder / "model.safetensors.tmp");
-  const std::vector<float> values(1000, 1.0f);
-  const std::string error = test::error_of([&] {
-    write_checkpoint(folder.path(), {{"w", {1000}, DType::f32, values.data()}});
-  });
+  folder.write("f", "old");
+  fs::create_symlink("/dev/full", folder / "f.tmp");
+  const std::string error = test::error_of([&] { write_file(folder / "f", std::string(4104, 'x')); });
   EXPECT_THAT(error,
-              AllOf(HasSubstr((folder / "model.safetensors").string() + ": cannot write it: No space left"),
-                    HasSubstr("the file needs 4104 bytes"), HasSubstr("what was there before is unchanged")));
-  EXPECT_EQ(read_file(folder / "model.safetensors"), "old");
+              AllOf(HasSubstr((folder / "f").string() + ": cannot write it: No space left"),
+                    HasSubstr("the file needs 4104 bytes"), HasSubstr("the former file is unchanged")));
+  EXPECT_EQ(read_file(folder / "f"), "old");
 }
 
 TEST(DurableFile, SaysWhyItCannotBeCreated) {
@@ -51,4 +47,4 @@ TEST(DurableFile, SaysWhyItCannotBeCreated) {
 }
 
 }  // namespace
-}  // namespace graft::hub
+}  // namespace graft

@@ -3,15 +3,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string_view>
 
-namespace graft::hub {
+namespace graft {
 
 class DurableFile {
  public:
-  // Creates path + ".tmp" and reserves `size` bytes where the file system can, so that a full disk is known
-  // at once.
+  // Creates path + ".tmp" and reserves `size` bytes where the file system can, so that a full disk is
+  // reported before the first byte is written. Throws Error naming the path, here and below.
   DurableFile(std::filesystem::path path, uint64_t size);
-  ~DurableFile();  // without commit(): the temporary goes, the former file stays
+  ~DurableFile();  // without commit(): removes the temporary, keeps the former file
   DurableFile(DurableFile&& other) noexcept;
   DurableFile& operator=(DurableFile&&) = delete;
 
@@ -29,7 +30,13 @@ class DurableFile {
   bool pending_ = false;
 };
 
+// A whole DurableFile at once.
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+// Writes to an open descriptor until all bytes are out. 0, or the errno of what failed.
+int write_fully(int fd, const void* data, size_t size);
+
 // Makes renames and removals in `folder` durable.
 void sync_folder(const std::filesystem::path& folder);
 
-}  // namespace graft::hub
+}  // namespace graft
