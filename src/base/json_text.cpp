@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/json.h"
+#include "base/json_check.h"
 
 namespace graft {
 namespace {
@@ -37,12 +38,45 @@ void drop_repeated_keys(std::vector<Json::Member>& members) {
   members.resize(kept);
 }
 
+[[noreturn]] void throw_parse_error(size_t position, size_t size, const nlohmann::json::exception& e) {
+  using Reason = JsonParseError::Reason;
+  constexpr int kOutOfRange = 406;
+  const std::string what = e.what();  // "[json.exception.out_of_range.406] number overflow ..."
+  throw JsonParseError(e.id == kOutOfRange ? Reason::number_too_large : Reason::syntax,
+                       std::min(position > 0 ? position - 1 : 0, size),
+                       what.substr(what.find("] ") == what.npos ? 0 : what.find("] ") + 2));
+}
+
+[[noreturn]] void throw_too_deep() {
+  throw JsonParseError(JsonParseError::Reason::too_deep, 0,
+                       "brackets nested over " + std::to_string(kMaxDepth) + " deep");
+}
+
+// The same events, of which it keeps the depth alone.
+struct JsonChecker {
+  bool null() { return true; }
+  bool boolean(bool) { return true; }
+  bool number_integer(int64_t) { return true; }
+  bool number_unsigned(uint64_t) { return true; }
+  bool number_float(double, const std::string&) { return true; }
+  bool string(std::string&) { return true; }
+  bool binary(nlohmann::json::binary_t&) { return false; }
+  bool key(std::string&) { return true; }
+  bool start_object(size_t) { return ++depth <= kMaxDepth; }
+  bool start_array(size_t) { return ++depth <= kMaxDepth; }
+  bool end_object() { return --depth, true; }
+  bool end_array() { return --depth, true; }
+  bool parse_error(size_t position, const std::string&, const nlohmann::json::exception& e) {
+    throw_parse_error(position, size, e);
+  }
+  size_t size, depth = 0;
+};
+
 }  // namespace
 
 // Takes the events of nlohmann's reader (its `json_sax_t`).
 class JsonBuilder {
  public:
-  using Reason = JsonParseError::Reason;
   explicit JsonBuilder(size_t size) : size_(size) {}
   Json take() { return std::move(root_); }
 
@@ -69,11 +103,7 @@ class JsonBuilder {
     return add(std::move(done));
   }
   bool parse_error(size_t position, const std::string&, const nlohmann::json::exception& e) {
-    constexpr int kOutOfRange = 406;
-    const std::string what = e.what();  // "[json.exception.out_of_range.406] number overflow ..."
-    throw JsonParseError(e.id == kOutOfRange ? Reason::number_too_large : Reason::syntax,
-                         std::min(position > 0 ? position - 1 : 0, size_),
-                         what.substr(what.find("] ") == what.npos ? 0 : what.find("] ") + 2));
+    throw_parse_error(position, size_, e);
   }
 
  private:
@@ -105,11 +135,14 @@ class JsonBuilder {
 Json Json::parse(std::string_view text) {
   JsonBuilder builder(text.size());
   const char* at = text.data();
-  if (!nlohmann::json::sax_parse(at, at + text.size(), &builder)) {
-    throw JsonParseError(JsonParseError::Reason::too_deep, 0,
-                         "brackets nested over " + std::to_string(kMaxDepth) + " deep");
-  }
+  if (!nlohmann::json::sax_parse(at, at + text.size(), &builder)) throw_too_deep();
   return builder.take();
+}
+
+void check_json(std::string_view text) {
+  JsonChecker checker{text.size()};
+  const char* at = text.data();
+  if (!nlohmann::json::sax_parse(at, at + text.size(), &checker)) throw_too_deep();
 }
 
 namespace {

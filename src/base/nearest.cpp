@@ -21,9 +21,14 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
+  constexpr size_t kLongest = 200;  // the time grows with the product of the lengths, and a typo is in a name
+  if (name.size() > kLongest) return "";
   std::string best;
-  size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;
+  // Names that share no character are not near, however short they are.
+  size_t best_distance = std::min(std::max<size_t>(2, name.size() / 3) + 1, name.size());
   for (const std::string& candidate : known) {
+    if (candidate.size() + best_distance <= name.size() || name.size() + best_distance <= candidate.size())
+      continue;
     const size_t d = edit_distance(name, candidate);
     if (d < best_distance) best_distance = d, best = candidate;
   }
