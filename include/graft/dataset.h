@@ -1,4 +1,4 @@
-// Labelled and unlabelled text from csv, tsv, jsonl, json and plain files.
+// Labelled and unlabelled text from csv, tsv, jsonl, json and txt files.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -6,6 +6,10 @@
 #include <vector>
 
 namespace graft {
+
+namespace data {
+class LabelTally;
+}
 
 // One row. Labels stay as written until the checkpoint's label2id gives them meaning.
 struct Example {
@@ -63,6 +67,8 @@ class Dataset {
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
 
  private:
+  void take_labels(const data::LabelTally& tally);
+
   std::vector<Example> examples_;
   std::string origin_, label_column_;
   LabelKind label_kind_ = LabelKind::none;

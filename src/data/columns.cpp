@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/nearest.h"
+#include "base/shown.h"
 #include "data/rows.h"
 
 namespace graft::data {
@@ -25,8 +26,7 @@ constexpr UsualPair kUsual[] = {
 };
 constexpr const char* kUsualList =
     "text (+ text_pair), sentence, sentence1 + sentence2, premise + hypothesis, question1 + question2, "
-    "question + "
-    "sentence, text1 + text2, question + passage";
+    "question + sentence, text1 + text2, question + passage";
 constexpr const char* kUsualLabels[] = {"label", "labels"};
 
 std::string normal_form(std::string name) {
@@ -38,16 +38,16 @@ std::string normal_form(std::string name) {
 
 class Chooser {
  public:
-  Chooser(const std::vector<std::string>& columns, const std::string& path)
-      : columns_(columns), path_(path) {}
+  Chooser(const std::vector<std::string>& columns, const std::string& path, char separator)
+      : columns_(columns), path_(path), separator_(separator) {}
 
   // Index of `name`, kNone when absent; an error when it is there twice.
   size_t find(const std::string& name) const {
     const auto at = std::find(columns_.begin(), columns_.end(), name);
     if (name.empty() || at == columns_.end()) return Columns::kNone;
     if (std::find(at + 1, columns_.end(), name) != columns_.end()) {
-      fail_with("give every column its own name", "{}: two columns are named '{}' (columns: {})", path_, name,
-                join_names(columns_));
+      fail_with("give every column its own name", "{}: two columns are named '{}' (columns: {})", path_,
+                shown(name), join_names(columns_));
     }
     return static_cast<size_t>(at - columns_.begin());
   }
@@ -56,10 +56,11 @@ class Chooser {
   size_t require(const std::string& name, const char* option) const {
     const size_t i = find(name);
     if (i != Columns::kNone) return i;
-    const std::string near = look_alike(name);
+    check_separator();
+    const std::string near = shown(look_alike(name));
     fail_with(near.empty() ? fmt::format("choose one of them with --{}", option)
                            : fmt::format("did you mean --{} '{}'?", option, near),
-              "{}: there is no column '{}' (columns: {})", path_, name, join_names(columns_));
+              "{}: there is no column '{}' (columns: {})", path_, shown(name), join_names(columns_));
   }
 
   // The column that differs from `name` in case and spaces only, else the nearest, else "".
@@ -86,7 +87,29 @@ class Chooser {
     fail_no_text();
   }
 
+  // A header in one piece that holds another separator, or names in single quotes: the columns are not what
+  // the writer of the file meant.
+  void check_separator() const {
+    if (separator_ == 0) return;
+    const std::string& header = columns_.front();
+    const char* const own = separator_ == ',' ? "comma" : "tab";
+    for (const char other : {'\t', ';', '|', ','}) {
+      if (columns_.size() > 1 || other == separator_ || header.find(other) == std::string::npos) continue;
+      const std::string named = other == '\t' ? "tabs" : other == ',' ? "commas" : fmt::format("'{}'", other);
+      const std::string hint =
+          other == '\t'  ? "a file separated by tabs must be named .tsv"
+          : other == ',' ? "a file separated by commas must be named .csv"
+                         : fmt::format("save the file with {}s between the columns, or as .jsonl", own);
+      fail_with(hint, "{}: the header has no {} but {} ({})", path_, own, named, shown(header));
+    }
+    if (header.size() > 1 && header.front() == '\'' && header.back() == '\'') {
+      fail_with("write the names without quotes, or in double quotes (\")",
+                "{}: the header is in single quotes ({})", path_, join_names(columns_));
+    }
+  }
+
   [[noreturn]] void fail_no_text() const {
+    check_separator();
     for (const UsualPair& usual : kUsual) {
       if (!usual.pair_needed || find(usual.text) == Columns::kNone) continue;
       fail_with(fmt::format("add the column '{}', or use --text_column {} to read that column alone",
@@ -98,8 +121,8 @@ class Chooser {
     for (const UsualPair& usual : kUsual) {
       if (near.empty()) near = look_alike(usual.text);
     }
-    std::string hint =
-        near.empty() ? "name it with --text_column" : fmt::format("did you mean --text_column '{}'?", near);
+    std::string hint = near.empty() ? "name it with --text_column"
+                                    : fmt::format("did you mean --text_column '{}'?", shown(near));
     hint +=
         "; a file without a header needs one: its first line must name the columns, for example: text,label";
     fail_with(hint, "{}: no text column (columns: {}; looked for: {})", path_, join_names(columns_),
@@ -117,19 +140,21 @@ class Chooser {
     if (!required) {
       if (!near.empty()) {
         log_warning("{}: the column '{}' is not read as the label; pass --label_column '{}' if it is one",
-                    path_, near, near);
+                    path_, shown(near), shown(near));
       }
       return;
     }
+    check_separator();
     if (near.empty()) near = nearest_name("label", columns_);
-    fail_with(
-        near.empty() ? "name it with --label_column" : fmt::format("did you mean --label_column '{}'?", near),
-        "{}: no label column (columns: {}; looked for: label, labels)", path_, join_names(columns_));
+    fail_with(near.empty() ? "name it with --label_column"
+                           : fmt::format("did you mean --label_column '{}'?", shown(near)),
+              "{}: no label column (columns: {}; looked for: label, labels)", path_, join_names(columns_));
   }
 
  private:
   const std::vector<std::string>& columns_;
   const std::string& path_;
+  char separator_;
 };
 
 }  // namespace
@@ -142,8 +167,8 @@ std::string usual_label_column(const std::vector<std::string>& columns) {
 }
 
 Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
-                       const std::string& path) {
-  const Chooser chooser(columns, path);
+                       const std::string& path, char separator) {
+  const Chooser chooser(columns, path, separator);
   Columns chosen;
   if (!options.label_column.empty()) chosen.label = chooser.require(options.label_column, "label_column");
   if (!options.text_column.empty()) chosen.text = chooser.require(options.text_column, "text_column");
@@ -153,11 +178,11 @@ Columns choose_columns(const std::vector<std::string>& columns, const DatasetOpt
   if (options.label_column.empty()) chooser.choose_label(chosen, options.require_label);
   if (chosen.label != Columns::kNone && (chosen.label == chosen.text || chosen.label == chosen.pair)) {
     fail_with("choose another --label_column or --text_column", "{}: the column '{}' is both text and label",
-              path, columns[chosen.label]);
+              path, shown(columns[chosen.label]));
   }
   if (chosen.pair != Columns::kNone && chosen.pair == chosen.text) {
     fail_with("choose another --text_pair_column", "{}: the column '{}' is both text and pair", path,
-              columns[chosen.text]);
+              shown(columns[chosen.text]));
   }
   return chosen;
 }

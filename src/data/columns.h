@@ -14,9 +14,10 @@ struct Columns {
 };
 
 // Chooses by `options`, else the usual names (run_glue's task_to_keys and those of the common sets). Throws
-// Error naming `path`, the columns there are and the nearest name.
+// Error naming `path`, the columns there are and the nearest name; `separator` is the file's (0 = none), for
+// what a header without it most likely means.
 Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
-                       const std::string& path);
+                       const std::string& path, char separator = 0);
 
 // The usual label column among `columns`, or "".
 std::string usual_label_column(const std::vector<std::string>& columns);

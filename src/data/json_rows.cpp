@@ -5,65 +5,20 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_check.h"
+#include "base/shown.h"
+#include "data/json_values.h"
 
 namespace graft::data {
 namespace {
 
-constexpr int kMaxDepth = 64;                          // of brackets in a row
-constexpr size_t kMaxJsonRowBytes = size_t{16} << 20;  // parsed json takes up to 40 times its text
-
-Cell to_cell(Json& value) {
-  Cell cell;
-  switch (value.kind()) {
-    case Json::Kind::null:
-      cell.kind = Cell::Kind::null;
-      break;
-    case Json::Kind::string:
-      cell.kind = Cell::Kind::text;
-      cell.text = std::move(value.text());
-      break;
-    case Json::Kind::boolean:
-      cell.kind = Cell::Kind::boolean;
-      cell.text = value.get<bool>() ? "true" : "false";
-      break;
-    case Json::Kind::integer:
-    case Json::Kind::unsigned_integer:
-      cell.kind = Cell::Kind::integer;
-      cell.text = value.dump();
-      break;
-    case Json::Kind::real:
-      cell.kind = Cell::Kind::real;
-      cell.text = value.dump();
-      break;
-    case Json::Kind::array:
-      cell.kind = Cell::Kind::list;
-      for (Json& item : value) cell.items.push_back(to_cell(item));
-      break;
-    default:
-      cell.kind = Cell::Kind::object;
-      break;
-  }
-  return cell;
-}
-
-int bracket_depth(std::string_view text) {
-  int depth = 0, deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') in_string = !in_string;
-    if (in_string && c == '\\') ++i;
-    if (in_string) continue;
-    if (c == '[' || c == '{') deepest = std::max(deepest, ++depth);
-    if (c == ']' || c == '}') --depth;
-  }
-  return deepest;
-}
+constexpr int kMaxDepth = 64;  // of brackets in a row
 
 // Objects with text positions, into rows over a growing list of columns.
 class JsonRows : public RowReader {
  public:
-  explicit JsonRows(const std::filesystem::path& path) : path_(path.string()) {}
+  JsonRows(const std::filesystem::path& path, bool one_a_line)
+      : path_(path.string()), one_a_line_(one_a_line) {}
   const std::vector<std::string>& columns() const override { return columns_; }
 
   bool next(Row& row) override {
@@ -89,29 +44,46 @@ class JsonRows : public RowReader {
 
   // `text` is one value that starts at (line, column) of the file.
   void parse(std::string_view text, int64_t line, size_t column, Row& row) {
-    if (text.size() > kMaxJsonRowBytes)
-      fail("{}: line {}: a row over {} MiB", path_, line, kMaxJsonRowBytes >> 20);
+    if (text.size() > kMaxRowBytes) fail("{}: line {}: a row over {} MiB", path_, line, kMaxRowBytes >> 20);
     if (bracket_depth(text) > kMaxDepth)
       fail("{}: line {}: brackets nested over {} deep", path_, line, kMaxDepth);
-    Json value;
     try {
-      value = Json::parse(text);
+      check_json(text);
     } catch (const JsonParseError& e) {
       fail_parse(text, e, line, column);
     }
-    if (!value.is_object()) {
-      fail_with(R"(each row must be an object, for example: {"text": "...", "label": 0})",
-                "{}: line {}: a row is {} {} instead of an object", path_, line,
-                value.is_array() ? "an" : "a", value.type_name());
-    }
+    text = skip_space(text);
+    if (!text.starts_with('{')) fail_no_object(text, line);
     row.line = line;
     row.cells.assign(columns_.size(), Cell{});
-    for (auto& [key, item] : value.items()) {
-      const auto [at, is_new] = index_.emplace(key, columns_.size());
-      if (is_new) columns_.push_back(key);
-      if (row.cells.size() <= at->second) row.cells.resize(at->second + 1);
-      row.cells[at->second] = to_cell(item);
+    JsonValues values(text);
+    for (std::string_view key, value; values.next(key) && values.next(value);) {
+      const size_t column_index = index_of(Json::parse(key).text(), line);
+      if (row.cells.size() <= column_index) row.cells.resize(column_index + 1);
+      Cell& cell = row.cells[column_index];
+      if (cell.kind != Cell::Kind::missing) {
+        fail_with("give every column its own name", "{}: line {}: the row has the key '{}' twice", path_,
+                  line, shown(columns_[column_index]));
+      }
+      cell = to_cell(value);
     }
+  }
+
+  size_t index_of(const std::string& key, int64_t line) {
+    const auto [at, is_new] = index_.emplace(key, columns_.size());
+    if (!is_new) return at->second;
+    if (columns_.size() == kMaxColumns) {
+      fail_with(R"(write the same keys in every row, for example: {"text": "...", "label": 0})",
+                "{}: line {}: more than {} different keys", path_, line, kMaxColumns);
+    }
+    columns_.push_back(key);
+    return at->second;
+  }
+
+  [[noreturn]] void fail_no_object(std::string_view text, int64_t line) const {
+    std::string hint = R"(each row must be an object, for example: {"text": "...", "label": 0})";
+    if (text.starts_with('[') && one_a_line_) hint += "; one array of all rows must be named .json";
+    fail_with(hint, "{}: line {}: a row is {} instead of an object", path_, line, kind_of(text));
   }
 
   [[noreturn]] void fail_parse(std::string_view text, const JsonParseError& e, int64_t line,
@@ -122,11 +94,12 @@ class JsonRows : public RowReader {
     const size_t newline = head.rfind('\n');
     line += std::count(head.begin(), head.end(), '\n');
     column = newline == std::string_view::npos ? column + byte : byte - newline;
-    fail_with(too_large ? "a number is too large" : "", "{}: line {}, column {}: not valid JSON{}", path_,
-              line, column, byte >= text.size() ? " (it ends too early)" : "");
+    fail_with(parse_hint(text, e), "{}: line {}, column {}: not valid JSON{}", path_, line, column,
+              byte >= text.size() ? " (it ends too early)" : "");
   }
 
   std::string path_;
+  bool one_a_line_;
 
  private:
   std::vector<std::string> columns_;
@@ -137,8 +110,10 @@ class JsonRows : public RowReader {
 
 class JsonlRows final : public JsonRows {
  public:
+  bool has_buffered_row() const override { return lines_.has_buffered_line(); }
+
   JsonlRows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path)
-      : JsonRows(path), lines_(std::move(stream), path) {
+      : JsonRows(path, true), lines_(std::move(stream), path) {
     start();
   }
 
@@ -159,8 +134,10 @@ class JsonlRows final : public JsonRows {
 // itself.
 class JsonArrayRows final : public JsonRows {
  public:
+  bool has_buffered_row() const override { return pos_ < line_.size() || lines_.has_buffered_line(); }
+
   JsonArrayRows(std::unique_ptr<ByteStream> stream, const std::filesystem::path& path)
-      : JsonRows(path), lines_(std::move(stream), path, false) {
+      : JsonRows(path, false), lines_(std::move(stream), path, false) {
     enter();
     start();
   }
@@ -216,6 +193,8 @@ class JsonArrayRows final : public JsonRows {
         return;
       }
       body += take_value();
+      if (body.size() > kMaxRowBytes)
+        fail("{}: line {}: a value over {} MiB", path_, start_line, kMaxRowBytes >> 20);
     }
     body += expect('}');
     lines_mode_ = true;

@@ -14,6 +14,8 @@ namespace graft::data {
 
 // An integer in ASCII, spaces around it allowed; nothing when it is not one or does not fit.
 std::optional<int64_t> parse_integer(std::string_view text);
+// Whether it is written as an integer, of whatever size.
+bool is_integer(std::string_view text);
 // A finite number, spaces around it allowed.
 std::optional<double> parse_number(std::string_view text);
 
@@ -23,13 +25,15 @@ class LabelTally {
   LabelTally(std::string path, std::string column, bool untyped)
       : path_(std::move(path)), column_(std::move(column)), untyped_(untyped) {}
 
-  // Sets example.labels from the cell; false when the cell holds no label. Throws Error naming the line.
+  // Sets example.labels from the cell; false when the cell holds no label. Throws Error naming the line, also
+  // of a list that is a vector of zeros and ones.
   bool add(const Cell& cell, int64_t line, Example& example);
   // As add, for labels that are already in the example; `as_list`: the labels of all examples are lists.
   void add_strings(const Example& example, bool as_list);
 
   // To be called after the last row: decides the kinds and checks that all labels are of one. Throws Error
-  // naming the lines that differ.
+  // naming the lines that differ. Warns of names that look alike, of a name that pandas reads as a missing
+  // value, and of a file with one label only.
   void finish();
   LabelKind kind() const { return kind_; }
   LabelKind item_kind() const { return item_kind_; }
@@ -38,7 +42,7 @@ class LabelTally {
   std::string canonical(const std::string& label) const;
 
  private:
-  enum Type { integer, real, boolean, text, missing_value, num_types };
+  enum Type { integer, real, boolean, text, missing_value, not_finite, num_types };
   struct Seen {
     int64_t count = 0, line = 0;
     std::string value;
@@ -47,6 +51,9 @@ class LabelTally {
   std::string place(int64_t line) const;
   Type type_of(const Cell& item, int64_t line) const;
   void note(Type type, const std::string& value, int64_t line);
+  void add_list(const std::vector<Cell>& items, int64_t line, Example& example);
+  void check_names() const;
+  [[noreturn]] void fail_vector(const std::vector<Cell>& items, int64_t line, const char* what) const;
   [[noreturn]] void fail_mixed(const Seen& a, const Seen& b) const;
   LabelKind scalar_kind() const;
 
@@ -56,6 +63,8 @@ class LabelTally {
   std::array<Seen, num_types> seen_;
   std::vector<LabelCount> counts_;
   std::unordered_map<std::string, size_t> index_;
+  int64_t pairs_ = 0;  // lists that hold 0 and 1, and the first of them
+  std::vector<Cell> first_pair_;
   LabelKind kind_ = LabelKind::none, item_kind_ = LabelKind::none;
 };
 

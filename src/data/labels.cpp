@@ -1,36 +1,46 @@
 #include "data/labels.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/nearest.h"
+#include "base/shown.h"
 #include "data/label_tally.h"
+#include "data/problem_type.h"
 #include "data/rows.h"
+#include "data/similar_names.h"
 
 namespace graft::data {
 namespace {
 
-constexpr const char* kRegression = "regression";
-constexpr const char* kSingle = "single_label_classification";
-constexpr const char* kMulti = "multi_label_classification";
+using problem_type::kMultiLabel;
+using problem_type::kRegression;
+using problem_type::kSingleLabel;
+
 constexpr const char* kNewHeadHint =
-    "--ignore_mismatched_sizes true starts a new head for the labels of this file";
+    "to train a new head for the labels of this file pass --ignore_mismatched_sizes true";
 
 std::string place(const Dataset& dataset, int64_t line) {
   const std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
   if (line <= 0) return origin;
   return dataset.label_column().empty()
              ? fmt::format("{}: line {}", origin, line)
-             : fmt::format("{}: line {}: column '{}'", origin, line, dataset.label_column());
+             : fmt::format("{}: line {}: column '{}'", origin, line, shown(dataset.label_column()));
 }
 
 // Ids of a data set's integers: they must be 0..N-1.
 std::vector<std::string> names_of_integers(const Dataset& train) {
   std::vector<std::pair<int64_t, int64_t>> values;  // label, line
   for (const LabelCount& c : train.label_counts()) {
-    // A count beyond int64 was no integer for the tally either.
-    values.emplace_back(parse_integer(c.label).value_or(-1), c.line);
+    const auto value = parse_integer(c.label);
+    if (!value) {
+      fail_with("number the labels 0..N-1 without a gap, or write names instead of integers",
+                "{}: the label {} is too large for the id of a label", place(train, c.line), shown(c.label));
+    }
+    values.emplace_back(*value, c.line);
   }
   std::sort(values.begin(), values.end());
   const auto n = static_cast<int64_t>(values.size());
@@ -64,13 +74,57 @@ std::string numbered(const std::vector<std::string>& names) {
 
 void check_enough(const Dataset& train, const std::vector<std::string>& names,
                   const std::string& problem_type) {
-  if (names.size() > 1 || problem_type == kMulti) return;
+  if (names.size() > 1 || problem_type == kMultiLabel) return;
   const auto& counts = train.label_counts();
   if (counts.empty())
     fail_with("mark the labels that apply to some rows", "{}: no row has a label", place(train, 0));
   fail_with(
-      "a classifier needs at least two labels; for numbers to be predicted pass --problem_type regression",
-      "{}: every row has the same label '{}'", place(train, 0), counts[0].label);
+      "a classifier needs at least two labels; labels that are numbers with a point (1.5) train a regression",
+      "{}: every row has the same label '{}'", place(train, 0), shown(counts[0].label));
+}
+
+// Says that numbers are read as numbers, and whether they look like classes.
+void explain_regression(const Dataset& train, const std::string& asked) {
+  if (!asked.empty()) {
+    log_info("{}: regression, one output: config.json has \"problem_type\": \"{}\"", place(train, 0), asked);
+    return;
+  }
+  const auto& examples = train.examples();
+  const bool whole = std::all_of(examples.begin(), examples.end(), [](const Example& e) {
+    const auto value = e.has_label() ? parse_number(e.labels[0]) : 0.0;
+    return value && *value == std::floor(*value);
+  });
+  if (whole && !examples.empty()) {
+    const auto first =
+        std::find_if(examples.begin(), examples.end(), [](const Example& e) { return e.has_label(); });
+    log_warning(
+        "{}: labels are numbers: regression, one output; write integers for classes (all of them are whole "
+        "numbers, written with a point: {})",
+        place(train, 0), first == examples.end() ? "0.0" : shown(first->labels[0]));
+  } else {
+    log_info("{}: labels are numbers: regression, one output; write integers for classes", place(train, 0));
+  }
+}
+
+// Says that names are read as names where they look like numbers, and that one label is trained as several.
+void explain_classes(const Dataset& train, const std::string& asked) {
+  const auto& counts = train.label_counts();
+  const bool numbers = std::all_of(counts.begin(), counts.end(),
+                                   [](const LabelCount& c) { return parse_number(c.label).has_value(); });
+  if (train.label_item_kind() == LabelKind::strings && numbers && !counts.empty()) {
+    log_warning(
+        "{}: labels are numbers in quotes (\"{}\"): read as the names of {} classes; for regression write "
+        "numbers without quotes",
+        place(train, counts[0].line), shown(counts[0].label), counts.size());
+  }
+  if (asked == kMultiLabel && train.label_kind() != LabelKind::lists) {
+    log_warning(
+        "{}: each row has one label, but several labels a row are trained (a sigmoid for each), because "
+        "config.json has \"problem_type\": \"{}\"; if one label applies to a row, write \"{}\" there",
+        place(train, 0), kMultiLabel, kSingleLabel);
+  }
+  if (asked.empty() && train.label_kind() == LabelKind::lists)
+    log_info("{}: labels are lists: several labels a row ({})", place(train, 0), kMultiLabel);
 }
 
 }  // namespace
@@ -84,29 +138,30 @@ std::vector<std::string> default_label_names(int num_labels) {
 
 std::string infer_problem_type(LabelKind kind, int num_labels) {
   if (num_labels == 1) return kRegression;
-  return kind == LabelKind::lists || kind == LabelKind::floats ? kMulti : kSingle;
+  return kind == LabelKind::lists || kind == LabelKind::floats ? kMultiLabel : kSingleLabel;
 }
 
-LabelMap::LabelMap(std::vector<std::string> names, std::string problem_type)
-    : names_(std::move(names)), problem_type_(std::move(problem_type)) {
+LabelMap::LabelMap(std::vector<std::string> names, std::string problem_type, Source source)
+    : names_(std::move(names)), problem_type_(std::move(problem_type)), source_(source) {
   for (size_t i = 0; i < names_.size(); ++i) {
     if (!ids_.emplace(names_[i], static_cast<int>(i)).second) {
       fail_with("give every label its own name in config.json", "id2label names '{}' twice (ids {} and {})",
-                names_[i], ids_[names_[i]], i);
+                shown(names_[i]), ids_[names_[i]], i);
     }
     integer_names_ = integer_names_ || parse_integer(names_[i]).has_value();
   }
   default_names_ = names_ == default_label_names(num_labels());
-  if (problem_type_ != kRegression && problem_type_ != kSingle && problem_type_ != kMulti) {
-    fail_with(fmt::format("it is one of {}, {}, {}", kRegression, kSingle, kMulti),
-              "unknown problem_type '{}'", problem_type_);
+  if (problem_type_ != kRegression && problem_type_ != kSingleLabel && problem_type_ != kMultiLabel) {
+    fail_with(fmt::format("it is one of {}, {}, {}", kRegression, kSingleLabel, kMultiLabel),
+              "unknown problem_type '{}'", shown(problem_type_));
   }
 }
 
 LabelMap LabelMap::from_checkpoint(const CheckpointLabels& checkpoint, LabelKind kind) {
   const int n = static_cast<int>(checkpoint.names.size());
   return LabelMap(checkpoint.names,
-                  checkpoint.problem_type.empty() ? infer_problem_type(kind, n) : checkpoint.problem_type);
+                  checkpoint.problem_type.empty() ? infer_problem_type(kind, n) : checkpoint.problem_type,
+                  Source::evaluation);
 }
 
 LabelMap LabelMap::for_training(const Dataset& train, const CheckpointLabels& checkpoint) {
@@ -114,50 +169,73 @@ LabelMap LabelMap::for_training(const Dataset& train, const CheckpointLabels& ch
   if (kind == LabelKind::none) {
     fail_with("give a file with a label column", "{}: no labels to train on", place(train, 0));
   }
-  const size_t head_size = checkpoint.has_head ? checkpoint.names.size() : 0;
   const std::string& asked = checkpoint.problem_type;
-  if (asked == kRegression || (asked.empty() && kind == LabelKind::floats)) {
-    if (head_size > 1) {
-      fail_with(
-          kNewHeadHint,
-          "{}: the labels are numbers (regression, one output) but the checkpoint's head has {} labels ({})",
-          place(train, 0), head_size, join_names(checkpoint.names));
-    }
-    LabelMap map(checkpoint.names.size() == 1 ? checkpoint.names : default_label_names(1), kRegression);
-    map.check(train);
-    return map;
+  const bool numbers = asked == kRegression || (asked.empty() && kind == LabelKind::floats);
+  LabelMap map = numbers ? for_regression(train, checkpoint) : for_classes(train, checkpoint);
+  if (checkpoint.decided) {
+    map.source_ = Source::training_data;
+  } else if (numbers) {
+    explain_regression(train, asked);
+  } else {
+    explain_classes(train, asked);
   }
+  return map;
+}
+
+LabelMap LabelMap::for_regression(const Dataset& train, const CheckpointLabels& checkpoint) {
+  if (checkpoint.has_head && checkpoint.names.size() > 1) {
+    fail_with(
+        kNewHeadHint,
+        "{}: the labels are numbers (regression, one output) but the checkpoint's head has {} labels ({})",
+        place(train, 0), checkpoint.names.size(), join_names(checkpoint.names));
+  }
+  LabelMap map(checkpoint.names.size() == 1 ? checkpoint.names : default_label_names(1), kRegression,
+               Source::training_data);
+  map.check(train);
+  return map;
+}
+
+LabelMap LabelMap::for_classes(const Dataset& train, const CheckpointLabels& checkpoint) {
+  const size_t head_size = checkpoint.has_head ? checkpoint.names.size() : 0;
   const auto type_for = [&](size_t n) {
-    return asked.empty() ? infer_problem_type(kind, static_cast<int>(n)) : asked;
+    return checkpoint.problem_type.empty() ? infer_problem_type(train.label_kind(), static_cast<int>(n))
+                                           : checkpoint.problem_type;
   };
+  const bool integers = train.label_item_kind() == LabelKind::integers;
   const bool named = !checkpoint.names.empty() &&
                      checkpoint.names != default_label_names(static_cast<int>(checkpoint.names.size()));
   if (head_size > 0 || named) {
-    LabelMap map(checkpoint.names, type_for(checkpoint.names.size()));
-    const bool counts_agree = head_size > 0 || train.label_item_kind() != LabelKind::integers ||
-                              train.label_counts().size() == checkpoint.names.size();
+    LabelMap map(checkpoint.names, type_for(checkpoint.names.size()), Source::head);
+    const bool counts_agree =
+        head_size > 0 || !integers || train.label_counts().size() == checkpoint.names.size();
     if (map.covers(train) && counts_agree && map.problem_type_ != kRegression) {
       map.check_kind(train);
-      if (named) log_info("label ids follow the checkpoint: {}", numbered(map.names_));
+      if (!checkpoint.decided) {
+        log_info("label ids follow the checkpoint{}: {}",
+                 named ? "'s id2label" : ", which does not name its labels", numbered(map.names_));
+      }
       return map;
     }
-    if (head_size > 0 && (named || train.label_item_kind() == LabelKind::integers)) map.check(train);
+    if (head_size > 0 && (named || integers)) map.check(train);
   }
   std::vector<std::string> names = names_of_data(train);
-  check_enough(train, names, asked);
+  check_enough(train, names, checkpoint.problem_type);
   if (head_size > 0) {
     if (names.size() != head_size) {
       fail_with(kNewHeadHint, "{}: {} labels ({}) but the checkpoint's head has {}", place(train, 0),
                 names.size(), join_names(names), head_size);
     }
-    log_warning("the checkpoint's head does not name its labels; their ids follow the sorted names: {}",
-                numbered(names));
+    log_warning("the checkpoint's head does not name its labels; their ids follow the sorted names of {}: {}",
+                place(train, 0), numbered(names));
   } else if (named) {
     log_warning("the checkpoint's label names ({}) do not fit the labels of {} and are replaced: {}",
                 join_names(checkpoint.names), place(train, 0), numbered(names));
+  } else if (!checkpoint.decided) {
+    log_info("label ids {} {}: {}", integers ? "are the integers of" : "follow the sorted names of",
+             place(train, 0), numbered(names));
   }
   const std::string type = type_for(names.size());
-  LabelMap map(std::move(names), type);
+  LabelMap map(std::move(names), type, Source::training_data);
   map.check_kind(train);
   return map;
 }
@@ -181,21 +259,39 @@ int LabelMap::resolve(const std::string& label, const Example& example, const Da
   if (line == 0) {
     for (const LabelCount& c : dataset.label_counts()) line = c.label == label ? c.line : line;
   }
-  if (parse_integer(label) && !integer_names_ &&
+  const std::string where = place(dataset, line);
+  if (is_integer(label) && !integer_names_ &&
       (default_names_ || dataset.label_item_kind() == LabelKind::integers)) {
     fail_with(
-        fmt::format("labels must be ids 0..{} or names of the model; {}", num_labels() - 1, kNewHeadHint),
-        "{}: label {} is out of range: the model has {} labels ({})", place(dataset, line), label,
-        num_labels(), join_names(names_));
+        fmt::format("labels must be ids 0..{} or names of the model; {}", num_labels() - 1, unknown_hint()),
+        "{}: label {} is out of range: the model has {} labels ({})", where, shown(label), num_labels(),
+        join_names(names_));
+  }
+  if (const std::string alike = look_alike(label, names_); !alike.empty()) {
+    fail_with("write the label as the model does",
+              "{}: the model has no such label: {} differ in case, outer spaces or Unicode form", where,
+              both_shown(label, alike));
   }
   const std::string near = nearest_name(label, names_);
-  std::string hint = near.empty() ? "" : fmt::format("did you mean '{}'? ", near);
+  std::string hint = near.empty() ? "" : fmt::format("did you mean '{}'? ", shown(near));
   hint += default_names_ ? fmt::format("the model does not name its labels: write the ids 0..{} in the file",
                                        num_labels() - 1)
-                         : "a label must occur in the training data; when training, ";
-  if (!default_names_) hint += kNewHeadHint;
-  fail_with(hint, "{}: label '{}' is not one that the model knows ({})", place(dataset, line), label,
+                         : unknown_hint();
+  fail_with(hint, "{}: label '{}' is not one that the model knows ({})", where, shown(label),
             join_names(names_));
+}
+
+// What to do about a label that the head does not have.
+const char* LabelMap::unknown_hint() const {
+  switch (source_) {
+    case Source::training_data:
+      return "a label must occur in the training data: add rows with it there, or remove the rows here";
+    case Source::head:
+      return kNewHeadHint;
+    case Source::evaluation:
+      break;
+  }
+  return "correct the label, or take a model that was trained with it";
 }
 
 int LabelMap::id(const Example& example, const Dataset& dataset) const {
@@ -218,23 +314,33 @@ float LabelMap::score(const Example& example, const Dataset& dataset) const {
   if (example.labels.size() != 1) {
     fail("{}: {} labels where one number is needed", place(dataset, example.line), example.labels.size());
   }
-  const auto value = parse_number(example.labels[0]);
-  if (value) return static_cast<float>(*value);
-  fail_with("write a number; for classes the model needs a head with one output a label",
-            "{}: label '{}' is not a number, but the model's head has one output (regression)",
-            place(dataset, example.line), example.labels[0]);
+  const std::string& label = example.labels[0];
+  const auto value = parse_number(label);
+  if (!value) {
+    fail_with("write a finite number; for classes the model needs a head with one output a label",
+              "{}: label '{}' is not a number, but the model's head has one output (regression)",
+              place(dataset, example.line), shown(label));
+  }
+  if (std::abs(*value) > std::numeric_limits<float>::max()) {
+    fail_with("divide all labels by a constant", "{}: the label {} is too large for a 32-bit float",
+              place(dataset, example.line), shown(label));
+  }
+  return static_cast<float>(*value);
 }
 
 void LabelMap::check_kind(const Dataset& dataset) const {
   const LabelKind kind = dataset.label_kind();
   if (kind == LabelKind::floats && problem_type_ != kRegression) {
-    fail_with("write integers or names for classes, or take a model with one output for regression",
-              "{}: the labels are numbers with a point (regression), but the model has {} labels ({})",
-              place(dataset, 0), num_labels(), join_names(names_));
+    fail_with(
+        "write integers (1 instead of 1.0) or names for classes, or take a model with one output for "
+        "regression",
+        "{}: the labels are numbers with a point (regression), but the model has {} labels ({})",
+        place(dataset, 0), num_labels(), join_names(names_));
   }
-  if (kind == LabelKind::lists && problem_type_ != kMulti) {
-    fail_with("write one label a row, or pass --problem_type multi_label_classification",
-              "{}: the labels are lists, but the problem_type is {}", place(dataset, 0), problem_type_);
+  if (kind == LabelKind::lists && problem_type_ != kMultiLabel) {
+    fail_with(fmt::format("write one label a row, or \"problem_type\": \"{}\" in config.json", kMultiLabel),
+              "{}: the labels are lists, but the model's problem_type is {}", place(dataset, 0),
+              problem_type_);
   }
 }
 

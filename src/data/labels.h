@@ -12,7 +12,9 @@ namespace graft::data {
 struct CheckpointLabels {
   std::vector<std::string> names;  // id2label in the order of ids; empty = it names none
   bool has_head = false;     // its head has trained weights with names.size() outputs that are to be kept
-  std::string problem_type;  // of config.json or of the user; "" = to be inferred
+  std::string problem_type;  // of config.json; "" = to be inferred
+  bool decided =
+      false;  // names and problem_type were chosen for this training file: nothing is left to be said
 };
 
 // LABEL_0, LABEL_1, ...: what transformers writes where nobody named the labels.
@@ -27,7 +29,8 @@ class LabelMap {
   // For fine-tuning on `train`. A head that is kept keeps its ids: labels must be its names, or integers in
   // its range; otherwise Error (hint: --ignore_mismatched_sizes, where the caller passes has_head = false).
   // Without a head to keep the ids are new: names sorted as Python sorts them; integers are ids and must be
-  // 0..N-1. Names of a checkpoint that cover all labels keep their order.
+  // 0..N-1. Names of a checkpoint that cover all labels keep their order. Logs where the ids and the
+  // problem_type come from.
   static LabelMap for_training(const Dataset& train, const CheckpointLabels& checkpoint = {});
   // For evaluation and prediction with a trained head. Labels are looked at by check() and id().
   static LabelMap from_checkpoint(const CheckpointLabels& checkpoint, LabelKind kind = LabelKind::none);
@@ -49,7 +52,12 @@ class LabelMap {
   void check(const Dataset& dataset) const;
 
  private:
-  LabelMap(std::vector<std::string> names, std::string problem_type);
+  // Where the names come from: decides what to do about a label that is not among them.
+  enum class Source : uint8_t { training_data, head, evaluation };
+  LabelMap(std::vector<std::string> names, std::string problem_type, Source source);
+  static LabelMap for_regression(const Dataset& train, const CheckpointLabels& checkpoint);
+  static LabelMap for_classes(const Dataset& train, const CheckpointLabels& checkpoint);
+  const char* unknown_hint() const;
   // The id of `label`, or -1.
   int find(const std::string& label, LabelKind item_kind) const;
   int resolve(const std::string& label, const Example& example, const Dataset& dataset) const;
@@ -59,6 +67,7 @@ class LabelMap {
   std::vector<std::string> names_;
   std::unordered_map<std::string, int> ids_;
   std::string problem_type_;
+  Source source_;
   bool default_names_ = false;
   bool integer_names_ = false;  // a name reads as an integer, so integers are names and not ids
 };

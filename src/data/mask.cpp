@@ -26,7 +26,7 @@ MlmMasker::MlmMasker(const Tokenizer& tokenizer, const MlmOptions& options)
 MlmMasker::MlmMasker(std::optional<int32_t> mask_id, std::vector<uint8_t> special, const MlmOptions& options)
     : options_(options), vocab_size_(static_cast<int32_t>(special.size())), special_(std::move(special)) {
   if (!mask_id) {
-    fail_with("masked-lm needs a tokenizer with a mask_token; for this model use --task causal-lm",
+    fail_with("masked-lm needs a checkpoint whose tokenizer has a mask_token, such as BERT or RoBERTa",
               "the tokenizer has no mask token");
   }
   if (!(options.mlm_probability > 0 && options.mlm_probability <= 1)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/shown.h"
 #include "data/csv.h"
 #include "data/json_rows.h"
 
@@ -15,7 +16,8 @@ class TextRows final : public RowReader {
  public:
   TextRows(std::unique_ptr<ByteStream> stream, const fs::path& path) : lines_(std::move(stream), path) {}
   const std::vector<std::string>& columns() const override { return columns_; }
-  bool plain() const override { return true; }
+  bool is_text() const override { return true; }
+  bool has_buffered_row() const override { return lines_.has_buffered_line(); }
   bool next(Row& row) override {
     row.cells.resize(1);
     row.cells[0].kind = Cell::Kind::text;
@@ -48,7 +50,7 @@ Format format_of(const fs::path& path) {
   if (extension == ".json") return Format::json;
   if (extension == ".txt") return Format::txt;
   fail_with("the format follows the extension: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz",
-            "{}: unknown kind of file '{}'", path.string(), extension);
+            "{}: unknown kind of file '{}'", path.string(), shown(extension));
 }
 
 std::unique_ptr<RowReader> open_rows(std::unique_ptr<ByteStream> stream, Format format,
@@ -78,7 +80,7 @@ std::string join_names(const std::vector<std::string>& names) {
   std::string out;
   for (size_t i = 0; i < names.size() && i < kShown; ++i) {
     if (i > 0) out += ", ";
-    out += names[i].size() <= 60 ? names[i] : names[i].substr(0, 57) + "...";
+    out += shown(names[i]);
   }
   if (names.size() > kShown) out += fmt::format(", ... ({} in all)", names.size());
   return out;

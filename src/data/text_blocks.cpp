@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/shown.h"
 #include "base/threads.h"
 #include "base/utf8.h"
 #include "data/columns.h"
@@ -80,7 +81,7 @@ class TextSource {
     DatasetOptions options = options_.columns;
     options.require_label = false;
     options.label_column.clear();
-    columns_ = choose_columns(rows_->columns(), options, path_.string());
+    columns_ = choose_columns(rows_->columns(), options, name_of(path_), rows_->separator());
     return true;
   }
 
@@ -89,7 +90,9 @@ class TextSource {
     if (column >= row_.cells.size()) return "";
     Cell& cell = row_.cells[column];
     if (cell.kind == Cell::Kind::list || cell.kind == Cell::Kind::object) {
-      fail("{}: line {}: column '{}' is not a text", path_.string(), row_.line, rows_->columns()[column]);
+      fail_with("write a text, or name another --text_column", "{}: line {}: column '{}' is {}, not a text",
+                name_of(path_), row_.line, shown(rows_->columns()[column]),
+                cell.kind == Cell::Kind::list ? "a list" : "an object");
     }
     return std::move(cell.text);
   }

@@ -1,4 +1,4 @@
-// Plain text to sequences of ids for language modelling: a line each, or packed to full length (run_mlm).
+// Text to sequences of ids for language modelling: a line each, or packed to full length (run_mlm).
 #pragma once
 #include <cstdint>
 #include <filesystem>

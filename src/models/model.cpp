@@ -37,6 +37,7 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
 const Architecture& build(State& state, const ModelOptions& options) {
   state.task = models::canonical_task(options.task);
   if (state.task == "sequence-classification") apply_options(state.config, options);
+  state.labels_given = !options.labels.empty();
   const Architecture& architecture = models::find_architecture(state.config, state.task);
   state.config.check();
   state.network = architecture.make(state.parameters, state.config);

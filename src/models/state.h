@@ -12,6 +12,7 @@ namespace graft::models {
 struct State {
   ModelConfig config;
   std::string task;
+  bool labels_given = false;  // by ModelOptions, not by config.json
   bool bf16 = false;  // matrix products of linear layers in bf16
   engine::ParameterStore parameters;
   Network network;

@@ -70,6 +70,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   checkpoint.names = p.model.labels();
   checkpoint.has_head = true;
   checkpoint.problem_type = p.model.problem_type();
+  checkpoint.decided = p.model.state().labels_given;
   const data::LabelMap labels = train.size() > 0
                                     ? data::LabelMap::for_training(train, checkpoint)
                                     : data::LabelMap::from_checkpoint(checkpoint, eval.label_kind());

@@ -77,6 +77,31 @@ TEST(Csv, RaggedRows) {
               HasSubstr("the first line must name the columns"));
 }
 
+TEST(Csv, OtherQuotesAndSeparatorsAreNamed) {
+  EXPECT_THAT(error_of([] { csv("text,label\n'a, b',0\n"); }), HasSubstr("put it in double quotes"));
+  EXPECT_THAT(error_of([] { csv("\"text\";\"label\"\n"); }),
+              AllOf(HasSubstr("line 1: column 1: the quote"), HasSubstr("separated by commas")));
+  EXPECT_THAT(error_of([] { csv("\"text\"\t\"label\"\n"); }), HasSubstr("must be named .tsv"));
+  EXPECT_THAT(error_of([] { csv("text,label\n\"say \\\"hi\\\" now\",1\n"); }),
+              AllOf(HasSubstr("line 2"), HasSubstr("a backslash does not escape a quote")));
+}
+
+// A row takes no more memory for being all commas, and a header has a limit.
+TEST(Csv, ManyFieldsAreCountedAndNotKept) {
+  const std::string commas(1 << 20, ',');
+  EXPECT_THAT(error_of([&] { csv("text,label\n" + commas + "\n"); }),
+              HasSubstr("in.csv: line 2: 1048577 columns where the header has 2"));
+  EXPECT_THAT(error_of([&] { csv(commas); }), HasSubstr("line 1: 1048577 columns; a file may have 16384"));
+  EXPECT_THAT(error_of([&] { tsv(std::string(1 << 20, '\t')); }), HasSubstr("a file may have 16384"));
+  const std::string widest(kMaxColumns - 1, ',');
+  EXPECT_EQ(csv(widest + "\n" + widest + "\n").rows.at(0).size(), kMaxColumns);
+}
+
+TEST(Csv, HostileNamesAreEscaped) {
+  EXPECT_THAT(error_of([] { csv("te\x1B[2Jxt,label\na\n"); }), HasSubstr("(te\\u001B[2Jxt, label)"));
+  EXPECT_THAT(error_of([] { csv(std::string(1 << 20, 'x') + ",b\na\n"); }).size(), testing::Lt(600u));
+}
+
 TEST(Csv, EmptyFileAndOldMacLineEnds) {
   EXPECT_THAT(error_of([] { csv(""); }),
               AllOf(HasSubstr("in.csv: the file is empty"), HasSubstr("name the columns")));

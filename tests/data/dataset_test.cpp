@@ -92,6 +92,25 @@ TEST_F(DatasetTest, HeaderlessFileGetsAHint) {
       AllOf(HasSubstr("columns: a gripping film, 1"), HasSubstr("its first line must name the columns")));
 }
 
+TEST_F(DatasetTest, AHeaderWithAnotherSeparatorIsNamed) {
+  EXPECT_THAT(error("a.csv", "text;label\na;0\n"),
+              AllOf(HasSubstr("a.csv: the header has no comma but ';' (text;label)"),
+                    HasSubstr("save the file with commas")));
+  EXPECT_THAT(error("a.csv", "text\tlabel\na\t0\n"),
+              AllOf(HasSubstr("a.csv: the header has no comma but tabs (text\\tlabel)"),
+                    HasSubstr("must be named .tsv")));
+  EXPECT_THAT(error("a.csv", "text|label\na|0\n"), HasSubstr("no comma but '|'"));
+  EXPECT_THAT(error("a.tsv", "text,label\na,0\n"),
+              AllOf(HasSubstr("a.tsv: the header has no tab but commas (text,label)"),
+                    HasSubstr("must be named .csv")));
+  EXPECT_THAT(error("a.tsv", "text;label\na;0\n"), HasSubstr("save the file with tabs between the columns"));
+  EXPECT_THAT(error("a.csv", "'text','label'\n'a','0'\n"), HasSubstr("the header is in single quotes"));
+  DatasetOptions o;
+  o.text_column = "body";
+  EXPECT_THAT(error("a.csv", "body;label\na;0\n", o), HasSubstr("no comma but ';'"));
+  EXPECT_THAT(error("a.csv", "text\na\n", labelled()), HasSubstr("no label column"));
+}
+
 TEST_F(DatasetTest, LabelColumnInOtherCaseIsSaid) {
   std::string said;
   const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said += text; });
@@ -126,17 +145,35 @@ TEST_F(DatasetTest, LabelsOfOneKindOnly) {
   EXPECT_THAT(error("a.csv", "text,label\na,0.5\nb,1\nc,good\n"),
               HasSubstr("a.csv: line 4: column 'label': 'good' is not of the kind of '0.5' on line 2"));
   EXPECT_THAT(error("a.csv", "text,label\na,1\nb,nan\n"),
-              HasSubstr("a.csv: line 3: column 'label': the label is missing ('nan' among numbers)"));
+              HasSubstr("a.csv: line 3: column 'label': the label 'nan' is not a finite number"));
+  EXPECT_THAT(error("a.csv", "text,label\na,1\nb,NA\n"),
+              HasSubstr("a.csv: line 3: column 'label': the label is missing ('NA' among numbers)"));
   EXPECT_THAT(error("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"a\",\"label\":\"x\"}"),
               HasSubstr("line 2: column 'label': 'x' is not of the kind of '1' on line 1"));
   EXPECT_THAT(error("a.jsonl", "{\"text\":\"a\",\"label\":[1]}\n{\"text\":\"a\",\"label\":2}"),
               HasSubstr("line 2: column 'label': '2' is not of the kind of 'a list' on line 1"));
-  EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0.0,1.0]})"), HasSubstr("the list holds 0.0"));
-  EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0,1,0]})"),
-              AllOf(HasSubstr("the list holds '0' twice"), HasSubstr("write the ids")));
+  EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0.5,1.0]})"), HasSubstr("the list holds 0.5"));
+  EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0,2,0]})"), HasSubstr("the list holds '0' twice"));
   EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":{"x":1}})"),
               HasSubstr("line 1: column 'label': the label is an object"));
   EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[null]})"), HasSubstr("a list with a null in it"));
+}
+
+// The mark is no part of the first name, and UTF-16 is refused, in every format.
+TEST_F(DatasetTest, ByteOrderMarks) {
+  const std::string mark = "\xEF\xBB\xBF";
+  EXPECT_EQ(read("a.csv", mark + "text,label\nalpha,1\n")[0].text, "alpha");
+  EXPECT_EQ(read("a.csv", mark + "\"text\",label\nalpha,1\n")[0].text, "alpha");
+  EXPECT_EQ(read("a.tsv", mark + "text\tlabel\nalpha\t1\n")[0].text, "alpha");
+  EXPECT_EQ(read("a.jsonl", mark + "{\"text\":\"alpha\"}\n")[0].text, "alpha");
+  EXPECT_EQ(read("a.json", mark + "[{\"text\":\"alpha\"}]\n")[0].text, "alpha");
+  EXPECT_EQ(read("a.txt", mark + "alpha\n")[0].text, "alpha");
+  for (const char* name : {"a.csv", "a.tsv", "a.jsonl", "a.json", "a.txt"}) {
+    EXPECT_THAT(error(name, std::string("\xFF\xFEt\0", 4)),
+                HasSubstr("the text is UTF-16, UTF-8 was expected"))
+        << name;
+    EXPECT_EQ(error(name, mark).empty(), false) << name;
+  }
 }
 
 TEST_F(DatasetTest, MissingLabels) {

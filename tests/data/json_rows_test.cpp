@@ -1,7 +1,9 @@
 #include "data/json_rows.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "data/json_values.h"
 #include "support/shared.h"
 
 namespace graft::data {
@@ -38,8 +40,7 @@ TEST(Jsonl, CellsKeepTheirKinds) {
   EXPECT_EQ(c[3].text, "true");
   EXPECT_EQ(c[4].kind, Kind::null);
   ASSERT_EQ(c[5].kind, Kind::list);
-  EXPECT_EQ(c[5].items[0].text, "p");
-  EXPECT_EQ(c[5].items[1].kind, Kind::integer);
+  EXPECT_EQ(c[5].text, "[\"p\", 1]");
   EXPECT_EQ(c[6].kind, Kind::object);
 }
 
@@ -71,6 +72,60 @@ TEST(Jsonl, ErrorsNameLineAndColumn) {
   EXPECT_THAT(error_of([] { jsonl("{\"a\": 1e999}"); }), HasSubstr("number is too large"));
   EXPECT_THAT(error_of([] { jsonl(""); }), HasSubstr("in.jsonl: no rows in the file"));
   EXPECT_THAT(error_of([] { jsonl("{\"a\": \"\xFF\"}"); }), HasSubstr("in.jsonl: line 1: not valid UTF-8"));
+}
+
+TEST(Jsonl, NumbersAsWritten) {
+  const auto rows = jsonl(R"({"a": 18446744073709551616, "b": -0, "c": 1E2, "d": 1.0})");
+  const auto& c = rows.at(0).cells;
+  EXPECT_EQ(c[0].kind, Kind::integer);
+  EXPECT_EQ(c[0].text, "18446744073709551616");
+  EXPECT_EQ(c[1].text, "-0");
+  EXPECT_EQ(c[2].kind, Kind::real);
+  EXPECT_EQ(c[2].text, "100.0");
+  EXPECT_EQ(c[3].text, "1.0");
+}
+
+TEST(Jsonl, ListItems) {
+  const auto rows = jsonl(R"({"a": [ "x,]\"" , 1,2.5,[3, [4]],{"b":[5]},null,true ], "b": []})");
+  const std::vector<Cell> items = list_items(rows.at(0).cells.at(0), 100);
+  ASSERT_EQ(items.size(), 7u);
+  EXPECT_EQ(items[0].text, "x,]\"");
+  EXPECT_EQ(items[1].text, "1");
+  EXPECT_EQ(items[2].kind, Kind::real);
+  EXPECT_EQ(items[3].text, "[3, [4]]");
+  EXPECT_EQ(items[4].kind, Kind::object);
+  EXPECT_EQ(items[5].kind, Kind::null);
+  EXPECT_EQ(items[6].text, "true");
+  EXPECT_EQ(list_items(rows[0].cells[0], 2).size(), 2u);
+  EXPECT_TRUE(list_items(rows[0].cells[1], 100).empty());
+}
+
+TEST(Jsonl, AKeyTwiceIsRefused) {
+  EXPECT_THAT(error_of([] { jsonl("{\"a\": 1}\n{\"a\": 1, \"b\": 2, \"a\": null}"); }),
+              HasSubstr("in.jsonl: line 2: the row has the key 'a' twice"));
+  EXPECT_THAT(error_of([] { jsonl("{\"a\": null, \"\\u0061\": 2}"); }), HasSubstr("the key 'a' twice"));
+}
+
+TEST(Jsonl, ManyKeysAreRefused) {
+  std::string row = "{";
+  for (size_t i = 0; i <= kMaxColumns; ++i) row += fmt::format("{}\"k{}\":0", i ? "," : "", i);
+  EXPECT_THAT(error_of([&] { jsonl(row + "}"); }), HasSubstr("line 1: more than 16384 different keys"));
+}
+
+// A list of a million items is as large in memory as in the file.
+TEST(Jsonl, ListsAreNotTakenApart) {
+  std::string row = "{\"x\":[0";
+  for (int i = 0; i < 1 << 20; ++i) row += ",0";
+  const auto rows = jsonl(row + "]}");
+  EXPECT_LT(rows.at(0).cells.at(0).text.capacity(), row.size() + 100);
+}
+
+TEST(Jsonl, WhatPythonWritesBeyondJson) {
+  EXPECT_THAT(error_of([] { jsonl("{\"a\": NaN}"); }), HasSubstr("NaN and Infinity are not JSON"));
+  EXPECT_THAT(error_of([] { jsonl("{\"a\": -Infinity}"); }), HasSubstr("NaN and Infinity are not JSON"));
+  EXPECT_THAT(error_of([] { jsonl("{'a': 1}"); }), HasSubstr("JSON has double quotes"));
+  EXPECT_THAT(error_of([] { jsonl("{\"a\": None}"); }), HasSubstr("JSON has true, false and null"));
+  EXPECT_THAT(error_of([] { jsonl("[{\"a\": 1}]\n"); }), HasSubstr("must be named .json"));
 }
 
 TEST(Jsonl, NestingIsBounded) {

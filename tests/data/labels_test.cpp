@@ -110,7 +110,8 @@ TEST(LabelMap, NamesOfAHeadKeepTheirOrder) {
     EXPECT_THAT(ids(map, data), ElementsAre(1, 0));
     EXPECT_EQ(map.names(), checkpoint.names);
   });
-  EXPECT_THAT(said, HasSubstr("label ids follow the checkpoint: 0 = positive, 1 = negative, 2 = neutral"));
+  EXPECT_THAT(
+      said, HasSubstr("label ids follow the checkpoint's id2label: 0 = positive, 1 = negative, 2 = neutral"));
 }
 
 TEST(LabelMap, LabelsThatAHeadDoesNotKnowAreRefused) {
@@ -150,8 +151,10 @@ TEST(LabelMap, HeadWithDefaultNames) {
     EXPECT_THAT(LabelMap::for_training(labelled({"c", "a", "b"}), checkpoint).names(),
                 ElementsAre("a", "b", "c"));
   });
-  EXPECT_THAT(said,
-              HasSubstr("does not name its labels; their ids follow the sorted names: 0 = a, 1 = b, 2 = c"));
+  EXPECT_THAT(
+      said,
+      HasSubstr(
+          "does not name its labels; their ids follow the sorted names of data.csv: 0 = a, 1 = b, 2 = c"));
   EXPECT_THAT(error_of([&] {
                 LabelMap::for_training(labelled({"a", "b"}), checkpoint);
               }),
@@ -238,7 +241,7 @@ TEST(LabelMap, MultiLabel) {
   EXPECT_THAT(error_of([&] {
                 LabelMap::from_checkpoint({{"a", "b"}, true, "single_label_classification"}).check(data);
               }),
-              HasSubstr("the labels are lists, but the problem_type is single_label_classification"));
+              HasSubstr("the labels are lists, but the model's problem_type is single_label_classification"));
   EXPECT_THAT(error_of([&] { map.id(data[0], data); }),
               HasSubstr("line 1: 2 labels where exactly one is needed"));
 }

@@ -1,0 +1,86 @@
+#include "data/example_reader.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/shown.h"
+
+namespace graft::data {
+namespace {
+
+const Cell& cell_at(const Row& row, size_t i) {
+  static const Cell kMissing;
+  return i < row.cells.size() ? row.cells[i] : kMissing;
+}
+
+}  // namespace
+
+ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOptions& options)
+    : path_(name_of(path)), options_(options), rows_(open_rows(path)) {
+  if (rows_->is_text() && options_.require_label) {
+    fail_with("give a .csv, .tsv, .jsonl or .json file with a label column",
+              "{}: a file with one text a line has no labels", path_);
+  }
+  if (options_.ignore_label) options_.require_label = false, options_.label_column.clear();
+  columns_ = choose_columns(rows_->columns(), options_, path_, rows_->separator());
+  if (options_.ignore_label) columns_.label = Columns::kNone;
+}
+
+bool ExampleReader::next(Example& example) {
+  if (!rows_->next(row_)) return finish(), false;
+  ++num_rows_;
+  example = {};
+  example.line = row_.line;
+  example.text = text_of(columns_.text);
+  example.has_pair = has_pairs();
+  if (has_pairs()) example.text_pair = text_of(columns_.pair);
+  if (example.text.empty() && num_empty_++ == 0) first_empty_ = row_.line;
+  return true;
+}
+
+const std::string& ExampleReader::text_of(size_t column) const {
+  const Cell& cell = cell_at(row_, column);
+  const char* what = nullptr;
+  switch (cell.kind) {
+    case Cell::Kind::missing:
+      what = "is missing";
+      break;
+    case Cell::Kind::null:
+      what = "is null";
+      break;
+    case Cell::Kind::list:
+      what = "is a list, not a text";
+      break;
+    case Cell::Kind::object:
+      what = "is an object, not a text";
+      break;
+    default:
+      return cell.text;
+  }
+  fail_with("give the row a text (\"\" is one), or remove it", "{}: line {}: column '{}' {}", path_,
+            row_.line, shown(rows_->columns()[column]), what);
+}
+
+const Cell& ExampleReader::label() const { return cell_at(row_, columns_.label); }
+
+std::string ExampleReader::label_column() const {
+  return has_label_column() ? rows_->columns()[columns_.label] : "";
+}
+
+void ExampleReader::finish() const {
+  if (num_rows_ == 0 && path_ != name_of("-")) {
+    fail_with(rows_->is_text() ? "write one text a line" : "below the header write one row for each example",
+              "{}: {}", path_, rows_->is_text() ? "the file is empty" : "no rows below the header");
+  }
+  if (num_empty_ > 0) {
+    log_warning("{}: {} of {} texts are empty (the first on line {})", path_, num_empty_, num_rows_,
+                first_empty_);
+  }
+  // In json a key may come late: a label column that the first row lacks must not be overlooked.
+  if (has_label_column() || options_.ignore_label) return;
+  const std::string late = usual_label_column(rows_->columns());
+  if (late.empty()) return;
+  fail_with("give every row its label (null where it has none)",
+            "{}: some rows have '{}', but the first row has not", path_, late);
+}
+
+}  // namespace graft::data

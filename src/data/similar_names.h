@@ -1,0 +1,25 @@
+// Label names that a reader takes for one: "True" and "true", "sci fi" and "sci fi ", composed and decomposed
+// accents.
+#pragma once
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graft/dataset.h"
+
+namespace graft::data {
+
+// Equal for names that differ in case, Unicode form (NFKC), invisible characters or white space at the ends
+// only.
+std::string folded(std::string_view name);
+
+// The first of `known` that folds as `name` does without being it, or "".
+std::string look_alike(std::string_view name, const std::vector<std::string>& known);
+
+// Both names for a message, escaped to ASCII where they would look the same: "'cafe\u0301' and 'caf\u00E9'".
+std::string both_shown(const std::string& a, const std::string& b);
+
+// Warns of each pair (a few, then a count); `place` is the file and column.
+void warn_of_similar_names(const std::vector<LabelCount>& labels, const std::string& place);
+
+}  // namespace graft::data

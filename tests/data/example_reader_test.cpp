@@ -1,0 +1,70 @@
+#include "data/example_reader.h"
+
+#include <gmock/gmock.h>
+
+#include "base/log.h"
+#include "support/shared.h"
+
+namespace graft::data {
+namespace {
+
+using test::error_of;
+using testing::AllOf;
+using testing::HasSubstr;
+
+TEST(ExampleReader, RowsOfEveryFormat) {
+  const test::TempDir dir;
+  for (const auto& path : {dir.write("a.csv", "text,label\none,x\n\"two\n2\",x\n"),
+                           dir.write("a.tsv", "text\tlabel\none\tx\ntwo\\n2\tx\n"),
+                           dir.write("a.jsonl", "{\"text\":\"one\"}\n{\"text\":\"two\\n2\"}\n"),
+                           dir.write("a.json", "[{\"text\":\"one\"},\n{\"text\":\"two\\n2\"}]"),
+                           dir.write("a.txt", "one\ntwo\\n2\n")}) {
+    DatasetOptions options;
+    options.ignore_label = true;
+    ExampleReader reader(path, options);
+    Example example;
+    ASSERT_TRUE(reader.next(example)) << path;
+    EXPECT_EQ(example.text, "one") << path;
+    ASSERT_TRUE(reader.next(example)) << path;
+    EXPECT_THAT(example.text, HasSubstr("two")) << path;
+    EXPECT_FALSE(example.has_label());
+    EXPECT_GT(example.line, 1) << path;
+    EXPECT_FALSE(reader.next(example)) << path;
+  }
+}
+
+// Errors come when their row is reached: what is before it can be answered.
+TEST(ExampleReader, ReadsARowAtATime) {
+  const test::TempDir dir;
+  ExampleReader reader(dir.write("a.jsonl", "{\"text\":\"one\",\"label\":0}\n{\"text\":null}\n"), {});
+  Example example;
+  ASSERT_TRUE(reader.next(example));
+  EXPECT_EQ(reader.label().text, "0");
+  EXPECT_EQ(reader.label_column(), "label");
+  EXPECT_THAT(error_of([&] { reader.next(example); }), HasSubstr("a.jsonl: line 2: column 'text' is null"));
+}
+
+TEST(ExampleReader, CountsEmptyTexts) {
+  const test::TempDir dir;
+  std::string said;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said += text; });
+  ExampleReader reader(dir.write("a.txt", "one\n\n\n"), {});
+  Example example;
+  while (reader.next(example)) {
+  }
+  set_log_sink(before);
+  EXPECT_THAT(said, HasSubstr("a.txt: 2 of 3 texts are empty (the first on line 2)"));
+}
+
+TEST(ExampleReader, Pairs) {
+  const test::TempDir dir;
+  ExampleReader reader(dir.write("a.csv", "premise,hypothesis\na,b\n"), {});
+  EXPECT_TRUE(reader.has_pairs());
+  Example example;
+  ASSERT_TRUE(reader.next(example));
+  EXPECT_TRUE(example.has_pair);
+  EXPECT_EQ(example.text_pair, "b");
+}
+
+}  // namespace
+}  // namespace graft::data
