@@ -1,6 +1,7 @@
 #include "tasks/masked_lm.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace graft::tasks {
 
@@ -16,7 +17,8 @@ class MaskedLmMetrics : public Metrics {
     }
   }
   MetricValues values() const override {
-    return {{"accuracy", total_ ? static_cast<double>(right_) / static_cast<double>(total_) : 0.0}};
+    return {{"accuracy", total_ ? static_cast<double>(right_) / static_cast<double>(total_)
+                                : std::numeric_limits<double>::quiet_NaN()}};
   }
 
  private:

@@ -13,7 +13,7 @@ class MaskedLm : public Task {
   }
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
                    double* total = nullptr) const override;
-  // accuracy over masked tokens; the trainer adds perplexity from the loss.
+  // accuracy over masked tokens (NaN without one); the trainer adds perplexity from the loss.
   std::unique_ptr<Metrics> metrics() const override;
 };
 

@@ -2,14 +2,27 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace graft::tasks {
 namespace {
 
-double ratio(double a, double b) { return b == 0 ? 0.0 : a / b; }
+constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 
+// 0/0 counts as 0: scikit-learn's zero_division.
+double ratio(double a, double b) { return b == 0 ? 0.0 : a / b; }
+double share(int64_t part, int64_t all) {
+  return all == 0 ? kUndefined : static_cast<double>(part) / static_cast<double>(all);
+}
+
+// Undefined where a column is constant: compared by value, as the rounding of the mean would leave a small
+// variance.
 double pearson(const std::vector<double>& x, const std::vector<double>& y) {
+  const auto constant = [](const std::vector<double>& v) {
+    return std::all_of(v.begin(), v.end(), [&](double value) { return value == v.front(); });
+  };
+  if (constant(x) || constant(y)) return kUndefined;
   const double n = static_cast<double>(x.size());
   const double mx = std::accumulate(x.begin(), x.end(), 0.0) / n,
                my = std::accumulate(y.begin(), y.end(), 0.0) / n;
@@ -19,7 +32,7 @@ double pearson(const std::vector<double>& x, const std::vector<double>& y) {
     xx += (x[i] - mx) * (x[i] - mx);
     yy += (y[i] - my) * (y[i] - my);
   }
-  return ratio(xy, std::sqrt(xx * yy));
+  return std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
 }
 
 // Ranks from 1; equal values share the mean of their ranks.
@@ -39,36 +52,51 @@ std::vector<double> ranks(const std::vector<float>& values) {
 
 }  // namespace
 
-double ConfusionMatrix::f1(int label) const {
-  int64_t predicted = 0, actual = 0;
-  for (int j = 0; j < n_; ++j) predicted += at(j, label), actual += at(label, j);
-  return ratio(2.0 * static_cast<double>(at(label, label)), static_cast<double>(predicted + actual));
+ClassCounts::ClassCounts(int num_labels)
+    : right_(static_cast<size_t>(num_labels)), actual_(right_.size()), predicted_(right_.size()) {}
+
+void ClassCounts::add(int label, int prediction) {
+  ++actual_[static_cast<size_t>(label)];
+  ++predicted_[static_cast<size_t>(prediction)];
+  ++examples_;
+  if (label != prediction) return;
+  ++right_[static_cast<size_t>(label)];
+  ++correct_;
 }
 
-double ConfusionMatrix::matthews() const {
-  const double tp = static_cast<double>(at(1, 1)), tn = static_cast<double>(at(0, 0));
-  const double fp = static_cast<double>(at(0, 1)), fn = static_cast<double>(at(1, 0));
-  return ratio(tp * tn - fp * fn, std::sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)));
+double ClassCounts::f1(size_t label) const {
+  return ratio(2.0 * static_cast<double>(right_[label]),
+               static_cast<double>(predicted_[label] + actual_[label]));
 }
 
-MetricValues ConfusionMatrix::values() const {
-  int64_t total = 0, right = 0;
+// With s examples, c of them right, t_k and p_k times label k and prediction k:
+// (c s - sum p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)).
+double ClassCounts::matthews() const {
+  long double pt = 0, pp = 0, tt = 0;  // 64 bits of mantissa: exact sums of squares
+  for (size_t k = 0; k < actual_.size(); ++k) {
+    const long double t = static_cast<long double>(actual_[k]), p = static_cast<long double>(predicted_[k]);
+    pt += p * t, pp += p * p, tt += t * t;
+  }
+  const long double s = static_cast<long double>(examples_), c = static_cast<long double>(correct_);
+  return ratio(static_cast<double>(c * s - pt),
+               static_cast<double>(std::sqrt(s * s - pp) * std::sqrt(s * s - tt)));
+}
+
+MetricValues ClassCounts::values() const {
   double macro = 0;
   int present = 0;  // scikit-learn averages over labels that occur in labels or predictions
-  for (int i = 0; i < n_; ++i) {
-    int64_t seen = 0;
-    for (int j = 0; j < n_; ++j) total += at(i, j), seen += at(i, j) + at(j, i);
-    right += at(i, i);
-    if (seen == 0) continue;
-    macro += f1(i);
+  for (size_t k = 0; k < actual_.size(); ++k) {
+    if (actual_[k] + predicted_[k] == 0) continue;
+    macro += f1(k);
     ++present;
   }
-  const double accuracy = ratio(static_cast<double>(right), static_cast<double>(total));
+  const bool any = examples_ > 0, binary = actual_.size() == 2;
+  const double accuracy = share(correct_, examples_);
   MetricValues out = {{"accuracy", accuracy}};
-  if (n_ == 2) out.emplace_back("f1", f1(1));
-  out.emplace_back("f1_macro", ratio(macro, present));
+  if (binary) out.emplace_back("f1", any ? f1(1) : kUndefined);
+  out.emplace_back("f1_macro", any ? macro / present : kUndefined);
   out.emplace_back("f1_micro", accuracy);  // with one label an example, the two are the same number
-  if (n_ == 2) out.emplace_back("matthews_correlation", matthews());
+  out.emplace_back("matthews_correlation", any ? matthews() : kUndefined);
   return out;
 }
 
@@ -95,9 +123,10 @@ MetricValues LabelCounts::values() const {
     macro += f1(tp_[i], fp_[i], fn_[i]);
     tp += tp_[i], fp += fp_[i], fn += fn_[i];
   }
-  return {{"accuracy", ratio(static_cast<double>(exact_), static_cast<double>(examples_))},
-          {"f1_micro", f1(tp, fp, fn)},
-          {"f1_macro", ratio(macro, static_cast<double>(tp_.size()))}};
+  const bool any = examples_ > 0;
+  return {{"accuracy", share(exact_, examples_)},
+          {"f1_micro", any ? f1(tp, fp, fn) : kUndefined},
+          {"f1_macro", any ? macro / static_cast<double>(tp_.size()) : kUndefined}};
 }
 
 void Correlation::add(float label, float prediction) {
@@ -106,13 +135,19 @@ void Correlation::add(float label, float prediction) {
 }
 
 MetricValues Correlation::values() const {
+  const auto finite = [](const std::vector<float>& v) {
+    return std::all_of(v.begin(), v.end(), [](float x) { return std::isfinite(x); });
+  };
+  // What is not finite has no rank (and must not reach the sort).
+  if (labels_.empty() || !finite(labels_) || !finite(predictions_))
+    return {{"mse", kUndefined}, {"pearson", kUndefined}, {"spearmanr", kUndefined}};
   double squares = 0;
   for (size_t i = 0; i < labels_.size(); ++i) {
     const double e = static_cast<double>(labels_[i]) - predictions_[i];
     squares += e * e;
   }
   const std::vector<double> x(labels_.begin(), labels_.end()), y(predictions_.begin(), predictions_.end());
-  return {{"mse", ratio(squares, static_cast<double>(labels_.size()))},
+  return {{"mse", squares / static_cast<double>(labels_.size())},
           {"pearson", pearson(x, y)},
           {"spearmanr", pearson(ranks(labels_), ranks(predictions_))}};
 }

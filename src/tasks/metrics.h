@@ -7,29 +7,29 @@
 
 namespace graft::tasks {
 
-// Names and values in the order in which they are shown.
+// Names and values in the order in which they are shown. NaN: the metric is undefined for this data (no
+// example, a constant column in a correlation); json has null for it.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
-// Single-label classification from a confusion matrix: accuracy, f1_macro, f1_micro; for two labels also f1
-// (of label 1) and matthews_correlation. Definitions as scikit-learn's; an undefined ratio counts as 0.
-class ConfusionMatrix {
+// Single-label classification: accuracy, f1_macro, f1_micro, matthews_correlation (Gorodkin 2004, "Comparing
+// two K-category assignments by a K-category correlation coefficient"); for two labels also f1 (of label 1).
+// Definitions and the value 0 of a ratio 0/0 are scikit-learn's. All follow from three counts a label, so
+// that memory grows with the labels and not with their square.
+class ClassCounts {
  public:
-  explicit ConfusionMatrix(int num_labels)
-      : n_(num_labels), counts_(static_cast<size_t>(num_labels) * num_labels) {}
-  void add(int label, int prediction) { ++counts_[static_cast<size_t>(label) * n_ + prediction]; }
+  explicit ClassCounts(int num_labels);
+  // Both are in 0..num_labels-1.
+  void add(int label, int prediction);
   MetricValues values() const;
 
  private:
-  int64_t at(int label, int prediction) const {
-    return counts_[static_cast<size_t>(label) * n_ + prediction];
-  }
-  double f1(int label) const;
+  double f1(size_t label) const;
   double matthews() const;
-  int n_;
-  std::vector<int64_t> counts_;
+  std::vector<int64_t> right_, actual_, predicted_;  // [num_labels]
+  int64_t examples_ = 0, correct_ = 0;
 };
 
-// Multi-label: accuracy (all labels of an example right), f1_micro, f1_macro.
+// Multi-label: accuracy (all labels of an example right), f1_micro, f1_macro (over all labels of the head).
 class LabelCounts {
  public:
   explicit LabelCounts(int num_labels) : tp_(num_labels), fp_(num_labels), fn_(num_labels) {}
@@ -41,7 +41,8 @@ class LabelCounts {
   int64_t examples_ = 0, exact_ = 0;
 };
 
-// Regression: mse, pearson, spearmanr. Ranks need all values: eight bytes an example.
+// Regression: mse, pearson, spearmanr (undefined where a column is constant, as SciPy's). Ranks need all
+// values: eight bytes an example.
 class Correlation {
  public:
   void add(float label, float prediction);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/shown.h"
+#include "data/problem_type.h"
 
 namespace graft::tasks {
 
@@ -13,19 +15,19 @@ namespace {
 
 class SingleLabelMetrics : public Metrics {
  public:
-  explicit SingleLabelMetrics(int num_labels) : matrix_(num_labels) {}
+  explicit SingleLabelMetrics(int num_labels) : counts_(num_labels) {}
   void add(const data::RaggedBatch& batch, Tensor logits) override {
     for (int64_t r = 0; r < logits.rows; ++r) {
       const int32_t label = batch.labels[static_cast<size_t>(r)];
       if (label < 0) continue;
       const float* x = logits.row(r);
-      matrix_.add(label, static_cast<int>(std::max_element(x, x + logits.cols) - x));
+      counts_.add(label, static_cast<int>(std::max_element(x, x + logits.cols) - x));
     }
   }
-  MetricValues values() const override { return matrix_.values(); }
+  MetricValues values() const override { return counts_.values(); }
 
  private:
-  ConfusionMatrix matrix_;
+  ClassCounts counts_;
 };
 
 class MultiLabelMetrics : public Metrics {
@@ -56,21 +58,31 @@ class RegressionMetrics : public Metrics {
   Correlation correlation_;
 };
 
+// A sequence of no tokens has no row for the head to read.
+[[noreturn]] void fail_empty(const Dataset& dataset, size_t i) {
+  const std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
+  const int64_t line = dataset[i].line;
+  fail_with(
+      "remove the row, or write a text: this tokenizer adds no special tokens, so the model would read "
+      "nothing",
+      "{}: {} {}: the text '{}' gives no tokens", origin, line > 0 ? "line" : "example",
+      line > 0 ? line : static_cast<int64_t>(i), shown(dataset[i].text));
+}
+
 }  // namespace
 
 SequenceClassification::SequenceClassification(int num_labels, std::string problem_type)
     : num_labels_(num_labels) {
-  if (problem_type == "single_label_classification")
+  using namespace data::problem_type;
+  if (problem_type == kSingleLabel)
     kind_ = Kind::single;
-  else if (problem_type == "multi_label_classification")
+  else if (problem_type == kMultiLabel)
     kind_ = Kind::multi;
-  else if (problem_type == "regression")
+  else if (problem_type == kRegression)
     kind_ = Kind::regression;
   else
-    fail(
-        "problem_type \"{}\" is not known (single_label_classification, multi_label_classification, "
-        "regression are)",
-        problem_type);
+    fail("problem_type \"{}\" is not known ({}, {}, {} are)", problem_type, kSingleLabel, kMultiLabel,
+         kRegression);
 }
 
 double SequenceClassification::loss_terms(const data::RaggedBatch& batch) const {
@@ -117,7 +129,10 @@ TextFeatures::TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, c
       texts.push_back(dataset[i].text);
       if (dataset.has_pairs()) pairs.push_back(dataset[i].text_pair);
     }
+    size_t i = begin;
     for (const Encoding& e : tokenizer.encode_batch(texts, pairs, options)) {
+      if (e.input_ids.empty()) fail_empty(dataset, i);
+      ++i;
       ids_.insert(ids_.end(), e.input_ids.begin(), e.input_ids.end());
       types_.insert(types_.end(), e.token_type_ids.begin(), e.token_type_ids.end());
       types_.resize(ids_.size(), 0);
@@ -131,10 +146,10 @@ TextFeatures::TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, c
   if (!labels) return;
   const std::string& type = labels->problem_type();
   for (const Example& e : dataset.examples()) {
-    if (type == "regression") {
+    if (type == data::problem_type::kRegression) {
       float_labels_.push_back(labels->score(e, dataset));
       width_ = 1;
-    } else if (type == "multi_label_classification") {
+    } else if (type == data::problem_type::kMultiLabel) {
       const std::vector<float> hot = labels->multi_hot(e, dataset);
       float_labels_.insert(float_labels_.end(), hot.begin(), hot.end());
       width_ = hot.size();

@@ -13,7 +13,7 @@ namespace graft::tasks {
 
 class SequenceClassification : public Task {
  public:
-  // problem_type: single_label_classification, multi_label_classification or regression.
+  // problem_type: one of data::problem_type.
   SequenceClassification(int num_labels, std::string problem_type);
 
   double loss_terms(const data::RaggedBatch& batch) const override;
@@ -33,7 +33,8 @@ struct EncodingCounts {
   int64_t truncated_examples = 0, truncated_tokens = 0, unknown_tokens = 0, tokens = 0;
 };
 
-// Encodes all texts; `labels` null = unlabelled (prediction).
+// Encodes all texts; `labels` null = unlabelled (prediction). A row whose texts give no tokens (the tokenizer
+// adds no special ones) is an Error that names its line.
 class TextFeatures : public Features {
  public:
   TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,

@@ -48,6 +48,25 @@ TEST(TextFeatures, EncodesTruncatesAndCounts) {
   EXPECT_EQ(batch.input_ids[3], *run.tokenizer()->special_id("sep_token"));
 }
 
+// A tokenizer without special tokens: an empty text is no sequence, and its row must not read its
+// neighbour's.
+TEST(TextFeatures, ATextWithoutTokensIsAnError) {
+  const TinyRun run;
+  run.dir().write("bare/tokenizer.json",
+                  R"({"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+    "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "ba": 1}, "unk_token": "[UNK]"}})");
+  const auto bare = Tokenizer::from_pretrained(run.dir() / "bare");
+  for (const char* empty : {"", " ", "\"\n\""}) {
+    const Dataset data = Dataset::from_file(
+        run.dir().write("a.csv", std::string("text,label\nba,x\n") + empty + ",y\nba,x\n"));
+    EXPECT_THAT(error_of([&] { TextFeatures(data, *bare, nullptr, 32); }),
+                AllOf(HasSubstr("a.csv: line 3: the text"), HasSubstr("gives no tokens"),
+                      HasSubstr("remove the row")));
+    EXPECT_EQ(TextFeatures(data, *run.tokenizer(), nullptr, 32).size(), 3);  // [CLS] [SEP]
+  }
+}
+
 TEST(TextFeatures, PairsHaveTwoTokenTypes) {
   const TinyRun run;
   const Dataset data =

@@ -2,6 +2,7 @@
 #include "tasks/metrics.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/philox.h"
 #include "support/shared.h"
@@ -23,17 +24,17 @@ std::vector<std::string> names(const MetricValues& values) {
   return out;
 }
 
-MetricValues confusion(int num_labels, const std::vector<int>& labels, const std::vector<int>& predictions) {
-  ConfusionMatrix m(num_labels);
+MetricValues counted(int num_labels, const std::vector<int>& labels, const std::vector<int>& predictions) {
+  ClassCounts m(num_labels);
   for (size_t i = 0; i < labels.size(); ++i) m.add(labels[i], predictions[i]);
   return m.values();
 }
 
 // scikit-learn's documentation of f1_score: y_true = [0, 1, 2, 0, 1, 2], y_pred = [0, 2, 1, 0, 0, 1] has f1
 // [0.8, 0, 0], macro 0.26..., micro 0.33...
-TEST(ConfusionMatrix, ThreeLabels) {
-  const MetricValues v = confusion(3, {0, 1, 2, 0, 1, 2}, {0, 2, 1, 0, 0, 1});
-  EXPECT_THAT(names(v), ElementsAre("accuracy", "f1_macro", "f1_micro"));
+TEST(ClassCounts, ThreeLabels) {
+  const MetricValues v = counted(3, {0, 1, 2, 0, 1, 2}, {0, 2, 1, 0, 0, 1});
+  EXPECT_THAT(names(v), ElementsAre("accuracy", "f1_macro", "f1_micro", "matthews_correlation"));
   EXPECT_NEAR(value(v, "accuracy"), 1.0 / 3, 1e-15);
   EXPECT_NEAR(value(v, "f1_macro"), 0.8 / 3, 1e-15);
   EXPECT_NEAR(value(v, "f1_micro"), 1.0 / 3, 1e-15);
@@ -41,8 +42,8 @@ TEST(ConfusionMatrix, ThreeLabels) {
 
 // tp 3, fp 1, fn 2, tn 4: accuracy 7/10; f1 of label 1 = 6/9, of label 0 = 8/11; matthews
 // (3*4 - 1*2) / sqrt(4 * 5 * 5 * 6) = 10 / sqrt(600).
-TEST(ConfusionMatrix, TwoLabels) {
-  const MetricValues v = confusion(2, {1, 1, 1, 1, 1, 0, 0, 0, 0, 0}, {1, 1, 1, 0, 0, 1, 0, 0, 0, 0});
+TEST(ClassCounts, TwoLabels) {
+  const MetricValues v = counted(2, {1, 1, 1, 1, 1, 0, 0, 0, 0, 0}, {1, 1, 1, 0, 0, 1, 0, 0, 0, 0});
   EXPECT_THAT(names(v), ElementsAre("accuracy", "f1", "f1_macro", "f1_micro", "matthews_correlation"));
   EXPECT_NEAR(value(v, "accuracy"), 0.7, 1e-15);
   EXPECT_NEAR(value(v, "f1"), 2.0 / 3, 1e-15);
@@ -52,30 +53,78 @@ TEST(ConfusionMatrix, TwoLabels) {
 }
 
 // scikit-learn's documentation of matthews_corrcoef: [+1, +1, +1, -1] against [+1, -1, +1, +1] gives -0.33...
-TEST(ConfusionMatrix, Matthews) {
-  EXPECT_NEAR(value(confusion(2, {1, 1, 1, 0}, {1, 0, 1, 1}), "matthews_correlation"), -1.0 / 3, 1e-15);
+TEST(ClassCounts, MatthewsOfTwoLabels) {
+  EXPECT_NEAR(value(counted(2, {1, 1, 1, 0}, {1, 0, 1, 1}), "matthews_correlation"), -1.0 / 3, 1e-15);
 }
 
-TEST(ConfusionMatrix, ExtremesAndUndefinedRatios) {
-  const MetricValues right = confusion(2, {0, 1, 0, 1}, {0, 1, 0, 1});
+TEST(ClassCounts, ExtremesAndUndefinedRatios) {
+  const MetricValues right = counted(2, {0, 1, 0, 1}, {0, 1, 0, 1});
   for (const char* name : {"accuracy", "f1", "f1_macro", "f1_micro", "matthews_correlation"}) {
     EXPECT_EQ(value(right, name), 1) << name;
   }
-  const MetricValues wrong = confusion(2, {0, 1, 0, 1}, {1, 0, 1, 0});
+  const MetricValues wrong = counted(2, {0, 1, 0, 1}, {1, 0, 1, 0});
   EXPECT_EQ(value(wrong, "accuracy"), 0);
   EXPECT_EQ(value(wrong, "matthews_correlation"), -1);
   // One label only: precision of the other is 0/0, matthews has a zero below the line.
-  const MetricValues one = confusion(2, {0, 1, 0, 1}, {0, 0, 0, 0});
+  const MetricValues one = counted(2, {0, 1, 0, 1}, {0, 0, 0, 0});
   EXPECT_EQ(value(one, "f1"), 0);
   EXPECT_NEAR(value(one, "f1_macro"), (2.0 / 3) / 2, 1e-15);
   EXPECT_EQ(value(one, "matthews_correlation"), 0);
-  EXPECT_EQ(value(ConfusionMatrix(2).values(), "accuracy"), 0);
+}
+
+// scikit-learn 1.9.1 on the same sequences.
+TEST(ClassCounts, EqualsScikitLearn) {
+  struct Case {
+    int num_labels;
+    double accuracy, f1_macro, matthews;
+  };
+  for (const Case& c : {Case{2, 0.785, 0.7700473274686489, 0.5498821965050114},
+                        Case{5, 0.66, 0.66002737294494, 0.5749914057250706}}) {
+    std::vector<int> labels, predictions;
+    for (int i = 0; i < 200; ++i) {
+      labels.push_back((i * 7 + i / 3) % c.num_labels);
+      predictions.push_back(i * 31 % 7 < 4 ? labels.back() : (i * 13 + 1) % c.num_labels);
+    }
+    const MetricValues v = counted(c.num_labels, labels, predictions);
+    EXPECT_NEAR(value(v, "accuracy"), c.accuracy, 1e-15);
+    EXPECT_NEAR(value(v, "f1_macro"), c.f1_macro, 1e-15);
+    EXPECT_NEAR(value(v, "f1_micro"), c.accuracy, 1e-15);
+    EXPECT_NEAR(value(v, "matthews_correlation"), c.matthews, 1e-14);
+  }
+}
+
+// The degenerate cases of scikit-learn's matthews_corrcoef: 0 where labels or predictions are constant.
+TEST(ClassCounts, MatthewsOfDegenerateCases) {
+  const auto matthews = [](const std::vector<int>& labels, const std::vector<int>& predictions) {
+    return value(counted(3, labels, predictions), "matthews_correlation");
+  };
+  EXPECT_EQ(matthews({0, 0, 0}, {0, 0, 0}), 0);
+  EXPECT_EQ(matthews({0, 0, 0}, {0, 1, 2}), 0);
+  EXPECT_EQ(matthews({0, 1, 2}, {1, 1, 1}), 0);
+  EXPECT_EQ(matthews({0, 1, 2}, {1, 2, 0}), -0.5);
+  EXPECT_EQ(matthews({0, 1, 2}, {0, 1, 2}), 1);
+}
+
+TEST(ClassCounts, WithoutAnExampleNothingIsDefined) {
+  for (const int n : {1, 2, 3}) {
+    for (const auto& [name, v] : ClassCounts(n).values()) EXPECT_TRUE(std::isnan(v)) << name;
+  }
+  for (const auto& [name, v] : LabelCounts(3).values()) EXPECT_TRUE(std::isnan(v)) << name;
+  for (const auto& [name, v] : Correlation().values()) EXPECT_TRUE(std::isnan(v)) << name;
+}
+
+// 200,000 labels: labels squared would be 320 GB.
+TEST(ClassCounts, MemoryGrowsWithTheLabelsOnly) {
+  constexpr int kLabels = 200000;
+  const MetricValues v = counted(kLabels, {0, kLabels - 1, 5}, {0, kLabels - 1, 7});
+  EXPECT_NEAR(value(v, "accuracy"), 2.0 / 3, 1e-15);
+  EXPECT_NEAR(value(v, "f1_macro"), 2.0 / 4, 1e-15);
 }
 
 // A label of the head that neither labels nor predictions hold is not averaged over.
-TEST(ConfusionMatrix, MacroLeavesOutLabelsThatDoNotOccur) {
-  EXPECT_NEAR(value(confusion(5, {0, 1, 1}, {0, 1, 0}), "f1_macro"), (2.0 / 3 + 2.0 / 3) / 2, 1e-15);
-  EXPECT_NEAR(value(confusion(5, {0, 1, 1}, {0, 1, 4}), "f1_macro"), (1 + 2.0 / 3 + 0) / 3, 1e-15);
+TEST(ClassCounts, MacroLeavesOutLabelsThatDoNotOccur) {
+  EXPECT_NEAR(value(counted(5, {0, 1, 1}, {0, 1, 0}), "f1_macro"), (2.0 / 3 + 2.0 / 3) / 2, 1e-15);
+  EXPECT_NEAR(value(counted(5, {0, 1, 1}, {0, 1, 4}), "f1_macro"), (1 + 2.0 / 3 + 0) / 3, 1e-15);
 }
 
 // Three examples, three labels; a logit above 0 is a yes. By label: (tp, fp, fn) = (1, 1, 0), (1, 0, 1), (0,
@@ -90,6 +139,22 @@ TEST(LabelCounts, ByHand) {
   EXPECT_NEAR(value(v, "accuracy"), 2.0 / 3, 1e-15);
   EXPECT_NEAR(value(v, "f1_micro"), 4.0 / 7, 1e-15);
   EXPECT_NEAR(value(v, "f1_macro"), (2.0 / 3 + 2.0 / 3 + 0) / 3, 1e-15);
+}
+
+// scikit-learn 1.9.1 on the same table.
+TEST(LabelCounts, EqualsScikitLearn) {
+  LabelCounts m(4);
+  for (int i = 0; i < 60; ++i) {
+    float labels[4], logits[4];
+    for (int c = 0; c < 4; ++c) {
+      labels[c] = i * (c + 2) * 7 % 11 < 4 ? 1.0f : 0.0f;
+      logits[c] = static_cast<float>(i * (c + 3) * 5 % 13 - 6);
+    }
+    m.add(labels, logits);
+  }
+  EXPECT_NEAR(value(m.values(), "accuracy"), 0.1, 1e-15);
+  EXPECT_NEAR(value(m.values(), "f1_micro"), 0.38613861386138615, 1e-15);
+  EXPECT_NEAR(value(m.values(), "f1_macro"), 0.38694647670388915, 1e-15);
 }
 
 MetricValues correlation(const std::vector<float>& labels, const std::vector<float>& predictions) {
@@ -114,12 +179,42 @@ TEST(Correlation, PearsonSpearmanAndMse) {
   EXPECT_NEAR(value(correlation({1, 2, 3, 4, 5}, {5, 6, 7, 8, 7}), "spearmanr"), 0.8207826816681233, 1e-12);
 }
 
-TEST(Correlation, Degenerate) {
-  EXPECT_EQ(value(correlation({1, 1, 1}, {1, 2, 3}), "pearson"), 0);
-  EXPECT_EQ(value(correlation({1, 1, 1}, {1, 2, 3}), "spearmanr"), 0);
+// SciPy 1.17.1 and scikit-learn 1.9.1 on the same sequences, with ties.
+TEST(Correlation, EqualsScipy) {
+  std::vector<float> labels, predictions;
+  for (int i = 0; i < 150; ++i) {
+    labels.push_back(static_cast<float>(i * 37 % 101) / 8);
+    predictions.push_back(labels.back() / 2 + static_cast<float>(i * 53 % 29) / 4);
+  }
+  const MetricValues v = correlation(labels, predictions);
+  EXPECT_NEAR(value(v, "mse"), 7.871171875, 1e-12);
+  EXPECT_NEAR(value(v, "pearson"), 0.6556109796054357, 1e-14);
+  EXPECT_NEAR(value(v, "spearmanr"), 0.644003549045703, 1e-14);
+}
+
+// SciPy warns "An input array is constant; the correlation coefficient is not defined" and gives NaN.
+TEST(Correlation, OfAConstantColumnIsUndefined) {
+  for (const float constant : {1.0f, 0.1f, 1e-30f, 3e30f}) {
+    const std::vector<float> column(7, constant), other = {1, 2, 3, 4, 5, 6, 7};
+    for (const MetricValues& v : {correlation(column, other), correlation(other, column)}) {
+      EXPECT_TRUE(std::isnan(value(v, "pearson"))) << constant;
+      EXPECT_TRUE(std::isnan(value(v, "spearmanr"))) << constant;
+      EXPECT_TRUE(std::isfinite(value(v, "mse"))) << constant;
+    }
+  }
+  EXPECT_TRUE(std::isnan(value(correlation({1}, {2}), "pearson")));
+}
+
+TEST(Correlation, OfWhatIsNotFiniteIsUndefined) {
+  const float nan = std::nanf(""), inf = std::numeric_limits<float>::infinity();
+  for (const float bad : {nan, inf, -inf}) {
+    for (const auto& [name, v] : correlation({1, 2, 3}, {1, bad, 2})) EXPECT_TRUE(std::isnan(v)) << name;
+  }
+}
+
+TEST(Correlation, ExtremesAreReached) {
   EXPECT_NEAR(value(correlation({1, 2, 3}, {2, 4, 6}), "pearson"), 1, 1e-12);
   EXPECT_NEAR(value(correlation({1, 2, 3}, {6, 4, 2}), "spearmanr"), -1, 1e-12);
-  EXPECT_EQ(value(Correlation().values(), "mse"), 0);
   // Large and nearly equal: two passes, no cancellation.
   EXPECT_NEAR(value(correlation({100000, 100001, 100002}, {200000, 200001, 200002}), "pearson"), 1, 1e-9);
 }
