@@ -13,7 +13,7 @@ struct State {
   ModelConfig config;
   std::string task;
   bool labels_given = false;  // by ModelOptions, not by config.json
-  bool bf16 = false;  // matrix products of linear layers in bf16
+  bool bf16 = false;          // matrix products of linear layers in bf16
   engine::ParameterStore parameters;
   Network network;
   LoadReport report;

@@ -70,21 +70,38 @@ TEST_F(BadData, EmptyFiles) {
 TEST_F(BadData, Labels) {
   const std::string train = world.rows("train.csv", 16, 1),
                     unseen = world.write("unseen.csv", "text,label\ngood,pos\nfilm,new\n");
-  const std::vector<std::string> message = {
-      "unseen.csv: line 3: column 'label': label 'new' is not one that the model knows (neg, pos)",
-      "a label must occur in the training data"};
-  expect_train_error({"--train_file", train, "--validation_file", unseen}, message);
-  expect_train_error({"--train_file", train, "--test_file", unseen}, {"unseen.csv"});
-  expect_error({"evaluate", "--model", world.model(), "--test_file", unseen}, message);
+  const std::string
+      message = "unseen.csv: line 3: column 'label': label 'new' is not one that the model knows (neg, pos)",
+      hint = "a label must occur in the training data";
+  expect_train_error({"--train_file", train, "--validation_file", unseen}, {message, hint});
+  expect_train_error({"--train_file", train, "--test_file", unseen}, {message, hint});
+  expect_error({"evaluate", "--model", world.model(), "--test_file", unseen},
+               {message, "correct the label, or take a model that was trained with it"});
   // Three labels for a head of two.
   const std::string three = world.write("three.csv", "text,label\na,x\na,y\na,z\n");
-  expect_error(
-      {"train", "--model", world.model(), "--train_file", three, "--output_dir", world / "out"},
-      {"three.csv: line 2: column 'label': label 'x'", "--ignore_mismatched_sizes true starts a new head"});
+  expect_error({"train", "--model", world.model(), "--train_file", three, "--output_dir", world / "out"},
+               {"three.csv: line 2: column 'label': label 'x'", "pass --ignore_mismatched_sizes true"});
   const Result anew = run_graft({"train", "--model", world.model(), "--train_file", three, "--output_dir",
                                  world / "anew", "--ignore_mismatched_sizes", "--max_steps", "1"});
   EXPECT_EQ(anew.code, 0) << anew.err;
   EXPECT_THAT(anew.err, HasSubstr("classifier.weight [2, 16] -> [3, 16]"));
+}
+
+// One line says where the ids come from: the file's sorted names, or the checkpoint.
+TEST_F(BadData, WhereLabelIdsComeFromIsSaidOnce) {
+  const auto count = [](const std::string& text, const std::string& part) {
+    int n = 0;
+    for (size_t at = text.find(part); at != text.npos; at = text.find(part, at + 1)) ++n;
+    return n;
+  };
+  const std::string train = world.rows("train.csv", 16, 1);
+  const Result fresh = run_graft(world.train_args("fresh", {"--train_file", train, "--max_steps", "1"}));
+  EXPECT_EQ(count(fresh.err, "label ids"), 1) << fresh.err;
+  EXPECT_THAT(fresh.err, HasSubstr("label ids follow the sorted names of " + train + ": 0 = neg, 1 = pos"));
+  const Result kept = run_graft({"train", "--model", world.model(), "--train_file", train, "--output_dir",
+                                 world / "kept", "--max_steps", "1"});
+  EXPECT_EQ(count(kept.err, "label ids"), 1) << kept.err;
+  EXPECT_THAT(kept.err, HasSubstr("label ids follow the checkpoint's id2label: 0 = neg, 1 = pos"));
 }
 
 TEST_F(BadData, ABombIsRefusedBeforeItFillsTheMemory) {
