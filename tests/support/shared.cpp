@@ -15,15 +15,30 @@ fs::path shared_root() {
   return fs::path(GRAFT_SOURCE_DIR) / ".." / "shared";
 }
 
+namespace {
+
+fs::path committed_root() { return fs::path(GRAFT_SOURCE_DIR) / "tests/golden"; }
+
+}  // namespace
+
 fs::path fixture_path(const fs::path& relative) {
-  const fs::path committed = fs::path(GRAFT_SOURCE_DIR) / "tests" / relative;
+  const fs::path committed = committed_root() / relative.lexically_relative(*relative.begin());
   return fs::exists(committed) ? committed : shared_root() / relative;
 }
 
 std::vector<fs::path> golden_roots() {
-  std::vector<fs::path> roots = {fs::path(GRAFT_SOURCE_DIR) / "tests/golden"};
+  std::vector<fs::path> roots = {committed_root()};
   if (fs::exists(shared_root())) roots.push_back(shared_root() / "golden");
   return roots;
+}
+
+std::vector<std::string> available_tokenizers(const std::vector<std::string>& names) {
+  std::vector<std::string> available;
+  for (const std::string& name : names) {
+    if (fs::exists(fixture_path("data/tokenizers/" + name))) available.push_back(name);
+  }
+  if (available.size() < names.size()) available.push_back("the real tokenizers");
+  return available;
 }
 
 TempDir::TempDir() {

@@ -13,10 +13,14 @@ namespace graft::test {
 
 // ../shared beside the source tree, or $GRAFT_SHARED.
 std::filesystem::path shared_root();
-// A fixture such as "golden/bert/mlm": the committed copy below tests/, or else the path below ../shared.
+// "golden/bert/mlm" or "data/tokenizers/gpt2": the committed copy, tests/golden/bert/mlm or
+// tests/golden/tokenizers/gpt2, where there is one, or else the path below ../shared.
 std::filesystem::path fixture_path(const std::filesystem::path& relative);
 // The folders "golden" that are there: the committed one, and that of ../shared.
 std::vector<std::filesystem::path> golden_roots();
+// The names of tokenizers whose files are there. Where some are not, a last name stands for them: its test
+// skips.
+std::vector<std::string> available_tokenizers(const std::vector<std::string>& names);
 // A fresh folder under the system's temporary folder, removed when the object dies.
 class TempDir {
  public:

@@ -10,7 +10,7 @@ namespace graft {
 namespace {
 
 std::vector<std::string> fixture_texts() {
-  const std::string all = read_file(test::shared_root() / "golden/tokenizers/texts.txt");
+  const std::string all = read_file(test::fixture_path("golden/tokenizers/texts.txt"));
   std::vector<std::string> lines;
   for (size_t pos = 0; pos < all.size();) {
     const size_t end = std::min(all.find('\n', pos), all.size());
@@ -37,10 +37,10 @@ void expect_same(const Tokenizer& a, const Tokenizer& b) {
   EXPECT_EQ(a.vocab_size(), b.vocab_size());
 }
 
-class Legacy : public testing::TestWithParam<const char*> {};
+class Legacy : public testing::TestWithParam<std::string> {};
 
 TEST_P(Legacy, FilesGiveWhatTokenizerJsonGives) {
-  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/" + GetParam());
   const test::TempDir copy;
   for (const auto& file : std::filesystem::directory_iterator(folder))
     if (file.path().filename() != "tokenizer.json")
@@ -49,14 +49,16 @@ TEST_P(Legacy, FilesGiveWhatTokenizerJsonGives) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Legacy,
-                         testing::Values("bert-base-uncased", "distilbert-base-uncased", "roberta-base",
-                                         "gpt2", "deberta-base-mnli", "xlm-roberta-base", "t5-small",
-                                         "albert-base-v2"));
+                         testing::ValuesIn(test::available_tokenizers(
+                             {"small-bert-uncased", "small-bert-cased", "small-roberta", "small-gpt2",
+                              "small-xlm-roberta", "small-t5", "bert-base-uncased", "distilbert-base-uncased",
+                              "roberta-base", "gpt2", "deberta-base-mnli", "xlm-roberta-base", "t5-small",
+                              "albert-base-v2"})));
 
-class SaveAndLoad : public testing::TestWithParam<const char*> {};
+class SaveAndLoad : public testing::TestWithParam<std::string> {};
 
 TEST_P(SaveAndLoad, KeepsEverything) {
-  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/" + GetParam());
   const test::TempDir saved;
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   tokenizer->save(saved.path());
@@ -67,8 +69,10 @@ TEST_P(SaveAndLoad, KeepsEverything) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SaveAndLoad,
-                         testing::Values("bert-base-uncased", "bert-base-cased", "roberta-base",
-                                         "xlm-roberta-base", "phi3-llama-bpe"));
+                         testing::ValuesIn(test::available_tokenizers(
+                             {"small-bert-uncased", "small-roberta", "small-gpt2", "small-xlm-roberta",
+                              "small-t5", "small-llama", "small-modernbert", "bert-base-uncased",
+                              "bert-base-cased", "roberta-base", "xlm-roberta-base", "phi3-llama-bpe"})));
 
 TEST(AddTokens, SurvivesSavingAndKeepsTheRestOfTheFile) {
   GRAFT_SHARED_PATH(folder, "data/tokenizers/bert-base-uncased");

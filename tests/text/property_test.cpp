@@ -12,12 +12,12 @@
 namespace graft {
 namespace {
 
-const char* const kNames[] = {"bert-base-uncased", "bert-base-chinese", "roberta-base", "gpt2",
-                              "modernbert",        "phi3-llama-bpe",    "t5-small",     "xlm-roberta-base",
-                              "albert-base-v2"};
-
-std::shared_ptr<Tokenizer> load(const std::string& name) {
-  return Tokenizer::from_pretrained(test::shared_root() / "data/tokenizers" / name);
+std::vector<std::string> names() {
+  return test::available_tokenizers({"small-bert-uncased", "small-bert-cased", "small-roberta", "small-gpt2",
+                                     "small-xlm-roberta", "small-t5", "small-llama", "small-modernbert",
+                                     "bert-base-uncased", "bert-base-chinese", "roberta-base", "gpt2",
+                                     "modernbert", "phi3-llama-bpe", "t5-small", "xlm-roberta-base",
+                                     "albert-base-v2"});
 }
 
 // A text of characters that tokenizers treat differently: ASCII, accents, marks, ideographs, emoji, controls,
@@ -61,10 +61,10 @@ void expect_sound(const Encoding& e, const std::string& text) {
   }
 }
 
-class AnyText : public testing::TestWithParam<const char*> {};
+class AnyText : public testing::TestWithParam<std::string> {};
 
 TEST_P(AnyText, OffsetsAreSoundAndBothWaysAgree) {
-  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/" + GetParam());
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   PhiloxStream random(philox_key(7, 0, GetParam()));
   EncodeOptions general;  // a limit on the words sends a text the general way
@@ -85,13 +85,14 @@ TEST_P(AnyText, OffsetsAreSoundAndBothWaysAgree) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, AnyText, testing::ValuesIn(kNames));
+INSTANTIATE_TEST_SUITE_P(All, AnyText, testing::ValuesIn(names()));
 
-class ByteLevel : public testing::TestWithParam<const char*> {};
+class ByteLevel : public testing::TestWithParam<std::string> {};
 
 TEST_P(ByteLevel, DecodingGivesTheTextBack) {
   GRAFT_SHARED_PATH(texts, "golden/tokenizers/texts.txt");
-  const auto tokenizer = load(GetParam());
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/" + GetParam());
+  const auto tokenizer = Tokenizer::from_pretrained(folder);
   EncodeOptions plain;
   plain.add_special_tokens = false;
   PhiloxStream random(philox_key(8, 0, GetParam()));
@@ -111,11 +112,12 @@ TEST_P(ByteLevel, DecodingGivesTheTextBack) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ByteLevel, testing::Values("gpt2", "roberta-base"));
+INSTANTIATE_TEST_SUITE_P(All, ByteLevel,
+                         testing::ValuesIn(test::available_tokenizers({"small-gpt2", "small-roberta", "gpt2",
+                                                                       "roberta-base"})));
 
 TEST(Batch, EqualsOneByOne) {
-  GRAFT_SHARED_PATH(folder, "data/tokenizers/bert-base-uncased");
-  const auto tokenizer = Tokenizer::from_pretrained(folder);
+  const auto tokenizer = Tokenizer::from_pretrained(test::fixture_path("data/tokenizers/small-bert-uncased"));
   PhiloxStream random(philox_key(9, 0, "batch"));
   std::vector<std::string> texts, pairs;
   for (int i = 0; i < 200; ++i) {
@@ -143,10 +145,10 @@ double seconds_of(const Tokenizer& tokenizer, const std::string& text) {
          1e-9 * static_cast<double>(end.tv_nsec - start.tv_nsec);
 }
 
-class LinearTimeSlow : public testing::TestWithParam<const char*> {};
+class LinearTimeSlow : public testing::TestWithParam<std::string> {};
 
 TEST_P(LinearTimeSlow, OnALineWithoutASpace) {
-  GRAFT_SHARED_PATH(folder, std::string("data/tokenizers/") + GetParam());
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/" + GetParam());
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   for (const std::string unit : {"a", "xyz", "\u4f60\u597d", "\u0e01\u0e33"}) {
     SCOPED_TRACE(unit);
@@ -167,7 +169,7 @@ TEST_P(LinearTimeSlow, OnALineWithoutASpace) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, LinearTimeSlow, testing::ValuesIn(kNames));
+INSTANTIATE_TEST_SUITE_P(All, LinearTimeSlow, testing::ValuesIn(names()));
 
 }  // namespace
 }  // namespace graft
