@@ -12,9 +12,30 @@ namespace graft::engine {
 struct Parameter;
 class ParameterStore;
 
-// Activations of the field, with the reference's names: gelu (erf), gelu_new (tanh), relu, silu, tanh,
-// sigmoid.
-enum class Activation : uint8_t { none, gelu, gelu_new, relu, silu, tanh, sigmoid };
+// The reference's activations without parameters, under its names (transformers/activations.py): gelu is the
+// erf form, gelu_new the tanh form.
+enum class Activation : uint8_t {
+  none,
+  gelu,
+  gelu_new,
+  relu,
+  silu,
+  tanh,
+  sigmoid,
+  gelu_10,
+  quick_gelu,
+  mish,
+  relu6,
+  relu2,
+  leaky_relu,
+  hardswish,
+  laplace,
+  sqrtsoftplus
+};
+
+// mu and sigma of laplace, the slope of leaky_relu below 0, the factor of quick_gelu: the reference's.
+inline constexpr double kLaplaceMu = 0.707107, kLaplaceSigma = 0.282095;
+inline constexpr double kLeakyReluSlope = 0.01, kQuickGelu = 1.702;
 
 // Which example and position each row of a packed batch is (docs/design.md, ideas 1 and 6).
 struct Rows {

@@ -1,6 +1,12 @@
 #include "models/transformer.h"
 
+#include <fmt/ranges.h>
+
+#include <map>
+
 #include "base/error.h"
+#include "base/nearest.h"
+#include "base/shown.h"
 
 namespace graft::models {
 
@@ -51,17 +57,38 @@ Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, cons
 
 engine::Activation parse_activation(const std::string& name, const std::string& origin) {
   using engine::Activation;
-  if (name == "gelu") return Activation::gelu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return Activation::gelu_new;
-  if (name == "relu") return Activation::relu;
-  if (name == "silu" || name == "swish") return Activation::silu;
-  if (name == "tanh") return Activation::tanh;
-  if (name == "sigmoid") return Activation::sigmoid;
-  fail(
-      "{}: the activation \"{}\" is not known (gelu, gelu_new, gelu_pytorch_tanh, gelu_fast, relu, silu, "
-      "swish, tanh, "
-      "sigmoid are)",
-      origin, name);
+  // The reference's ACT2FN (transformers/activations.py), without those that have parameters.
+  static const std::map<std::string, Activation> known = {{"gelu", Activation::gelu},
+                                                          {"gelu_python", Activation::gelu},
+                                                          {"gelu_10", Activation::gelu_10},
+                                                          {"gelu_new", Activation::gelu_new},
+                                                          {"gelu_fast", Activation::gelu_new},
+                                                          {"gelu_accurate", Activation::gelu_new},
+                                                          {"gelu_pytorch_tanh", Activation::gelu_new},
+                                                          {"gelu_python_tanh", Activation::gelu_new},
+                                                          {"quick_gelu", Activation::quick_gelu},
+                                                          {"relu", Activation::relu},
+                                                          {"relu2", Activation::relu2},
+                                                          {"relu6", Activation::relu6},
+                                                          {"leaky_relu", Activation::leaky_relu},
+                                                          {"hardswish", Activation::hardswish},
+                                                          {"silu", Activation::silu},
+                                                          {"swish", Activation::silu},
+                                                          {"mish", Activation::mish},
+                                                          {"tanh", Activation::tanh},
+                                                          {"sigmoid", Activation::sigmoid},
+                                                          {"laplace", Activation::laplace},
+                                                          {"sqrtsoftplus", Activation::sqrtsoftplus},
+                                                          {"linear", Activation::none}};
+  if (const auto it = known.find(name); it != known.end()) return it->second;
+  if (name == "prelu" || name == "xielu")
+    fail("{}: the activation \"{}\" has trained parameters, which graft does not implement", origin, name);
+  std::vector<std::string> names;
+  for (const auto& [known_name, activation] : known) names.push_back(known_name);
+  const std::string near = nearest_name(name, names);
+  fail_with(near.empty() ? "" : "did you mean \"" + near + "\"?",
+            "{}: the activation \"{}\" is not known; known are: {}", origin, shown(name),
+            fmt::join(names, ", "));
 }
 
 }  // namespace graft::models

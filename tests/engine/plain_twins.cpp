@@ -28,6 +28,7 @@ void expect_close(const test::Matrix& got, const Mat& want, double tolerance, co
 namespace {
 constexpr double kSqrt2OverPi = 0.79788456080286535588, kInvSqrt2Pi = 0.39894228040143267794;
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 }  // namespace
 
 double activate(Activation activation, double x) {
@@ -44,6 +45,24 @@ double activate(Activation activation, double x) {
       return std::tanh(x);
     case Activation::sigmoid:
       return logistic(x);
+    case Activation::gelu_10:
+      return std::clamp(activate(Activation::gelu, x), -10.0, 10.0);
+    case Activation::quick_gelu:
+      return x * logistic(kQuickGelu * x);
+    case Activation::mish:
+      return x * std::tanh(softplus(x));
+    case Activation::relu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Activation::relu2:
+      return x > 0 ? x * x : 0;
+    case Activation::leaky_relu:
+      return x > 0 ? x : kLeakyReluSlope * x;
+    case Activation::hardswish:
+      return x * std::clamp(x + 3, 0.0, 6.0) / 6;
+    case Activation::laplace:
+      return 0.5 * (1 + std::erf((x - kLaplaceMu) / (kLaplaceSigma * std::sqrt(2.0))));
+    case Activation::sqrtsoftplus:
+      return std::sqrt(softplus(x));
     default:
       return x;
   }
@@ -65,6 +84,30 @@ double activate_slope(Activation activation, double x) {
       return 1 - std::tanh(x) * std::tanh(x);
     case Activation::sigmoid:
       return logistic(x) * (1 - logistic(x));
+    case Activation::gelu_10:
+      return std::fabs(activate(Activation::gelu, x)) <= 10 ? activate_slope(Activation::gelu, x) : 0;
+    case Activation::quick_gelu: {
+      const double s = logistic(kQuickGelu * x);
+      return s * (1 + kQuickGelu * x * (1 - s));
+    }
+    case Activation::mish: {
+      const double t = std::tanh(softplus(x));
+      return t + x * (1 - t * t) * logistic(x);
+    }
+    case Activation::relu6:
+      return x > 0 && x < 6 ? 1 : 0;
+    case Activation::relu2:
+      return x > 0 ? 2 * x : 0;
+    case Activation::leaky_relu:
+      return x > 0 ? 1 : kLeakyReluSlope;
+    case Activation::hardswish:
+      return x <= -3 ? 0 : x < 3 ? x / 3 + 0.5 : 1;
+    case Activation::laplace: {
+      const double z = (x - kLaplaceMu) / kLaplaceSigma;
+      return kInvSqrt2Pi / kLaplaceSigma * std::exp(-0.5 * z * z);
+    }
+    case Activation::sqrtsoftplus:
+      return logistic(x) / (2 * std::sqrt(softplus(x)));
     default:
       return 1;
   }

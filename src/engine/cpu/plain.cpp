@@ -42,6 +42,8 @@ void each(const PlainArgs& args, F f) {
 
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
+
 double activate(Activation activation, double x) {
   switch (activation) {
     case Activation::gelu:
@@ -56,6 +58,24 @@ double activate(Activation activation, double x) {
       return std::tanh(x);
     case Activation::sigmoid:
       return logistic(x);
+    case Activation::gelu_10:
+      return std::clamp(activate(Activation::gelu, x), -10.0, 10.0);
+    case Activation::quick_gelu:
+      return x * logistic(kQuickGelu * x);
+    case Activation::mish:
+      return x * std::tanh(softplus(x));
+    case Activation::relu6:
+      return std::clamp(x, 0.0, 6.0);
+    case Activation::relu2:
+      return x > 0 ? x * x : 0;
+    case Activation::leaky_relu:
+      return x > 0 ? x : kLeakyReluSlope * x;
+    case Activation::hardswish:
+      return x * std::clamp(x + 3, 0.0, 6.0) / 6;
+    case Activation::laplace:
+      return 0.5 * (1 + std::erf((x - kLaplaceMu) / (kLaplaceSigma * std::sqrt(2.0))));
+    case Activation::sqrtsoftplus:
+      return std::sqrt(softplus(x));
     case Activation::none:
       break;
   }

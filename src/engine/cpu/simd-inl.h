@@ -94,6 +94,35 @@ HWY_INLINE V gelu_new_tanh(V x) {
   return hn::Tanh(d, hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x)));
 }
 
+// e^x / (1 + e^x) with the relative precision of e^x below 0, where `sigmoid` rounds to 0.
+HWY_INLINE V softplus_slope(V x) {
+  const D d;
+  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, hn::Set(d, 1.0f)), hn::Add(hn::Set(d, 1.0f), e));
+}
+
+HWY_INLINE V softplus(V x) {
+  const D d;
+  return hn::Add(hn::Max(x, hn::Zero(d)), hn::Log1p(d, hn::Exp(d, hn::Neg(hn::Abs(x)))));
+}
+
+// tanh(softplus(x)) (Misra 2019) without the large e^x: with e = e^-|x|, (1 + 2e) / (1 + 2e + 2e^2) from 0 on
+// and (e^2 + 2e) / (e^2 + 2e + 2) below.
+HWY_INLINE V mish_tanh(V x) {
+  const D d;
+  const V e = hn::Exp(d, hn::Neg(hn::Abs(x))), two = hn::Set(d, 2.0f), square = hn::Mul(e, e);
+  const auto negative = hn::Lt(x, hn::Zero(d));
+  const V top = hn::MulAdd(two, e, hn::IfThenElse(negative, square, hn::Set(d, 1.0f)));
+  return hn::Div(top, hn::Add(top, hn::IfThenElse(negative, two, hn::Mul(two, square))));
+}
+
+HWY_INLINE V laplace_argument(V x) {
+  const D d;
+  constexpr double kScale = 1 / (kLaplaceSigma * 1.41421356237309504880);
+  return hn::Mul(hn::Sub(x, hn::Set(d, static_cast<float>(kLaplaceMu))),
+                 hn::Set(d, static_cast<float>(kScale)));
+}
+
 template <Activation A>
 HWY_INLINE V activate(V x) {
   const D d;
@@ -110,6 +139,26 @@ HWY_INLINE V activate(V x) {
     return hn::Tanh(d, x);
   } else if constexpr (A == Activation::sigmoid) {
     return sigmoid(x);
+  } else if constexpr (A == Activation::gelu_10) {
+    return hn::Clamp(activate<Activation::gelu>(x), hn::Set(d, -10.0f), hn::Set(d, 10.0f));
+  } else if constexpr (A == Activation::quick_gelu) {
+    return hn::Mul(x, sigmoid(hn::Mul(x, hn::Set(d, static_cast<float>(kQuickGelu)))));
+  } else if constexpr (A == Activation::mish) {
+    return hn::Mul(x, mish_tanh(x));
+  } else if constexpr (A == Activation::relu6) {
+    return hn::Clamp(x, hn::Zero(d), hn::Set(d, 6.0f));
+  } else if constexpr (A == Activation::relu2) {
+    const V positive = hn::Max(x, hn::Zero(d));
+    return hn::Mul(positive, positive);
+  } else if constexpr (A == Activation::leaky_relu) {
+    return hn::Max(x, hn::Mul(x, hn::Set(d, static_cast<float>(kLeakyReluSlope))));
+  } else if constexpr (A == Activation::hardswish) {
+    const V gate = hn::Clamp(hn::Add(x, hn::Set(d, 3.0f)), hn::Zero(d), hn::Set(d, 6.0f));
+    return hn::Mul(hn::Mul(x, gate), hn::Set(d, 1.0f / 6));
+  } else if constexpr (A == Activation::laplace) {
+    return hn::Mul(half, hn::Add(one, erf(laplace_argument(x))));
+  } else if constexpr (A == Activation::sqrtsoftplus) {
+    return hn::Sqrt(softplus(x));
   } else {
     return x;
   }
@@ -142,6 +191,31 @@ HWY_INLINE V activate_slope(V x) {
   } else if constexpr (A == Activation::sigmoid) {
     const V s = sigmoid(x);
     return hn::Mul(s, hn::Sub(one, s));
+  } else if constexpr (A == Activation::gelu_10) {
+    const auto inside = hn::Le(hn::Abs(activate<Activation::gelu>(x)), hn::Set(d, 10.0f));
+    return hn::IfThenElseZero(inside, activate_slope<Activation::gelu>(x));
+  } else if constexpr (A == Activation::quick_gelu) {
+    const V scaled = hn::Mul(x, hn::Set(d, static_cast<float>(kQuickGelu))), s = sigmoid(scaled);
+    return hn::Mul(s, hn::MulAdd(scaled, hn::Sub(one, s), one));
+  } else if constexpr (A == Activation::mish) {
+    const V t = mish_tanh(x);
+    return hn::MulAdd(hn::Mul(x, sigmoid(x)), hn::NegMulAdd(t, t, one), t);
+  } else if constexpr (A == Activation::relu6) {
+    return hn::IfThenElseZero(hn::And(hn::Gt(x, hn::Zero(d)), hn::Lt(x, hn::Set(d, 6.0f))), one);
+  } else if constexpr (A == Activation::relu2) {
+    return hn::Max(hn::Add(x, x), hn::Zero(d));
+  } else if constexpr (A == Activation::leaky_relu) {
+    return hn::IfThenElse(hn::Gt(x, hn::Zero(d)), one, hn::Set(d, static_cast<float>(kLeakyReluSlope)));
+  } else if constexpr (A == Activation::hardswish) {
+    const V ramp = hn::MulAdd(x, hn::Set(d, 1.0f / 3), half), three = hn::Set(d, 3.0f);
+    return hn::IfThenElse(hn::Ge(x, three), one, hn::IfThenElseZero(hn::Gt(x, hn::Neg(three)), ramp));
+  } else if constexpr (A == Activation::laplace) {
+    constexpr double kPeak = 1 / (kLaplaceSigma * 2.50662827463100050242);  // 1 / (sigma sqrt(2 pi))
+    const V z = laplace_argument(x);
+    return hn::Mul(hn::Exp(d, hn::Neg(hn::Mul(z, z))), hn::Set(d, static_cast<float>(kPeak)));
+  } else if constexpr (A == Activation::sqrtsoftplus) {
+    const V root = hn::Sqrt(hn::Max(softplus(x), hn::Set(d, 1e-38f)));
+    return hn::Div(softplus_slope(x), hn::Add(root, root));
   } else {
     return one;
   }
@@ -171,6 +245,33 @@ HWY_INLINE void with_activation(Activation activation, F&& f) {
       break;
     case Activation::sigmoid:
       f(std::integral_constant<Activation, Activation::sigmoid>());
+      break;
+    case Activation::gelu_10:
+      f(std::integral_constant<Activation, Activation::gelu_10>());
+      break;
+    case Activation::quick_gelu:
+      f(std::integral_constant<Activation, Activation::quick_gelu>());
+      break;
+    case Activation::mish:
+      f(std::integral_constant<Activation, Activation::mish>());
+      break;
+    case Activation::relu6:
+      f(std::integral_constant<Activation, Activation::relu6>());
+      break;
+    case Activation::relu2:
+      f(std::integral_constant<Activation, Activation::relu2>());
+      break;
+    case Activation::leaky_relu:
+      f(std::integral_constant<Activation, Activation::leaky_relu>());
+      break;
+    case Activation::hardswish:
+      f(std::integral_constant<Activation, Activation::hardswish>());
+      break;
+    case Activation::laplace:
+      f(std::integral_constant<Activation, Activation::laplace>());
+      break;
+    case Activation::sqrtsoftplus:
+      f(std::integral_constant<Activation, Activation::sqrtsoftplus>());
       break;
   }
 }
