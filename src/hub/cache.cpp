@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "hub/printable.h"
 
@@ -94,8 +95,9 @@ HubSettings hub_settings(const ResolveOptions& options) {
   if (out.endpoint.empty()) out.endpoint = "https://huggingface.co";
   while (out.endpoint.ends_with('/')) out.endpoint.pop_back();
   out.token = options.token.empty() ? find_token() : options.token;
-  out.offline = options.offline.value_or(is_true(environment("HF_HUB_OFFLINE")) ||
-                                         is_true(environment("TRANSFORMERS_OFFLINE")));
+  if (options.offline.value_or(false)) out.offline = "the option offline is set";
+  for (const char* name : {"TRANSFORMERS_OFFLINE", "HF_HUB_OFFLINE"})
+    if (!options.offline && is_true(environment(name))) out.offline = std::string(name) + " is set";
   return out;
 }
 
@@ -135,12 +137,28 @@ std::optional<std::string> ModelCache::commit_of(const std::string& revision) co
   return std::nullopt;
 }
 
+std::vector<std::string> ModelCache::commits() const {
+  std::vector<std::string> names;
+  if (!is_folder(root_ / "snapshots")) return names;
+  for (const fs::path& path : list_folder(root_ / "snapshots"))
+    if (is_folder(path)) names.push_back(path.filename().string());
+  return names;
+}
+
+std::vector<std::string> ModelCache::revisions() const {
+  std::vector<std::string> names;
+  if (!is_folder(root_ / "refs")) return names;
+  for (const fs::path& path : list_folder(root_ / "refs"))
+    if (is_file(path)) names.push_back(path.filename().string());
+  return names;
+}
+
 void ModelCache::set_commit(const std::string& revision, const std::string& commit) const {
   if (revision == commit) return;
   const fs::path ref = root_ / "refs" / revision, fresh = unique_beside(ref);
-  fs::create_directories(ref.parent_path());
+  make_folders(ref.parent_path());
   write_file(fresh, commit);
-  fs::rename(fresh, ref);
+  move_path(fresh, ref);
 }
 
 bool ModelCache::has(const std::string& commit, const std::string& file) const {
@@ -150,10 +168,12 @@ bool ModelCache::has(const std::string& commit, const std::string& file) const {
 
 void ModelCache::link(const std::string& commit, const std::string& file, const std::string& etag) const {
   const fs::path at = snapshot(commit) / file;
-  fs::create_directories(at.parent_path());
+  make_folders(at.parent_path());
   const fs::path fresh = unique_beside(at);
   std::error_code error;
-  fs::create_symlink(fs::relative(fs::absolute(blob(etag)), fs::absolute(at.parent_path())), fresh, error);
+  const fs::path target = fs::absolute(blob(etag), error), from = fs::absolute(at.parent_path(), error);
+  const fs::path relative = error ? fs::path() : fs::relative(target, from, error);
+  if (!error) fs::create_symlink(relative, fresh, error);
   if (error) fs::copy_file(blob(etag), fresh, fs::copy_options::overwrite_existing, error);
   if (!error) fs::rename(fresh, at, error);
   if (error) fail("{}: cannot link it to its blob: {}", at.string(), error.message());
@@ -180,7 +200,7 @@ bool has_all_shards(const fs::path& index) {
   try {
     const std::vector<std::string> shards = shards_of(index);
     return std::all_of(shards.begin(), shards.end(),
-                       [&](const std::string& file) { return fs::exists(index.parent_path() / file); });
+                       [&](const std::string& file) { return path_exists(index.parent_path() / file); });
   } catch (const Error&) {
     return false;  // a broken index: to be fetched again
   }
@@ -189,7 +209,7 @@ bool has_all_shards(const fs::path& index) {
 }  // namespace
 
 SnapshotState state_of(const fs::path& snapshot) {
-  const auto has = [&](const char* file) { return fs::exists(snapshot / file); };
+  const auto has = [&](const char* file) { return path_exists(snapshot / file); };
   SnapshotState state;
   state.config = has("config.json") || has("adapter_config.json");
   for (const char* file :

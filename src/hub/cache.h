@@ -15,7 +15,7 @@ struct HubSettings {
   std::filesystem::path cache_dir;
   std::string endpoint;  // without a slash at its end
   std::string token;     // "" = anonymous
-  bool offline = false;
+  std::string offline;   // what forbids the network: "HF_HUB_OFFLINE is set"; "" = nothing
 };
 HubSettings hub_settings(const ResolveOptions& options);
 
@@ -35,6 +35,10 @@ class ModelCache {
 
   // The commit that `revision` (a branch, a tag or a commit) meant when it was last looked up.
   std::optional<std::string> commit_of(const std::string& revision) const;
+  // The commits that have a folder here, sorted, whether or not a revision means them.
+  std::vector<std::string> commits() const;
+  // The revisions that a lookup has left, sorted.
+  std::vector<std::string> revisions() const;
   void set_commit(const std::string& revision, const std::string& commit) const;
 
   std::filesystem::path snapshot(const std::string& commit) const { return root_ / "snapshots" / commit; }

@@ -122,10 +122,21 @@ std::string index_text(const std::vector<std::vector<TensorToWrite>>& shards,
 
 }  // namespace
 
+namespace {
+
+StateDict not_empty(StateDict tensors, const fs::path& file) {
+  if (tensors.tensors().empty())
+    fail_with("copy or download the weights again", "{}: holds no tensors", file.string());
+  return tensors;
+}
+
+}  // namespace
+
 StateDict read_checkpoint(const fs::path& folder) {
-  if (path_exists(folder / kSingle)) return read_safetensors(folder / kSingle);
+  if (path_exists(folder / kSingle)) return not_empty(read_safetensors(folder / kSingle), folder / kSingle);
   if (path_exists(folder / kIndex)) return read_sharded(folder / kIndex, read_safetensors);
-  if (path_exists(folder / kTorchSingle)) return read_torch_bin(folder / kTorchSingle);
+  if (path_exists(folder / kTorchSingle))
+    return not_empty(read_torch_bin(folder / kTorchSingle), folder / kTorchSingle);
   if (path_exists(folder / kTorchIndex)) return read_sharded(folder / kTorchIndex, read_torch_bin);
   fail_without_weights(folder);
 }

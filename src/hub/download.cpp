@@ -13,6 +13,7 @@
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "hub/file_lock.h"
@@ -300,10 +301,10 @@ void HubClient::fetch(const std::string& commit, const std::vector<std::string>&
   for_each_parallel(files.size(), options_.max_workers, stop_,
                     [&](size_t i) { files[i] = look_up_file(commit, missing[i]); });
   uint64_t needed = 0;
-  fs::create_directories(cache_.root() / "blobs");
+  make_folders(cache_.root() / "blobs");
   for (const RemoteFile& file : files) {
     parts_[file.name].size = file.size;
-    if (!fs::exists(cache_.blob(file.etag))) needed += file.size;
+    if (!path_exists(cache_.blob(file.etag))) needed += file.size;
   }
   check_space(cache_.root(), needed);
   for_each_parallel(files.size(), options_.max_workers, stop_, [&](size_t i) { fetch_blob(files[i]); });
@@ -321,7 +322,7 @@ void HubClient::fetch_blob(const RemoteFile& file) {
   if (!there) {
     const fs::path incomplete = blob.string() + ".incomplete";
     fetch_locked(file, incomplete);
-    fs::rename(incomplete, blob);
+    move_path(incomplete, blob);
   }
   report(file, file.size);
 }

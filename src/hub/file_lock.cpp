@@ -10,12 +10,13 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/log.h"
 
 namespace graft::hub {
 
 FileLock::FileLock(const std::filesystem::path& path, const std::atomic<bool>& stop) {
-  std::filesystem::create_directories(path.parent_path());
+  make_folders(path.parent_path());
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) fail("{}: cannot create: {}", path.string(), std::strerror(errno));
   bool told = false;

@@ -99,22 +99,53 @@ fs::path pull_into_cache(const ModelId& id, const HubSettings& settings, const R
   return cache.snapshot(info.commit);
 }
 
-// What the file system refuses becomes an Error like any other.
+// Where the cache folder cannot be written, the remedy is another one.
 fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
               const std::string& absent_hint) {
   try {
     return pull_into_cache(id, settings, options, absent_hint);
-  } catch (const fs::filesystem_error& e) {
-    fail_with("set HF_HUB_CACHE to a folder that you may write to", "{}: {}", e.path1().string(),
-              e.code().message());
+  } catch (const Error& e) {
+    if (!e.hint().empty() || !std::string(e.what()).starts_with(settings.cache_dir.string())) throw;
+    throw Error(e.what(), "set HF_HUB_CACHE to a folder that you may write to");
   }
 }
 
-[[noreturn]] void fail_offline(const ModelId& id, const HubSettings& settings, const std::string& reason) {
-  fail_with("unset HF_HUB_OFFLINE to download it, or run `graft pull " + id.name +
-                "` on a connected machine and copy its cache folder here",
-            "{}: {} in {}, and HF_HUB_OFFLINE forbids the network", id.name, reason,
-            settings.cache_dir.string());
+// What the cache has of a model when it lacks the revision asked for: "; it has commit C (main)" and how to
+// take it.
+struct Cached {
+  std::string what, hint;
+};
+Cached other_commits(const ModelCache& cache, const ModelId& id) {
+  const std::vector<std::string> commits = cache.commits();
+  if (commits.empty()) return {};
+  std::vector<std::string> shown;
+  for (const std::string& commit : commits) {
+    std::vector<std::string> names;
+    for (const std::string& revision : cache.revisions())
+      if (cache.commit_of(revision) == commit) names.push_back(revision);
+    shown.push_back(names.empty() ? commit : fmt::format("{} ({})", commit, fmt::join(names, ", ")));
+  }
+  constexpr size_t kShown = 5;
+  const bool more = shown.size() > kShown;
+  shown.resize(std::min(shown.size(), kShown));
+  return {fmt::format("; cached commits: {}{}", fmt::join(shown, ", "), more ? ", ..." : ""),
+          fmt::format("give {}@{} to use the copy in the cache", id.name, commits.back())};
+}
+
+// "unset HF_HUB_OFFLINE", for a `settings.offline` of "HF_HUB_OFFLINE is set".
+std::string go_online(const HubSettings& settings) {
+  const std::string name = settings.offline.substr(0, settings.offline.find(' '));
+  return name == "the" ? "allow the network" : "unset " + name;
+}
+
+[[noreturn]] void fail_offline(const ModelId& id, const HubSettings& settings, const std::string& reason,
+                               const Cached& other) {
+  const std::string hint = fmt::format(
+      "{} to download it, or run `graft pull {}` on a connected machine and copy its cache folder here",
+      go_online(settings), id.name);
+  fail_with(other.hint.empty() ? hint : other.hint + ", or " + hint,
+            "{}: {} in {}{}; {}, so nothing is downloaded", id.name, reason, settings.cache_dir.string(),
+            other.what, settings.offline);
 }
 
 ModelId parse_or_refuse(const std::string& text) {
@@ -141,16 +172,20 @@ fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& opt
   if (state.complete()) return cache.snapshot(*commit);
   // A vocabulary may be missing because the model has none: asked for when there is a network.
   const bool usable = state.config && state.weights;
-  if (settings.offline) {
+  const Cached other = commit ? Cached() : other_commits(cache, id);
+  if (!settings.offline.empty()) {
     if (usable) return cache.snapshot(*commit);
     fail_offline(id, settings,
-                 commit ? fmt::format("incomplete ({})",
+                 commit               ? fmt::format("incomplete ({})",
                                       state.config ? "its weights are missing" : "config.json is missing")
-                        : "neither a folder nor a model");
+                 : other.what.empty() ? "neither a folder nor a model"
+                                      : fmt::format("revision '{}' is not", id.revision),
+                 other);
   }
   try {
     return pull(id, settings, options, nearest_folder(name_or_dir));
   } catch (const Error& e) {
+    if (!usable && !other.hint.empty()) throw Error(e.what() + other.what, e.hint() + "; or " + other.hint);
     if (!usable) throw;
     log_warning("{}; using the copy in the cache, which has no tokenizer", e.what());
     return cache.snapshot(*commit);
@@ -160,9 +195,9 @@ fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& opt
 fs::path pull_model(const std::string& name, const ResolveOptions& options) {
   const ModelId id = parse_or_refuse(name);
   const HubSettings settings = hub_settings(options);
-  if (settings.offline) {
-    fail_with("unset HF_HUB_OFFLINE to download", "{}: HF_HUB_OFFLINE forbids the network", id.name);
-  }
+  if (!settings.offline.empty())
+    fail_with(go_online(settings) + " to download", "{}: {}, so nothing is downloaded", id.name,
+              settings.offline);
   return pull(id, settings, options, nearest_folder(name));
 }
 

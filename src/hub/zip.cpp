@@ -45,6 +45,12 @@ bool inflate_exactly(std::span<const std::byte> packed, std::span<std::byte> out
   return status == Z_STREAM_END && out_left == 0;
 }
 
+// An absolute path, or one with a ".." in it.
+bool leaves_archive(const std::string& name) {
+  return name.starts_with('/') || name == ".." || name.starts_with("../") || name.ends_with("/..") ||
+         name.find("/../") != std::string::npos;
+}
+
 }  // namespace
 
 bool ZipReader::is_zip(std::span<const std::byte> bytes) {
@@ -129,6 +135,9 @@ size_t ZipReader::read_entry(size_t at, size_t end) {
       field += 8;
     }
   }
+  if (leaves_archive(entry.name))
+    damaged(fmt::format("entry '{}' leads outside the archive: torch.save writes none like it",
+                        printable(entry.name)));
   locate(entry, header);
   if (!index_.emplace(entry.name, entries_.size()).second)
     damaged(fmt::format("entry '{}' is there twice", printable(entry.name)));
@@ -178,9 +187,9 @@ ZipBytes ZipReader::read(const ZipEntry& entry) {
   if (entry.method != 8)
     damaged(fmt::format("entry '{}' is packed by method {}, not read here", name, entry.method));
   if (entry.size > inflate_budget_) {
-    fail_with("a checkpoint does not shrink like this: do not unpack the file with other programs either",
-              "{}: entry '{}' would grow from {} to {} bytes: refused as a zip bomb", origin_, name,
-              entry.packed_size, entry.size);
+    fail_with("do not extract this file",
+              "{}: entry '{}' would grow from {} to {} bytes: suspicious compression ratio (zip bomb?)",
+              origin_, name, entry.packed_size, entry.size);
   }
   inflate_budget_ -= entry.size;
   auto inflated = std::make_shared<std::vector<std::byte>>(entry.size);

@@ -33,7 +33,7 @@ TEST(HubSettings, FollowTheEnvironmentAsPythonDoes) {
   EXPECT_EQ(settings.cache_dir, home / ".cache/huggingface/hub");
   EXPECT_EQ(settings.endpoint, "https://huggingface.co");
   EXPECT_EQ(settings.token, "");
-  EXPECT_FALSE(settings.offline);
+  EXPECT_EQ(settings.offline, "");
 
   environment.set("XDG_CACHE_HOME", "/xdg");
   EXPECT_EQ(hub_settings({}).cache_dir, "/xdg/huggingface/hub");
@@ -51,10 +51,13 @@ TEST(HubSettings, FollowTheEnvironmentAsPythonDoes) {
   EXPECT_EQ(hub_settings({}).endpoint, "https://mirror.example");
   for (const char* yes : {"1", "true", "YES", "On"}) {
     environment.set("HF_HUB_OFFLINE", yes);
-    EXPECT_TRUE(hub_settings({}).offline) << yes;
+    EXPECT_EQ(hub_settings({}).offline, "HF_HUB_OFFLINE is set") << yes;
   }
   environment.set("HF_HUB_OFFLINE", "0");
-  EXPECT_FALSE(hub_settings({}).offline);
+  EXPECT_EQ(hub_settings({}).offline, "");
+  environment.set("TRANSFORMERS_OFFLINE", "1");
+  EXPECT_EQ(hub_settings({}).offline, "TRANSFORMERS_OFFLINE is set");
+  environment.unset("TRANSFORMERS_OFFLINE");
 
   ResolveOptions options;
   options.cache_dir = "/mine";
@@ -65,7 +68,7 @@ TEST(HubSettings, FollowTheEnvironmentAsPythonDoes) {
   EXPECT_EQ(settings.cache_dir, "/mine");
   EXPECT_EQ(settings.endpoint, "http://other");
   EXPECT_EQ(settings.token, "hf_mine");
-  EXPECT_TRUE(settings.offline);
+  EXPECT_EQ(settings.offline, "the option offline is set");
 }
 
 TEST(ModelCache, LaysFilesOutAsPythonDoes) {

@@ -318,13 +318,49 @@ TEST_F(Hub, TheTokenGoesToTheHubOnly) {
   EXPECT_TRUE(asked_cdn);
 }
 
+// The variable that is set is the one that is named.
+TEST_F(Hub, OfflineByAVariable) {
+  options_.offline.reset();
+  for (const std::string name : {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}) {
+    environment_.set(name, "1");
+    const std::string text = refusal(), pulled = test::error_of([&] { pull_model("org/model", options_); });
+    EXPECT_THAT(text, AllOf(HasSubstr(name + " is set, so nothing"), HasSubstr("unset " + name)));
+    EXPECT_THAT(pulled, AllOf(HasSubstr(name + " is set, so nothing"), HasSubstr("unset " + name)));
+    for (const std::string& message : {text, pulled})
+      EXPECT_EQ(message.find(name == "HF_HUB_OFFLINE" ? "TRANSFORMERS_OFFLINE" : "HF_HUB_OFFLINE"),
+                std::string::npos)
+          << message;
+    environment_.unset(name);
+  }
+}
+
+// A cache folder that was copied without refs/, or another revision than the cached one.
+TEST_F(Hub, WhatTheCacheHasInsteadIsListed) {
+  const fs::path snapshot = resolve_model("org/model", options_);
+  options_.offline = true;
+  EXPECT_THAT(refusal("org/model@v2"),
+              AllOf(HasSubstr("org/model: revision 'v2' is not in " + (folder_ / "cache").string()),
+                    HasSubstr("cached commits: " + hub_.commit + " (main)"),
+                    HasSubstr("give org/model@" + hub_.commit + " to use the copy in the cache")));
+  fs::remove_all(folder_ / "cache/models--org--model/refs");
+  EXPECT_THAT(refusal(),
+              AllOf(HasSubstr("revision 'main' is not in"), HasSubstr("cached commits: " + hub_.commit),
+                    HasSubstr("give org/model@" + hub_.commit)));
+  EXPECT_EQ(resolve_model("org/model@" + hub_.commit, options_), snapshot);
+  options_.offline = false;
+  options_.endpoint = "http://127.0.0.1:9";  // nothing listens there
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("cannot reach"), HasSubstr("cached commits: " + hub_.commit),
+                               HasSubstr("give org/model@" + hub_.commit)));
+}
+
 TEST_F(Hub, Offline) {
   options_.offline = true;
   EXPECT_THAT(refusal(),
               AllOf(HasSubstr("org/model: neither a folder nor a model in " + (folder_ / "cache").string()),
-                    HasSubstr("HF_HUB_OFFLINE forbids the network"), HasSubstr("graft pull org/model")));
+                    HasSubstr("the option offline is set, so nothing is downloaded"),
+                    HasSubstr("graft pull org/model")));
   EXPECT_THAT(test::error_of([&] { pull_model("org/model", options_); }),
-              HasSubstr("HF_HUB_OFFLINE forbids the network"));
+              HasSubstr("the option offline is set, so nothing is downloaded"));
   EXPECT_TRUE(hub_.requests().empty());
   options_.offline = false;
   const fs::path snapshot = resolve_model("org/model", options_);
