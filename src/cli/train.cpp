@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
@@ -72,20 +73,16 @@ std::string single_file(const std::vector<std::string>& files, const char* name)
 
 void check_output_dir(const TrainOptions& o) {
   const fs::path dir = o.arguments.output_dir;
-  std::error_code error;
-  if (fs::exists(dir) && !fs::is_directory(dir))
-    fail("{}: is a file; --output_dir must be a folder", dir.string());
-  if (fs::is_directory(dir) && !fs::is_empty(dir) && !o.overwrite_output_dir) {
+  if (path_exists(dir) && !is_folder(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
+  if (is_folder(dir) && !list_folder(dir).empty() && !o.overwrite_output_dir) {
     fail_with(
-        "choose another --output_dir, or give --overwrite_output_dir true: files of the same names are "
-        "replaced, "
-        "others stay",
+        "choose another --output_dir, or give --overwrite_output_dir true: the model and "
+        "files of the same names are replaced, others stay",
         "{}: the output folder is not empty; nothing was written", dir.string());
   }
-  fs::create_directories(dir, error);
-  if (error) fail("{}: cannot make the output folder: {}", dir.string(), error.message());
+  make_folders(dir);
   write_file(dir / ".graft-probe", "");  // fails now and not after hours
-  fs::remove(dir / ".graft-probe");
+  remove_file(dir / ".graft-probe");
 }
 
 Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples) {
@@ -166,7 +163,7 @@ int train_classifier(TrainOptions& o) {
   const Dataset test = load(single_file(o.test_file, "test_file"), o, o.max_predict_samples);
   const fs::path config = o.model.empty() ? fs::path(o.config_name) : folder;
   const ModelOptions options =
-      head_options(o, fs::is_directory(config) ? config / "config.json" : config, train, test);
+      head_options(o, is_folder(config) ? config / "config.json" : config, train, test);
   const auto tokenizer =
       Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
   Model model = load_model(o, folder, options);
@@ -244,7 +241,7 @@ int train(int argc, char** argv) {
   check_options(options, o);
   if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
   check_output_dir(o);
-  if (!o.config_name.empty() && !fs::exists(o.config_name))
+  if (!o.config_name.empty() && !path_exists(o.config_name))
     o.config_name = find_model(o.config_name).string();
   return o.task == "masked-lm" ? train_language_model(o) : train_classifier(o);
 }

@@ -6,12 +6,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 
 namespace graft::text {
 namespace {
 
 Json read_if_there(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return Json::object();
+  if (!path_exists(path)) return Json::object();
   Json json = read_json(path);
   if (!json.is_object()) fail("{}: must hold an object", path.string());
   return json;
@@ -172,7 +173,7 @@ Json template_block(const std::string& cls, int64_t cls_id, const std::string& s
 std::string convert_legacy(const FolderConfig& config, std::filesystem::path& origin) {
   const auto there = [&](const char* name) {
     origin = config.folder / name;
-    return std::filesystem::exists(origin);
+    return path_exists(origin);
   };
   if (there("vocab.txt")) return convert_vocab_txt(origin, config);
   for (const char* name : {"sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model"})

@@ -4,6 +4,7 @@
 #include "base/checkpoint_files.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "text/file_tokenizer.h"
 #include "text/json_text.h"
 #include "text/legacy.h"
@@ -89,11 +90,27 @@ std::string FileTokenizer::added_tokens_text() const {
   return list.dump();
 }
 
+namespace {
+
+// Release 5 of the reference writes "TokenizersBackend", which release 4 does not have. Under
+// PreTrainedTokenizerFast both take tokenizer.json as it is; under a family's own class release 5 does not
+// (RobertaTokenizer builds its normalizer and pre_tokenizer anew).
+std::string with_portable_class(const std::string& tokenizer_config, const std::string& origin) {
+  Json json = parse_json(tokenizer_config, origin);
+  if (!json.is_object() || !(json.value("tokenizer_class", Json()) == Json("TokenizersBackend")))
+    return tokenizer_config;
+  json["tokenizer_class"] = "PreTrainedTokenizerFast";
+  return json.dump(2) + "\n";
+}
+
+}  // namespace
+
 void FileTokenizer::save(const std::filesystem::path& folder) const {
-  std::filesystem::create_directories(folder);
+  make_folders(folder);
   write_file(folder / "tokenizer.json",
              changed_ ? with_added_tokens(parts_.json_text, added_tokens_text()) : parts_.json_text);
-  for (const auto& [name, content] : parts_.sidecars) write_file(folder / name, content);
+  for (const auto& [name, content] : parts_.sidecars)
+    write_file(folder / name, name == "tokenizer_config.json" ? with_portable_class(content, name) : content);
   if (changed_) write_json(folder / "added_tokens.json", added_outside_vocab());
 }
 
@@ -108,20 +125,20 @@ Json FileTokenizer::added_outside_vocab() const {
 
 std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::path& folder) {
   using namespace text;
-  const bool is_file = std::filesystem::is_regular_file(folder);
+  const bool is_file = graft::is_file(folder);
   const std::filesystem::path root = is_file ? folder.parent_path() : folder;
-  if (!is_file && !std::filesystem::is_directory(folder))
+  if (!is_file && !is_folder(folder))
     fail_with("name a checkpoint's folder or a tokenizer.json", "{}: no such folder", folder.string());
   const FolderConfig config = read_folder_config(root);
   std::filesystem::path origin = is_file ? folder : root / "tokenizer.json";
-  const bool has_json = std::filesystem::exists(origin);
+  const bool has_json = path_exists(origin);
   std::string json_text = has_json ? read_file(origin) : convert_legacy(config, origin);
   TokenizerParts parts = read_tokenizer_json(std::move(json_text), origin.string());
   parts.config = config.tokenizer_config;
   if (has_json) apply_config(config, parts);
   find_roles(config, parts);
   for (const char* name : kTokenizerFiles)
-    if (std::filesystem::exists(root / name)) parts.sidecars[name] = read_file(root / name);
+    if (path_exists(root / name)) parts.sidecars[name] = read_file(root / name);
   return std::make_shared<FileTokenizer>(std::move(parts));
 }
 

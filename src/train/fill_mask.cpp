@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "graft/pipeline.h"
 #include "train/inference.h"
@@ -15,7 +16,7 @@ namespace {
 // no.
 bool clean_up_spaces(const std::filesystem::path& folder) {
   const auto file = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(file)) return true;
+  if (!path_exists(file)) return true;
   const Json json = read_json(file);
   const auto it = json.find("clean_up_tokenization_spaces");
   return it == json.end() || !it->is_boolean() || it->get<bool>();

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "hub/state_dict.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
@@ -150,7 +151,7 @@ class Fixture {
     }
     compare_outputs();
     compare_gradients();
-    if (fs::exists(folder_ / "after5.safetensors")) compare_training();
+    if (path_exists(folder_ / "after5.safetensors")) compare_training();
     return {folder_.string(), comparison_.take(), not_compared_};
   }
 
@@ -394,7 +395,7 @@ bool ParityReport::ok() const {
 }
 
 ParityReport run_parity(const fs::path& folder, bool bf16) {
-  if (!fs::exists(folder / "meta.json")) {
+  if (!path_exists(folder / "meta.json")) {
     fail_with(
         "give a folder of reference numbers: config.json, model.safetensors, inputs.json, "
         "outputs.safetensors, "
@@ -406,11 +407,12 @@ ParityReport run_parity(const fs::path& folder, bool bf16) {
 
 std::vector<fs::path> find_fixtures(const fs::path& folder) {
   std::vector<fs::path> out;
-  if (!fs::is_directory(folder)) fail("{}: no such folder", folder.string());
-  if (fs::exists(folder / "meta.json")) return {folder};
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.path().filename() == "meta.json") out.push_back(entry.path().parent_path());
-  }
+  if (!is_folder(folder)) fail("{}: no such folder", folder.string());
+  if (path_exists(folder / "meta.json")) return {folder};
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->path().filename() == "meta.json") out.push_back(at->path().parent_path());
+  if (error) fail("{}: cannot read this folder: {}", folder.string(), error.message());
   std::sort(out.begin(), out.end());
   if (out.empty()) fail("{}: no fixture folder at or below it (none has a meta.json)", folder.string());
   return out;

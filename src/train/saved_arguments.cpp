@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/cpu/gemm.h"
@@ -14,7 +15,7 @@ int64_t saved_max_seq_length(const std::filesystem::path& folder, const Model& m
                              const Tokenizer& tokenizer) {
   int64_t limit = model.max_positions();
   if (tokenizer.model_max_length() > 0) limit = std::min<int64_t>(limit, tokenizer.model_max_length());
-  if (std::filesystem::exists(folder / "training_args.json")) {
+  if (path_exists(folder / "training_args.json")) {
     const Json json = read_json(folder / "training_args.json");
     if (const auto it = json.find("max_seq_length");
         it != json.end() && it->is_number_integer() && it->get<int64_t>() > 0) {
@@ -34,7 +35,7 @@ Precision training_precision(std::optional<bool> asked) {
 
 Precision saved_precision(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "training_args.json";
-  if (!std::filesystem::exists(file)) return {false, "no saved choice of graft's"};
+  if (!path_exists(file)) return {false, "no saved choice of graft's"};
   const Json json = read_json(file);
   const auto it = json.find("bf16");
   if (it == json.end() || !it->is_boolean()) return {false, "no saved choice of graft's"};

@@ -137,9 +137,9 @@ TEST_F(BadData, OutputFoldersThatCannotBe) {
     return std::vector<std::string>{"--train_file", train, "--output_dir", folder};
   };
   expect_error(world.train_args("x", into(train)), {"train.csv: is a file; --output_dir must be a folder"});
-  expect_error(world.train_args("x", into(train + "/below")), {"cannot make the output folder"});
+  expect_error(world.train_args("x", into(train + "/below")), {"cannot make this folder"});
   expect_error(world.train_args("x", into("/proc/graft-output")),
-               {"/proc/graft-output: cannot make the output folder"});
+               {"/proc/graft-output: cannot make this folder"});
   expect_error(world.train_args("x", into("/proc/self/task")), {"the output folder is not empty"});
 }
 
