@@ -217,6 +217,12 @@ Json parse_json(std::string_view text, const std::string& origin) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
     fail_with("save the file as UTF-8", "{}: line {}: not valid UTF-8", origin, line);
   }
+  // The reader would take the first one for the end of the text.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
+    fail_with("the file is damaged: copy or download it again",
+              "{}: line {}: a NUL byte, which JSON cannot hold", origin, line);
+  }
   try {
     return Json::parse(text);
   } catch (const JsonParseError& e) {

@@ -146,6 +146,10 @@ void say_load_report(const LoadReport& report) {
   }
   if (!report.mismatched.empty())
     say(fmt::format("warning: started anew for their shape: {}", list_names(report.mismatched)));
+  say_unused(report);
+}
+
+void say_unused(const LoadReport& report) {
   if (!report.unexpected.empty())
     say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
 }

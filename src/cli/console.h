@@ -29,6 +29,7 @@ void print_table(std::FILE* out, const LogEntry& entry);
 void say_loaded(const Model& model, const std::string& name, const train::Precision& precision);
 // Verdicts on tensors that did not fit.
 void say_load_report(const LoadReport& report);
+void say_unused(const LoadReport& report);  // the tensors of the checkpoint that nothing reads
 
 // SIGINT and SIGTERM ask `trainer` to stop, and say so at once; a second one ends the program. The exit code
 // that follows (130 or 143), 0 if none came.

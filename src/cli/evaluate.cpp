@@ -59,8 +59,9 @@ int evaluate(int argc, char** argv) {
   ModelOptions model_options;
   model_options.task = task.empty() ? models::task_of_config(config) : models::canonical_task(task);
   if (model_options.task.empty()) {
-    fail_with("fine-tune it first, or give --task", "{}: config.json names no head that graft has",
-              folder.string());
+    models::find_architecture(config,
+                              "sequence-classification");  // a model_type that is not here is the reason
+    fail_with("fine-tune it first, or give --task", "{}: {}", folder.string(), models::head_in_words(config));
   }
   Model model = Model::from_pretrained(folder, model_options);
   if (!model.load_report().missing.empty()) {
@@ -75,6 +76,7 @@ int evaluate(int argc, char** argv) {
   }
   const train::Precision precision = train::saved_precision(folder);
   say_loaded(model, name, precision);
+  say_unused(model.load_report());
   train::use_precision(model, precision.bf16);
   LogEntry scores;
   Profile profile(show_profile);

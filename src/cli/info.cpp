@@ -1,5 +1,5 @@
 // graft info: what a checkpoint is, and what it costs.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
 
@@ -103,6 +103,13 @@ int info(int argc, char** argv) {
   fmt::print("  memory to predict  {}\n", megabytes(parameters * 4));
   if (!model.load_report().missing.empty())
     fmt::print("  new head           {} tensors not in the checkpoint\n", model.load_report().missing.size());
+  if (const auto& unused = model.load_report().unexpected; !unused.empty()) {
+    constexpr size_t kShown = 8;
+    const std::vector<std::string> first(
+        unused.begin(), unused.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, unused.size())));
+    fmt::print("  not used           {} tensors of the checkpoint: {}{}\n", unused.size(),
+               fmt::join(first, ", "), unused.size() > kShown ? ", ..." : "");
+  }
   return 0;
 }
 

@@ -124,6 +124,7 @@ int predict(int argc, char** argv) {
   if (masks) {
     const FillMaskPipeline pipeline(folder, pipeline_options);
     say_loaded(pipeline.model(), name, train::saved_precision(folder));
+    say_unused(pipeline.model().load_report());
     OutputStream out(output);
     read_texts(input, columns, static_cast<size_t>(batch_size), [&](const Texts& texts, const Texts& pairs) {
       if (!pairs.empty()) throw UsageError("pairs of texts are for classification; name one --text_column");
@@ -135,6 +136,7 @@ int predict(int argc, char** argv) {
   } else {
     const Pipeline pipeline(folder, pipeline_options);
     say_loaded(pipeline.model(), name, train::saved_precision(folder));
+    say_unused(pipeline.model().load_report());
     OutputStream out(output);
     read_texts(input, columns, static_cast<size_t>(batch_size), [&](const Texts& texts, const Texts& pairs) {
       for (const Prediction& p : pipeline.predict(texts, pairs)) out.write(json_line(p, all_scores));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "models/heads.h"
 
 namespace graft::models {
@@ -17,10 +18,14 @@ BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope
   const double eps = config.number_or("layer_norm_eps", 1e-12);
   check_heads(config, H, heads);
   padding_id_ = config.integer_or("pad_token_id", positions_after_padding ? 1 : 0);
+  if (positions_after_padding && config.is_null("pad_token_id"))
+    fail("{}: \"pad_token_id\" is null; a {} counts its positions from there", config.origin(),
+         config.model_type());
   hidden_dropout_ = static_cast<float>(config.number_or("hidden_dropout_prob", 0.1));
 
   const Scope root(store, scope), e = root / "embeddings";
-  embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied, padding_id_);
+  embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied,
+                                 config.is_null("pad_token_id") ? -1 : padding_id_);
   embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H,
                                      false, positions_after_padding ? padding_id_ : -1);
   embeddings_.token_type =
@@ -102,8 +107,12 @@ Network make_masked_lm(engine::ParameterStore& store, const ModelConfig& config,
   head.dense = s.linear(names.dense, H, H);
   head.activation = names.activation;
   head.norm = s.norm(names.norm, H, config.number_or("layer_norm_eps", 1e-12));
-  head.decoder.weight = tied ? n.encoder->word_embeddings() : s.embedding("decoder", V, H, false);
-  head.decoder.bias = s.bias("bias", V);
+  if (tied) {
+    head.decoder.weight = n.encoder->word_embeddings();
+    head.decoder.bias = s.bias("bias", V);
+  } else {
+    head.decoder = s.linear("decoder", V, H);
+  }
   n.head = std::make_unique<MaskedLmHead>(std::move(head));
   return n;
 }

@@ -19,6 +19,7 @@ class ModelConfig {
   int64_t integer(const std::string& key) const;
   std::string text(const std::string& key) const;
   // Optional keys; null counts as absent.
+  bool is_null(const std::string& key) const;                    // there, and null
   int64_t size_or(const std::string& key, int64_t other) const;  // positive
   int64_t integer_or(const std::string& key, int64_t other) const;
   double number_or(const std::string& key, double other) const;
@@ -32,8 +33,13 @@ class ModelConfig {
   void check() const;
 
   std::string model_type() const { return text("model_type"); }
-  // id2label in the order of ids, empty when the file names none; num_labels otherwise gives LABEL_0...
+  // id2label in the order of ids (numbers as names count as their text); without one num_labels gives
+  // LABEL_0, ...; empty when the file has neither.
   std::vector<std::string> label_names() const;
+  // What this file says of labels, for the message of a head that does not fit: `"id2label" names 2 labels`.
+  std::string labels_in_words() const;
+  // Logs a warning where num_labels or label2id contradict id2label, which is what counts.
+  void warn_of_label_contradictions() const;
   void set_labels(const std::vector<std::string>& names);
 
   const Json& json() const { return json_; }

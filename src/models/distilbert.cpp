@@ -19,8 +19,9 @@ class DistilBertEncoder : public Encoder {
     check_heads(config, H, heads);
     dropout_ = static_cast<float>(config.number_or("dropout", 0.1));
     const Scope root(store, "distilbert"), e = root / "embeddings";
-    embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied,
-                                   config.integer_or("pad_token_id", 0));
+    embeddings_.word =
+        e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied,
+                    config.is_null("pad_token_id") ? -1 : config.integer_or("pad_token_id", 0));
     embeddings_.position =
         e.embedding("position_embeddings", config.integer("max_position_embeddings"), H, false);
     embeddings_.norm = e.norm("LayerNorm", H, kEps);

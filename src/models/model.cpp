@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "models/config_keys.h"
 #include "models/registry.h"
 #include "models/state.h"
 #include "models/weights.h"
@@ -34,11 +35,17 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
 }
 
 // Parameters declared and allocated, values not yet set.
-const Architecture& build(State& state, const ModelOptions& options) {
+const Architecture& build(State& state, const ModelOptions& options, bool from_scratch) {
   state.task = models::canonical_task(options.task);
-  if (state.task == "sequence-classification") apply_options(state.config, options);
   state.labels_given = !options.labels.empty();
   const Architecture& architecture = models::find_architecture(state.config, state.task);
+  models::check_keys(state.config, from_scratch);
+  models::resolve_second_spellings(state.config);
+  if (state.task == "sequence-classification") {
+    if (options.labels.empty() && options.num_labels == 0) state.config.warn_of_label_contradictions();
+    state.labels_in_config = state.config.labels_in_words();
+    apply_options(state.config, options);
+  }
   state.config.check();
   state.network = architecture.make(state.parameters, state.config);
   if (state.config.json().contains("max_position_embeddings") && state.network.encoder->max_positions() < 1) {
@@ -66,7 +73,7 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   auto state = std::make_shared<State>();
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");
-  const Architecture& architecture = build(*state, options);
+  const Architecture& architecture = build(*state, options, false);
   models::load_weights(*state, architecture, hub::read_checkpoint(folder), options);
   return Model(std::move(state));
 }
@@ -76,7 +83,7 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
   auto state = std::make_shared<State>();
   state->origin = file;
   state->config = ModelConfig::from_file(file);
-  build(*state, options);
+  build(*state, options, true);
   models::initialize_weights(*state, options.seed);
   return Model(std::move(state));
 }
@@ -88,7 +95,11 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   if (stored == dtypes.end())
     fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
   Json config = state_->config.json();
-  config["torch_dtype"] = dtype;
+  // `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so
+  // that is what a file without either gets.
+  const bool has_new_name = config.contains("dtype");
+  if (has_new_name) config["dtype"] = dtype;
+  if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
   StagedFiles staged(folder);
   hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second));
   write_json(staged.path() / "config.json", config);

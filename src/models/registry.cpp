@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/shown.h"
 #include "models/bert.h"
 #include "models/distilbert.h"
 
@@ -31,6 +32,9 @@ const std::vector<Architecture>& registry() {
       {"xlm-roberta", kClassify, "XLMRobertaForSequenceClassification", "roberta",
        make_roberta_sequence_classification},
       {"xlm-roberta", kMaskedLm, "XLMRobertaForMaskedLM", "roberta", make_roberta_masked_lm},
+      {"camembert", kClassify, "CamembertForSequenceClassification", "roberta",
+       make_roberta_sequence_classification},
+      {"camembert", kMaskedLm, "CamembertForMaskedLM", "roberta", make_roberta_masked_lm},
       {"distilbert", kClassify, "DistilBertForSequenceClassification", "distilbert",
        make_distilbert_sequence_classification},
       {"distilbert", kMaskedLm, "DistilBertForMaskedLM", "distilbert", make_distilbert_masked_lm},
@@ -50,7 +54,8 @@ const Architecture& find_architecture(const ModelConfig& config, const std::stri
     fail("{}: model_type \"{}\" has no {} head here (it has: {})", config.origin(), type, task, join(tasks));
   const std::string near = nearest_name(type, types);
   fail_with(near.empty() ? "" : "did you mean \"" + near + "\"?",
-            "{}: model_type \"{}\" is not known; known are: {}", config.origin(), type, join(types));
+            "{}: model_type \"{}\" is not implemented; graft has: {}", config.origin(), shown(type),
+            join(types));
 }
 
 std::string canonical_task(const std::string& name) {
@@ -79,12 +84,25 @@ std::string canonical_task(const std::string& name) {
 std::string task_of_config(const ModelConfig& config) {
   const auto it = config.json().find("architectures");
   if (it == config.json().end() || !it->is_array()) return "";
+  // Also of a model_type that is not here, so that the message about it names the model_type.
   for (const Json& name : *it) {
-    for (const Architecture& a : registry()) {
-      if (name.is_string() && name.get<std::string>() == a.class_name) return a.task;
-    }
+    const std::string text = name.is_string() ? name.get<std::string>() : "";
+    if (text.ends_with("ForSequenceClassification")) return kClassify;
+    if (text.ends_with("ForMaskedLM")) return kMaskedLm;
   }
   return "";
+}
+
+std::string head_in_words(const ModelConfig& config) {
+  const auto it = config.json().find("architectures");
+  std::string names;
+  if (it != config.json().end() && it->is_array())
+    for (const Json& name : *it)
+      names += (names.empty() ? "" : ", ") + shown(name.is_string() ? name.get<std::string>() : name.dump());
+  if (names.empty()) return "config.json has no \"architectures\", which name the head";
+  const std::string task = task_of_config(config);
+  return fmt::format("config.json names {} (model_type \"{}\"), {}", names, shown(config.model_type()),
+                     task.empty() ? "which is no head that graft has" : "a " + task + " head");
 }
 
 }  // namespace graft::models

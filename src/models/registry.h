@@ -23,7 +23,10 @@ const Architecture& find_architecture(const ModelConfig& config, const std::stri
 
 // Canonical task name: aliases resolved ("text-classification"); Error with the nearest name otherwise.
 std::string canonical_task(const std::string& name);
-// The task that config.json's "architectures" names, "" when it names none that is known.
+// The task of the head that config.json's "architectures" names, "" when it names none that is known.
 std::string task_of_config(const ModelConfig& config);
+// What it names, for the message where that is not the head needed: "config.json names BertModel (model_type
+// "bert"), which is no head that graft has".
+std::string head_in_words(const ModelConfig& config);
 
 }  // namespace graft::models

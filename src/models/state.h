@@ -11,6 +11,7 @@ namespace graft::models {
 
 struct State {
   ModelConfig config;
+  std::string labels_in_config;  // ModelConfig::labels_in_words of the file, before options changed `config`
   std::string task;
   bool labels_given = false;  // by ModelOptions, not by config.json
   bool bf16 = false;          // matrix products of linear layers in bf16

@@ -1,9 +1,10 @@
 #include "models/weights.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -38,25 +39,81 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
     std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
 }
 
-// Buffers and aliases that the reference writes beside the parameters: nothing is lost with them.
-bool is_known_extra(const State& state, const std::string& name) {
-  static const std::vector<std::string> extras = {
-      "embeddings.position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias",
-      "lm_head.decoder.weight",  "lm_head.decoder.bias",           "vocab_projector.weight"};
-  return state.task == "masked-lm"
-             ? std::any_of(extras.begin(), extras.end(),
-                           [&](const std::string& e) { return name.size() >= e.size() && name.ends_with(e); })
-             : name.ends_with(extras[0]);
+using Tensors = std::map<std::string, const hub::TensorView*>;
+
+// The decoder of a masked-LM head under its own names, and what it is tied to: with tie_word_embeddings the
+// two are one parameter, and a file may hold it under either name (transformers 4.57 and 5.24,
+// _tied_weights_keys of modeling_bert.py, modeling_roberta.py, modeling_distilbert.py).
+struct DecoderNames {
+  const char *weight, *bias, *tied_bias;  // bias null: the two biases have one name
+};
+constexpr DecoderNames kDecoders[] = {
+    {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"},
+    {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"},
+    {"vocab_projector.weight", nullptr, nullptr}};
+
+bool is_tied(const State& state) { return state.config.flag_or("tie_word_embeddings", true); }
+
+// The other name that the tensor of a parameter may have, "" for none.
+std::string other_name(const State& state, const Tensors& tensors, const std::string& name) {
+  if (is_tied(state) && name.ends_with("embeddings.word_embeddings.weight"))
+    for (const DecoderNames& d : kDecoders)
+      if (tensors.count(d.weight)) return d.weight;
+  for (const DecoderNames& d : kDecoders) {
+    if (d.bias && name == d.tied_bias) return d.bias;
+    if (d.bias && name == d.bias) return d.tied_bias;  // untied, saved by 4.57, which ties the biases always
+  }
+  return "";
 }
 
-// Names a tensor of this parameter may have: its own, or without the base prefix (a checkpoint of the bare
-// encoder).
-const hub::TensorView* find_tensor(const std::map<std::string, const hub::TensorView*>& tensors,
-                                   const Parameter& p, const std::string& prefix) {
-  if (const auto it = tensors.find(p.name); it != tensors.end()) return it->second;
-  if (!starts_with(p.name, prefix + ".")) return nullptr;
-  const auto it = tensors.find(p.name.substr(prefix.size() + 1));
+// Buffers and second copies that the reference writes beside the parameters: nothing is lost with them.
+bool is_known_extra(const State& state, const std::string& name) {
+  if (name.ends_with("embeddings.position_ids")) return true;
+  if (state.task != "masked-lm") return false;
+  return std::any_of(std::begin(kDecoders), std::end(kDecoders), [&](const DecoderNames& d) {
+    return name == d.weight || (d.bias && (name == d.bias || name == d.tied_bias));
+  });
+}
+
+const hub::TensorView* find_or_null(const Tensors& tensors, const std::string& name) {
+  const auto it = tensors.find(name);
   return it == tensors.end() ? nullptr : it->second;
+}
+
+// Under its own name, without the base prefix (a checkpoint of the bare encoder), or under its other name.
+const hub::TensorView* find_tensor(const State& state, const Tensors& tensors, const Parameter& p,
+                                   const std::string& prefix) {
+  const hub::TensorView* t = find_or_null(tensors, p.name);
+  if (!t && starts_with(p.name, prefix + ".")) t = find_or_null(tensors, p.name.substr(prefix.size() + 1));
+  const std::string other = other_name(state, tensors, p.name);
+  const hub::TensorView* second = other.empty() ? nullptr : find_or_null(tensors, other);
+  if (!t || !second) return t ? t : second;
+  // Two copies of one parameter. Untied, the decoder's own bias is in use and the other one is not. A
+  // classifier does not read the decoder.
+  if (is_tied(state) && state.task == "masked-lm" && t->data != second->data &&
+      (t->shape != second->shape || t->num_bytes != second->num_bytes ||
+       std::memcmp(t->data, second->data, t->num_bytes) != 0)) {
+    fail_with(
+        fmt::format("set \"tie_word_embeddings\": false in {} to use both, or remove the one that is not "
+                    "trained",
+                    state.config.origin()),
+        "{}: tensors {} and {} hold different values, but \"tie_word_embeddings\" makes them one "
+        "parameter",
+        t->file, t->name, second->name);
+  }
+  return t;
+}
+
+// By today's names; error where two tensors of the file have the same one.
+Tensors by_modern_name(const hub::StateDict& dict) {
+  Tensors tensors;
+  for (const hub::TensorView& t : dict.tensors()) {
+    const auto [at, fresh] = tensors.emplace(modern_name(t.name), &t);
+    if (fresh) continue;
+    fail_with("remove one of them: gamma and beta are the old names of a LayerNorm's weight and bias",
+              "{}: tensors {} and {} are the same parameter", t.file, at->second->name, t.name);
+  }
+  return tensors;
 }
 
 bool may_be_new(const Parameter& p, const std::string& prefix) {
@@ -74,17 +131,38 @@ std::string modern_name(const std::string& name) {
   return name;
 }
 
+namespace {
+
+[[noreturn]] void fail_for_shape(const State& state, const Parameter& p, const hub::TensorView& t,
+                                 const std::string& prefix, const ModelOptions& options) {
+  const std::string what = fmt::format("{}: tensor {} is {} but the model needs {}", t.file, t.name,
+                                       shape_text(t.shape), shape_text(p.shape));
+  const bool other_labels = state.task == "sequence-classification" && !starts_with(p.name, prefix + ".") &&
+                            t.shape.size() == p.shape.size() && !p.shape.empty() &&
+                            std::equal(t.shape.begin() + 1, t.shape.end(), p.shape.begin() + 1);
+  if (other_labels && options.labels.empty() && options.num_labels == 0) {
+    fail_with(fmt::format("give \"id2label\" in {} {} names", state.config.origin(), t.shape[0]),
+              "{}: the head in the checkpoint has {} labels, but config.json does not agree: {}", what,
+              t.shape[0], state.labels_in_config);
+  }
+  if (other_labels) fail_with("--ignore_mismatched_sizes true replaces the head by a new one", "{}", what);
+  fail_with(fmt::format("the checkpoint does not fit the sizes in {}: copy both again from one place",
+                        state.config.origin()),
+            "{}", what);
+}
+
+}  // namespace
+
 void load_weights(State& state, const Architecture& architecture, const hub::StateDict& dict,
                   const ModelOptions& options) {
   const std::string prefix = architecture.base_prefix;
-  std::map<std::string, const hub::TensorView*> tensors;
-  for (const hub::TensorView& t : dict.tensors()) tensors[modern_name(t.name)] = &t;
+  const Tensors tensors = by_modern_name(dict);
   std::set<const hub::TensorView*> used;
   for (const Parameter& p : state.parameters.parameters()) {
-    const hub::TensorView* t = find_tensor(tensors, p, prefix);
+    const hub::TensorView* t = find_tensor(state, tensors, p, prefix);
     if (!t) {
       if (!may_be_new(p, prefix)) {
-        fail_with("the checkpoint does not fit its config.json, or the download is not whole",
+        fail_with("the checkpoint does not fit its config.json, or the download is incomplete",
                   "{}: tensor {} {} is missing", state.origin.string(), p.name, shape_text(p.shape));
       }
       initialize(state, p, options.seed);
@@ -93,13 +171,7 @@ void load_weights(State& state, const Architecture& architecture, const hub::Sta
     }
     used.insert(t);
     if (t->shape != p.shape) {
-      if (!options.ignore_mismatched_sizes) {
-        fail_with(
-            "--ignore_mismatched_sizes true starts such tensors anew (for a head with another number of "
-            "labels)",
-            "{}: tensor {} is {} but the model needs {}", t->file, t->name, shape_text(t->shape),
-            shape_text(p.shape));
-      }
+      if (!options.ignore_mismatched_sizes) fail_for_shape(state, p, *t, prefix, options);
       initialize(state, p, options.seed);
       state.report.mismatched.push_back(
           fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(p.shape)));
@@ -131,6 +203,9 @@ std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype
   std::vector<hub::TensorToWrite> out;
   for (const Parameter& p : state.parameters.parameters()) {
     out.push_back({p.name, p.shape, dtype, state.parameters.value(p)});
+    // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
+    for (const DecoderNames& d : kDecoders)
+      if (d.bias && p.name == d.bias) out.push_back({d.tied_bias, p.shape, dtype, state.parameters.value(p)});
   }
   return out;
 }

@@ -15,8 +15,10 @@ namespace {
 Model load(const std::filesystem::path& folder, const std::string& task) {
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   if (const std::string found = models::task_of_config(config); found != task) {
-    fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model ({})",
-              folder.string(), task, found.empty() ? "its config.json names no head" : found);
+    if (found.empty())
+      models::find_architecture(config, task);  // a model_type that is not here is the reason
+    fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
+              folder.string(), task, models::head_in_words(config));
   }
   ModelOptions options;
   options.task = task;

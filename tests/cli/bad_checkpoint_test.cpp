@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "cli/graft_program.h"
+#include "hub/state_dict.h"
 #include "hub/torch_writer.h"
 
 namespace graft::test {
@@ -52,7 +53,8 @@ TEST_F(BadCheckpoint, ConfigJson) {
   set_config("hidden_size", 16);
   set_config("model_type", "brt");
   expect_error(
-      {"config.json: model_type \"brt\" is not known; known are: bert, roberta, xlm-roberta, distilbert",
+      {"config.json: model_type \"brt\" is not implemented; graft has: bert, roberta, xlm-roberta, "
+       "camembert, distilbert",
        "hint: did you mean \"bert\"?"});
   set_config("model_type", nullptr);
   expect_error({"config.json: the key \"model_type\" is missing"});
@@ -147,7 +149,8 @@ TEST_F(BadCheckpoint, AZipBomb) {
   torch::ZipItem bomb = {"archive/data.pkl", std::string(200 << 20, '\0'), true};
   write_bin(torch::zip_file({bomb}));
   EXPECT_LT(fs::file_size(path("pytorch_model.bin")), 1u << 20);
-  expect_error({"pytorch_model.bin: entry 'archive/data.pkl' would grow from", "refused as a zip bomb"});
+  expect_error({"pytorch_model.bin: entry 'archive/data.pkl' would grow from",
+                "suspicious compression ratio (zip bomb?)"});
   bomb.content = "small";
   bomb.declared_size = int64_t{1} << 31;
   write_bin(torch::zip_file({bomb}));
@@ -200,6 +203,55 @@ TEST_F(BadCheckpoint, AHeadThatWasNeverTrained) {
                                       "--max_steps", "1", "--max_seq_length", "16"}));
   folder = world / "pretrained";
   expect_error({"no [MASK] among", "for labels, fine-tune it first: graft train"});
+}
+
+// Tensors that nothing reads: named by every command that loads the model.
+TEST_F(BadCheckpoint, UnusedTensorsAreNamed) {
+  const std::string name = "bert.encoder.layer.0.attention.self.distance_embedding.weight";
+  const hub::StateDict tensors = hub::read_safetensors(path("model.safetensors"));
+  std::vector<hub::TensorToWrite> all;
+  std::vector<std::vector<float>> values;
+  for (const hub::TensorView& t : tensors.tensors()) {
+    values.emplace_back(static_cast<size_t>(t.num_elements()));
+    hub::copy_to_float(t, values.back().data());
+    all.push_back({t.name, t.shape, DType::f32, values.back().data()});
+  }
+  const std::vector<float> extra(8);
+  all.push_back({name, {8}, DType::f32, extra.data()});
+  hub::write_safetensors(path("model.safetensors"), all);
+  const std::string data = world.write("test.csv", "text,label\na good film,pos\na bad film,neg\n");
+  const std::string named = "in the checkpoint, not used by this task: " + name;
+  EXPECT_THAT(run_graft({"predict", "--model", folder}, {"a good film\n"}).err, HasSubstr(named));
+  EXPECT_THAT(run_graft({"evaluate", "--model", folder, "--test_file", data}).err, HasSubstr(named));
+  EXPECT_THAT(run_graft({"info", "--model", folder}).out, HasSubstr(name));
+  EXPECT_THAT(run_graft({"info", "--model", folder, "--json"}).out, HasSubstr(name));
+}
+
+// A head and a config.json that disagree: no hint to an option that these commands do not have.
+TEST_F(BadCheckpoint, LabelsThatDoNotFitTheHead) {
+  set_config("id2label", {{"0", "a"}, {"1", "b"}, {"2", "c"}});
+  for (const char* verb : {"predict", "evaluate", "info"}) {
+    std::vector<std::string> args = {verb, "--model", folder};
+    if (std::string(verb) == "evaluate")
+      args.insert(args.end(), {"--test_file", world.write("test.csv", "text,label\na good film,a\n")});
+    const Result r = run_graft(args, {"a good film\n"});
+    EXPECT_EQ(r.code, 1) << verb;
+    EXPECT_THAT(r.err, HasSubstr("the head in the checkpoint has 2 labels")) << verb;
+    EXPECT_THAT(r.err, HasSubstr("\"id2label\" names 3 labels")) << verb;
+    EXPECT_EQ(r.err.find("ignore_mismatched_sizes"), std::string::npos) << verb;
+  }
+}
+
+TEST_F(BadCheckpoint, AFamilyOrHeadThatIsNotThere) {
+  set_config("architectures", Json::array({"BertForTokenClassification"}));
+  expect_error(
+      {"config.json names BertForTokenClassification (model_type \"bert\"), which is no head that graft "
+       "has"});
+  set_config("model_type", "electra");
+  set_config("architectures", Json::array({"ElectraForSequenceClassification"}));
+  expect_error({"model_type \"electra\" is not implemented; graft has: bert"});
+  set_config("architectures", Json::array({"ElectraModel"}));
+  expect_error({"model_type \"electra\" is not implemented; graft has: bert"});
 }
 
 }  // namespace

@@ -113,6 +113,37 @@ TEST(Save, StoresSixteenBitsOnDemand) {
               testing::ThrowsMessage<Error>(HasSubstr("int8: no such dtype to store")));
 }
 
+// `dtype` is the newer name of torch_dtype and wins in the reference where both stand: neither stays stale.
+TEST(Save, BothNamesOfTheDtypeSayWhatIsStored) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  const auto saved = [&](const char* dtype, const char* torch_dtype) {
+    TempDir dir;
+    copy_with_config(folder, dir / "m", [&](Json& config) {
+      config.erase("torch_dtype");
+      if (dtype) config["dtype"] = dtype;
+      if (torch_dtype) config["torch_dtype"] = torch_dtype;
+    });
+    Model::from_pretrained(dir / "m").save_pretrained(dir / "saved");
+    const Json config = read_json(dir / "saved" / "config.json");
+    return config.value("dtype", "-") + " " + config.value("torch_dtype", "-");
+  };
+  EXPECT_EQ(saved("bfloat16", nullptr), "float32 -");
+  EXPECT_EQ(saved(nullptr, "float16"), "- float32");
+  EXPECT_EQ(saved("bfloat16", "float16"), "float32 float32");
+  EXPECT_EQ(saved(nullptr, nullptr), "- float32");
+}
+
+TEST(Save, AnInterruptedSaveIsNamed) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  TempDir dir;
+  Model::from_pretrained(folder).save_pretrained(dir / "m");
+  fs::create_directories(dir / "m" / ".graft-saving");
+  fs::rename(dir / "m" / "config.json", dir / "m" / ".graft-saving" / "config.json");
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(dir / "m"); }),
+              AllOf(HasSubstr("config.json is missing: a save into this folder was interrupted"),
+                    HasSubstr((dir / "m" / ".graft-saving").string())));
+}
+
 TEST(Save, KeepsTheLabelsGiven) {
   GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
   TempDir dir;
@@ -134,6 +165,22 @@ TEST(Save, ATokenizersFilesLieBeside) {
   EXPECT_THAT(files_of(dir / "saved"),
               ElementsAre("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
                           "tokenizer_config.json", "vocab.txt"));
+}
+
+// Release 4 of the reference has no TokenizersBackend; both take tokenizer.json as it is under the class
+// written.
+TEST(Save, TheTokenizersClassIsOneThatBothReleasesHave) {
+  GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
+  TempDir dir;
+  for (const auto& [before, after] : std::vector<std::pair<std::string, std::string>>{
+           {"TokenizersBackend", "PreTrainedTokenizerFast"}, {"BertTokenizer", "BertTokenizer"}}) {
+    Tokenizer::from_pretrained(folder)->save(dir / "m");
+    Json config = read_json(dir / "m" / "tokenizer_config.json");
+    config["tokenizer_class"] = before;
+    write_json(dir / "m" / "tokenizer_config.json", config);
+    Tokenizer::from_pretrained(dir / "m")->save(dir / "saved");
+    EXPECT_EQ(read_json(dir / "saved" / "tokenizer_config.json")["tokenizer_class"], after);
+  }
 }
 
 TEST(Load, OldNamesOfNormalizationGiveTheSameBits) {
@@ -229,6 +276,13 @@ TEST(Load, UntiedDecoders) {
     EXPECT_TRUE(untied.state().network.encoder->word_embeddings()->row_sparse) << name;
     EXPECT_FALSE(tied.state().network.encoder->word_embeddings()->row_sparse) << name;
     untied.save_pretrained(dir / "saved");
+    if (name != "distilbert/mlm") {  // both biases: 4.57 reads the one, 5.24 the other
+      const hub::StateDict saved = hub::read_safetensors(dir / "saved" / "model.safetensors");
+      const std::string root = decoder.substr(0, decoder.find(".decoder"));
+      const auto *a = saved.find(root + ".bias"), *b = saved.find(root + ".decoder.bias");
+      ASSERT_TRUE(a && b) << name;
+      EXPECT_TRUE(std::equal(a->data, a->data + a->num_bytes, b->data)) << name;
+    }
     EXPECT_NE(hub::read_safetensors(dir / "saved" / "model.safetensors").find(decoder), nullptr) << name;
     EXPECT_TRUE(same_bits(probe(load_model(dir / "saved")), probe(tied))) << name;
   }

@@ -1,0 +1,164 @@
+#include "models/config_keys.h"
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/shown.h"
+
+namespace graft::models {
+namespace {
+
+// A key that changes the computation. The value `accepted` (as JSON; null is always accepted) is what graft
+// computes.
+struct RefusedKey {
+  const char* name;
+  const char* accepted;
+  const char* other_values;        // what they ask for
+  bool when_initialising = false;  // only where weights start anew: a checkpoint holds the values
+};
+
+struct Family {
+  std::vector<const char*> model_types;
+  std::vector<const char*> used;
+  std::vector<RefusedKey> refused;
+  std::vector<std::pair<const char*, const char*>> second_spellings;  // {accepted, own}
+};
+
+// Keys of every model (PreTrainedConfig of both releases).
+const std::vector<const char*>& used_by_all() {
+  static const std::vector<const char*> keys = {
+      "model_type",          "architectures",  "vocab_size",  "max_position_embeddings",
+      "pad_token_id",        "num_labels",     "id2label",    "label2id",
+      "problem_type",        "dtype",          "torch_dtype", "initializer_range",
+      "tie_word_embeddings", "tokenizer_class"};
+  return keys;
+}
+
+const std::vector<RefusedKey>& refused_by_all() {
+  static const std::vector<RefusedKey> keys = {
+      {"is_decoder", "false", "causal attention"},
+      {"add_cross_attention", "false", "cross attention"},
+      {"is_encoder_decoder", "false", "an encoder-decoder"},
+      {"pruned_heads", "{}", "attention heads that are removed"},
+      {"per_layer_config", "{}", "layers with settings of their own"},
+      {"quantization_config", "null", "quantised weights"},
+      {"compression_config", "null", "quantised weights"},
+  };
+  return keys;
+}
+
+// Keys without an effect on what these models compute: outputs to return, memory against time, generation,
+// where the file comes from, what other heads and programs read.
+const std::vector<const char*>& harmless() {
+  static const std::vector<const char*> keys = {
+      // PreTrainedConfig
+      "transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "output_hidden_states",
+      "output_attentions", "return_dict", "use_return_dict", "torchscript", "use_bfloat16", "tf_legacy_loss",
+      "chunk_size_feed_forward", "cross_attention_hidden_size", "tie_encoder_decoder", "finetuning_task",
+      "task_specific_params", "prefix", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id",
+      "decoder_start_token_id", "use_cache", "output_past", "gradient_checkpointing", "attn_implementation",
+      "_attn_implementation", "_attn_implementation_autoset", "_attn_implementation_internal",
+      "experts_implementation", "function_to_apply", "_num_labels", "xla_device", "tie_last_hidden_states",
+      "_pre_quantization_dtype", "custom_pipelines", "transformers.js_config",
+      // generation
+      "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
+      "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty",
+      "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
+      "num_return_sequences", "output_scores", "return_dict_in_generate", "forced_bos_token_id",
+      "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty", "suppress_tokens",
+      "begin_suppress_tokens", "max_new_tokens",
+      // original BERT and DistilBERT checkpoints, heads for other tasks
+      "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
+      "pooler_size_per_head", "tie_weights_", "pooler_type", "qa_dropout", "summary_activation",
+      "summary_first_dropout", "summary_last_dropout", "summary_proj_to_labels", "summary_type",
+      "summary_use_proj",
+      // sentence-transformers
+      "sentence_transformers", "sbert_ce_default_activation_function"};
+  return keys;
+}
+
+const std::vector<Family>& families() {
+  static const std::vector<Family> table = {
+      {{"bert", "roberta", "xlm-roberta", "camembert"},
+       {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+        "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps",
+        "classifier_dropout"},
+       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+       {}},
+      {{"distilbert"},
+       {"dim", "n_layers", "n_heads", "hidden_dim", "activation", "dropout", "attention_dropout",
+        "seq_classif_dropout"},
+       {{"sinusoidal_pos_embds", "false", "positions initialised with sines", true}},
+       {{"hidden_size", "dim"}, {"num_attention_heads", "n_heads"}, {"num_hidden_layers", "n_layers"}}},
+  };
+  return table;
+}
+
+// Null for a model_type that is not there: find_architecture reports it.
+const Family* family_of(const ModelConfig& config) {
+  const std::string type = config.model_type();
+  for (const Family& f : families())
+    if (std::find(f.model_types.begin(), f.model_types.end(), type) != f.model_types.end()) return &f;
+  return nullptr;
+}
+
+void refuse(const ModelConfig& config, const RefusedKey& key, bool from_scratch) {
+  const auto it = config.json().find(key.name);
+  if (it == config.json().end() || it->is_null() || (key.when_initialising && !from_scratch)) return;
+  const std::string value = it->dump();
+  if (value == key.accepted) return;
+  fail_with(std::string_view(key.accepted) == "null"
+                ? "use a checkpoint whose config.json does not have this key"
+                : fmt::format("use a checkpoint with \"{}\": {}", key.name, key.accepted),
+            "{}: \"{}\" is {}: it asks for {}, which graft does not implement", config.origin(), key.name,
+            shown(value), key.other_values);
+}
+
+}  // namespace
+
+void check_keys(const ModelConfig& config, bool from_scratch) {
+  const Family* family = family_of(config);
+  if (!family) return;
+  std::set<std::string_view> known(used_by_all().begin(), used_by_all().end());
+  known.insert(harmless().begin(), harmless().end());
+  known.insert(family->used.begin(), family->used.end());
+  for (const auto& [other, own] : family->second_spellings) known.insert(other);
+  for (const std::vector<RefusedKey>* list : {&refused_by_all(), &family->refused}) {
+    for (const RefusedKey& key : *list) {
+      refuse(config, key, from_scratch);
+      known.insert(key.name);
+    }
+  }
+  if (config.json().contains("auto_map")) {
+    log_warning(
+        "{}: \"auto_map\" names Python code of the checkpoint's own; it is not run (as in transformers "
+        "without trust_remote_code), the model is computed as a {}",
+        config.origin(), config.model_type());
+    known.insert("auto_map");
+  }
+  std::string unknown;
+  for (const auto& [name, value] : config.json().items())
+    if (!known.count(name)) unknown += (unknown.empty() ? "" : ", ") + shown(name);
+  if (!unknown.empty()) log_warning("{}: unknown keys are ignored: {}", config.origin(), unknown);
+}
+
+void resolve_second_spellings(ModelConfig& config) {
+  const Family* family = family_of(config);
+  if (!family) return;
+  for (const auto& [other, own] : family->second_spellings) {
+    const Json second = config.json().value(other, Json()), first = config.json().value(own, Json());
+    if (second.is_null()) continue;
+    if (first.is_null()) {
+      config.json()[own] = second;
+    } else if (!(first == second)) {
+      fail_with(fmt::format("remove one of them: a {} reads both as \"{}\"", config.model_type(), own),
+                "{}: \"{}\" is {} but \"{}\" is {}", config.origin(), own, shown(first.dump()), other,
+                shown(second.dump()));
+    }
+  }
+}
+
+}  // namespace graft::models
