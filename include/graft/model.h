@@ -17,15 +17,15 @@ struct ModelOptions {
   int num_labels = 0;                            // 0 = what config.json says (2 where it says nothing)
   std::vector<std::string> labels{};             // names in the order of ids; decides num_labels
   std::string problem_type{};                    // "" = what config.json says, or inferred from the labels
-  bool ignore_mismatched_sizes = false;          // start tensors of another shape anew instead of refusing
+  bool ignore_mismatched_sizes = false;          // reinitialise tensors of another shape instead of refusing
   uint64_t seed = 42;                            // of what is not in the checkpoint
 };
 
 // What loading found, for the user's eyes and for tests.
 struct LoadReport {
-  std::vector<std::string> missing;     // started anew (a new head)
+  std::vector<std::string> missing;     // newly initialised (a new head)
   std::vector<std::string> unexpected;  // in the checkpoint, not in the model
-  std::vector<std::string> mismatched;  // started anew because of their shape
+  std::vector<std::string> mismatched;  // reinitialised because of a shape mismatch
 };
 
 class Model {
@@ -36,7 +36,8 @@ class Model {
   // From a config.json alone: random weights.
   static Model from_config(const std::filesystem::path& config_file, const ModelOptions& options = {});
 
-  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them. `dtype` is
+  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them. They replace
+  // the folder's former ones together: a crash leaves no new weights beside an old config.json. `dtype` is
   // that of the file, in the reference's spelling: float32, or at half the size float16 or bfloat16. Throws
   // Error for another.
   void save_pretrained(const std::filesystem::path& folder, const std::string& dtype = "float32") const;

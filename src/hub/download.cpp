@@ -132,8 +132,8 @@ class PartialFile {
  private:
   [[noreturn]] void refuse(const char* what) const {
     fail_with(errno == ENOSPC
-                  ? "free some space there, or set HF_HUB_CACHE to a folder on another disk; what came "
-                    "so far is kept"
+                  ? "free some space there, or set HF_HUB_CACHE to a folder on another disk; the part "
+                    "already downloaded is kept"
                   : "",
               "{}: {}: {}", path_.string(), what, std::strerror(errno));
   }
@@ -177,8 +177,8 @@ void HubClient::refuse(const HttpResponse& response, const std::string& what) co
         "{}: cannot reach {} ({})", id_.name, settings_.endpoint, response.error);
   }
   if (!response.error.empty()) {
-    fail_with("try again: what came so far is kept", "{}: {}: the connection to {} broke ({})", id_.name,
-              what, settings_.endpoint, response.error);
+    fail_with("try again: the part already downloaded is kept", "{}: {}: the connection to {} broke ({})",
+              id_.name, what, settings_.endpoint, response.error);
   }
   if (code == "RevisionNotFound") {
     fail_with("see " + page + "/tree/main for its branches and tags", "{}: has no revision '{}'", id_.name,
@@ -203,7 +203,7 @@ void HubClient::refuse(const HttpResponse& response, const std::string& what) co
   }
   fail_with(response.status == 429
                 ? "wait some minutes and try again; with a token in HF_TOKEN the limits are higher"
-                : "try again later: what came so far is kept",
+                : "try again later: the part already downloaded is kept",
             "{}: {}: {} answers {}", id_.name, what, settings_.endpoint, response.status);
 }
 
@@ -370,7 +370,8 @@ void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete)
       part.clear();
       if (std::exchange(hash_was_wrong, true)) {
         fail_with("the server or something between has damaged it: try again later, or without a proxy",
-                  "{}: {}: came twice with another sha256 than {}", id_.name, file.name, file.etag);
+                  "{}: {}: downloaded twice, each time with another sha256 than {}", id_.name, file.name,
+                  file.etag);
       }
       log_warning("{}: {}: the sha256 is wrong, downloading it again", id_.name, file.name);
       continue;
@@ -378,7 +379,7 @@ void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete)
     if (response.status == 416) {  // what lies here is no beginning of the file
       part.clear();
     } else if (response.ok()) {
-      response.error = fmt::format("{} of {} bytes came", part.size(), file.size);
+      response.error = fmt::format("{} of {} bytes received", part.size(), file.size);
     } else if (!is_transient(response)) {
       refuse(response, file.name);
     }

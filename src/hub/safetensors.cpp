@@ -48,7 +48,7 @@ class EntryReader {
     for (simdjson::dom::element dim : array(fields, "shape")) {
       uint64_t d = 0;
       if (dim.get(d) || d > INT64_MAX) refuse("has a shape that is not made of counts");
-      if (__builtin_mul_overflow(bytes, d, &bytes)) refuse("has a shape of absurd size");
+      if (__builtin_mul_overflow(bytes, d, &bytes)) refuse("has a shape that no file can hold");
       entry.shape.push_back(static_cast<int64_t>(d));
     }
     read_offsets(fields, entry);

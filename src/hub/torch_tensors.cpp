@@ -105,7 +105,7 @@ void TorchTensors::add_storage(const PickleValue& persistent) {
   const TorchStorage storage{storage_dtype(pickle_[id.items[1]].global),
                              static_cast<uint64_t>(pickle_[id.items[4]].integer)};
   if (storage.num_elements > INT64_MAX / 8)
-    fail("{}: storage '{}' is of absurd size", origin_, printable(key));
+    fail("{}: storage '{}' is larger than any file", origin_, printable(key));
   const auto [at, fresh] = storages_.emplace(key, storage);
   if (!fresh && (at->second.dtype != storage.dtype || at->second.num_elements != storage.num_elements))
     fail("{}: storage '{}' is described in two ways", origin_, printable(key));
@@ -118,8 +118,9 @@ void TorchTensors::add_entry(uint32_t key, uint32_t value) {
   const std::string name(pickle_[key].text);
   const PickleValue* call = &pickle_[value];
   if (call->kind == PickleKind::dict) {
-    fail_with(kStateDictOnly, "{}: is no flat state dict: '{}' is itself a dict, as in a training checkpoint",
-              origin_, printable(name));
+    fail_with(kStateDictOnly,
+              "{}: is not a flat state dict: '{}' is itself a dict, as in a training checkpoint", origin_,
+              printable(name));
   }
   if (call->kind !=
       PickleKind::call) {  // a number or text among the tensors: state of a module that has no use here
@@ -194,7 +195,7 @@ void TorchTensors::check_bounds(const Spec& spec) const {
     overflow |= size > 0 && __builtin_mul_overflow(size - 1, stride, &reach);
     overflow |= __builtin_add_overflow(last, reach, &last);
   }
-  if (overflow || elements > INT64_MAX / 8) refuse(spec.name, "has a shape of absurd size");
+  if (overflow || elements > INT64_MAX / 8) refuse(spec.name, "has a shape that no file can hold");
   if (elements > 0 ? last >= spec.end - spec.begin : spec.offset > spec.end - spec.begin)
     refuse(spec.name, "reaches beyond its storage");
 }

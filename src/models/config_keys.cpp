@@ -17,7 +17,7 @@ struct RefusedKey {
   const char* name;
   const char* accepted;
   const char* other_values;        // what they ask for
-  bool when_initialising = false;  // only where weights start anew: a checkpoint holds the values
+  bool when_initialising = false;  // only where weights are initialised: a checkpoint holds the values
 };
 
 struct Family {

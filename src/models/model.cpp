@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/log.h"
 #include "models/config_keys.h"
 #include "models/registry.h"
 #include "models/state.h"
@@ -66,10 +67,18 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
                             folder.string()),
                 "{}: config.json is missing: a save into this folder was interrupted", folder.string());
     }
+    if (path_exists(folder / "adapter_config.json")) {
+      fail_with("merge the adapter into its base model in Python (merge_and_unload) and save that",
+                "{}: holds an adapter (adapter_config.json) without its base model; graft reads whole models",
+                folder.string());
+    }
     fail_with(
         "a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",
         "{}: config.json is missing", folder.string());
   }
+  if (path_exists(folder / "adapter_config.json"))
+    log_warning("{}: the adapter of adapter_config.json is not applied; the model is that of config.json",
+                folder.string());
   auto state = std::make_shared<State>();
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");

@@ -15,14 +15,14 @@ namespace graft::models {
 // A tensor's name as today's checkpoints spell it (gamma -> weight, beta -> bias of a LayerNorm).
 std::string modern_name(const std::string& name);
 
-// Fills the parameters. The backbone must be there whole (a pooler may be missing); a head that is missing
-// starts anew from `seed`. Throws Error naming tensor and shapes.
+// Fills the parameters. The backbone must be complete (a pooler may be missing); a head that is missing
+// is initialised from `seed`. Throws Error naming tensor and shapes.
 void load_weights(State& state, const Architecture& architecture, const hub::StateDict& tensors,
                   const ModelOptions& options);
-// Starts every parameter anew as the reference's _init_weights does, each a function of (seed, name).
+// Initialises every parameter as the reference's _init_weights does, each a function of (seed, name).
 void initialize_weights(State& state, uint64_t seed);
 
-// The first value that is no finite number, in the order of the parameters; none where all are finite. Reads
+// The first value that is not finite, in the order of the parameters; none where all are finite. Reads
 // every weight: for the message of an error that has occurred, not for loading.
 struct NonFinite {
   std::string parameter;

@@ -214,10 +214,11 @@ TEST_F(Hub, WithoutAHashAnEarlierAttemptIsNotTrusted) {
 
 TEST_F(Hub, AHashThatStaysWrongIsRefused) {
   hub_.corrupted = 100;
-  EXPECT_THAT(refusal(),
-              AllOf(HasSubstr("org/model: model.safetensors: came twice with another sha256 than " +
-                              sha256_of(weights_)),
-                    HasSubstr("damaged it")));
+  EXPECT_THAT(
+      refusal(),
+      AllOf(HasSubstr("org/model: model.safetensors: downloaded twice, each time with another sha256 than " +
+                      sha256_of(weights_)),
+            HasSubstr("damaged it")));
   EXPECT_EQ(hub_.count("GET", "/cdn/model.safetensors"), 2);
   EXPECT_FALSE(fs::exists(blob(weights_)));
   EXPECT_FALSE(fs::exists(folder_ / "cache/models--org--model/refs/main"));
@@ -231,7 +232,7 @@ TEST_F(Hub, AConnectionThatBringsNothingIsGivenUp) {
   options_.max_retries = 3;
   EXPECT_THAT(refusal(), AllOf(HasSubstr("org/model: model.safetensors: the connection to " +
                                          hub_.endpoint() + " broke"),
-                               HasSubstr("what came so far is kept")));
+                               HasSubstr("the part already downloaded is kept")));
   EXPECT_EQ(hub_.count("GET", "/cdn/model.safetensors"), 4);
 }
 

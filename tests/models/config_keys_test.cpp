@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "graft/error.h"
+#include "models/config_keys.h"
 #include "models/model_case.h"
 #include "models/registry.h"
 #include "models/weights.h"
@@ -171,6 +173,76 @@ TEST_F(ConfigKeys, ValuesOfAWrongTypeOrSizeNameFileAndKey) {
         value == Json(33);  // "the hidden size 33 is not a multiple of 4 attention heads"
     EXPECT_THAT(text, HasSubstr(as_sentence ? "hidden size" : key)) << key << " " << value.dump();
   }
+}
+
+TEST_F(ConfigKeys, AnAdapterIsNoModel) {
+  GRAFT_SHARED_PATH(fixture, "golden/bert/seqcls_single");
+  const fs::path folder = with(fixture, [](Json&) {});
+  dir.write("m/adapter_config.json", "{}");
+  EXPECT_THAT(warnings_of([&] { load_model(folder); }),
+              ElementsAre(HasSubstr("the adapter of adapter_config.json is not applied")));
+  fs::remove(folder / "config.json");
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }),
+              HasSubstr("holds an adapter (adapter_config.json)"));
+}
+
+// Whatever stands in config.json, a model is declared or a graft::Error names the file.
+TEST_F(ConfigKeys, MutatedValuesAreErrorsOrModels) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const std::vector<Json> values = {Json(),
+                                    0,
+                                    -1,
+                                    1,
+                                    7,
+                                    int64_t{1} << 31,
+                                    INT64_MIN,
+                                    UINT64_MAX,
+                                    1e308,
+                                    -0.5,
+                                    1.5,
+                                    true,
+                                    false,
+                                    "",
+                                    "32",
+                                    "null",
+                                    "gelu",
+                                    Json::array(),
+                                    Json::object(),
+                                    Json::array({1, "a"}),
+                                    Json{{"0", "a"}, {"1", 2}},
+                                    Json{{"-1", "a"}},
+                                    std::string(300, 'x')};
+  int errors = 0, models = 0;
+  for (const char* name : {"bert/seqcls_single", "roberta/mlm", "distilbert/seqcls_single"}) {
+    const Json original = read_json(golden / name / "config.json");
+    for (const auto& [key, unused] : original.items()) {
+      for (const Json& value : values) {
+        Json json = original;
+        json[key] = value;
+        try {
+          models::ModelConfig config(json, "dir/config.json");
+          models::check_keys(config, false);
+          models::resolve_second_spellings(config);
+          config.warn_of_label_contradictions();
+          config.labels_in_words();
+          const std::string task =
+              std::string(name).ends_with("mlm") ? "masked-lm" : "sequence-classification";
+          const models::Architecture& architecture = models::find_architecture(config, task);
+          config.check();
+          models::task_of_config(config);
+          models::head_in_words(config);
+          engine::ParameterStore store;
+          const models::Network network = architecture.make(store, config);
+          ++models;
+        } catch (const Error& e) {
+          EXPECT_THAT(e.what(), HasSubstr("dir/config.json")) << key << " " << value.dump();
+          ++errors;
+        }
+      }
+    }
+  }
+  EXPECT_GT(errors, 300);
+  EXPECT_GT(models, 300);
 }
 
 // Each cut of the file is an error that names it; so is a NUL byte, which the JSON reader would take for the
