@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <vector>
@@ -86,8 +87,24 @@ void write_converted(DurableFile& file, const float* data, uint64_t n, Convert c
   }
 }
 
+// The first value that is finite as fp32 and would be infinite in the stored type is an error.
+void check_range(const TensorToWrite& t, uint64_t n) {
+  if (t.dtype != DType::f16 && t.dtype != DType::bf16) return;
+  const bool half = t.dtype == DType::f16;
+  const auto overflows = [&](float v) {
+    const float stored = half ? f16_to_float(float_to_f16(v)) : bf16_to_float(float_to_bf16(v));
+    return std::isinf(stored) && !std::isinf(v);
+  };
+  const float* bad = std::find_if(t.data, t.data + n, overflows);
+  if (bad == t.data + n) return;
+  fail_with(half ? "store it as bfloat16 or float32" : "store it as float32",
+            "tensor '{}' holds {} at index {}, which {} cannot store", t.name, *bad, bad - t.data,
+            dtype_name(t.dtype));
+}
+
 void write_values(DurableFile& file, const TensorToWrite& t) {
   const uint64_t n = element_count(t);
+  check_range(t, n);
   switch (t.dtype) {
     case DType::bf16:
       return write_converted<uint16_t>(file, t.data, n, [](float v) { return float_to_bf16(v); });
@@ -121,7 +138,7 @@ uint64_t stored_bytes(const TensorToWrite& t) {
   return element_count(t) * dtype_size(t.dtype);
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) {
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorToWrite>& tensors) try {
   const std::vector<const TensorToWrite*> order = in_file_order(tensors);
   const std::string header = header_of(order);
   const uint64_t size =
@@ -131,6 +148,9 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Tens
   file.write(header.data(), header.size());
   for (const TensorToWrite* t : order) write_values(file, *t);
   file.commit();
+} catch (const Error& e) {
+  const std::string what = e.what(), file = path.string();
+  throw Error(what.starts_with(file) ? what : file + ": " + what, e.hint());
 }
 
 }  // namespace graft::hub

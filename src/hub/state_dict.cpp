@@ -1,6 +1,7 @@
 #include "hub/state_dict.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.h"
@@ -45,6 +46,16 @@ void convert(const std::byte* data, int64_t n, float* out, Convert to_float) {
   });
 }
 
+// A value that is finite as fp64 and would be infinite as fp32 is an error.
+void check_range(const TensorView& tensor, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    double value;
+    std::memcpy(&value, tensor.data + static_cast<size_t>(i) * sizeof value, sizeof value);
+    if (!std::isfinite(value) || std::isfinite(static_cast<float>(value))) continue;
+    fail("{}: tensor '{}' holds {} at index {}, which fp32 cannot hold", tensor.file, tensor.name, value, i);
+  }
+}
+
 }  // namespace
 
 void copy_to_float(const TensorView& tensor, float* out) {
@@ -57,6 +68,7 @@ void copy_to_float(const TensorView& tensor, float* out) {
     case DType::f16:
       return convert<uint16_t>(tensor.data, n, out, [](uint16_t v) { return f16_to_float(v); });
     case DType::f64:
+      check_range(tensor, n);
       return convert<double>(tensor.data, n, out, [](double v) { return static_cast<float>(v); });
     default:
       fail("{}: tensor '{}' holds {}; floating point values (F32, F16, BF16, F64) were expected", tensor.file,

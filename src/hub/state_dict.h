@@ -41,7 +41,8 @@ class StateDict {
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
-// Copies a tensor to fp32 (from F32, F16, BF16, F64); throws on other types, naming the tensor.
+// Copies a tensor to fp32 (from F32, F16, BF16, F64); throws on other types and on values that fp32 cannot
+// hold, naming the tensor.
 void copy_to_float(const TensorView& tensor, float* out);
 
 // One .safetensors file, memory-mapped and checked whole (header size, offsets, overlaps, holes, shapes)

@@ -94,6 +94,7 @@ double classifier_dropout(const ModelConfig& config) {
 struct MaskedLmNames {
   const char *scope, *dense, *norm;
   engine::Activation activation;
+  bool positions_after_padding;
 };
 
 Network make_masked_lm(engine::ParameterStore& store, const ModelConfig& config, const std::string& root,
@@ -101,7 +102,7 @@ Network make_masked_lm(engine::ParameterStore& store, const ModelConfig& config,
   const int64_t H = config.integer("hidden_size"), V = config.integer("vocab_size");
   Network n;
   const bool tied = config.flag_or("tie_word_embeddings", true);
-  n.encoder = std::make_unique<BertEncoder>(store, root, config, tied, root == "roberta");
+  n.encoder = std::make_unique<BertEncoder>(store, root, config, tied, names.positions_after_padding);
   const Scope s(store, names.scope);
   MaskedLmHead head;
   head.dense = s.linear(names.dense, H, H);
@@ -136,7 +137,7 @@ Network make_bert_sequence_classification(engine::ParameterStore& store, const M
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const engine::Activation act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
   return make_masked_lm(store, config, "bert",
-                        {"cls.predictions", "transform.dense", "transform.LayerNorm", act});
+                        {"cls.predictions", "transform.dense", "transform.LayerNorm", act, false});
 }
 
 Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -156,7 +157,7 @@ Network make_roberta_sequence_classification(engine::ParameterStore& store, cons
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   // gelu whatever hidden_act says, as the reference
   return make_masked_lm(store, config, "roberta",
-                        {"lm_head", "dense", "layer_norm", engine::Activation::gelu});
+                        {"lm_head", "dense", "layer_norm", engine::Activation::gelu, true});
 }
 
 }  // namespace graft::models

@@ -1,6 +1,9 @@
 // id2label, label2id and num_labels of config.json. id2label counts, as in the reference (PreTrainedConfig).
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "base/shown.h"
@@ -73,9 +76,15 @@ void ModelConfig::warn_of_label_contradictions() const {
   if (count && size_or("num_labels", 0) != static_cast<int64_t>(names.size()))
     log_warning("{}: \"num_labels\" is {} but \"id2label\" has {} names: \"id2label\" counts", origin_,
                 count->dump(), names.size());
+  std::set<std::string> seen;
+  for (const std::string& name : names)
+    if (!seen.insert(name).second)
+      log_warning("{}: \"id2label\" gives the name \"{}\" to two ids: answers do not tell them apart",
+                  origin_, shown(name));
   for (size_t i = 0; i < names.size(); ++i) {
     const Json* id = back && back->is_object() && back->contains(names[i]) ? &back->at(names[i]) : nullptr;
     if (!id || *id == Json(static_cast<int64_t>(i))) continue;
+    if (std::count(names.begin(), names.end(), names[i]) > 1) continue;
     log_warning("{}: \"label2id\" gives \"{}\" the id {}, \"id2label\" {}: \"id2label\" counts", origin_,
                 shown(names[i]), shown(id->dump()), i);
     return;

@@ -1,5 +1,6 @@
 #include "hub/state_dict.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "base/file.h"
@@ -96,6 +97,27 @@ TEST(WriteSafetensors, RefusesWhatCannotBeWritten) {
               }),
               HasSubstr("shape [-1] cannot be written"));
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+// What would become an infinity in the file is an error with file and tensor, and nothing is written.
+TEST(SafetensorsWrite, AValueBeyondTheStoredTypeIsNamed) {
+  const test::TempDir folder;
+  std::vector<float> values(300, 65519.0f);
+  write_safetensors(folder / "f", {{"w", {300}, DType::f16, values.data()}});
+  values[299] = -65520.0f;
+  EXPECT_THAT(test::error_of([&] {
+                write_safetensors(folder / "g", {{"w", {300}, DType::f16, values.data()}});
+              }),
+              ::testing::AllOf(HasSubstr((folder / "g").string() + ": tensor 'w' holds -65520 at index 299"),
+                               HasSubstr("F16 cannot store"), HasSubstr("store it as bfloat16 or float32")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "g"));
+  values[299] = 3.4e38f;
+  EXPECT_THAT(test::error_of([&] {
+                write_safetensors(folder / "g", {{"w", {300}, DType::bf16, values.data()}});
+              }),
+              HasSubstr("BF16 cannot store"));
+  values[299] = INFINITY;  // as it is
+  write_safetensors(folder / "g", {{"w", {300}, DType::f16, values.data()}});
 }
 
 }  // namespace

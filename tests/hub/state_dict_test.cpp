@@ -72,5 +72,16 @@ TEST(CopyToFloat, RefusesIntegersByName) {
   EXPECT_THAT(error, HasSubstr("f: tensor 'w' holds I64"));
 }
 
+TEST(CopyToFloat, ADoubleBeyondFloatsIsNamed) {
+  std::vector<double> values = {1, 1e300, INFINITY};
+  TensorView tensor{"w", DType::f64, {3}, reinterpret_cast<const std::byte*>(values.data()), 24, "dir/f"};
+  float out[3];
+  EXPECT_THAT(test::error_of([&] { copy_to_float(tensor, out); }),
+              ::testing::HasSubstr("dir/f: tensor 'w' holds 1e+300 at index 1"));
+  values[1] = 2;
+  copy_to_float(tensor, out);
+  EXPECT_EQ(out[2], INFINITY);
+}
+
 }  // namespace
 }  // namespace graft::hub

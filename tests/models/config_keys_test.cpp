@@ -346,6 +346,8 @@ TEST_F(ConfigKeys, LabelsThatContradictEachOtherAreWarnedOf) {
   EXPECT_THAT(warnings([](Json& c) { c["num_labels"] = 3; }), IsEmpty());
   EXPECT_THAT(warnings([](Json& c) { c["num_labels"] = 2; }),
               ElementsAre(HasSubstr("\"num_labels\" is 2 but \"id2label\" has 3 names")));
+  EXPECT_THAT(warnings([](Json& c) { c["id2label"]["2"] = "a"; }),
+              ElementsAre(HasSubstr("\"id2label\" gives the name \"a\" to two ids")));
   EXPECT_THAT(warnings([](Json& c) {
                 c["label2id"] = {{"a", 1}, {"b", 0}, {"c", 2}};
               }),

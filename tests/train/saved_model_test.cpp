@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/file.h"
 #include "graft/pipeline.h"
 #include "models/model_case.h"
 #include "train/evaluate_dataset.h"
@@ -63,6 +64,25 @@ TEST_F(SavedModel, PipelineAndEvaluationAgree) {
   const LogEntry again = evaluate_dataset(model, *run_.tokenizer(), data, 0, 7, "test_");
   EXPECT_EQ(value_of(again, "test_accuracy"), value_of(result.metrics, "eval_accuracy"));
   EXPECT_NEAR(value_of(again, "test_loss"), value_of(result.metrics, "eval_loss"), 1e-6);
+}
+
+// The output folder of an earlier run: its weights in shards and its other tokenizer go, its checkpoints and
+// what is somebody else's stay.
+TEST_F(SavedModel, FilesOfAnEarlierRunDoNotStayBeside) {
+  const std::filesystem::path out = run_ / "out";
+  std::filesystem::create_directories(out / "checkpoint-999");
+  for (const char* name : {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "merges.txt",
+                           "sentencepiece.bpe.model", "notes.txt", "checkpoint-999/config.json"})
+    write_file(out / name, "{}");
+  train(Dataset::from_file(run_.single_csv("train.csv", 16, 1)), kColours, 1);
+  for (const char* name : {"model-00001-of-00002.safetensors", "model.safetensors.index.json", "merges.txt",
+                           "sentencepiece.bpe.model", ".graft-saving"})
+    EXPECT_FALSE(std::filesystem::exists(out / name)) << name;
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "training_args.json", "trainer_state.json",
+        "all_results.json", "notes.txt", "checkpoint-999/config.json"})
+    EXPECT_TRUE(std::filesystem::exists(out / name)) << name;
+  EXPECT_EQ(Pipeline(out).labels().size(), 3u);
 }
 
 TEST_F(SavedModel, MultiLabelScoresAreProbabilitiesOfTheirOwn) {
