@@ -1,72 +1,149 @@
 #!/usr/bin/env bash
-# From a fresh clone to a text classifier of one's own: the model in models/graft-mini, the reviews in examples/reviews.
-# ./quickstart.sh [FOLDER]: everything that is made lies in FOLDER (default: results/quickstart).
+# From a fresh clone to a text classifier, and to what transfer learning is worth: the same reviews read by counting words, by a
+# network from random weights, by the small bundled model, and by a real pretrained checkpoint.
+#   ./quickstart.sh [FOLDER]     everything that is made lies in FOLDER (default: results/quickstart)
+# GRAFT_BUILD=DIR uses the programs of that build folder instead of building.
 set -euo pipefail
 cd "$(dirname "$0")"
+case "${1:-}" in
+  -h | --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  -*) echo "usage: ./quickstart.sh [FOLDER]" >&2; exit 2 ;;
+esac
 out=${1:-results/quickstart}
 if [ -e "$out" ]; then
-  echo "$out is there already: remove it, or name another folder: ./quickstart.sh FOLDER" >&2
+  echo "error: $out is there already: remove it, or name another folder: ./quickstart.sh FOLDER" >&2
   exit 1
 fi
 step() { printf '\n== %s\n' "$1"; }
 reviews=examples/reviews mini=models/graft-mini
+train=$reviews/train.csv validation=$reviews/validation.csv test=$reviews/test.csv
 
-step "packages and build"
-scripts/install-deps.sh
-cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGRAFT_TESTS=OFF >/dev/null
-cmake --build build --target graft_cli example_bag_of_words | tail -1
-graft=build/graft
+if [ -z "${GRAFT_BUILD:-}" ]; then
+  step "packages and build"
+  scripts/install-deps.sh
+  started=$SECONDS
+  cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DGRAFT_TESTS=OFF >/dev/null
+  cmake --build build --target graft_cli example_tf_idf | tail -1
+else
+  started=$SECONDS
+fi
+build=${GRAFT_BUILD:-build}
+graft=$build/graft tf_idf=$build/examples/tf_idf
 mkdir -p "$out"
 
-# Fine-tunes the model that the first options name, into a folder.
+step "a real pretrained checkpoint: all-MiniLM-L6-v2, 22.7 M weights, Apache-2.0"
+real=$(scripts/get-model.sh | tail -1) || real=
+[ -n "$real" ] || echo "No source of the checkpoint answered: going on with the bundled model alone."
+
+# --- measuring
+rows=$out/results.tsv # name, training reviews, mean of correct answers, test reviews, seconds of one training
+# Fine-tunes once into a folder: fine_tune FOLDER SEED OPTIONS...
 fine_tune() {
-  local folder=$1
-  shift
-  $graft train "$@" --task sequence-classification --train_file $reviews/train.csv \
-    --validation_file $reviews/validation.csv --test_file $reviews/test.csv --output_dir "$folder" \
-    --per_device_train_batch_size 16 --num_train_epochs 20 --learning_rate 3e-4 --weight_decay 0.01 \
-    --warmup_ratio 0.1 --save_strategy no
+  local folder=$1 seed=$2
+  shift 2
+  "$graft" train --task sequence-classification --train_file $train --test_file $test --output_dir "$folder" --seed "$seed" \
+    --per_device_eval_batch_size 64 --warmup_ratio 0.1 --save_strategy no \
+    "$@" >>"$out/log.txt" 2>&1 || { tail -5 "$out/log.txt" >&2; exit 1; }
 }
-accuracy() { grep -oE '"test_accuracy": *[0-9.]+' "$1/all_results.json" | grep -oE '[0-9.]+$'; }  # none: the script ends
-percent() { awk -v a="$1" 'BEGIN { printf "%.1f %%", 100 * a }'; }
-started=$SECONDS
+value() { grep -oE "\"$2\": *[0-9.e+-]+" "$1/all_results.json" | grep -oE '[0-9.e+-]+$'; } # none: the script ends
+# One row of the table from several seeds: measure NAME REVIEWS FOLDER SEEDS OPTIONS...; the first seed's model stays in FOLDER.
+measure() {
+  local name=$1 reviews=$2 folder=$3 seeds=$4 seed one
+  shift 4
+  printf '  %s, %s reviews ' "$name" "$reviews"
+  for seed in $seeds; do
+    one=$folder
+    [ "$seed" = "${seeds%% *}" ] || one=$folder-$seed
+    fine_tune "$one" "$seed" --max_train_samples "$reviews" "$@"
+    printf '%s\t%s\n' "$(value "$one" test_accuracy)" "$(value "$one" train_runtime)" >>"$folder/seeds.tsv"
+    printf '.'
+    [ "$one" = "$folder" ] || rm -rf "$one"
+  done
+  awk -v OFS='\t' -v name="$name" -v reviews="$reviews" -v tests=$num_test \
+    '{ a += $1; s += $2 } END { print name, reviews, sprintf("%.1f", tests * a / NR), tests, sprintf("%.1f", s / NR) }' \
+    "$folder/seeds.tsv" >>"$rows"
+  printf '\n'
+}
+# Word counting: its answers do not depend on a seed.
+count_words() {
+  local begin end answer
+  begin=$(date +%s%N)
+  answer=$("$tf_idf" $train $test "$1")
+  end=$(date +%s%N)
+  printf '%s\t%s\t%s\t%s\t%s\n' "$counting" "$1" $(echo "$answer" | cut -d' ' -f2,3) \
+    "$(awk -v t=$((end - begin)) 'BEGIN { printf "%.1f", t / 1e9 }')" >>"$rows"
+}
+num_test=$(($(wc -l <$test) - 1)) num_train=$(($(wc -l <$train) - 1))
+counting="tf-idf of words and characters"
+random="network from random weights" bundled="bundled graft-mini" pretrained="all-MiniLM-L6-v2"
+seeds="1 2 3"
 
-step "fine-tune the bundled model on 492 reviews: negative or positive?"
-fine_tune "$out/reviews" --model $mini
+step "training (log: $out/log.txt)"
+largest=$(tail -n +2 $test | grep -oE '[a-z]+$' | sort | uniq -c | sort -rn | awk 'NR == 1 { print $1 }')
+printf 'always the larger class\t0\t%s\t%s\t0.0\n' "$largest" "$num_test" >"$rows"
+count_words "$num_train"
+measure "$random" "$num_train" "$out/random" 1 --config_name $mini/config.json --tokenizer_name $mini \
+  --per_device_train_batch_size 16 --num_train_epochs 20 --learning_rate 3e-4 --weight_decay 0.01
+measure "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 20 --learning_rate 3e-4 --weight_decay 0.01
+best=$out/mini
+if [ -n "$real" ]; then
+  measure "$pretrained" "$num_train" "$out/reviews" "$seeds" --model "$real" --per_device_train_batch_size 16 --num_train_epochs 4 --learning_rate 1e-4
+  best=$out/reviews
+  for few in 150 50; do
+    count_words $few
+    measure "$pretrained" $few "$out/reviews-$few" "$seeds" --model "$real" --per_device_train_batch_size 8 \
+      --num_train_epochs $((few == 50 ? 20 : 10)) --learning_rate 1e-4
+  done
+fi
 
-step "the same from random weights: what the pretraining is worth"
-fine_tune "$out/random" --config_name $mini/config.json --tokenizer_name $mini
-seconds=$((SECONDS - started))
+# --- the story
+# Lines of the table: 95 % interval by Wilson's formula.
+table() {
+  awk -F'\t' -v reviews="$1" '
+    $2 == reviews || (reviews == '"$num_train"' && $2 == 0) {
+      p = $3 / $4; n = $4; z = 1.96; d = 1 + z * z / n
+      m = (p + z * z / (2 * n)) / d; h = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
+      printf "  %-32s %6s of %d   %5.1f %%   %4.0f - %2.0f %%   %6.1f s\n", $1, $3, n, 100 * p, 100 * (m - h), 100 * (m + h), $5
+    }' "$rows"
+}
+heading() { printf '  %-32s %13s   %7s   %11s   %8s\n' "$1" "correct" "" "95 %" "training"; }
+gain() { # accuracy of all-MiniLM-L6-v2 minus that of tf-idf, in points
+  awk -F'\t' -v reviews="$1" -v a="$pretrained" -v b="$counting" \
+    '$2 == reviews { p[$1] = 100 * $3 / $4 } END { printf "%+.1f", p[a] - p[b] }' "$rows"
+}
 
-step "result: how many of the 148 test reviews get the right label (half would be chance)"
-words=$(build/examples/bag_of_words $reviews/train.csv $reviews/test.csv)
-tuned=$(accuracy "$out/reviews")
-random=$(accuracy "$out/random")
-printf '  %-52s %s\n' "counting words (logistic regression)" "$(percent "$words")" \
-  "the network from random weights" "$(percent "$random")" "the bundled pretrained model, fine-tuned" "$(percent "$tuned")"
-awk -v a="$tuned" -v b="$random" -v s="$seconds" 'BEGIN {
-  gain = 100 * (a - b)
-  printf "Transfer gave %+.1f points over random weights; both trainings took %d s.\n", gain, s
-  print "One run of each: another --seed moves either by four points (models/graft-mini/README.md has five seeds)."
-  if (gain < 3) print "That is less than 3 points: over half of these reviews show their verdict in a word, which counting finds, too; the others are irony and small stories, which this model is too small to understand (models/graft-mini/README.md has the measurements)."
-}'
+step "result: negative or positive? $num_test test reviews, $num_train training reviews"
+heading ""
+table "$num_train"
+if [ -n "$real" ]; then
+  for few in 150 50; do
+    heading "with $few training reviews"
+    table $few
+  done
+  echo
+  echo "Transfer is worth $(gain "$num_train") points over counting words with $num_train reviews, $(gain 150) with 150, $(gain 50) with 50."
+  echo "Rows of all-MiniLM-L6-v2 are the mean of three seeds."
+else
+  echo
+  echo "The bundled model is too small to show transfer on these reviews. With network access a real checkpoint shows it."
+fi
 
-step "predict: three that say it, two whose verdict has to be understood (so small a model often misses those)"
+step "predict: three plain sentences, two whose verdict has to be understood"
 {
   echo "Lovely food and friendly staff, I would go again."
   echo "It broke after two days and nobody answered my emails."
   echo "Not worth the money."
   head -2 $reviews/unlabelled.txt
 } >"$out/texts.txt"
-cat "$out/texts.txt"
-$graft predict --model "$out/reviews" <"$out/texts.txt"
+"$graft" predict --model "$best" --input "$out/texts.txt" 2>>"$out/log.txt" >"$out/answers.jsonl"
+paste -d' ' "$out/answers.jsonl" "$out/texts.txt" | sed -E 's/^\{"label":"([a-z]+)","score":([0-9.]{6})[0-9]*\}/  \1 \2 /'
 
 step "next"
 cat <<END
-Your own sentences:   echo 'I would buy it again.' | $graft predict --model $out/reviews
-Your own data:        a csv with the columns text and label, in place of $reviews/train.csv
-A larger checkpoint (downloaded on first use) knows far more than this small one:
-  $graft train --model bert-base-uncased --task sequence-classification --train_file $reviews/train.csv \\
-      --validation_file $reviews/validation.csv --output_dir results/bert --learning_rate 2e-5
+Your own sentences:   echo 'I would buy it again.' | $graft predict --model $best
+Your own data:        $graft train --model ${real:-$mini} --train_file yours.csv --output_dir results/yours --learning_rate 1e-4
+                      (a csv with the columns text and label)
+Another checkpoint:   --model bert-base-uncased, or any folder of a BERT, RoBERTa, XLM-R or DistilBERT
 From C++: examples/predict.cpp; from C: examples/predict.c. All options: $graft train --help
 END
+printf '\nTotal: %d s, without installing packages.\n' $((SECONDS - started))

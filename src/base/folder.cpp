@@ -110,7 +110,7 @@ void StagedFiles::publish(const std::string& key, const std::function<bool(const
     remove_file(old);
     sync_folder(target_);
   }
-  for (const fs::path& file : stale) remove_file(file);
+  for (const fs::path& file : stale) remove_tree(file);
   for (const fs::path& file : files) {
     if (file.filename() == key) continue;
     const fs::path place = target_ / file.filename();

@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "graft/error.h"
+#include "hub/sentence_transformers.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
@@ -35,6 +36,35 @@ size_t step_bytes(const Model& model, int32_t sequences, int32_t length) {
   train::StepMemory memory;
   memory.plan_only(model.state(), task.get(), batch);
   return memory.bytes();
+}
+
+std::vector<std::string> pooling_names(const hub::SentenceTransformer& modules) {
+  std::vector<std::string> names;
+  for (const hub::Pooling mode : modules.pooling) names.emplace_back(hub::pooling_name(mode));
+  return names;
+}
+
+Json json_of(const hub::SentenceTransformer& modules) {
+  Json out = Json::object();
+  out["pooling_mode"] = pooling_names(modules);
+  out["embedding_dimension"] = modules.embedding_dimension;
+  out["normalize"] = modules.normalize;
+  out["max_seq_length"] = modules.max_seq_length ? Json(*modules.max_seq_length) : Json();
+  if (!modules.other_modules.empty()) out["other_modules"] = modules.other_modules;
+  return out;
+}
+
+// "mean of the tokens, length 1, 384 dimensions, at most 256 tokens"
+std::string describe(const hub::SentenceTransformer& modules) {
+  std::string out = modules.pooling.empty()
+                        ? "no pooling"
+                        : fmt::format("{} pooling", fmt::join(pooling_names(modules), " + "));
+  if (modules.embedding_dimension > 0) out += fmt::format(", {} dimensions", modules.embedding_dimension);
+  if (modules.normalize) out += ", scaled to length 1";
+  if (modules.max_seq_length) out += fmt::format(", at most {} tokens", *modules.max_seq_length);
+  if (!modules.other_modules.empty())
+    out += fmt::format("; then {} (not implemented)", fmt::join(modules.other_modules, ", "));
+  return out;
 }
 
 std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e6); }
@@ -83,6 +113,8 @@ int info(int argc, char** argv) {
   const double step = static_cast<double>(step_bytes(model, 8, limit));
   out["training_state_bytes"] = static_cast<int64_t>(trained);
   out[fmt::format("step_bytes_8x{}", limit)] = static_cast<int64_t>(step);
+  const auto sentence = hub::read_sentence_transformer(fs::is_directory(name) ? fs::path(name) : folder);
+  if (sentence) out["sentence_transformer"] = json_of(*sentence);
   if (json) {
     fmt::print("{}\n", out.dump());
     return 0;
@@ -98,6 +130,7 @@ int info(int argc, char** argv) {
   } else {
     fmt::print("  tokenizer          {}\n", out["tokenizer"]["error"].get<std::string>());
   }
+  if (sentence) fmt::print("  sentence embedding {}\n", describe(*sentence));
   fmt::print("  memory to train    {} (weights, gradients, AdamW) + {} a batch of 8 x {} tokens\n",
              megabytes(trained), megabytes(step), limit);
   fmt::print("  memory to predict  {}\n", megabytes(parameters * 4));

@@ -10,6 +10,7 @@
 #include "base/nearest.h"
 #include "hub/cache.h"
 #include "hub/download.h"
+#include "hub/sentence_transformers.h"
 
 namespace graft::hub {
 namespace fs = std::filesystem;
@@ -160,7 +161,7 @@ ModelId parse_or_refuse(const std::string& text) {
 
 fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& options) {
   std::error_code ignored;
-  if (fs::is_directory(name_or_dir, ignored)) return name_or_dir;
+  if (fs::is_directory(name_or_dir, ignored)) return transformer_folder(name_or_dir);
   if (fs::exists(name_or_dir, ignored))
     fail_with("give the folder that it lies in", "{}: is a file; the folder of a model was expected",
               name_or_dir);

@@ -30,7 +30,8 @@ struct ResolveOptions {
   std::function<void(const DownloadProgress&)> progress;  // called from several threads, one at a time
 };
 
-// The folder of a model. An existing folder is returned as it is. Otherwise ORG/NAME[@revision] or a legacy
+// The folder of a model. An existing folder is returned as it is (of a sentence-transformers
+// folder: where its transformer is). Otherwise ORG/NAME[@revision] or a legacy
 // name (bert-base-uncased): a complete snapshot in the cache is used without any network, else what is
 // missing is downloaded. Throws Error saying what to do when there is no such folder or model, no right to
 // it, or no network.

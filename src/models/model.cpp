@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "hub/sentence_transformers.h"
 #include "models/config_keys.h"
 #include "models/registry.h"
 #include "models/state.h"
@@ -112,7 +113,9 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   StagedFiles staged(folder);
   hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second));
   write_json(staged.path() / "config.json", config);
-  staged.publish("config.json", hub::is_written_weights);
+  staged.publish("config.json", [](const std::string& name) {
+    return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
+  });
 }
 
 const std::string& Model::task() const { return state_->task; }

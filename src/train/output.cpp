@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "hub/sentence_transformers.h"
 #include "hub/state_dict.h"
 #include "train/arguments.h"
 
@@ -111,9 +112,10 @@ Json RunLog::state() const {
 namespace {
 
 // Files of an earlier run that would contradict those of this one: weights in other shards, another
-// tokenizer.
+// tokenizer, the pooling of a sentence encoder.
 bool is_model_file(const std::string& name) {
-  return hub::is_written_weights(name) || name == "tokenizer.json" ||
+  return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name) ||
+         name == "tokenizer.json" ||
          std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), name) != std::end(kTokenizerFiles);
 }
 

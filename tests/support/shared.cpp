@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 
@@ -39,6 +40,15 @@ std::vector<std::string> available_tokenizers(const std::vector<std::string>& na
   }
   if (available.size() < names.size()) available.push_back("the real tokenizers");
   return available;
+}
+
+fs::path real_checkpoint() {
+  if (const char* path = std::getenv("GRAFT_CHECKPOINT")) return path;
+  FILE* pipe = ::popen("'" GRAFT_SOURCE_DIR "/scripts/get-model.sh' 2>/dev/null", "r");
+  if (!pipe) return {};
+  std::string line;
+  for (int c = 0; (c = std::fgetc(pipe)) != EOF && c != '\n';) line += static_cast<char>(c);
+  return ::pclose(pipe) == 0 ? fs::path(line) : fs::path();
 }
 
 TempDir::TempDir() {

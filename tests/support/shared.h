@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -21,6 +22,9 @@ std::vector<std::filesystem::path> golden_roots();
 // The names of tokenizers whose files are there. Where some are not, a last name stands for them: its test
 // skips.
 std::vector<std::string> available_tokenizers(const std::vector<std::string>& names);
+// The folder of all-MiniLM-L6-v2: $GRAFT_CHECKPOINT (empty: there is none), else what scripts/get-model.sh
+// prints. Empty where no source has it.
+std::filesystem::path real_checkpoint();
 // A fresh folder under the system's temporary folder, removed when the object dies.
 class TempDir {
  public:
@@ -49,3 +53,11 @@ std::string error_of(const std::function<void()>& f);
   if (!std::filesystem::exists(variable) && !std::filesystem::exists(graft::test::shared_root()))       \
     GTEST_SKIP() << "needs " << (relative) << " of the reference data in ../shared, which is not here"; \
   ASSERT_TRUE(std::filesystem::exists(variable)) << variable << " is missing from ../shared"
+
+// Declares `variable`, the folder of the real checkpoint. Where no source has it the test skips with a clear
+// line; with GRAFT_REQUIRE_CHECKPOINT set (CI) that is a failure.
+#define GRAFT_REAL_CHECKPOINT(variable)                                                                     \
+  const std::filesystem::path variable = graft::test::real_checkpoint();                                    \
+  if ((variable).empty() && !std::getenv("GRAFT_REQUIRE_CHECKPOINT"))                                       \
+    GTEST_SKIP() << "needs the checkpoint all-MiniLM-L6-v2, which no source has: see scripts/get-model.sh"; \
+  ASSERT_FALSE((variable).empty()) << "scripts/get-model.sh found no source of the checkpoint"

@@ -1,0 +1,162 @@
+#include "hub/sentence_transformers.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/json.h"
+
+namespace graft::hub {
+namespace fs = std::filesystem;
+
+namespace {
+
+// "pooling_mode" and the boolean keys of releases before 5.4, in the order in which those concatenate.
+constexpr std::array<std::pair<const char*, const char*>, 6> kPoolings = {
+    {{"cls", "pooling_mode_cls_token"},
+     {"max", "pooling_mode_max_tokens"},
+     {"mean", "pooling_mode_mean_tokens"},
+     {"mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens"},
+     {"weightedmean", "pooling_mode_weightedmean_tokens"},
+     {"lasttoken", "pooling_mode_lasttoken"}}};
+
+// What follows the number in the name of a module's folder.
+constexpr const char* kModuleFolders[] = {"Pooling",   "Normalize", "Dense",
+                                          "LayerNorm", "Dropout",   "WeightedLayerPooling"};
+// Beside the modules' folders.
+constexpr const char* kFiles[] = {"modules.json", "config_sentence_transformers.json", "router_config.json"};
+// The transformer's settings, under the names that releases gave them.
+constexpr const char* kTransformerFiles[] = {
+    "sentence_bert_config.json",      "sentence_roberta_config.json", "sentence_distilbert_config.json",
+    "sentence_camembert_config.json", "sentence_albert_config.json",  "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json"};
+
+Json read_object(const fs::path& file) {
+  Json json = read_json(file);
+  if (!json.is_object()) fail("{}: must hold an object, not {}", file.string(), json.type_name());
+  return json;
+}
+
+// A positive whole number; nullopt for null or no such key.
+std::optional<int64_t> positive(const Json& json, const char* key, const fs::path& file) {
+  if (!json.contains(key) || json.at(key).is_null()) return std::nullopt;
+  const Json& value = json.at(key);
+  if (!value.is_number_integer() || value.get<int64_t>() < 1)
+    fail("{}: \"{}\" must be a positive whole number, not {}", file.string(), key, value.dump());
+  return value.get<int64_t>();
+}
+
+std::string text_of(const Json& module, const char* key, const fs::path& file) {
+  if (!module.is_object() || !module.contains(key) || !module.at(key).is_string())
+    fail_with("a module has \"type\" and \"path\"", "{}: a module without a \"{}\": {}", file.string(), key,
+              module.dump());
+  return module.at(key).get<std::string>();
+}
+
+// The subfolder of a module: "1_Pooling", "./1_Pooling/" and "" are written.
+std::string subfolder(const std::string& path, const fs::path& file) {
+  const fs::path clean = fs::path(path).lexically_normal();
+  if (clean.is_absolute() || (!clean.empty() && *clean.begin() == ".."))
+    fail("{}: the path \"{}\" of a module leaves the folder", file.string(), path);
+  std::string out = clean.generic_string();
+  if (out.ends_with('/')) out.pop_back();
+  return out == "." ? "" : out;
+}
+
+Pooling pooling_of(const Json& name, const fs::path& file) {
+  for (size_t i = 0; i < kPoolings.size(); ++i)
+    if (name.is_string() && name.get<std::string>() == kPoolings[i].first) return static_cast<Pooling>(i);
+  std::vector<std::string> known;
+  for (const auto& [mode, key] : kPoolings) known.emplace_back(mode);
+  fail_with(fmt::format("it is one of {}", fmt::join(known, ", ")), "{}: unknown \"pooling_mode\" {}",
+            file.string(), name.dump());
+}
+
+std::vector<Pooling> pooling_modes(const Json& json, const fs::path& file) {
+  std::vector<Pooling> modes;
+  if (json.contains("pooling_mode")) {
+    const Json& mode = json.at("pooling_mode");
+    if (mode.is_array()) {
+      for (const Json& one : mode) modes.push_back(pooling_of(one, file));
+    } else {
+      modes.push_back(pooling_of(mode, file));
+    }
+  } else {
+    for (size_t i = 0; i < kPoolings.size(); ++i) {
+      const char* key = kPoolings[i].second;
+      if (!json.contains(key)) continue;
+      if (!json.at(key).is_boolean())
+        fail("{}: \"{}\" must be true or false, not {}", file.string(), key, json.at(key).dump());
+      if (json.at(key).get<bool>()) modes.push_back(static_cast<Pooling>(i));
+    }
+  }
+  if (modes.empty()) modes.push_back(Pooling::mean);
+  return modes;
+}
+
+void read_pooling(const fs::path& folder, SentenceTransformer& out) {
+  const fs::path file = folder / "config.json";
+  if (!path_exists(file))
+    fail_with("download the folder again, subfolders included", "{}: is missing, but modules.json lists it",
+              file.string());
+  const Json json = read_object(file);
+  out.pooling = pooling_modes(json, file);
+  const auto dimension = positive(json, "embedding_dimension", file);
+  out.embedding_dimension = dimension.value_or(positive(json, "word_embedding_dimension", file).value_or(0));
+}
+
+}  // namespace
+
+const char* pooling_name(Pooling mode) { return kPoolings[static_cast<size_t>(mode)].first; }
+
+std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& folder) {
+  const fs::path file = folder / "modules.json";
+  if (!path_exists(file)) return std::nullopt;
+  const Json modules = read_json(file);
+  if (!modules.is_array())
+    fail("{}: must hold a list of modules, not {}", file.string(), modules.type_name());
+  SentenceTransformer out;
+  for (const Json& module : modules) {
+    // sentence_transformers.models.Pooling; later releases moved the package.
+    const std::string type = text_of(module, "type", file),
+                      path = subfolder(text_of(module, "path", file), file);
+    const std::string kind = type.substr(type.rfind('.') + 1);
+    if (kind == "Transformer") {
+      out.transformer_path = path;
+    } else if (kind == "Pooling") {
+      read_pooling(folder / path, out);
+    } else if (kind == "Normalize") {
+      out.normalize = true;
+    } else {
+      out.other_modules.push_back(kind);
+    }
+  }
+  for (const char* name : kTransformerFiles) {
+    const fs::path settings = folder / out.transformer_path / name;
+    if (!path_exists(settings)) continue;
+    out.max_seq_length = positive(read_object(settings), "max_seq_length", settings);
+    break;
+  }
+  return out;
+}
+
+fs::path transformer_folder(const fs::path& folder) {
+  if (path_exists(folder / "config.json")) return folder;
+  const auto modules = read_sentence_transformer(folder);
+  return modules && !modules->transformer_path.empty() ? folder / modules->transformer_path : folder;
+}
+
+bool is_sentence_transformers_file(const std::string& name) {
+  const auto is_name = [&](const char* known) { return name == known; };
+  if (std::any_of(std::begin(kFiles), std::end(kFiles), is_name)) return true;
+  if (std::any_of(std::begin(kTransformerFiles), std::end(kTransformerFiles), is_name)) return true;
+  const size_t digits = name.find_first_not_of("0123456789");  // of 1_Pooling
+  return digits != std::string::npos && digits > 0 && name[digits] == '_' &&
+         std::any_of(std::begin(kModuleFolders), std::end(kModuleFolders),
+                     [&](const char* known) { return name.substr(digits + 1) == known; });
+}
+
+}  // namespace graft::hub

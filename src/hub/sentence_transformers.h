@@ -1,0 +1,38 @@
+// The folder format of sentence-transformers (Reimers and Gurevych 2019; files as its releases 2 to 6 write
+// them): modules.json lists a transformer, a pooling over its tokens, and what follows.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace graft::hub {
+
+enum class Pooling : uint8_t { cls, max, mean, mean_sqrt_len_tokens, weightedmean, lasttoken };
+const char* pooling_name(Pooling mode);  // as in "pooling_mode"
+
+struct SentenceTransformer {
+  std::string transformer_path;  // subfolder of the checkpoint; "" = the folder itself
+  std::vector<Pooling>
+      pooling;  // in the order in which the results are concatenated; empty = no pooling module
+  int64_t embedding_dimension = 0;         // of a token, as the pooling's config.json has it; 0 = it has none
+  bool normalize = false;                  // embeddings are scaled to length 1
+  std::optional<int64_t> max_seq_length;   // tokens, special ones included
+  std::vector<std::string> other_modules;  // types that graft does not compute, for example Dense
+};
+
+// What modules.json and the modules' own files say; nullopt where the folder has no modules.json. Throws
+// Error that names the file and the key: malformed json, a path that leaves the folder, a missing pooling
+// file, an unknown pooling mode.
+std::optional<SentenceTransformer> read_sentence_transformer(const std::filesystem::path& folder);
+
+// Where config.json and the weights of a model folder are: a subfolder (0_Transformer) in folders of old
+// releases, else the folder itself.
+std::filesystem::path transformer_folder(const std::filesystem::path& folder);
+
+// True for the names in a model folder that belong to sentence-transformers: modules.json, 1_Pooling,
+// 2_Normalize, ...
+bool is_sentence_transformers_file(const std::string& name);
+
+}  // namespace graft::hub
