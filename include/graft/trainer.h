@@ -49,7 +49,7 @@ struct TrainingArguments {
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",
-// ...).
+// ...). NaN: undefined, null in json.
 using LogEntry = std::vector<std::pair<std::string, double>>;
 
 // What a progress bar shows.

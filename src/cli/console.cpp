@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -47,7 +48,8 @@ std::string duration(double seconds) {
 }
 
 std::string number(double x) {
-  if (x == static_cast<double>(static_cast<int64_t>(x)) && std::abs(x) < 1e9)
+  if (std::isnan(x)) return "undefined";  // a metric of too little data
+  if (std::abs(x) < 1e9 && x == static_cast<double>(static_cast<int64_t>(x)))
     return fmt::format("{}", static_cast<int64_t>(x));
   return std::abs(x) < 1e-3 ? fmt::format("{:.3e}", x) : fmt::format("{:.4f}", x);
 }

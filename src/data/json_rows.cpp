@@ -267,29 +267,37 @@ class JsonArrayRows final : public JsonRows {
         advance_line();
       }
       if (ended_) fail("{}: line {}: the file ends inside a value that starts here", path_, line);
+      const size_t begin = pos_;
+      const bool closed = scan_value(depth, in_string);
+      out.append(line_, begin, pos_ - begin);
       if (out.size() > kMaxRowBytes)
         fail("{}: line {}: a value over {} MiB", path_, line, kMaxRowBytes >> 20);
+      if (closed) return check_value(std::move(out));
+    }
+  }
+
+  // Moves the cursor to the end of the value, or of the line; true at the end of the value.
+  bool scan_value(int64_t& depth, bool& in_string) {
+    for (; pos_ < line_.size(); ++pos_) {
       const char c = line_[pos_];
       if (in_string) {
-        if (c == '\\' && pos_ + 1 < line_.size()) {
-          out += c;
-          ++pos_;
-        }
+        if (c == '\\' && pos_ + 1 < line_.size()) ++pos_;
         in_string = c != '"';
-      } else if (c == '"') {
+        if (in_string || depth > 0) continue;
+        return ++pos_, true;
+      }
+      if (c == '"') {
         in_string = true;
       } else if (c == '{' || c == '[') {
         ++depth;
       } else if (c == '}' || c == ']') {
-        if (depth == 0) return check_value(std::move(out));
-        --depth;
+        if (depth == 0) return true;
+        if (--depth == 0) return ++pos_, true;
       } else if (depth == 0 && (c == ',' || c == ':')) {
-        return check_value(std::move(out));
+        return true;
       }
-      out += line_[pos_++];
-      const bool closed = !in_string && depth == 0 && (c == '"' || c == '}' || c == ']');
-      if (closed) return out;
     }
+    return false;
   }
 
   std::string check_value(std::string value) const {

@@ -57,7 +57,8 @@ Cell to_cell(std::string_view json) {
       break;
     case '"':
       cell.kind = Cell::Kind::text;
-      cell.text = std::move(Json::parse(json).text());
+      cell.text = json.find('\\') == json.npos ? std::string(json.substr(1, json.size() - 2))
+                                               : std::move(Json::parse(json).text());
       break;
     case 't':
     case 'f':

@@ -55,6 +55,7 @@ bool is_out_of_range(std::string_view text) {
 
 constexpr size_t kMaxCounted = 1u << 20;  // different labels that are listed; more are no classes
 constexpr size_t kMaxListed = 1u << 16;   // labels of one row
+constexpr size_t kMaxLabelBytes = 4096;   // of a name or number
 
 }  // namespace
 
@@ -87,6 +88,10 @@ std::string LabelTally::place(int64_t line) const {
 }
 
 LabelTally::Type LabelTally::type_of(const Cell& item, int64_t line) const {
+  if (item.text.size() > kMaxLabelBytes && item.kind != Cell::Kind::object && item.kind != Cell::Kind::list) {
+    fail_with("name the column of the labels with --label_column", "{}: the label '{}' is no name or number",
+              place(line), shown(item.text));
+  }
   switch (item.kind) {
     case Cell::Kind::integer:
       return integer;
@@ -132,8 +137,9 @@ bool LabelTally::add(const Cell& cell, int64_t line, Example& example) {
     return true;
   }
   if (cell.kind != Cell::Kind::object && trim(cell.text).empty()) return false;
+  const Type type = type_of(cell, line);
   if (scalars_.count++ == 0) scalars_.line = line, scalars_.value = cell.text;
-  note(type_of(cell, line), cell.text, line);
+  note(type, cell.text, line);
   example.labels.push_back(cell.text);
   return true;
 }
@@ -227,6 +233,7 @@ void LabelTally::finish() {
     log_warning("{}: all {} rows have the same label '{}'", place(0), counts_[0].count,
                 shown(counts_[0].label));
   }
+  warn_of_many();
   if (item_kind_ != LabelKind::integers) return;
   std::vector<LabelCount> merged;  // "1" and "01" are one integer
   std::unordered_map<std::string, size_t> at;
@@ -240,6 +247,15 @@ void LabelTally::finish() {
     }
   }
   counts_ = std::move(merged);
+}
+
+// A class that occurs once or twice cannot be learned: such a column is more often a text, a number or an id.
+void LabelTally::warn_of_many() const {
+  constexpr size_t kFew = 20;
+  const int64_t labels = static_cast<int64_t>(counts_.size());
+  if (kind_ == LabelKind::lists || counts_.size() < kFew || labels * 2 < scalars_.count) return;
+  log_warning("{}: {} different labels in {} rows: is this the column of the labels?", place(0), labels,
+              scalars_.count);
 }
 
 // Names that are no names, or that a reader takes for one another.

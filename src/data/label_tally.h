@@ -53,6 +53,7 @@ class LabelTally {
   void note(Type type, const std::string& value, int64_t line);
   void add_list(const std::vector<Cell>& items, int64_t line, Example& example);
   void check_names() const;
+  void warn_of_many() const;
   [[noreturn]] void fail_vector(const std::vector<Cell>& items, int64_t line, const char* what) const;
   [[noreturn]] void fail_mixed(const Seen& a, const Seen& b) const;
   LabelKind scalar_kind() const;

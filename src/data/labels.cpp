@@ -95,12 +95,13 @@ void explain_regression(const Dataset& train, const std::string& asked) {
     return value && *value == std::floor(*value);
   });
   if (whole && !examples.empty()) {
-    const auto first =
-        std::find_if(examples.begin(), examples.end(), [](const Example& e) { return e.has_label(); });
+    const auto pointed = std::find_if(examples.begin(), examples.end(), [](const Example& e) {
+      return e.has_label() && !is_integer(e.labels[0]);
+    });
     log_warning(
         "{}: labels are numbers: regression, one output; write integers for classes (all of them are whole "
         "numbers, written with a point: {})",
-        place(train, 0), first == examples.end() ? "0.0" : shown(first->labels[0]));
+        place(train, 0), pointed == examples.end() ? "1.0" : shown(pointed->labels[0]));
   } else {
     log_info("{}: labels are numbers: regression, one output; write integers for classes", place(train, 0));
   }

@@ -249,6 +249,16 @@ TEST_F(LabelMistakes, AFileWithOneLabelIsSaid) {
   EXPECT_THAT(error, Not(HasSubstr("--problem_type")));
 }
 
+TEST_F(LabelMistakes, AlmostAsManyLabelsAsRowsAreSaid) {
+  std::vector<std::string> labels;
+  for (int i = 0; i < 30; ++i) labels.push_back("name" + std::to_string(i));
+  EXPECT_THAT(said([&] { return csv(labels); }),
+              HasSubstr("30 different labels in 30 rows: is this the column of the labels?"));
+  for (int i = 0; i < 40; ++i) labels.push_back("name0");
+  EXPECT_THAT(said([&] { return csv(labels); }), Not(HasSubstr("is this the column")));
+  EXPECT_THAT(said([&] { return csv({"a", "b", "c"}); }), Not(HasSubstr("is this the column")));
+}
+
 TEST_F(LabelMistakes, OddLabelsAreRefusedWithTheirLine) {
   EXPECT_THAT(error_of([&] {
                 jsonl({"\"a\"", "{\"b\": 1}"});
@@ -266,10 +276,14 @@ TEST_F(LabelMistakes, OddLabelsAreRefusedWithTheirLine) {
 
 TEST_F(LabelMistakes, HostileLabelsAreShortAndPrintable) {
   const LabelMap map = LabelMap::from_checkpoint({{"a", "b"}, true, ""});
-  const std::string error = error_of([&] { map.check(csv({"a", "\x1B[2J" + std::string(1 << 20, 'x')})); });
+  const std::string error = error_of([&] { map.check(csv({"a", "\x1B[2J" + std::string(4000, 'x')})); });
   EXPECT_THAT(error, HasSubstr("label '\\u001B[2Jxxx"));
   EXPECT_LT(error.size(), 600u);
   EXPECT_EQ(error.find('\x1B'), std::string::npos);
+  const std::string text = error_of([&] { csv({"a", std::string(1 << 20, 'x')}); });
+  EXPECT_THAT(text, AllOf(HasSubstr("line 3: column 'label': the label 'xxx"),
+                          HasSubstr("... (1048576 bytes)'"), HasSubstr("--label_column")));
+  EXPECT_LT(text.size(), 400u);
 }
 
 TEST(NumberLists, Reading) {

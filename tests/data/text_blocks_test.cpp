@@ -112,6 +112,34 @@ TEST_F(TextBlocksTest, SameResultForAnyNumberOfThreadsAndPieces) {
             }()));
 }
 
+// Without special tokens a line may have no token at all: it is dropped and counted, never an empty sequence.
+TEST_F(TextBlocksTest, LinesWithoutTokensAreDropped) {
+  options_.line_by_line = true;
+  const auto letters_only = [](std::string_view text, const EncodeOptions&) {
+    Encoding out;
+    for (const char c : text) {
+      if (c >= 'a' && c <= 'z') out.input_ids.push_back(c);
+    }
+    return out;
+  };
+  const TextBlocks b = read_text_blocks({dir_.write("a.txt", "ab\n\n!\n \ncd\n?")}, letters_only, options_);
+  ASSERT_EQ(b.train.size(), 2);
+  EXPECT_EQ(row(b.train, 1), (Ids{'c', 'd'}));
+  EXPECT_EQ(b.counts.lines, 6);
+  EXPECT_EQ(b.counts.empty_lines, 4);
+}
+
+TEST_F(TextBlocksTest, AByteOrderMarkIsNoText) {
+  options_.line_by_line = true;
+  for (const char* name : {"a.txt", "b.csv"}) {
+    const std::string header = name[0] == 'b' ? "text\n" : "";
+    const TextBlocks b = read("\xEF\xBB\xBF" + header + "abcd\n", name);
+    ASSERT_EQ(b.train.size(), 1) << name;
+    EXPECT_EQ(row(b.train, 0), (Ids{2, id("ab"), id("cd"), 3})) << name;
+  }
+  EXPECT_THAT(error_of([&] { read(std::string("\xFE\xFF\0a", 4)); }), HasSubstr("a.txt: the text is UTF-16"));
+}
+
 TEST_F(TextBlocksTest, MaxSamples) {
   options_.line_by_line = true;
   options_.max_train_samples = 2;
