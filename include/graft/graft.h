@@ -46,6 +46,12 @@ const char* graft_label(const graft_pipeline* pipeline, size_t id);
  * "" before the first failure; valid until the next failure on this thread. */
 const char* graft_last_error(void);
 
+/* Takes what the library has to say (texts that were cut, unknown tokens): `level` is 0 for a note, 1 for a
+ * warning; `text` holds during the call, which may come from any thread. NULL drops messages, as at the
+ * start. */
+typedef void (*graft_log_function)(int level, const char* text, void* user);
+void graft_set_log(graft_log_function function, void* user);
+
 /* Frees a pipeline; NULL is allowed. */
 void graft_free(graft_pipeline* pipeline);
 

@@ -24,4 +24,8 @@ template <class... Args>
   throw_error(std::move(hint), format, fmt::make_format_args(args...));
 }
 
+// In a catch (...) of a public function: throws on what was caught, as Error where it is one of the standard
+// library's exceptions (no memory, a folder without rights). What a user's callback threw stays as it is.
+[[noreturn]] void rethrow_as_error();
+
 }  // namespace graft

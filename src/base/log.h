@@ -1,18 +1,13 @@
-// What the library has to say goes to a sink that the program installs; without one it is dropped.
+// Messages of the library to the sink of graft/log.h.
 #pragma once
 #include <fmt/core.h>
 
-#include <functional>
 #include <string>
+
+#include "graft/log.h"
 
 namespace graft {
 
-enum class LogLevel { info, warning };
-
-using LogSink = std::function<void(LogLevel, const std::string&)>;
-
-// Installs the sink for the process (thread-safe); an empty function drops messages. Returns the former one.
-LogSink set_log_sink(LogSink sink);
 void log_message(LogLevel level, const std::string& text);
 
 template <class... Args>

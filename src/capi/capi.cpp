@@ -8,6 +8,7 @@
 
 #include "graft/error.h"
 #include "graft/graft.h"
+#include "graft/log.h"
 #include "graft/pipeline.h"
 
 struct graft_pipeline {
@@ -91,6 +92,14 @@ const char* graft_label(const graft_pipeline* pipeline, size_t id) {
 }
 
 const char* graft_last_error(void) { return last_error.c_str(); }
+
+void graft_set_log(graft_log_function function, void* user) {
+  guarded([&] {
+    graft::set_log_sink(!function ? graft::LogSink() : [=](graft::LogLevel level, const std::string& text) {
+      function(level == graft::LogLevel::warning ? 1 : 0, text.c_str(), user);
+    });
+  });
+}
 
 void graft_free(graft_pipeline* pipeline) { delete pipeline; }
 

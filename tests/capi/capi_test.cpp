@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/log.h"
 #include "capi/tiny_folder.h"
 #include "graft/graft.h"
 #include "graft/pipeline.h"
@@ -74,6 +75,19 @@ TEST_F(Capi, NullsAreRefused) {
   EXPECT_EQ(graft_label(nullptr, 0), nullptr);
   graft_free(p);
   graft_free(nullptr);
+}
+
+TEST_F(Capi, TheLogReachesTheCaller) {
+  std::vector<std::string> lines;
+  graft_set_log(
+      [](int level, const char* text, void* user) {
+        static_cast<std::vector<std::string>*>(user)->push_back(std::to_string(level) + " " + text);
+      },
+      &lines);
+  log_warning("{} texts were cut", 3);
+  graft_set_log(nullptr, nullptr);
+  log_warning("dropped");
+  EXPECT_EQ(lines, std::vector<std::string>{"1 3 texts were cut"});
 }
 
 TEST_F(Capi, TheLastErrorBelongsToItsThread) {
