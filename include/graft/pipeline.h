@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,9 +23,10 @@ struct Prediction {
 };
 
 struct PipelineOptions {
-  int batch_size = 32;     // texts in one pass; results do not depend on it
-  int max_seq_length = 0;  // 0 = as the model was trained, else the model's limit
-  int num_threads = 0;     // per call; 0 = all cores
+  int batch_size = 32;         // texts in one pass; results do not depend on it
+  int max_seq_length = 0;      // 0 = as the model was trained, else the model's limit
+  int num_threads = 0;         // per call; 0 = all cores
+  std::optional<bool> bf16{};  // matrix products in bf16; default: as the model was trained, else fp32
 };
 
 // Sequence classification. One pipeline serves many threads at once, each with the same bits; it holds the

@@ -25,7 +25,7 @@ struct TrainingArguments {
   double learning_rate = 5e-5;
   std::string lr_scheduler_type = "linear";
   double warmup_steps = 0;               // below 1: a ratio of all steps
-  std::optional<double> warmup_ratio{};  // older name of the ratio; where given, it goes before warmup_steps
+  std::optional<double> warmup_ratio{};  // ratio of all steps; overrides warmup_steps
   double weight_decay = 0;               // not on biases and normalisation layers
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;  // 0 = no clipping
@@ -64,13 +64,14 @@ struct TrainResult {
   double training_loss = 0;    // mean over the steps
   double last_epoch_loss = 0;  // mean over the steps of the last epoch
   double seconds = 0;
-  bool interrupted = false;  // request_stop() was heard; the model was saved as it stood
+  bool interrupted = false;  // by request_stop(); the model of the last whole step was saved
   LogEntry metrics;          // of the last evaluation
 };
 
 class Trainer {
  public:
-  // Classification. `train` decides the ids of labels unless the model names them; `eval` may be empty.
+  // Classification. `train` decides the ids of labels unless the model names them; `eval` may be empty where
+  // the arguments ask for no evaluation. All errors are graft::Error, UsageError for an argument.
   Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
           std::shared_ptr<Tokenizer> tokenizer);
   // Masked language modelling on text files; a share of the lines is put aside for evaluation when
@@ -83,14 +84,15 @@ class Trainer {
   // The whole run: trains, logs, evaluates and saves as the arguments say; the model is saved to output_dir
   // at the end.
   TrainResult train();
-  // Metrics on the evaluation set, names with "eval_" before them.
+  // Metrics on the evaluation set, names with "eval_" before them. Error where request_stop() ended it early.
   LogEntry evaluate();
   void save_model(const std::filesystem::path& folder) const;
 
   void on_log(std::function<void(const LogEntry&)> f);
   void on_progress(std::function<void(const TrainProgress&)> f);
-  // From any thread or signal handler: finish the batch at hand, save the model of the last whole step,
-  // return.
+  // From any thread or signal handler: train() finishes its batch, saves the model of the last whole step and
+  // returns. The request holds for the train() or evaluate() that runs, else for the next one; after that the
+  // Trainer can train and evaluate again.
   void request_stop();
 
   struct Parts;

@@ -60,7 +60,7 @@ class FileStream final : public ByteStream {
     for (;;) {
       const ssize_t n = ::read(fd_, out, size);
       if (n >= 0) return static_cast<size_t>(n);
-      if (errno != EINTR) fail("{}: cannot read: {}", path_.string(), std::strerror(errno));
+      if (errno != EINTR) fail("{}: cannot read: {}", name_of(path_), std::strerror(errno));
     }
   }
 

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "graft/trainer.h"
+#include "train/argument_values.h"
 
 namespace graft::train {
 
@@ -19,6 +20,7 @@ struct Argument {
   const char* name;
   Member member;
   const char* help;
+  Range range{};  // of numbers; the default is allowed whatever the range
 };
 
 const std::vector<Argument>& argument_table();
@@ -30,17 +32,14 @@ bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means t
 void set_argument(TrainingArguments& arguments, const std::string& name, const std::string& value);
 // The canonical name of an alias ("evaluation_strategy" -> "eval_strategy"), the name itself otherwise.
 std::string canonical_argument(const std::string& name);
-// "" for a name that can be set, else why the reference's option of this name is refused.
-std::string refusal(const std::string& name);
+// Whether set_argument knows the name, be it to refuse it.
+bool is_argument(const std::string& name);
 
-// An option about PyTorch's machinery whose meaning graft has built in: accepted, whatever its value.
-bool is_built_in(const std::string& name);
-
-// "10_000" and "1e4" are integers; "", "true", "yes", "1" are true. UsageError naming the option otherwise.
-int64_t parse_integer(const std::string& name, const std::string& value);
-bool parse_switch(const std::string& name, const std::string& value);
-
-// Checks values against each other and fills what follows from others, as the reference's __post_init__.
+// UsageError for a value outside of its range or its choices.
+void check(const TrainingArguments& arguments);
+// Logs which values have no effect because of others. Before settle().
+void explain(const TrainingArguments& arguments);
+// check(), then fills what follows from others, as the reference's __post_init__.
 void settle(TrainingArguments& arguments);
 Json to_json(const TrainingArguments& arguments);
 

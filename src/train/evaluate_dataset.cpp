@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "tasks/sequence_classification.h"
 #include "train/evaluation.h"
+#include "train/examples.h"
 #include "train/saved_arguments.h"
 
 namespace graft::train {
@@ -16,12 +17,12 @@ LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Datase
   checkpoint.problem_type = model.problem_type();
   const data::LabelMap labels = data::LabelMap::from_checkpoint(checkpoint, dataset.label_kind());
   labels.check(dataset);
-  if (max_seq_length <= 0) max_seq_length = saved_max_seq_length(model.state().origin, model, tokenizer);
+  max_seq_length = inference_length(max_seq_length, saved_arguments(model.state().origin), model, tokenizer);
   const tasks::SequenceClassification task(labels.num_labels(), labels.problem_type());
-  const tasks::TextFeatures features(dataset, tokenizer, &labels, static_cast<int32_t>(max_seq_length));
+  const auto features = encode_examples(dataset.origin(), dataset, labels, model, tokenizer, max_seq_length);
   StepMemory memory;
   const std::atomic<bool> never = false;
-  LogEntry entry = evaluate_features(model.state(), task, features, batch_size, memory, never);
+  LogEntry entry = evaluate_features(model.state(), task, *features, batch_size, memory, never);
   for (auto& [name, value] : entry) name = prefix + name.substr(5);
   return entry;
 }

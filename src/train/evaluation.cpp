@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/error.h"
+
 namespace graft::train {
 
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
@@ -29,6 +31,12 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
   entry.emplace_back("eval_runtime", seconds);
   entry.emplace_back("eval_samples_per_second", static_cast<double>(seen) / std::max(seconds, 1e-9));
   return entry;
+}
+
+LogEntry evaluate_parts(Trainer::Parts& p) {
+  if (!p.eval || p.eval->size() == 0) fail("there is nothing to evaluate on");
+  return evaluate_features(p.model.state(), *p.task, *p.eval, p.arguments.per_device_eval_batch_size,
+                           p.memory, p.stop);
 }
 
 }  // namespace graft::train

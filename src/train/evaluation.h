@@ -2,8 +2,7 @@
 #pragma once
 #include <atomic>
 
-#include "graft/trainer.h"
-#include "train/runner.h"
+#include "train/parts.h"
 
 namespace graft::train {
 
@@ -11,5 +10,8 @@ namespace graft::train {
 // masked-lm perplexity, and the speed. Ends early, on what it saw, when `stop` becomes true.
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
                            int64_t batch_size, StepMemory& memory, const std::atomic<bool>& stop);
+
+// The same of a Trainer's evaluation set.
+LogEntry evaluate_parts(Trainer::Parts& parts);
 
 }  // namespace graft::train

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "base/shown.h"
 #include "graft/pipeline.h"
 #include "train/inference.h"
 
@@ -60,7 +61,7 @@ struct FillMaskPipeline::Parts {
   }
 };
 
-FillMaskPipeline::FillMaskPipeline(const std::filesystem::path& folder, const PipelineOptions& options)
+FillMaskPipeline::FillMaskPipeline(const std::filesystem::path& folder, const PipelineOptions& options) try
     : parts_(std::make_unique<Parts>(folder, options)) {
   const std::optional<int32_t> id = parts_->inference.tokenizer().special_id("mask_token");
   if (!id) {
@@ -69,6 +70,8 @@ FillMaskPipeline::FillMaskPipeline(const std::filesystem::path& folder, const Pi
   }
   parts_->mask = *id;
   parts_->mask_token = parts_->inference.tokenizer().id_to_token(*id);
+} catch (...) {
+  rethrow_as_error();
 }
 
 FillMaskPipeline::~FillMaskPipeline() = default;
@@ -78,7 +81,7 @@ const Model& FillMaskPipeline::model() const { return parts_->inference.model();
 int64_t FillMaskPipeline::num_truncated() const { return parts_->inference.num_truncated(); }
 
 std::vector<std::vector<std::vector<MaskFill>>> FillMaskPipeline::predict(
-    const std::vector<std::string>& texts, int top_k) const {
+    const std::vector<std::string>& texts, int top_k) const try {
   const Parts& p = *parts_;
   if (top_k < 1) fail("top_k is {}; at least 1 was expected", top_k);
   const PipelineOptions& options = p.inference.options();
@@ -91,7 +94,7 @@ std::vector<std::vector<std::vector<MaskFill>>> FillMaskPipeline::predict(
     std::vector<std::vector<int32_t>> ids;
     std::vector<std::vector<size_t>> places;
     for (size_t i = begin; i < end; ++i) {
-      const Encoding e = p.inference.encode(texts[i]);
+      const Encoding e = p.inference.encode(texts, {}, i);
       places.emplace_back();
       for (size_t t = 0; t < e.input_ids.size(); ++t) {
         if (e.input_ids[t] != p.mask) continue;
@@ -99,10 +102,13 @@ std::vector<std::vector<std::vector<MaskFill>>> FillMaskPipeline::predict(
         batch.label_rows.push_back(batch.rows() + static_cast<int32_t>(t));
       }
       if (places.back().empty()) {
-        fail_with(
-            fmt::format("write {} where a word is to be found; for labels, fine-tune it first: graft train",
-                        p.mask_token),
-            "no {} among the first {} tokens of the text \"{}\"", p.mask_token, e.input_ids.size(), texts[i]);
+        throw train::TextError(
+            i, texts.size(),
+            Error(fmt::format("no {} among the first {} tokens of the text \"{}\"", p.mask_token,
+                              e.input_ids.size(), shown(texts[i])),
+                  fmt::format(
+                      "the text needs at least one {} token; for labels, fine-tune it first: graft train",
+                      p.mask_token)));
       }
       batch.append(e, static_cast<int64_t>(i));
       ids.push_back(e.input_ids);
@@ -118,6 +124,8 @@ std::vector<std::vector<std::vector<MaskFill>>> FillMaskPipeline::predict(
     });
   }
   return out;
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace graft

@@ -5,60 +5,64 @@
 
 #include "base/error.h"
 #include "base/threads.h"
-#include "models/registry.h"
+#include "train/argument_values.h"
 #include "train/plan.h"
-#include "train/saved_arguments.h"
+#include "train/trained_model.h"
+#include "train/vocabulary.h"
 
 namespace graft::train {
-namespace {
 
-Model load(const std::filesystem::path& folder, const std::string& task) {
-  const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
-  if (const std::string found = models::task_of_config(config); found != task) {
-    if (found.empty())
-      models::find_architecture(config, task);  // a model_type that is not here is the reason
-    fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
-              folder.string(), task, models::head_in_words(config));
-  }
-  ModelOptions options;
-  options.task = task;
-  Model model = Model::from_pretrained(folder, options);
-  if (!model.load_report().missing.empty()) {
-    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
-              folder.string(), model.load_report().missing.front());
-  }
-  return model;
-}
+TextError::TextError(size_t index, size_t count, const Error& cause)
+    : Error(count == 1 ? cause.what() : fmt::format("text {} of {}: {}", index + 1, count, cause.what()),
+            cause.hint()),
+      index_(index),
+      reason_(cause.what()) {}
+
+namespace {
 
 void check_finite(engine::Tensor logits, const Model& model) {
   for (int64_t r = 0; r < logits.rows; ++r) {
     const float* x = logits.row(r);
     if (std::all_of(x, x + logits.cols, [](float v) { return std::isfinite(v); })) continue;
-    fail_with(
-        "the weights are damaged or the training that made them diverged: copy or train the model again",
-        "{}: the model's output is not a finite number", model.state().origin.string());
+    fail_with(kNotFiniteHint, "{}: the model's output is not a finite number", model.state().origin.string());
   }
 }
 
 }  // namespace
 
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
-    : model_(load(folder, task)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
-  if (options_.batch_size < 1)
-    fail("PipelineOptions::batch_size is {}; at least 1 was expected", options_.batch_size);
-  use_precision(model_, saved_precision(folder).bf16);
-  if (options_.max_seq_length <= 0)
-    options_.max_seq_length = static_cast<int>(saved_max_seq_length(folder, model_, *tokenizer_));
+    : model_(load_trained(folder, task)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
+  const Range batch{1, 1e6}, threads{0, 1e4}, length{0, 1e9};
+  check_range("batch_size", options.batch_size, batch);
+  check_range("num_threads", options.num_threads, threads);
+  check_range("max_seq_length", options.max_seq_length, length);
+  const SavedArguments saved = saved_arguments(folder);
+  precision_ = inference_precision(options.bf16, saved);
+  use_precision(model_, precision_.bf16);
+  options_.max_seq_length =
+      static_cast<int>(inference_length(options.max_seq_length, saved, model_, *tokenizer_));
 }
 
-Encoding Inference::encode(const std::string& text, const std::string* pair) const {
+Encoding Inference::encode(const std::vector<std::string>& texts, const std::vector<std::string>& pairs,
+                           size_t i) const {
   EncodeOptions o;
   o.ids_only = true;
   o.truncation = Truncation::longest_first;
   o.max_length = options_.max_seq_length;
-  Encoding e = pair ? tokenizer_->encode_pair(text, *pair, o) : tokenizer_->encode(text, o);
-  truncated_ += e.num_truncated > 0;
-  return e;
+  try {
+    Encoding e =
+        pairs.empty() ? tokenizer_->encode(texts[i], o) : tokenizer_->encode_pair(texts[i], pairs[i], o);
+    if (e.input_ids.empty()) {
+      fail_with(
+          "the tokenizer adds no special tokens, so that an empty text leaves nothing to read: remove it",
+          "the text has no token");
+    }
+    check_ids(e.input_ids.data(), e.input_ids.size(), model_, *tokenizer_, "");
+    truncated_ += e.num_truncated > 0;
+    return e;
+  } catch (const Error& e) {
+    throw TextError(i, texts.size(), e);
+  }
 }
 
 void Inference::run(const data::RaggedBatch& batch,

@@ -9,12 +9,26 @@
 #include <string>
 #include <vector>
 
+#include "graft/error.h"
 #include "graft/model.h"
 #include "graft/pipeline.h"
 #include "graft/tokenizer.h"
 #include "train/runner.h"
+#include "train/saved_arguments.h"
 
 namespace graft::train {
+
+// What is wrong with one text of many.
+class TextError : public Error {
+ public:
+  TextError(size_t index, size_t count, const Error& cause);
+  size_t index() const { return index_; }                // of the text in its call
+  const std::string& reason() const { return reason_; }  // without the index
+
+ private:
+  size_t index_;
+  std::string reason_;
+};
 
 class Inference {
  public:
@@ -25,9 +39,12 @@ class Inference {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const PipelineOptions& options() const { return options_; }
   int64_t num_truncated() const { return truncated_; }
+  const Precision& precision() const { return precision_; }
 
-  // The ids of a text, or of a pair where `pair` is given, cut at max_seq_length (and counted).
-  Encoding encode(const std::string& text, const std::string* pair = nullptr) const;
+  // The ids of texts[i], or of a pair where `pairs` is not empty, cut at max_seq_length (and counted).
+  // TextError where there are none, and for an id without a row in the embedding.
+  Encoding encode(const std::vector<std::string>& texts, const std::vector<std::string>& pairs,
+                  size_t i) const;
   // Hands the batch's logits to `use`; they are gone afterwards. Error where a row is not finite.
   void run(const data::RaggedBatch& batch, const std::function<void(engine::Tensor logits)>& use) const;
 
@@ -38,6 +55,7 @@ class Inference {
   Model model_;
   std::shared_ptr<Tokenizer> tokenizer_;
   PipelineOptions options_;
+  Precision precision_;
   mutable std::atomic<int64_t> truncated_ = 0;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<StepMemory>> free_;  // memory of calls that ended, for calls that come

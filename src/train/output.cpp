@@ -119,45 +119,46 @@ bool is_model_file(const std::string& name) {
          std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), name) != std::end(kTokenizerFiles);
 }
 
+std::string checkpoint_name(int64_t step) { return fmt::format("checkpoint-{}", step); }
+
+// N of "checkpoint-N", 0 for every other name.
+int64_t step_of_checkpoint(const std::string& name) {
+  if (!name.starts_with("checkpoint-")) return 0;
+  int64_t step = 0;
+  const char *begin = name.data() + 11, *end = name.data() + name.size();
+  const auto [parsed, error] = std::from_chars(begin, end, step);
+  return error == std::errc() && parsed == end ? step : 0;
+}
+
 }  // namespace
 
 void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) parts.tokenizer->save(folder);
-  write_json(folder / "training_args.json", to_json(parts.arguments));
+  Json arguments = to_json(parts.arguments);
+  if (parts.model.task() == "masked-lm") arguments["line_by_line"] = parts.line_by_line;
+  write_json(folder / "training_args.json", arguments);
 }
 
-namespace {
-
-// Deletes checkpoints, lowest number first, until `limit` are left. The one just written stays: an output
-// folder may hold higher numbers of an earlier, longer run, and the reference would then delete the new one.
-void keep_checkpoints(const fs::path& output, int64_t limit, int64_t just_written) {
-  std::vector<std::pair<int64_t, fs::path>> others;
-  for (const fs::path& path : list_folder(output)) {
-    const std::string name = path.filename().string();
-    if (!name.starts_with("checkpoint-") || !is_folder(path)) continue;
-    int64_t step = 0;
-    const char *begin = name.data() + 11, *end = name.data() + name.size();
-    const auto [parsed, error] = std::from_chars(begin, end, step);
-    if (error == std::errc() && parsed == end && step > 0 && step != just_written)
-      others.emplace_back(step, path);
-  }
-  std::sort(others.begin(), others.end());
-  const auto kept = static_cast<size_t>(limit - 1);
-  for (size_t i = 0; i + kept < others.size(); ++i) remove_tree(others[i].second);
-}
-
-}  // namespace
-
-void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step) {
-  const fs::path output = parts.arguments.output_dir, folder = output / fmt::format("checkpoint-{}", step);
-  const fs::path temporary = output / fmt::format("tmp-checkpoint-{}", step);
+void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step) {
+  const fs::path output = parts.arguments.output_dir, folder = output / checkpoint_name(step);
+  const fs::path temporary = output / ("tmp-" + checkpoint_name(step));
   remove_tree(temporary);
   save_model(parts, temporary);
   write_json(temporary / "trainer_state.json", log.state());
   sync_folder(temporary);
   replace_folder(temporary, folder);
-  if (parts.arguments.save_total_limit) keep_checkpoints(output, *parts.arguments.save_total_limit, step);
+  std::vector<int64_t>& saved = log.checkpoints();
+  saved.push_back(step);
+  const std::optional<int64_t> limit = parts.arguments.save_total_limit;
+  while (limit && static_cast<int64_t>(saved.size()) > *limit) {
+    // Renamed first: what a crash leaves of it must not look like a checkpoint.
+    const fs::path old = output / checkpoint_name(saved.front()),
+                   gone = output / ("tmp-" + checkpoint_name(saved.front()));
+    move_path(old, gone);
+    remove_tree(gone);
+    saved.erase(saved.begin());
+  }
 }
 
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
@@ -178,6 +179,31 @@ void add_results(const fs::path& output_dir, const LogEntry& metrics) {
   Json all = read_json(file);
   for (const auto& [name, value] : metrics) all[name] = value;
   write_json(file, all);
+}
+
+void prepare_output(const fs::path& dir) {
+  if (path_exists(dir) && !is_folder(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
+  make_folders(dir);
+  const fs::path probe = dir / ".graft-probe";
+  write_file(probe, "");
+  remove_file(probe);
+}
+
+void look_at_earlier_checkpoints(const fs::path& output) {
+  std::vector<int64_t> earlier;
+  for (const fs::path& path : list_folder(output)) {
+    const std::string name = path.filename().string();
+    if (!is_folder(path)) continue;
+    if (step_of_checkpoint(name) > 0) earlier.push_back(step_of_checkpoint(name));
+    // What a run that was killed while it saved left behind.
+    if (name.starts_with("tmp-") && step_of_checkpoint(name.substr(4)) > 0) remove_tree(path);
+  }
+  if (earlier.empty()) return;
+  std::sort(earlier.begin(), earlier.end());
+  log_warning(
+      "{}: {} checkpoint{} of an earlier run, the last is {}; they stay, --save_total_limit counts those of "
+      "this run",
+      output.string(), earlier.size(), earlier.size() == 1 ? "" : "s", checkpoint_name(earlier.back()));
 }
 
 }  // namespace graft::train

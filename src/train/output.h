@@ -22,7 +22,8 @@ class RunLog {
   // The evaluation of this very step if there was one, else a new one.
   LogEntry evaluation_once(int64_t step, const std::function<LogEntry()>& evaluate);
   TrainResult result(bool interrupted) const;
-  Json state() const;  // trainer_state.json
+  Json state() const;                                           // trainer_state.json
+  std::vector<int64_t>& checkpoints() { return checkpoints_; }  // steps that this run saved and kept
 
  private:
   void emit(LogEntry entry, int64_t step);
@@ -34,11 +35,17 @@ class RunLog {
   double epoch_ = 0, window_loss_ = 0, total_loss_ = 0, epoch_loss_ = 0;
   LogEntry last_metrics_;
   Json history_ = Json::array();
+  std::vector<int64_t> checkpoints_;
 };
 
+// Makes output_dir and tries to write into it: what cannot work fails before the first step.
+void prepare_output(const std::filesystem::path& output_dir);
 void save_model(const Trainer::Parts& parts, const std::filesystem::path& folder);
-// output_dir/checkpoint-N, made whole under another name and then renamed; older ones go by save_total_limit.
-void save_checkpoint(const Trainer::Parts& parts, const RunLog& log, int64_t step);
+// Warns of checkpoints in output_dir that this run has not written; removes what an interrupted save left.
+void look_at_earlier_checkpoints(const std::filesystem::path& output_dir);
+// output_dir/checkpoint-N, made whole under another name and then renamed; older ones of this run go by
+// save_total_limit.
+void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step);
 // The model, the log and all_results.json in output_dir.
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result);
 // Puts metrics that came after training (a test set's) into all_results.json as well.

@@ -22,7 +22,21 @@ struct Trainer::Parts {
   train::StepMemory memory;
   std::function<void(const LogEntry&)> on_log = [](const LogEntry&) {};
   std::function<void(const TrainProgress&)> on_progress = [](const TrainProgress&) {};
-  std::atomic<bool> stop = false;
+  std::atomic<bool> stop = false;  // asked for; the train() or evaluate() that obeys it clears it
+  bool line_by_line = false;       // masked-lm: lines are sequences of their own
 };
+
+namespace train {
+
+// A request to stop holds for one train() or evaluate(): gone when this is.
+struct StopRequest {
+  explicit StopRequest(Trainer::Parts& p) : parts(p) {}
+  ~StopRequest() { parts.stop = false; }
+  StopRequest(const StopRequest&) = delete;
+  StopRequest& operator=(const StopRequest&) = delete;
+  Trainer::Parts& parts;
+};
+
+}  // namespace train
 
 }  // namespace graft

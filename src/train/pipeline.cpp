@@ -51,11 +51,13 @@ struct Pipeline::Parts {
   Scores scores = Scores::softmax;
 };
 
-Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& options)
+Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& options) try
     : parts_(std::make_unique<Parts>(folder, options)) {
   Parts& p = *parts_;
   p.labels = p.inference.model().labels();
   p.scores = scores_of(p.inference.model().problem_type(), p.labels.size());
+} catch (...) {
+  rethrow_as_error();
 }
 
 Pipeline::~Pipeline() = default;
@@ -67,7 +69,7 @@ const Model& Pipeline::model() const { return parts_->inference.model(); }
 int64_t Pipeline::num_truncated() const { return parts_->inference.num_truncated(); }
 
 std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
-                                          const std::vector<std::string>& pairs) const {
+                                          const std::vector<std::string>& pairs) const try {
   const Parts& p = *parts_;
   if (!pairs.empty() && pairs.size() != texts.size())
     fail("{} texts but {} pairs", texts.size(), pairs.size());
@@ -79,14 +81,15 @@ std::vector<Prediction> Pipeline::predict(const std::vector<std::string>& texts,
     const size_t end = std::min(texts.size(), begin + static_cast<size_t>(options.batch_size));
     batch.clear();
     for (size_t i = begin; i < end; ++i)
-      batch.append(p.inference.encode(texts[i], pairs.empty() ? nullptr : &pairs[i]),
-                   static_cast<int64_t>(i));
+      batch.append(p.inference.encode(texts, pairs, i), static_cast<int64_t>(i));
     p.inference.run(batch, [&](engine::Tensor logits) {
       for (int64_t r = 0; r < logits.rows; ++r)
         out.push_back(make_prediction(logits.row(r), p.labels, p.scores));
     });
   }
   return out;
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace graft

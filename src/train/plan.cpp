@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "train/schedule.h"
 
 namespace graft::train {
 namespace {
@@ -16,6 +17,13 @@ int64_t ceil_of(double x) { return static_cast<int64_t>(std::ceil(x)); }
 int64_t resolve(double steps, int64_t total) {
   return std::max<int64_t>(
       1, steps < 1 ? ceil_of(steps * static_cast<double>(total)) : static_cast<int64_t>(steps));
+}
+
+double steps_of(double epochs, double steps_per_epoch) {
+  constexpr double kMost = 1e15;  // counts in doubles stay exact, and in 64 bits by far
+  if (epochs * steps_per_epoch <= kMost) return epochs * steps_per_epoch;
+  throw UsageError(fmt::format("--num_train_epochs {} makes {:.3g} steps; at most {:.0g} are counted", epochs,
+                               epochs * steps_per_epoch, kMost));
 }
 
 }  // namespace
@@ -29,7 +37,7 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   const int64_t k = a.gradient_accumulation_steps;
   plan.steps_per_epoch = (batches_per_epoch + k - 1) / k;
   const double per_epoch = static_cast<double>(plan.steps_per_epoch);
-  plan.total_steps = a.max_steps > 0 ? a.max_steps : ceil_of(a.num_train_epochs * per_epoch);
+  plan.total_steps = a.max_steps > 0 ? a.max_steps : ceil_of(steps_of(a.num_train_epochs, per_epoch));
   plan.num_epochs = static_cast<double>(plan.total_steps) / per_epoch;
   // The older name goes first where both are given, as in the reference.
   plan.warmup_steps = a.warmup_ratio       ? ceil_of(*a.warmup_ratio * static_cast<double>(plan.total_steps))
@@ -38,6 +46,11 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   plan.logging_steps = resolve(a.logging_steps, plan.total_steps);
   plan.eval_steps = resolve(a.eval_steps.value_or(a.logging_steps), plan.total_steps);
   plan.save_steps = resolve(a.save_steps, plan.total_steps);
+  if (plan.warmup_steps > 0 && plan.warmup_steps >= plan.total_steps &&
+      parse_schedule(a.lr_scheduler_type) != Schedule::constant) {
+    log_warning("the warm-up of {} steps is as long as the run of {}: the learning rate never reaches {}",
+                plan.warmup_steps, plan.total_steps, a.learning_rate);
+  }
   return plan;
 }
 
@@ -121,28 +134,43 @@ void check_batch(const data::RaggedBatch& batch, const Model& model) {
     fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
               "token id {} is outside the model's vocabulary of {}", id, V);
   }
-  if (batch.max_len > model.max_positions()) {
+  if (model.max_positions() > 0 && batch.max_len > model.max_positions()) {
     fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
               "a sequence of {} tokens is longer than the model's {} positions", batch.max_len,
               model.max_positions());
   }
 }
 
-void check_finite(double loss, double grad_norm, int64_t step, models::State& state) {
-  if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
-  std::string where;
+namespace {
+
+// The first parameter with a value that is not finite, "" where all are.
+std::string first_not_finite(const models::State& state) {
   for (const engine::Parameter& p : state.parameters.parameters()) {
     const float* w = state.parameters.value(p);
-    if (!std::all_of(w, w + p.size, [](float x) { return std::isfinite(x); })) {
-      where = fmt::format("; the parameter {} is not finite", p.name);
-      break;
-    }
+    if (!std::all_of(w, w + p.size, [](float x) { return std::isfinite(x); })) return p.name;
   }
-  fail_with(where.empty()
-                ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
-                : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
-            "step {}: the loss is {} and the gradient norm {}{}; training stopped, nothing was saved over",
-            step + 1, loss, grad_norm, where);
+  return "";
+}
+
+}  // namespace
+
+void check_finite(double loss, double grad_norm, int64_t step, models::State& state) {
+  if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
+  const std::string name = first_not_finite(state);
+  fail_with(
+      name.empty() ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
+                   : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
+      "step {}: the loss is {} and the gradient norm {}{}; training stopped; existing checkpoints are "
+      "unchanged",
+      step + 1, loss, grad_norm, name.empty() ? "" : fmt::format("; the parameter {} is not finite", name));
+}
+
+void check_weights(const models::State& state, int64_t step) {
+  const std::string name = first_not_finite(state);
+  if (name.empty()) return;
+  fail_with("lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0",
+            "step {}: the parameter {} is not finite; nothing was saved, existing checkpoints are unchanged",
+            step, name);
 }
 
 }  // namespace graft::train

@@ -41,5 +41,7 @@ bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch
 void check_batch(const data::RaggedBatch& batch, const Model& model);
 // Error with a diagnosis when the loss or the gradient is not finite.
 void check_finite(double loss, double grad_norm, int64_t step, models::State& state);
+// Error naming the first parameter that is not finite: before weights are saved.
+void check_weights(const models::State& state, int64_t step);
 
 }  // namespace graft::train

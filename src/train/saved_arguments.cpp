@@ -2,44 +2,63 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/cpu/gemm.h"
 #include "engine/kernels.h"
 #include "models/state.h"
+#include "train/arguments.h"
+#include "train/sequence_length.h"
 
 namespace graft::train {
 
-int64_t saved_max_seq_length(const std::filesystem::path& folder, const Model& model,
-                             const Tokenizer& tokenizer) {
-  int64_t limit = model.max_positions();
-  if (tokenizer.model_max_length() > 0) limit = std::min<int64_t>(limit, tokenizer.model_max_length());
-  if (path_exists(folder / "training_args.json")) {
-    const Json json = read_json(folder / "training_args.json");
-    if (const auto it = json.find("max_seq_length");
-        it != json.end() && it->is_number_integer() && it->get<int64_t>() > 0) {
-      limit = std::min(limit, it->get<int64_t>());
+SavedArguments saved_arguments(const std::filesystem::path& folder) {
+  SavedArguments saved;
+  const std::filesystem::path file = folder / "training_args.json";
+  if (!path_exists(file)) return saved;
+  const Json json = read_json(file);
+  const auto read = [&](const char* key, const auto& use) {
+    const auto it = json.find(key);
+    if (it == json.end() || it->is_null()) return;
+    try {
+      use(it->is_string() ? it->get<std::string>() : it->dump());
+      check(saved.arguments);
+    } catch (const UsageError& e) {
+      fail_with("mend the value, or remove the file: defaults then hold", "{}: \"{}\": {}", file.string(),
+                key, e.what());
     }
-  }
-  return limit;
+  };
+  if (!json.is_object()) fail("{}: an object was expected", file.string());
+  for (const char* key : {"bf16", "max_seq_length", "seed", "mlm_probability", "whole_word_mask"})
+    read(key, [&](const std::string& value) { set_argument(saved.arguments, key, value); });
+  read("line_by_line",
+       [&](const std::string& value) { saved.line_by_line = parse_switch("line_by_line", value); });
+  return saved;
+}
+
+int64_t inference_length(int64_t asked, const SavedArguments& saved, const Model& model,
+                         const Tokenizer& tokenizer) {
+  if (asked < 0) throw UsageError(fmt::format("max_seq_length is {}; it must not be negative", asked));
+  const int64_t length =
+      asked > 0 ? asked : smaller_limit(length_limit(model, tokenizer), saved.arguments.max_seq_length);
+  if (length > 0) check_length(length, model, tokenizer);
+  return length;
 }
 
 Precision training_precision(std::optional<bool> asked) {
   if (asked) return {*asked, *asked ? "--bf16 true" : "--bf16 false"};
   engine::cpu_kernels();  // fixes the instruction set
   if (engine::cpu::has_bf16_gemm())
-    return {true, "this CPU has bf16 matrix instructions; --bf16 false is exact"};
-  return {false, "this CPU has no bf16 matrix instructions"};
+    return {true, "default on this CPU, which has bf16 matrix instructions; --bf16 false computes in fp32"};
+  return {false, "default on this CPU, which has no bf16 matrix instructions"};
 }
 
-Precision saved_precision(const std::filesystem::path& folder) {
-  const std::filesystem::path file = folder / "training_args.json";
-  if (!path_exists(file)) return {false, "no saved choice of graft's"};
-  const Json json = read_json(file);
-  const auto it = json.find("bf16");
-  if (it == json.end() || !it->is_boolean()) return {false, "no saved choice of graft's"};
-  return {it->get<bool>(), "as in training"};
+Precision inference_precision(std::optional<bool> asked, const SavedArguments& saved) {
+  if (asked) return training_precision(asked);
+  if (saved.arguments.bf16) return {*saved.arguments.bf16, "as in training"};
+  return {false, "default: this folder was not trained by graft"};
 }
 
 void use_precision(const Model& model, bool bf16) {

@@ -17,11 +17,14 @@ namespace graft {
 using train::StepPlan;
 
 // The loop, whole: batches, forward, loss, backward, clip, step, schedule, log, evaluate, save.
-TrainResult Trainer::train() {
+TrainResult Trainer::train() try {
   Parts& p = *parts_;
+  const train::StopRequest stop(p);
   const TrainingArguments& args = p.arguments;
   models::State& state = p.model.state();
   if (!p.train || p.train->size() == 0) fail("there is nothing to train on");
+  train::prepare_output(args.output_dir);
+  train::look_at_earlier_checkpoints(args.output_dir);
   data::Sampler sampler = train::make_sampler(*p.train, args);
   const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
   const train::Schedule schedule = train::parse_schedule(args.lr_scheduler_type);
@@ -30,7 +33,7 @@ TrainResult Trainer::train() {
   train::plan_memory(p);
 
   train::RunLog log(p, plan);
-  if (args.eval_on_start) log.evaluation(evaluate(), 0);
+  if (args.eval_on_start) log.evaluation(train::evaluate_parts(p), 0);
   data::RaggedBatch batch;
   int64_t step = 0;
   TrainResult result;
@@ -74,32 +77,43 @@ TrainResult Trainer::train() {
       log.step(step, at_epoch, loss, rate, norm, tokens, index, epoch_ends);
       if (train::is_due(args.eval_strategy, plan.eval_steps, step, epoch_ends)) {
         optimizer.flush();
-        log.evaluation(evaluate(), step);
+        log.evaluation(train::evaluate_parts(p), step);
       }
       if (train::is_due(args.save_strategy, plan.save_steps, step, epoch_ends) ||
           (run_ends && args.save_strategy == "steps")) {
         optimizer.flush();
+        train::check_weights(state, step);
         train::save_checkpoint(p, log, step);
       }
     }
   }
   optimizer.flush();
+  train::check_weights(state, step);
   result = log.result(p.stop);
   if (p.eval && args.do_eval && !p.stop)
-    result.metrics = log.evaluation_once(step, [&] { return evaluate(); });
+    result.metrics = log.evaluation_once(step, [&] { return train::evaluate_parts(p); });
   result.interrupted = p.stop;
   train::save_output(p, log, result);
   return result;
+} catch (...) {
+  rethrow_as_error();
 }
 
-LogEntry Trainer::evaluate() {
-  Parts& p = *parts_;
-  if (!p.eval || p.eval->size() == 0) fail("there is nothing to evaluate on");
-  return train::evaluate_features(p.model.state(), *p.task, *p.eval, p.arguments.per_device_eval_batch_size,
-                                  p.memory, p.stop);
+LogEntry Trainer::evaluate() try {
+  const train::StopRequest stop(*parts_);
+  LogEntry metrics = train::evaluate_parts(*parts_);
+  if (parts_->stop) fail("the evaluation was stopped before its end");
+  return metrics;
+} catch (...) {
+  rethrow_as_error();
 }
 
-void Trainer::save_model(const std::filesystem::path& folder) const { train::save_model(*parts_, folder); }
+void Trainer::save_model(const std::filesystem::path& folder) const try {
+  train::save_model(*parts_, folder);
+} catch (...) {
+  rethrow_as_error();
+}
+
 void Trainer::on_log(std::function<void(const LogEntry&)> f) { parts_->on_log = std::move(f); }
 void Trainer::on_progress(std::function<void(const TrainProgress&)> f) { parts_->on_progress = std::move(f); }
 void Trainer::request_stop() { parts_->stop = true; }

@@ -1,68 +1,67 @@
-// How a Trainer comes to its parts: labels, features, and what is to be said about them.
+// Builds the parts of a Trainer: labels, features, and the log lines about them.
 #include "base/error.h"
 #include "base/log.h"
 #include "train/arguments.h"
+#include "train/examples.h"
 #include "train/parts.h"
 #include "train/saved_arguments.h"
+#include "train/sequence_length.h"
+#include "train/vocabulary.h"
 
 namespace graft {
 namespace {
 
-constexpr int32_t kClassificationLength = 128;  // run_glue's max_seq_length
-
-int32_t sequence_length(const TrainingArguments& args, const Model& model, const Tokenizer& tokenizer) {
-  int64_t limit = model.max_positions();
-  if (tokenizer.model_max_length() > 0) limit = std::min<int64_t>(limit, tokenizer.model_max_length());
-  if (args.max_seq_length > model.max_positions()) {
-    fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
-              "--max_seq_length {} is longer than the model's {} positions", args.max_seq_length,
-              model.max_positions());
-  }
-  if (args.max_seq_length > 0) return static_cast<int32_t>(args.max_seq_length);
-  return static_cast<int32_t>(model.task() == "masked-lm" ? limit
-                                                          : std::min<int64_t>(limit, kClassificationLength));
-}
-
-void check_vocabulary(const Model& model, const Tokenizer& tokenizer) {
-  const int64_t rows = model.state().network.encoder->word_embeddings()->rows();
-  if (tokenizer.vocab_size() <= rows) return;
-  fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
-            "the tokenizer has {} tokens but the model's embedding has {} rows ({})", tokenizer.vocab_size(),
-            rows, model.state().origin.string());
-}
-
 // What every task begins with: arguments checked and completed, precision decided, tokenizer and model
 // matched.
 void begin_setup(Trainer::Parts& p, TrainingArguments& arguments, std::shared_ptr<Tokenizer> tokenizer) {
+  train::explain(arguments);
   train::settle(arguments);
   if (!tokenizer) fail("a Trainer needs the checkpoint's tokenizer");
-  check_vocabulary(p.model, *tokenizer);
+  train::warn_of_excess_tokens(p.model, *tokenizer);
   arguments.bf16 = train::training_precision(arguments.bf16).bf16;  // saved with the model
   train::use_precision(p.model, *arguments.bf16);
-  arguments.max_seq_length = sequence_length(arguments, p.model, *tokenizer);
+  arguments.max_seq_length = train::training_length(arguments.max_seq_length, p.model, *tokenizer);
   p.tokenizer = std::move(tokenizer);
 }
 
-void report_encoding(const char* part, const tasks::TextFeatures& features, int32_t length) {
-  const tasks::EncodingCounts& c = features.counts();
-  const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
-  if (c.truncated_examples > 0) {
-    log_warning(
-        "{}: {} of {} examples ({:.1f} %) were cut at {} tokens, {} tokens in all; --max_seq_length keeps "
-        "more",
-        part, c.truncated_examples, features.size(),
-        100.0 * static_cast<double>(c.truncated_examples) / examples, length, c.truncated_tokens);
-  }
-  if (c.unknown_tokens > 0) {
-    log_warning("{}: {} of {} tokens ({:.2f} %) are unknown to the tokenizer", part, c.unknown_tokens,
-                c.tokens, 100.0 * static_cast<double>(c.unknown_tokens) / static_cast<double>(c.tokens));
-  }
+// Evaluation that was asked for has data: found out now, not after the first steps.
+void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a, const std::string& hint) {
+  if (p.eval || !a.do_eval) return;
+  const std::string asked = a.eval_strategy != "no" ? "--eval_strategy " + a.eval_strategy
+                            : a.eval_on_start       ? "--eval_on_start true"
+                                                    : "--do_eval true";
+  throw UsageError(fmt::format("{}: there is no evaluation data", asked), hint);
+}
+
+void report_blocks(const char* part, const data::TokenStore& sequences, const data::TextBlockCounts& c,
+                   const data::TextBlockOptions& options) {
+  log_info(
+      "{} corpus: {} lines -> {} sequences of <= {} tokens; skipped {} empty lines, dropped {} tokens{}",
+      part, c.lines, sequences.size(), options.max_seq_length, c.empty_lines,
+      c.truncated_tokens + c.dropped_tokens,
+      c.validation_lines > 0 ? fmt::format("; {} lines put aside for evaluation", c.validation_lines) : "");
+}
+
+// Random replacements are drawn from ids that have a row in the embedding.
+data::MlmMasker make_masker(const Trainer::Parts& p, const TrainingArguments& arguments) {
+  data::MlmOptions mlm;
+  mlm.mlm_probability = arguments.mlm_probability;
+  mlm.whole_word = arguments.whole_word_mask;
+  mlm.seed = arguments.seed;
+  const int64_t rows = train::embedding_rows(p.model);
+  if (p.tokenizer->vocab_size() <= rows) return data::MlmMasker(*p.tokenizer, mlm);
+  std::vector<uint8_t> special(static_cast<size_t>(rows));
+  for (size_t id = 0; id < special.size(); ++id)
+    special[id] = p.tokenizer->is_special(static_cast<int32_t>(id));
+  const std::optional<int32_t> mask = p.tokenizer->special_id("mask_token");
+  if (mask) train::check_ids(&*mask, 1, p.model, *p.tokenizer, "the tokenizer");
+  return data::MlmMasker(mask, std::move(special), mlm);
 }
 
 }  // namespace
 
 Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
-                 std::shared_ptr<Tokenizer> tokenizer)
+                 std::shared_ptr<Tokenizer> tokenizer) try
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
   begin_setup(p, arguments, std::move(tokenizer));
@@ -77,23 +76,23 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
   p.model.state().config.set_labels(labels.names());
   p.model.state().config.json()["problem_type"] = labels.problem_type();
   p.task = std::make_unique<tasks::SequenceClassification>(labels.num_labels(), labels.problem_type());
-  const auto length = static_cast<int32_t>(arguments.max_seq_length);
   const auto encode = [&](const char* part, const Dataset& set) -> std::unique_ptr<tasks::Features> {
     if (set.size() == 0) return nullptr;
     labels.check(set);
-    auto features = std::make_unique<tasks::TextFeatures>(set, *p.tokenizer, &labels, length);
-    report_encoding(part, *features, length);
-    return features;
+    return train::encode_examples(part, set, labels, p.model, *p.tokenizer, arguments.max_seq_length);
   };
   p.train = encode("train", train);
   p.eval = encode("eval", eval);
+  check_evaluation(p, arguments, "give an evaluation set (--validation_file)");
   p.arguments = std::move(arguments);
+} catch (...) {
+  rethrow_as_error();
 }
 
 Trainer::Trainer(Model model, TrainingArguments arguments,
                  const std::vector<std::filesystem::path>& train_files,
                  const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
-                 bool line_by_line)
+                 bool line_by_line) try
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
   begin_setup(p, arguments, std::move(tokenizer));
@@ -103,27 +102,29 @@ Trainer::Trainer(Model model, TrainingArguments arguments,
   options.word_starts = arguments.whole_word_mask;
   options.seed = arguments.seed;
   options.validation_split_percentage = eval_files.empty() && arguments.do_eval ? 5 : 0;  // run_mlm's share
-  if (!train_files.empty()) p.blocks = data::read_text_blocks(train_files, *p.tokenizer, options);
+  if (!train_files.empty()) {
+    p.blocks = data::read_text_blocks(train_files, *p.tokenizer, options);
+    report_blocks("train", p.blocks.train, p.blocks.counts, options);
+  }
   if (!eval_files.empty()) {
     options.validation_split_percentage = 0;
-    p.blocks.validation = data::read_text_blocks(eval_files, *p.tokenizer, options).train;
+    data::TextBlocks blocks = data::read_text_blocks(eval_files, *p.tokenizer, options);
+    report_blocks("eval", blocks.train, blocks.counts, options);
+    p.blocks.validation = std::move(blocks.train);
   }
-  const data::TextBlockCounts& c = p.blocks.counts;
-  log_info(
-      "text: {} lines, {} tokens in {} sequences of at most {}; left out: {} empty lines, {} tokens cut or "
-      "left over",
-      c.lines, c.tokens, p.blocks.train.size(), options.max_seq_length, c.empty_lines,
-      c.truncated_tokens + c.dropped_tokens);
-  data::MlmOptions mlm;
-  mlm.mlm_probability = arguments.mlm_probability;
-  mlm.whole_word = arguments.whole_word_mask;
-  mlm.seed = arguments.seed;
-  const data::MlmMasker masker(*p.tokenizer, mlm);
+  for (const data::TokenStore* store : {&p.blocks.train, &p.blocks.validation})
+    train::check_ids(store->ids.data(), store->ids.size(), p.model, *p.tokenizer, "the corpus");
+  const data::MlmMasker masker = make_masker(p, arguments);
   p.task = std::make_unique<tasks::MaskedLm>();
   if (p.blocks.train.size() > 0) p.train = std::make_unique<tasks::MaskedFeatures>(p.blocks.train, masker);
   if (p.blocks.validation.size() > 0)
     p.eval = std::make_unique<tasks::MaskedFeatures>(p.blocks.validation, masker);
+  check_evaluation(p, arguments,
+                   "give --validation_file: the text is too short to put a share of its lines aside");
+  p.line_by_line = line_by_line;
   p.arguments = std::move(arguments);
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace graft

@@ -5,8 +5,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -104,15 +106,70 @@ TEST_F(PipelineTest, TheBatchDoesNotChangeBits) {
 TEST_F(PipelineTest, AFailureLeavesTheThreadsOfTheCallerAsTheyWere) {
   PipelineOptions options;
   options.num_threads = 3;
-  options.max_seq_length = 100;
   const Pipeline pipeline(folder, options);
   const int before = num_threads();
-  std::string text;
-  for (int i = 0; i < 60; ++i) text += "film ";
-  EXPECT_THAT(test::error_of([&] { pipeline(text); }),
-              testing::HasSubstr("longer than the model's 32 positions"));
+  engine::ParameterStore& parameters = pipeline.model().state().parameters;
+  float& bias = *parameters.value(*parameters.find("classifier.bias"));
+  const float good = std::exchange(bias, NAN);
+  EXPECT_THAT(test::error_of([&] { pipeline(texts[0]); }),
+              testing::AllOf(testing::HasSubstr("not a finite number"), testing::HasSubstr("NaN or Inf")));
   EXPECT_EQ(num_threads(), before);
+  bias = good;
   EXPECT_EQ(pipeline(texts[0]).scores.size(), 3u);
+}
+
+TEST_F(PipelineTest, OptionsThatCannotBeAreRefusedAtOnce) {
+  const auto refused = [&](const std::function<void(PipelineOptions&)>& edit) {
+    PipelineOptions options;
+    edit(options);
+    return test::error_of([&] { Pipeline p(folder, options); });
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(refused([](PipelineOptions& o) { o.max_seq_length = 100; }),
+              HasSubstr("longer than the model's 32 positions"));
+  EXPECT_THAT(refused([](PipelineOptions& o) { o.max_seq_length = 1; }), HasSubstr("leaves no token"));
+  EXPECT_THAT(refused([](PipelineOptions& o) { o.max_seq_length = -1; }), HasSubstr("max_seq_length -1"));
+  EXPECT_THAT(refused([](PipelineOptions& o) { o.batch_size = 0; }), HasSubstr("batch_size 0"));
+  EXPECT_THAT(refused([](PipelineOptions& o) { o.num_threads = -2; }), HasSubstr("num_threads -2"));
+}
+
+TEST_F(PipelineTest, PrecisionIsAsAsked) {
+  PipelineOptions options;
+  options.bf16 = true;
+  const Pipeline half(folder, options), saved(folder);
+  EXPECT_TRUE(half.model().state().bf16);
+  EXPECT_FALSE(saved.model().state().bf16);
+  EXPECT_FALSE(same_bits(half(texts[3]), saved(texts[3])));
+}
+
+// training_args.json is read by key; a value that cannot be one is named.
+TEST_F(PipelineTest, ADamagedTrainingArgsFileIsNamed) {
+  const auto refused = [&](const std::string& json) {
+    dir.write("model/training_args.json", json);
+    return test::error_of([&] { Pipeline p(folder); });
+  };
+  using testing::AllOf;
+  using testing::HasSubstr;
+  EXPECT_THAT(refused(R"({"bf16": "perhaps"})"),
+              AllOf(HasSubstr("training_args.json"), HasSubstr("\"bf16\"")));
+  EXPECT_THAT(refused(R"({"max_seq_length": 1e300})"), HasSubstr("\"max_seq_length\""));
+  EXPECT_THAT(refused(R"({"max_seq_length": [3]})"), HasSubstr("\"max_seq_length\""));
+  EXPECT_THAT(refused("[]"), HasSubstr("training_args.json"));
+}
+
+// Without special tokens an empty text has no row to read: an error, never a neighbour's score.
+TEST_F(PipelineTest, ATextWithoutATokenIsAnError) {
+  dir.write("model/tokenizer.json", R"({"version": "1.0", "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "unk_token": "[UNK]",
+              "vocab": {"[PAD]": 0, "[UNK]": 1, "good": 5, "bad": 6, "film": 8}}})");
+  const Pipeline pipeline(folder);
+  EXPECT_EQ(pipeline.predict({"good film", "bad"}).size(), 2u);
+  EXPECT_THAT(test::error_of([&] {
+                pipeline.predict({"good", "", "bad"});
+              }),
+              testing::HasSubstr("text 2 of 3: the text has no token"));
+  EXPECT_THAT(test::error_of([&] { pipeline(""); }), testing::HasSubstr("the text has no token"));
 }
 
 TEST_F(PipelineTest, HoldsTheWeightsAndNoTrainingMemory) {

@@ -1,0 +1,53 @@
+#include "train/examples.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "train/vocabulary.h"
+
+namespace graft::train {
+namespace {
+
+void report_encoding(const std::string& part, const tasks::TextFeatures& features, int64_t length) {
+  const tasks::EncodingCounts& c = features.counts();
+  const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
+  if (c.truncated_examples > 0) {
+    log_warning(
+        "{}: {} of {} examples ({:.1f} %) were cut at {} tokens, {} tokens in all; --max_seq_length keeps "
+        "more",
+        part, c.truncated_examples, features.size(),
+        100.0 * static_cast<double>(c.truncated_examples) / examples, length, c.truncated_tokens);
+  }
+  if (c.unknown_tokens > 0) {
+    log_warning("{}: {} of {} tokens ({:.2f} %) are unknown to the tokenizer", part, c.unknown_tokens,
+                c.tokens, 100.0 * static_cast<double>(c.unknown_tokens) / static_cast<double>(c.tokens));
+  }
+}
+
+void check_examples(const tasks::Features& features, const Dataset& dataset, const Model& model,
+                    const Tokenizer& tokenizer) {
+  if (tokenizer.vocab_size() <= embedding_rows(model)) return;
+  data::RaggedBatch batch;
+  for (int64_t i = 0; i < features.size(); ++i) {
+    batch.clear();
+    features.append(batch, i, 0, -1);
+    const int64_t line = dataset[static_cast<size_t>(i)].line;
+    std::string where = dataset.origin().empty() ? "the data" : dataset.origin();
+    where += line > 0 ? fmt::format(": line {}", line) : fmt::format(": example {}", i);
+    check_ids(batch.input_ids.data(), batch.input_ids.size(), model, tokenizer, where);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
+                                                     const data::LabelMap& labels, const Model& model,
+                                                     const Tokenizer& tokenizer, int64_t max_seq_length) {
+  auto features = std::make_unique<tasks::TextFeatures>(dataset, tokenizer, &labels,
+                                                        static_cast<int32_t>(max_seq_length));
+  report_encoding(part, *features, max_seq_length);
+  check_examples(*features, dataset, model, tokenizer);
+  return features;
+}
+
+}  // namespace graft::train

@@ -1,0 +1,199 @@
+#include "train/reference_arguments.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "train/argument_values.h"
+
+namespace graft::train {
+namespace {
+
+using enum ReferenceArgument::Status;
+using enum ReferenceArgument::Kind;
+
+constexpr const char* kOneProcess = "graft trains in one process";
+constexpr const char* kStreamed = "metrics are streamed, batch by batch; no logits are kept";
+constexpr const char* kCpu = "graft computes on the CPU";
+constexpr const char* kAdamW = "AdamW is the only optimizer";
+constexpr const char* kNoResume = "a run cannot be resumed, checkpoints hold no optimizer state";
+constexpr const char* kNoBest = "the model of the last step is saved; no checkpoint is chosen by a metric";
+constexpr const char* kNoReports = "the log goes to stderr and trainer_state.json only";
+constexpr const char* kNoCompile = "it steers PyTorch's compiler; graft is compiled already";
+constexpr const char* kNoUpload = "it steers the upload to the hub, which graft does not do";
+constexpr const char* kNoAccelerate =
+    "it steers PyTorch's accelerate and its sharding, which graft does not use";
+constexpr const char* kNoTpu = "it steers PyTorch on TPUs, which graft does not use";
+constexpr const char* kNoApex =
+    "it steers PyTorch's mixed precision; graft's is --bf16 true, in fp32 otherwise";
+
+}  // namespace
+
+// Sources: shared table of the reference's arguments (transformers 5.24) and the names of 4.x.
+const std::vector<ReferenceArgument>& reference_arguments() {
+  static const std::vector<ReferenceArgument> table = {
+      {"average_tokens_across_devices", no_effect, boolean, "*", kOneProcess},
+      {"batch_eval_metrics", no_effect, boolean, "*", kStreamed},
+      {"dataloader_persistent_workers", no_effect, boolean, "*", "data is read without worker processes"},
+      {"dataloader_pin_memory", no_effect, boolean, "*", kCpu},
+      {"enable_jit_checkpoint", no_effect, boolean, "*", "SIGTERM always saves the model"},
+      {"eval_accumulation_steps", no_effect, integer, "*", kStreamed},
+      {"eval_do_concat_batches", no_effect, boolean, "*", kStreamed},
+      {"eval_use_gather_object", no_effect, boolean, "*", kOneProcess},
+      {"full_determinism", no_effect, boolean, "*", "results never depend on threads or order of work"},
+      {"gradient_checkpointing_kwargs", no_effect, text, "*", "gradient checkpointing is off"},
+      {"local_rank", no_effect, integer, "-1 0",
+       "graft trains in one process; N processes of a launcher would train N separate models"},
+      {"log_level_replica", no_effect, text, "debug info warning error critical passive", kOneProcess},
+      {"log_on_each_node", no_effect, boolean, "*", kOneProcess},
+      {"logging_nan_inf_filter", no_effect, boolean, "*", "training stops at a loss that is not finite"},
+      {"no_cuda", no_effect, boolean, "*", kCpu},
+      {"overwrite_output_dir", no_effect, boolean, "true",
+       "a Trainer writes into its output_dir whatever the folder holds"},
+      {"past_index", no_effect, integer, "-1", "no model here has a memory of earlier steps"},
+      {"project", no_effect, text, "*", kNoReports},
+      {"ray_scope", no_effect, text, "last", "there is no hyperparameter search"},
+      {"remove_unused_columns", no_effect, boolean, "*", "only the columns of texts and labels are read"},
+      {"save_on_each_node", no_effect, boolean, "*", kOneProcess},
+      {"save_safetensors", no_effect, boolean, "true", "weights are always written as safetensors"},
+      {"tf32", no_effect, boolean, "*", kCpu},
+      {"torch_empty_cache_steps", no_effect, integer, "*", "a step's memory is allocated once"},
+      {"use_cache", no_effect, boolean, "*", "it is for generation"},
+      {"use_cpu", no_effect, boolean, "*", kCpu},
+
+      {"adafactor", later, boolean, "false", kAdamW},
+      {"auto_find_batch_size", later, boolean, "false", "the batch is as large as asked for"},
+      {"bf16_full_eval", later, boolean, "false", "evaluation computes as training does, see --bf16"},
+      {"dataloader_num_workers", later, integer, "0", "data is read without worker processes"},
+      {"dataloader_prefetch_factor", later, integer, "", "data is read without worker processes"},
+      {"ddp_backend", later, text, "", kOneProcess},
+      {"ddp_broadcast_buffers", later, boolean, "", kOneProcess},
+      {"ddp_bucket_cap_mb", later, integer, "", kOneProcess},
+      {"ddp_find_unused_parameters", later, boolean, "false", kOneProcess},
+      {"ddp_timeout", later, integer, "1800", kOneProcess},
+      {"debug", later, text, "", "training always stops at a loss that is not finite"},
+      {"disable_tqdm", later, boolean, "", "the progress bar is shown on a terminal, lines elsewhere"},
+      {"do_predict", later, boolean, "false", "give --test_file: it is scored after training"},
+      {"eval_delay", later, number, "0", "--eval_strategy holds from the first step on"},
+      {"fp16", later, boolean, "false", "--bf16 true computes in half precision"},
+      {"fp16_full_eval", later, boolean, "false", "--bf16 true computes in half precision"},
+      {"gradient_checkpointing", later, boolean, "false", "a step keeps all its activations"},
+      {"greater_is_better", later, boolean, "", kNoBest},
+      {"ignore_data_skip", later, boolean, "false", kNoResume},
+      {"include_for_metrics", later, text, "", kStreamed},
+      {"include_inputs_for_metrics", later, boolean, "false", kStreamed},
+      {"include_num_input_tokens_seen", later, text, "no false", "tokens are not counted in the log"},
+      {"include_tokens_per_second", later, boolean, "false", "the progress line shows it already"},
+      {"label_names", later, text, "", "labels are the file's label column"},
+      {"label_smoothing_factor", later, number, "0", "the loss is the plain cross entropy"},
+      {"length_column_name", later, text, "length", "lengths are counted, not read from a column"},
+      {"load_best_model_at_end", later, boolean, "false", kNoBest},
+      {"log_level", later, text, "passive info", "the log holds notes and warnings"},
+      {"logging_dir", later, text, "", kNoReports},
+      {"lr_scheduler_kwargs", later, text, "{}", "the schedules have no further settings"},
+      {"metric_for_best_model", later, text, "", kNoBest},
+      {"neftune_noise_alpha", later, number, "", "no noise is added to embeddings"},
+      {"optim", later, text, "adamw_torch adamw_torch_fused", kAdamW},
+      {"optim_args", later, text, "", "AdamW's settings are --adam_beta1, --adam_beta2 and --adam_epsilon"},
+      {"optim_target_modules", later, text, "", "all parameters are trained"},
+      {"prediction_loss_only", later, boolean, "false", "evaluation gives all metrics of the task"},
+      {"report_to", later, text, "none", kNoReports},
+      {"restore_callback_states_from_checkpoint", later, boolean, "false", kNoResume},
+      {"resume_from_checkpoint", later, text, "", kNoResume},
+      {"run_name", later, text, "", kNoReports},
+      {"save_only_model", later, boolean, "true", kNoResume},
+      {"skip_memory_metrics", later, boolean, "true", "the memory of a step is in the log"},
+
+      {"accelerator_config", never, text, "", kNoAccelerate},
+      {"deepspeed", never, text, "", kNoAccelerate},
+      {"dispatch_batches", never, boolean, "false", kNoAccelerate},
+      {"fp16_backend", never, text, "auto", kNoApex},
+      {"fp16_opt_level", never, text, "O1", kNoApex},
+      {"fsdp", never, text, "", kNoAccelerate},
+      {"fsdp_config", never, text, "", kNoAccelerate},
+      {"fsdp_min_num_params", never, integer, "0", kNoAccelerate},
+      {"fsdp_transformer_layer_cls_to_wrap", never, text, "", kNoAccelerate},
+      {"half_precision_backend", never, text, "auto", kNoApex},
+      {"hub_always_push", never, boolean, "false", kNoUpload},
+      {"hub_model_id", never, text, "", kNoUpload},
+      {"hub_private_repo", never, boolean, "false", kNoUpload},
+      {"hub_revision", never, text, "", kNoUpload},
+      {"hub_strategy", never, text, "every_save", kNoUpload},
+      {"hub_token", never, text, "", kNoUpload},
+      {"jit_mode_eval", never, boolean, "false", kNoCompile},
+      {"liger_kernel_config", never, text, "", "it steers kernels for PyTorch, which graft does not use"},
+      {"mp_parameters", never, text, "", "it steers PyTorch on SageMaker, which graft does not use"},
+      {"parallelism_config", never, text, "", kNoAccelerate},
+      {"push_to_hub", never, boolean, "false", kNoUpload},
+      {"push_to_hub_model_id", never, text, "", kNoUpload},
+      {"push_to_hub_organization", never, text, "", kNoUpload},
+      {"push_to_hub_token", never, text, "", kNoUpload},
+      {"split_batches", never, boolean, "false", kNoAccelerate},
+      {"torch_compile", never, boolean, "false", kNoCompile},
+      {"torch_compile_backend", never, text, "", kNoCompile},
+      {"torch_compile_mode", never, text, "", kNoCompile},
+      {"torchdynamo", never, text, "", kNoCompile},
+      {"tp_size", never, integer, "0 1", kNoAccelerate},
+      {"tpu_metrics_debug", never, boolean, "false", kNoTpu},
+      {"tpu_num_cores", never, integer, "", kNoTpu},
+      {"trackio_space_id", never, text, "trackio", kNoUpload},
+      {"use_ipex", never, boolean, "false", kNoCompile},
+      {"use_legacy_prediction_loop", never, boolean, "false", "there is one loop of evaluation"},
+      {"use_liger_kernel", never, boolean, "false",
+       "it steers kernels for PyTorch, which graft does not use"},
+      {"use_mps_device", never, boolean, "false", kCpu},
+  };
+  return table;
+}
+
+const ReferenceArgument* find_reference_argument(const std::string& name) {
+  for (const ReferenceArgument& a : reference_arguments()) {
+    if (name == a.name) return &a;
+  }
+  return nullptr;
+}
+
+namespace {
+
+// A value in one spelling: "True" and "1" are "true" for a boolean, "0.0" is "0" for a number.
+std::string canonical_value(const ReferenceArgument& a, const std::string& given, const std::string& value) {
+  switch (a.kind) {
+    case boolean:
+      return parse_switch(given, value) ? "true" : "false";
+    case integer:
+      return std::to_string(parse_integer(given, value));
+    case number:
+      return fmt::format("{}", parse_real(given, value));
+    case text:
+      return value;
+  }
+  return value;
+}
+
+bool accepts(const ReferenceArgument& a, const std::string& value) {
+  if (std::string(a.accepted) == "*") return true;
+  std::istringstream words(a.accepted);
+  for (std::string word; words >> word;) {
+    std::string lower = value;
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
+    if (word == value || word == lower) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void take_reference_argument(const ReferenceArgument& a, const std::string& given, const std::string& value) {
+  const std::string shown = fmt::format("--{}{}{}", given, value.empty() ? "" : " ", value);
+  // A value that is refused whatever it is needs no check of its kind.
+  const bool taken = a.accepted[0] != '\0' && accepts(a, canonical_value(a, given, value));
+  if (taken) return log_info("{} has no effect here: {}", shown, a.reason);
+  const std::string why = a.status == later ? "it is not implemented yet; " : "";
+  const std::string others =
+      a.accepted[0] == '\0' ? "" : fmt::format("accepted, without effect: --{} {}", given, a.accepted);
+  throw UsageError(fmt::format("{} is refused: {}{}", shown, why, a.reason), others);
+}
+
+}  // namespace graft::train

@@ -1,0 +1,47 @@
+#include "train/sequence_length.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace graft::train {
+
+int64_t smaller_limit(int64_t a, int64_t b) {
+  if (a <= 0 || b <= 0) return std::max<int64_t>({a, b, 0});
+  return std::min(a, b);
+}
+
+int64_t length_limit(const Model& model, const Tokenizer& tokenizer) {
+  return smaller_limit(model.max_positions(), tokenizer.model_max_length());
+}
+
+void check_length(int64_t length, int64_t max_positions, int64_t special_tokens) {
+  if (max_positions > 0 && length > max_positions) {
+    fail_with(fmt::format("use --max_seq_length {} or less", max_positions),
+              "--max_seq_length {} is longer than the model's {} positions", length, max_positions);
+  }
+  if (length <= special_tokens) {
+    fail_with(fmt::format("use --max_seq_length {} or more", special_tokens + 1),
+              "--max_seq_length {} leaves no token for the text: the tokenizer adds {} special tokens",
+              length, special_tokens);
+  }
+}
+
+void check_length(int64_t length, const Model& model, const Tokenizer& tokenizer) {
+  check_length(length, model.max_positions(), static_cast<int64_t>(tokenizer.encode("").input_ids.size()));
+}
+
+int64_t default_length(const std::string& task, int64_t limit) {
+  constexpr int64_t kClassification = 128;  // run_glue's max_seq_length
+  constexpr int64_t kUnlimited = 1024;      // run_mlm's where the tokenizer names no limit
+  if (task != "masked-lm") return smaller_limit(limit, kClassification);
+  return limit > 0 ? limit : kUnlimited;
+}
+
+int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer) {
+  const int64_t length = asked > 0 ? asked : default_length(model.task(), length_limit(model, tokenizer));
+  check_length(length, model, tokenizer);
+  return static_cast<int32_t>(length);
+}
+
+}  // namespace graft::train

@@ -1,0 +1,25 @@
+// How many tokens an example may have. Everywhere 0 means no limit.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "graft/model.h"
+#include "graft/tokenizer.h"
+
+namespace graft::train {
+
+// The smaller of two limits.
+int64_t smaller_limit(int64_t a, int64_t b);
+// The smaller of the model's and the tokenizer's limits.
+int64_t length_limit(const Model& model, const Tokenizer& tokenizer);
+
+// Error where `max_seq_length` (above 0) exceeds the model's positions or leaves no room for text beside
+// the tokenizer's special tokens.
+void check_length(int64_t max_seq_length, const Model& model, const Tokenizer& tokenizer);
+void check_length(int64_t max_seq_length, int64_t max_positions, int64_t special_tokens);
+
+// What training uses: `asked` where it is above 0, else the default of the task's script.
+int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer);
+int64_t default_length(const std::string& task, int64_t limit);
+
+}  // namespace graft::train

@@ -1,0 +1,36 @@
+#include "train/trained_model.h"
+
+#include "base/error.h"
+#include "models/registry.h"
+
+namespace graft::train {
+std::string trained_task(const std::filesystem::path& folder) {
+  const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
+  const std::string task = models::task_of_config(config);
+  if (task.empty()) {
+    models::find_architecture(config,
+                              "sequence-classification");  // a model_type that is not here is the reason
+    fail_with("fine-tune it first: graft train", "{}: {}", folder.string(), models::head_in_words(config));
+  }
+  return task;
+}
+
+Model load_trained(const std::filesystem::path& folder, const std::string& task) {
+  const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
+  if (const std::string found = models::task_of_config(config); found != task) {
+    if (found.empty())
+      models::find_architecture(config, task);  // a model_type that is not here is the reason
+    fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
+              folder.string(), task, models::head_in_words(config));
+  }
+  ModelOptions options;
+  options.task = task;
+  Model model = Model::from_pretrained(folder, options);
+  if (!model.load_report().missing.empty()) {
+    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
+              folder.string(), model.load_report().missing.front());
+  }
+  return model;
+}
+
+}  // namespace graft::train
