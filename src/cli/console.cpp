@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -11,8 +12,10 @@
 #include <cstdlib>
 #include <mutex>
 
+#include "base/json.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "cli/profile.h"
 #include "engine/cpu/isa.h"
 
 namespace graft::cli {
@@ -60,19 +63,24 @@ std::string list_names(const std::vector<std::string>& names) {
   return names.size() > 6 ? out + fmt::format(" and {} more", names.size() - 6) : out;
 }
 
-volatile std::sig_atomic_t signal_heard = 0;
-Trainer* to_stop = nullptr;
+volatile std::sig_atomic_t signal_received = 0;
+std::atomic<Trainer*> to_stop = nullptr;
+std::atomic<int> handlers_running = 0;
 bool signal_below_bar = false;
+bool threads_chosen = false;  // by --num_threads
 
 void on_signal(int signal) {
-  if (signal_heard) ::_exit(128 + signal);  // asked twice: at once
+  if (signal_received) ::_exit(128 + signal);  // the second one quits immediately
   const int error = errno;
-  signal_heard = signal;
-  if (to_stop) to_stop->request_stop();
-  static constexpr char kHeard[] =
-      "\nstopping after the batch at hand, then saving; once more ends at once\n";
+  signal_received = signal;
+  ++handlers_running;
+  if (Trainer* trainer = to_stop) trainer->request_stop();
+  --handlers_running;
+  static constexpr char kStopping[] =
+      "\nStopping after this batch, then saving. Press Ctrl-C again to quit immediately.\n";
   const int start = signal_below_bar ? 0 : 1;  // the bar has no line end
-  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kHeard + start, sizeof kHeard - 1 - start);
+  [[maybe_unused]] const auto written =
+      ::write(STDERR_FILENO, kStopping + start, sizeof kStopping - 1 - start);
   errno = error;
 }
 
@@ -127,27 +135,48 @@ void say_log_entry(const LogEntry& entry) {
   say(line);
 }
 
+void print_result(const LogEntry& result, bool json, const Profile& profile) {
+  if (!json) {
+    print_table(stdout, result);
+    if (profile.on()) profile.print(stdout);
+    return;
+  }
+  Json out = Json::object();
+  for (const auto& [name, value] : result) out[name] = value;
+  if (profile.on()) out["profile"] = profile.json();
+  fmt::print("{}\n", out.dump());
+}
+
 void print_table(std::FILE* out, const LogEntry& entry) {
   size_t width = 0;
   for (const auto& [name, value] : entry) width = std::max(width, name.size());
   for (const auto& [name, value] : entry) fmt::print(out, "  {:{}}  {}\n", name, width, number(value));
 }
 
+void threads_were_chosen() { threads_chosen = true; }
+
+namespace {
+
+const char* why_threads() {
+  if (threads_chosen) return "--num_threads";
+  return std::getenv("OMP_NUM_THREADS") ? "OMP_NUM_THREADS" : "all CPUs of this process";
+}
+
+}  // namespace
+
 void say_loaded(const Model& model, const std::string& name, const train::Precision& precision) {
-  const char* threads = std::getenv("OMP_NUM_THREADS");
-  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {}; {} thread{} ({}), {}", kVersion,
-                  model.model_type(), model.task(), static_cast<double>(model.num_parameters()) / 1e6, name,
-                  fmt::format("{} ({})", precision.bf16 ? "bf16" : "fp32", precision.why), num_threads(),
-                  num_threads() == 1 ? "" : "s", threads ? "OMP_NUM_THREADS" : "one per core",
+  say(fmt::format("graft {}: {} for {} with {:.1f} M parameters from {}; {} ({}); {} thread{} ({}), {}",
+                  kVersion, model.model_type(), model.task(),
+                  static_cast<double>(model.num_parameters()) / 1e6, name, precision.bf16 ? "bf16" : "fp32",
+                  precision.why, num_threads(), num_threads() == 1 ? "" : "s", why_threads(),
                   engine::cpu::isa_name()));
 }
 
 void say_load_report(const LoadReport& report) {
-  if (!report.missing.empty()) {
-    say(fmt::format("new, not in the checkpoint, to be trained: {}", list_names(report.missing)));
-  }
+  if (!report.missing.empty())
+    say(fmt::format("newly initialized (not in the checkpoint): {}", list_names(report.missing)));
   if (!report.mismatched.empty())
-    say(fmt::format("warning: started anew for their shape: {}", list_names(report.mismatched)));
+    say(fmt::format("warning: reinitialized because of a shape mismatch: {}", list_names(report.mismatched)));
   say_unused(report);
 }
 
@@ -156,7 +185,7 @@ void say_unused(const LoadReport& report) {
     say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
 }
 
-void stop_on_signals(Trainer& trainer) {
+StopOnSignals::StopOnSignals(Trainer& trainer) {
   to_stop = &trainer;
   signal_below_bar = on_terminal();
   struct sigaction action {};
@@ -165,12 +194,15 @@ void stop_on_signals(Trainer& trainer) {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-void stop_no_longer() {
+// A handler may run on any thread: it has left the trainer alone before the trainer can go.
+StopOnSignals::~StopOnSignals() {
   ::signal(SIGINT, SIG_DFL);
   ::signal(SIGTERM, SIG_DFL);
   to_stop = nullptr;
+  while (handlers_running > 0) {
+  }
 }
 
-int signal_exit_code() { return signal_heard ? 128 + signal_heard : 0; }
+int signal_exit_code() { return signal_received ? 128 + signal_received : 0; }
 
 }  // namespace graft::cli

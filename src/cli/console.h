@@ -11,6 +11,8 @@
 
 namespace graft::cli {
 
+class Profile;
+
 inline constexpr const char* kVersion = "0.1.0";
 
 void install_log();
@@ -25,17 +27,28 @@ void say_log_entry(const LogEntry& entry);
 // Name and value in two columns, to `out` (stdout or stderr).
 void print_table(std::FILE* out, const LogEntry& entry);
 
+// A verb's result on stdout: one json object, or a table, with the profile where there is one.
+void print_result(const LogEntry& result, bool json, const Profile& profile);
+
 // "bert with 4.4 M parameters from DIR; fp32 (why); 2 threads (why), instruction set"
 void say_loaded(const Model& model, const std::string& name, const train::Precision& precision);
 // Verdicts on tensors that did not fit.
 void say_load_report(const LoadReport& report);
 void say_unused(const LoadReport& report);  // the tensors of the checkpoint that nothing reads
 
-// SIGINT and SIGTERM ask `trainer` to stop, and say so at once; a second one ends the program. The exit code
-// that follows (130 or 143), 0 if none came.
-void stop_on_signals(Trainer& trainer);
-// From here on a signal ends the program, as by default.
-void stop_no_longer();
+// --num_threads was given: the line of say_loaded names it.
+void threads_were_chosen();
+
+// While one lives, SIGINT and SIGTERM ask `trainer` to stop, and say so at once; a second one ends the
+// program. Afterwards a signal ends the program, as by default.
+class StopOnSignals {
+ public:
+  explicit StopOnSignals(Trainer& trainer);
+  ~StopOnSignals();
+  StopOnSignals(const StopOnSignals&) = delete;
+  StopOnSignals& operator=(const StopOnSignals&) = delete;
+};
+// 130 or 143 where such a signal came, 0 where none did.
 int signal_exit_code();
 
 }  // namespace graft::cli

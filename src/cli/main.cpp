@@ -1,6 +1,9 @@
 // The program: finds the verb, catches what it throws, turns it into words and an exit code.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -49,6 +52,34 @@ void print_help(std::FILE* out) {
              "interrupted.\n");
 }
 
+// A standard stream that is closed must not become the number of a file that is opened later: results would
+// be written into a model. In its place stands one on which the same calls fail (standard error: are
+// dropped).
+void occupy_standard_streams() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
+    // The lowest free number is this one.
+    [[maybe_unused]] const int opened = ::open("/dev/null", fd == STDOUT_FILENO ? O_RDONLY : O_WRONLY);
+  }
+}
+
+// A misspelt variable would be without effect, and nobody would know.
+void check_environment() {
+  const std::vector<std::string> known = {"GRAFT_ISA", "GRAFT_SHARED"};
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string text = *entry, name = text.substr(0, text.find('='));
+    if (!name.starts_with("GRAFT_") || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    const std::string near = nearest_name(name, known);  // others belong to other programs
+    if (near.empty()) continue;
+    say(fmt::format("warning: the environment variable {} has no effect; did you mean {}?", name, near));
+  }
+}
+
+void finish_output() {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  throw std::system_error(errno ? errno : EIO, std::generic_category(), "cannot write to standard output");
+}
+
 int run(int argc, char** argv) {
   const std::string name = argc > 1 ? argv[1] : "";
   if (name.empty() || name == "--help" || name == "-h" || name == "help") {
@@ -78,15 +109,16 @@ int main(int argc, char** argv) {
     graft::cli::put(stderr, "error: " + what + "\n");
     if (!hint.empty()) graft::cli::put(stderr, "hint: " + hint + "\n");
   };
+  graft::cli::occupy_standard_streams();
   // A reader that goes away and a file-size limit are errors of the write, not the end of a training run.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   const int kReaderGone = 128 + SIGPIPE;  // what a shell shows for `graft ... | head -1`
   try {
     graft::cli::install_log();
+    graft::cli::check_environment();
     const int code = graft::cli::run(argc, argv);
-    if (std::fflush(stdout) != 0)
-      throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
+    graft::cli::finish_output();
     return code;
   } catch (const graft::UsageError& e) {
     complain(e.what(), e.hint());

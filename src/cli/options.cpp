@@ -6,11 +6,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/nearest.h"
+#include "base/threads.h"
+#include "cli/console.h"
 #include "train/arguments.h"
 
 namespace graft::cli {
@@ -25,21 +29,50 @@ std::string with_underscores(const std::string& arg) {
   return out;
 }
 
-std::vector<std::string> values_of(const Json& value, const std::string& key) {
-  if (value.is_string()) return {value.get<std::string>()};
-  if (value.is_boolean() || value.is_number()) return {value.dump()};
+// Names that the reference's scripts and pipelines use for options of graft.
+const std::map<std::string, std::string>& script_names() {
+  static const std::map<std::string, std::string> table = {
+      {"model_name_or_path", "model"},
+      {"pretrained_model_name_or_path", "model"},
+      {"model_id", "model"},
+      {"tokenizer", "tokenizer_name"},
+      {"max_length", "max_seq_length"},
+      {"eval_file", "validation_file"},
+      {"text_column_name", "text_column"},
+      {"text_column_names", "text_column"},
+      {"label_column_name", "label_column"},
+      {"batch_size", "per_device_eval_batch_size"},
+      {"eval_batch_size", "per_device_eval_batch_size"},
+      {"per_gpu_eval_batch_size", "per_device_eval_batch_size"},
+      {"threads", "num_threads"},
+      {"preprocessing_num_workers", "num_threads"},
+      {"input_file", "input"},
+      {"output_file", "output"},
+      {"topk", "top_k"},
+  };
+  return table;
+}
+
+std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+std::vector<std::string> values_of(const Json& value) {
   if (value.is_null()) return {};
-  if (value.is_array()) {
-    std::vector<std::string> out;
-    for (const Json& v : value) out.push_back(v.is_string() ? v.get<std::string>() : v.dump());
-    return out;
-  }
-  throw UsageError(fmt::format("\"{}\" has a value that no option takes", key));
+  if (!value.is_array()) return {text_of(value)};
+  std::vector<std::string> out;
+  for (const Json& v : value) out.push_back(text_of(v));
+  return out;
+}
+
+// Json or toml by extension; a byte order mark at the start is dropped.
+std::string read_text(const std::string& file) {
+  std::string text = read_file(file);
+  if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
+  return text;
 }
 
 Json read_toml(const std::string& file) {
   try {
-    const toml::table table = toml::parse_file(file);
+    const toml::table table = toml::parse(read_text(file), file);
     std::ostringstream out;
     out << toml::json_formatter(table);
     return parse_json(out.str(), file);
@@ -53,64 +86,81 @@ Json read_toml(const std::string& file) {
 
 Options::Options(std::string verb, std::string summary, std::vector<std::string> examples)
     : verb_(std::move(verb)), summary_(std::move(summary)), examples_(std::move(examples)) {
-  text("config", config_, "json or toml file with any of these options; the command line goes first");
+  text("config", config_, "json or toml file with any of these options; the command line overrides it");
+}
+
+Options::Option& Options::add(const std::string& name, const std::string& help) {
+  Option o;
+  o.name = name;
+  o.help = help;
+  options_.push_back(std::move(o));
+  return options_.back();
 }
 
 void Options::text(const std::string& name, std::string& to, const std::string& help, bool required) {
-  Option o;
-  o.name = name;
-  o.help = help;
+  Option& o = add(name, help);
   o.required = required;
+  o.is_text = true;
   o.shown_default = to;
   o.set = [&to](const std::vector<std::string>& v) { to = v.front(); };
-  options_.push_back(std::move(o));
 }
 
 void Options::list(const std::string& name, std::vector<std::string>& to, const std::string& help) {
-  Option o;
-  o.name = name;
-  o.help = help;
-  o.is_list = true;
+  Option& o = add(name, help);
+  o.is_list = o.is_text = true;
   o.set = [&to](const std::vector<std::string>& v) { to = v; };
-  options_.push_back(std::move(o));
 }
 
-void Options::integer(const std::string& name, int64_t& to, const std::string& help) {
-  Option o;
-  o.name = name;
-  o.help = help;
+void Options::integer(const std::string& name, int64_t& to, const std::string& help,
+                      const train::Range& range) {
+  Option& o = add(name, help);
   if (to >= 0) o.shown_default = std::to_string(to);
-  o.set = [&to, name](const std::vector<std::string>& v) { to = train::parse_integer(name, v.front()); };
-  options_.push_back(std::move(o));
+  o.set = [&to, name, range, fallback = to](const std::vector<std::string>& v) {
+    to = train::parse_integer(name, v.front());
+    train::check_range(name, static_cast<double>(to), range, static_cast<double>(fallback));
+  };
 }
 
 void Options::flag(const std::string& name, bool& to, const std::string& help) {
-  Option o;
-  o.name = name;
-  o.help = help;
+  Option& o = add(name, help);
   o.is_flag = true;
   o.shown_default = to ? "true" : "false";
   o.set = [&to, name](const std::vector<std::string>& v) {
     to = train::parse_switch(name, v.empty() ? "" : v.front());
   };
-  options_.push_back(std::move(o));
+}
+
+void Options::precision(std::optional<bool>& to, const std::string& fallback) {
+  Option& o = add("bf16", "matrix products in bf16 (true) or fp32 (false); default: " + fallback);
+  o.is_flag = true;
+  o.set = [&to](const std::vector<std::string>& v) {
+    to = train::parse_switch("bf16", v.empty() ? "" : v.front());
+  };
+}
+
+void Options::threads() {
+  Option& o = add("num_threads", "threads to compute with; results do not depend on it; default: all CPUs");
+  o.set = [](const std::vector<std::string>& v) {
+    const int64_t n = train::parse_integer("num_threads", v.front());
+    train::check_range("num_threads", static_cast<double>(n), {1, 1024});
+    set_num_threads(static_cast<int>(n));
+    threads_were_chosen();
+  };
 }
 
 void Options::training_arguments(TrainingArguments& to) {
   training_ = &to;
   const Json defaults = train::to_json(to);
   for (const train::Argument& a : train::argument_table()) {
-    Option o;
-    o.name = a.name;
-    o.help = a.help;
+    Option& o = add(a.name, a.help);
     o.is_flag = train::is_switch(a);
+    o.is_text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
     o.training = true;
     const Json& d = defaults[a.name];
     o.shown_default = d.is_string() ? d.get<std::string>() : d.is_null() ? "" : d.dump();
     o.set = [&to, name = o.name](const std::vector<std::string>& v) {
       train::set_argument(to, name, v.empty() ? "" : v.front());
     };
-    options_.push_back(std::move(o));
   }
 }
 
@@ -131,26 +181,44 @@ bool Options::given(const std::string& name) const {
                      [&](const Option& o) { return o.name == name && o.given; });
 }
 
+bool Options::typed(const std::string& name) const {
+  return std::any_of(options_.begin(), options_.end(),
+                     [&](const Option& o) { return o.name == name && o.given && !o.from_file; });
+}
+
 std::vector<std::string> Options::names() const {
   std::vector<std::string> out = {"help"};
   for (const Option& o : options_) out.push_back(o.name);
   return out;
 }
 
+// The option that a name stands for; the name itself where it stands for none.
+std::string Options::canonical(const std::string& name) {
+  if (find(name)) return name;
+  const auto it = script_names().find(name);
+  if (it != script_names().end() && find(it->second)) return it->second;
+  return training_ ? train::canonical_argument(name) : name;
+}
+
+void Options::refuse_unknown(const std::string& name) const {
+  const std::string near = nearest_name(name, names());
+  throw UsageError(
+      fmt::format("--{} is not an option of `graft {}`", name, verb_),
+      near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
+}
+
 void Options::set(const std::string& given_name, const std::vector<std::string>& values, bool from_file) {
-  const std::string name = training_ ? train::canonical_argument(given_name) : given_name;
-  Option* o = find(name);
+  Option* o = find(canonical(given_name));
   if (!o) {
-    const std::string near = nearest_name(name, names());
-    if (training_ && (!train::refusal(name).empty() || train::is_built_in(name))) {
-      train::set_argument(*training_, name, values.empty() ? "" : values.front());  // or says why not
-      return;
-    }
-    throw UsageError(
-        fmt::format("--{} is not an option of `graft {}`", given_name, verb_),
-        near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
+    if (!training_ || !train::is_argument(given_name)) refuse_unknown(given_name);
+    if (from_file && values.empty()) return;  // null or []: the reference's default
+    train::set_argument(*training_, given_name, values.empty() ? "" : values.front());  // or says why not
+    return;
   }
-  if (from_file && o->given) return;
+  if (from_file && o->given) {
+    if (o->from_file) throw UsageError(fmt::format("--{} is given twice, as {} too", o->name, given_name));
+    return;
+  }
   if (values.empty() && !o->is_flag) {
     if (from_file) return;  // null: the default
     throw UsageError(fmt::format("--{} needs a value", given_name));
@@ -158,16 +226,39 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
   if (values.size() > 1 && !o->is_list) {
     throw UsageError(fmt::format("--{} takes one value, not also \"{}\"", given_name, values[1]));
   }
+  if (from_file && values.empty()) return;
   o->set(values);
   o->given = true;
+  o->from_file = from_file;
+}
+
+void Options::set_from_file(const std::string& key, const Json& value) {
+  const std::string name = with_underscores("--" + key).substr(2);
+  if (name == "config") throw UsageError("\"config\": a config file cannot name another");
+  const Option* o = find(canonical(name));
+  if (o && value.is_object())
+    throw UsageError(fmt::format("\"{}\" is an object, which no option takes", key));
+  if (o && o->is_text) {
+    bool texts = true;
+    if (value.is_array()) {
+      for (const Json& v : value) texts = texts && v.is_string();
+    } else {
+      texts = value.is_string() || value.is_null();
+    }
+    if (!texts) {
+      throw UsageError(fmt::format("\"{}\": {} was expected, not {}", key,
+                                   o->is_list ? "a text or a list of texts" : "a text", value.dump()));
+    }
+  }
+  set(name, values_of(value), true);
 }
 
 void Options::read_config(const std::string& file) {
-  const Json json = file.ends_with(".toml") ? read_toml(file) : read_json(file);
+  const Json json = file.ends_with(".toml") ? read_toml(file) : parse_json(read_text(file), file);
   if (!json.is_object()) throw UsageError(fmt::format("{}: an object of options was expected", file));
   for (const auto& [key, value] : json.items()) {
     try {
-      set(with_underscores("--" + key).substr(2), values_of(value, key), true);
+      set_from_file(key, value);
     } catch (const UsageError& e) {
       throw UsageError(fmt::format("{}: {}", file, e.what()), e.hint());
     }
@@ -242,7 +333,8 @@ void Options::print_help() const {
   for (const Option& o : options_) {
     if (o.training) print(o);
   }
-  fmt::print("\nNames may be written with dashes (--learning-rate), numbers with _ (10_000).\n");
+  fmt::print(
+      "\nDashes and underscores are interchangeable in option names; numbers may be written 10_000.\n");
 }
 
 }  // namespace graft::cli

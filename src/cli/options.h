@@ -3,11 +3,17 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "graft/dataset.h"
 #include "graft/trainer.h"
+#include "train/argument_values.h"
+
+namespace graft {
+class Json;
+}
 
 namespace graft::cli {
 
@@ -18,8 +24,13 @@ class Options {
 
   void text(const std::string& name, std::string& to, const std::string& help, bool required = false);
   void list(const std::string& name, std::vector<std::string>& to, const std::string& help);
-  void integer(const std::string& name, int64_t& to, const std::string& help);
+  // The value `to` has is the default, and allowed whatever the range.
+  void integer(const std::string& name, int64_t& to, const std::string& help, const train::Range& range);
   void flag(const std::string& name, bool& to, const std::string& help);
+  // bf16: what to compute in; no value: the caller's default.
+  void precision(std::optional<bool>& to, const std::string& fallback);
+  // num_threads: sets the number for this thread as it is read.
+  void threads();
   // All of TrainingArguments under their names.
   void training_arguments(TrainingArguments& to);
   // text_column, text_pair_column, label_column.
@@ -28,16 +39,22 @@ class Options {
   // Reads argv[first..]. Returns false when --help was asked for (and printed to stdout).
   bool parse(int argc, char** argv, int first);
   bool given(const std::string& name) const;
+  // On the command line, not in the --config file.
+  bool typed(const std::string& name) const;
 
  private:
   struct Option {
     std::string name, help, shown_default;
-    bool is_flag = false, is_list = false, required = false, training = false;
+    bool is_flag = false, is_list = false, is_text = false, required = false, training = false;
     std::function<void(const std::vector<std::string>&)> set;
-    bool given = false;
+    bool given = false, from_file = false;
   };
+  Option& add(const std::string& name, const std::string& help);
   Option* find(const std::string& name);
+  std::string canonical(const std::string& name);
+  [[noreturn]] void refuse_unknown(const std::string& name) const;
   void set(const std::string& name, const std::vector<std::string>& values, bool from_file);
+  void set_from_file(const std::string& key, const Json& value);
   void read_config(const std::string& file);
   void print_help() const;
   std::vector<std::string> names() const;

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <system_error>
 
 #include "base/error.h"
@@ -28,6 +29,14 @@ void OutputStream::write(const std::string& text) {
 
 void OutputStream::flush() {
   if (std::fflush(file_) != 0) refuse();
+}
+
+void refuse_same_file(const std::string& input, const std::string& output) {
+  std::error_code error;
+  if (input == "-" || output == "-" || !std::filesystem::equivalent(input, output, error)) return;
+  if (!std::filesystem::is_regular_file(output, error)) return;
+  throw UsageError(fmt::format("--output {} is the file that is read: it would be lost", output),
+                   "choose another --output");
 }
 
 }  // namespace graft::cli

@@ -22,4 +22,7 @@ class OutputStream {
   std::FILE* file_;
 };
 
+// UsageError where the output would be written over the input that is being read.
+void refuse_same_file(const std::string& input, const std::string& output);
+
 }  // namespace graft::cli

@@ -20,6 +20,7 @@ int parity(int argc, char** argv) {
   options.text("golden", golden, "a fixture folder, or a folder of them", true);
   options.flag("json", json, "one json object a fixture on stdout");
   options.flag("bf16", bf16, "compare in bf16, with bf16's limits");
+  options.threads();
   if (!options.parse(argc, argv, 2)) return 0;
   bool all_ok = true;
   for (const auto& folder : train::find_fixtures(golden)) {

@@ -1,7 +1,9 @@
 // graft predict: labels and scores for texts, or words for masks, streamed as jsonl.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "base/json.h"
 #include "cli/console.h"
@@ -10,11 +12,12 @@
 #include "cli/output_stream.h"
 #include "cli/profile.h"
 #include "cli/verbs.h"
-#include "data/stream.h"
+#include "data/example_reader.h"
 #include "graft/error.h"
 #include "graft/pipeline.h"
-#include "models/registry.h"
+#include "train/inference.h"
 #include "train/saved_arguments.h"
+#include "train/trained_model.h"
 
 namespace graft::cli {
 namespace {
@@ -48,99 +51,155 @@ std::string json_line(const std::vector<std::vector<MaskFill>>& masks) {
   return dump(masks.size() == 1 ? line[0] : line);
 }
 
-// Hands texts (and their pairs) to `answer`, a batch at a time.
-void read_texts(const std::string& input, DatasetOptions columns, size_t batch_size,
-                const std::function<void(const Texts& texts, const Texts& pairs)>& answer) {
-  Texts texts, pairs;
-  const auto hand_over = [&] {
-    answer(texts, pairs);
-    texts.clear();
-    pairs.clear();
-  };
-  if (input == "-") {
-    data::LineReader lines(input);
-    // Whole batches of what has come, and an answer to all of it before waiting for more.
-    for (std::string line; lines.next(line);) {
-      texts.push_back(line);
-      if (texts.size() == batch_size || !lines.has_buffered_line()) hand_over();
+// Answers a batch of texts (and their pairs): one line of output each.
+using Answer = std::function<std::string(const Texts& texts, const Texts& pairs)>;
+
+// Streams: whole batches of what has come, and an answer to all of it before waiting for more. Bounded memory
+// for any input.
+class Stream {
+ public:
+  Stream(const std::string& input, const DatasetOptions& columns, const std::string& output,
+         size_t batch_size)
+      : name_(data::name_of(input)),
+        reader_(input, texts_of(columns)),
+        out_(output),
+        batch_size_(batch_size) {}
+
+  bool has_pairs() const { return reader_.has_pairs(); }
+
+  void run(const Answer& answer) {
+    for (Example row; reader_.next(row);) {
+      texts_.push_back(std::move(row.text));
+      if (has_pairs()) pairs_.push_back(std::move(row.text_pair));
+      lines_.push_back(row.line);
+      if (texts_.size() == batch_size_ || !reader_.has_buffered_row()) hand_over(answer);
     }
-  } else {
-    columns.ignore_label = true;
-    const Dataset dataset = Dataset::from_file(input, columns);
-    for (const Example& e : dataset.examples()) {
-      texts.push_back(e.text);
-      if (dataset.has_pairs()) pairs.push_back(e.text_pair);
-      if (texts.size() == batch_size) hand_over();
-    }
+    if (!texts_.empty()) hand_over(answer);
   }
-  if (!texts.empty()) hand_over();
-}
+
+ private:
+  static DatasetOptions texts_of(DatasetOptions columns) {
+    columns.ignore_label = true;
+    return columns;
+  }
+
+  // An Error names the text; here is the file and line it came from. What came before it is answered.
+  void hand_over(const Answer& answer) {
+    try {
+      out_.write(answer(texts_, pairs_));
+    } catch (const train::TextError& e) {
+      const size_t good = e.index();
+      if (good > 0) {
+        texts_.resize(good);
+        if (has_pairs()) pairs_.resize(good);
+        out_.write(answer(texts_, pairs_));
+        out_.flush();
+      }
+      throw Error(fmt::format("{}: line {}: {}", name_, lines_[good], e.reason()), e.hint());
+    }
+    out_.flush();
+    texts_.clear();
+    pairs_.clear();
+    lines_.clear();
+  }
+
+  std::string name_;
+  data::ExampleReader reader_;
+  OutputStream out_;
+  size_t batch_size_;
+  Texts texts_, pairs_;
+  std::vector<int64_t> lines_;
+};
 
 void say_truncated(int64_t count) {
-  if (count > 0) say(fmt::format("warning: {} texts were cut at max_seq_length", count));
+  if (count > 0)
+    say(fmt::format("warning: {} texts were cut at max_seq_length; --max_seq_length keeps more", count));
 }
 
-}  // namespace
-
-int predict(int argc, char** argv) {
-  std::string name, input = "-", output = "-";
+struct PredictOptions {
+  std::string model, input = "-", output = "-";
   DatasetOptions columns;
   int64_t batch_size = 32, max_seq_length = 0, top_k = 5;
-  bool all_scores = false, show_profile = false;
+  bool all_scores = false, profile = false;
+  std::optional<bool> bf16;
+};
+
+Options declare(PredictOptions& o) {
   Options options(
       "predict", "labels and scores for texts, or words for masks, as jsonl",
       {"graft predict --model results --input texts.txt",
        "echo 'a fine film' | graft predict --model results",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
        "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3"});
-  options.text("model", name, "fine-tuned or masked-lm model: a folder, or ORG/NAME[@revision] on the hub",
+  options.text("model", o.model, "fine-tuned or masked-lm model: a folder, or ORG/NAME[@revision] on the hub",
                true);
-  options.text("input", input,
+  options.text("input", o.input,
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
-  options.text("output", output, "jsonl; - = standard output");
-  options.columns(columns);
-  options.integer("per_device_eval_batch_size", batch_size, "texts in a batch; results do not depend on it");
-  options.integer("max_seq_length", max_seq_length, "tokens per text; default: as in training");
-  options.flag("return_all_scores", all_scores, "the score of every label");
-  options.integer("top_k", top_k, "masked-lm: tokens for each mask");
-  options.flag("profile", show_profile, "also show, on stderr, time, rates and share of each operation");
-  if (!options.parse(argc, argv, 2)) return 0;
-  if (batch_size < 1) throw UsageError("--per_device_eval_batch_size must be at least 1");
-  if (top_k < 1) throw UsageError("--top_k must be at least 1");
+  options.text("output", o.output, "jsonl; - = standard output");
+  options.columns(o.columns);
+  options.integer("per_device_eval_batch_size", o.batch_size, "texts in a batch; results do not depend on it",
+                  {1, 1e6});
+  options.integer("max_seq_length", o.max_seq_length, "tokens per text; default: as in training", {1, 1e9});
+  options.precision(o.bf16, "as in training, fp32 where graft did not train the model");
+  options.threads();
+  options.flag("return_all_scores", o.all_scores, "the score of every label");
+  options.integer("top_k", o.top_k, "masked-lm: tokens for each mask", {1, 1e6});
+  options.flag("profile", o.profile, "also show, on stderr, time, rates and share of each operation");
+  return options;
+}
 
-  PipelineOptions pipeline_options;
-  pipeline_options.batch_size = static_cast<int>(batch_size);
-  pipeline_options.max_seq_length = static_cast<int>(max_seq_length);
-  const std::filesystem::path folder = find_model(name);
-  const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
-  const bool masks = models::task_of_config(config) == "masked-lm";
+// An option that the model has no use for is a misunderstanding; ignoring it would hide that.
+void check_options(const Options& options, const PredictOptions& o, bool masks) {
   for (const char* option : {"return_all_scores", "text_pair_column"}) {
     if (masks && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a masked-lm model: it has no labels", option));
   }
   if (!masks && options.given("top_k"))
     throw UsageError("--top_k is refused: it is for masked-lm models; --return_all_scores shows all labels");
-  Profile profile(show_profile);
+  if (options.given("label_column"))
+    say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
+                    o.columns.label_column));
+}
+
+}  // namespace
+
+int predict(int argc, char** argv) {
+  PredictOptions o;
+  Options options = declare(o);
+  if (!options.parse(argc, argv, 2)) return 0;
+  refuse_same_file(o.input, o.output);
+  PipelineOptions pipeline_options;
+  pipeline_options.batch_size = static_cast<int>(o.batch_size);
+  pipeline_options.max_seq_length = static_cast<int>(o.max_seq_length);
+  pipeline_options.bf16 = o.bf16;
+  const std::filesystem::path folder = find_model(o.model);
+  const bool masks = train::trained_task(folder) == "masked-lm";
+  check_options(options, o, masks);
+  const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
+  const auto batch_size = static_cast<size_t>(o.batch_size);
+  Profile profile(o.profile);
   if (masks) {
     const FillMaskPipeline pipeline(folder, pipeline_options);
-    say_loaded(pipeline.model(), name, train::saved_precision(folder));
+    say_loaded(pipeline.model(), o.model, precision);
     say_unused(pipeline.model().load_report());
-    OutputStream out(output);
-    read_texts(input, columns, static_cast<size_t>(batch_size), [&](const Texts& texts, const Texts& pairs) {
-      if (!pairs.empty()) throw UsageError("pairs of texts are for classification; name one --text_column");
-      for (const auto& filled : pipeline.predict(texts, static_cast<int>(top_k)))
-        out.write(json_line(filled));
-      out.flush();
+    Stream stream(o.input, o.columns, o.output, batch_size);
+    if (stream.has_pairs()) throw UsageError("pairs of texts are for classification; name one --text_column");
+    stream.run([&](const Texts& texts, const Texts&) {
+      std::string lines;
+      for (const auto& filled : pipeline.predict(texts, static_cast<int>(o.top_k)))
+        lines += json_line(filled);
+      return lines;
     });
     say_truncated(pipeline.num_truncated());
   } else {
     const Pipeline pipeline(folder, pipeline_options);
-    say_loaded(pipeline.model(), name, train::saved_precision(folder));
+    say_loaded(pipeline.model(), o.model, precision);
     say_unused(pipeline.model().load_report());
-    OutputStream out(output);
-    read_texts(input, columns, static_cast<size_t>(batch_size), [&](const Texts& texts, const Texts& pairs) {
-      for (const Prediction& p : pipeline.predict(texts, pairs)) out.write(json_line(p, all_scores));
-      out.flush();
+    Stream stream(o.input, o.columns, o.output, batch_size);
+    stream.run([&](const Texts& texts, const Texts& pairs) {
+      std::string lines;
+      for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
+      return lines;
     });
     say_truncated(pipeline.num_truncated());
   }

@@ -113,8 +113,14 @@ int tokenize(int argc, char** argv) {
   options.flag("add_special_tokens", add_special_tokens, "with [CLS], <s>, ... as the model reads them");
   options.flag("stats", stats, "instead: tokens per word, bytes per token and unknown tokens of each input");
   options.flag("json", json, "--stats as json, one object a line");
+  options.threads();
   if (!options.parse(argc, argv, 2)) return 0;
   if (inputs.size() > 1 && !stats) throw UsageError("--input takes one file; several are for --stats");
+  if (stats && options.given("output"))
+    throw UsageError("--output is refused with --stats: the table goes to standard output");
+  if (!stats && options.given("json"))
+    throw UsageError("--json is for --stats; the ids are json lines anyway");
+  refuse_same_file(inputs.front(), output);
 
   const auto tokenizer = Tokenizer::from_pretrained(find_model(name));
   if (stats) return print_stats(*tokenizer, inputs, json);

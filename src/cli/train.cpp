@@ -5,9 +5,7 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/folder.h"
-#include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -35,6 +33,8 @@ struct TrainOptions {
   TrainingArguments arguments;
 };
 
+constexpr train::Range kSamples{1, 1e12};
+
 Options declare(TrainOptions& o) {
   Options options(
       "train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
@@ -50,11 +50,11 @@ Options declare(TrainOptions& o) {
   options.list("validation_file", o.validation_file, "evaluation data");
   options.list("test_file", o.test_file, "labelled data to be scored once, after training");
   options.columns(o.columns);
-  options.integer("max_train_samples", o.max_train_samples, "use the first N training examples");
-  options.integer("max_eval_samples", o.max_eval_samples, "use the first N evaluation examples");
-  options.integer("max_predict_samples", o.max_predict_samples, "use the first N test examples");
+  options.integer("max_train_samples", o.max_train_samples, "use the first N training examples", kSamples);
+  options.integer("max_eval_samples", o.max_eval_samples, "use the first N evaluation examples", kSamples);
+  options.integer("max_predict_samples", o.max_predict_samples, "use the first N test examples", kSamples);
   options.flag("ignore_mismatched_sizes", o.ignore_mismatched_sizes,
-               "start tensors of another shape anew, e.g. a head");
+               "reinitialize tensors of another shape, e.g. a head");
   options.text("config_name", o.config_name, "config.json (or its folder) to train from random weights");
   options.text("tokenizer_name", o.tokenizer_name, "folder of the tokenizer, where it is not the model's");
   options.flag("line_by_line", o.line_by_line,
@@ -62,6 +62,7 @@ Options declare(TrainOptions& o) {
   options.flag("overwrite_output_dir", o.overwrite_output_dir, "write into an output_dir that is not empty");
   options.flag("json", o.json, "the result on stdout as json");
   options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
+  options.threads();
   options.training_arguments(o.arguments);
   return options;
 }
@@ -73,16 +74,13 @@ std::string single_file(const std::vector<std::string>& files, const char* name)
 
 void check_output_dir(const TrainOptions& o) {
   const fs::path dir = o.arguments.output_dir;
-  if (path_exists(dir) && !is_folder(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
   if (is_folder(dir) && !list_folder(dir).empty() && !o.overwrite_output_dir) {
     fail_with(
         "choose another --output_dir, or give --overwrite_output_dir true: the model and "
         "files of the same names are replaced, others stay",
         "{}: the output folder is not empty; nothing was written", dir.string());
   }
-  make_folders(dir);
-  write_file(dir / ".graft-probe", "");  // fails now and not after hours
-  remove_file(dir / ".graft-probe");
+  train::prepare_output(dir);  // fails now and not after the download
 }
 
 Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples) {
@@ -125,11 +123,13 @@ Model load_model(const TrainOptions& o, const fs::path& folder, const ModelOptio
 int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>& test) {
   trainer.on_log(say_log_entry);
   trainer.on_progress(show_progress);
-  stop_on_signals(trainer);
   Profile profile(o.profile);
-  const TrainResult result = trainer.train();
+  TrainResult result;
+  {
+    const StopOnSignals stop(trainer);
+    result = trainer.train();
+  }
   profile.stop();
-  stop_no_longer();  // the model is saved
   end_progress();
   LogEntry table = {{"train_loss", result.training_loss},
                     {"train_last_epoch_loss", result.last_epoch_loss},
@@ -144,15 +144,7 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
   say(result.interrupted ? fmt::format("interrupted at step {}; the model as it stood is in {}",
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
-  if (o.json) {
-    Json json = Json::object();
-    for (const auto& [name, value] : table) json[name] = value;
-    if (profile.on()) json["profile"] = profile.json();
-    fmt::print("{}\n", json.dump());
-  } else {
-    print_table(stdout, table);
-    if (profile.on()) profile.print(stdout);
-  }
+  print_result(table, o.json, profile);
   return signal_exit_code();
 }
 
@@ -207,21 +199,22 @@ void check_options(const Options& options, TrainOptions& o) {
     if (text) refuse(name, "it counts labelled examples; --max_steps shortens a run on text");
   }
   if (text) refuse("test_file", "it is for labelled data; give text as --validation_file");
-  for (const char* name : {"line_by_line", "whole_word_mask", "mlm_probability"}) {
-    if (!text) refuse(name, "it is for --task masked-lm");
-  }
-  if (options.given("do_train") && !o.arguments.do_train) {
+  // As training_args.json repeats them for every task: false is not asking, nor is the default.
+  if (o.line_by_line && !text) refuse("line_by_line", "it is for --task masked-lm");
+  if (o.arguments.whole_word_mask && !text) refuse("whole_word_mask", "it is for --task masked-lm");
+  if (o.arguments.mlm_probability != TrainingArguments().mlm_probability && !text)
+    refuse("mlm_probability", "it is for --task masked-lm");
+  if (options.typed("do_train") && !o.arguments.do_train) {
     throw UsageError("--do_train false is refused: this is `graft train`",
                      "graft evaluate gives the metrics of a model");
   }
+  o.arguments.do_train = true;
   if (!text && o.validation_file.empty() &&
       (o.arguments.do_eval || o.arguments.eval_on_start || o.arguments.eval_strategy != "no")) {
     throw UsageError(
         "evaluation was asked for (--do_eval, --eval_on_start or --eval_strategy) but there is no "
         "--validation_file");
   }
-  if (text && (o.arguments.eval_on_start || o.arguments.eval_strategy != "no"))
-    o.arguments.do_eval = true;  // a share of the lines
 }
 
 }  // namespace
@@ -237,7 +230,7 @@ int train(int argc, char** argv) {
   }
   if (o.model.empty() && o.tokenizer_name.empty()) throw UsageError("--config_name needs --tokenizer_name");
   if (o.train_file.empty()) throw UsageError("--train_file is needed");
-  train::settle(o.arguments);
+  train::check(o.arguments);
   check_options(options, o);
   if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
   check_output_dir(o);

@@ -60,26 +60,24 @@ int train_tokenizer(int argc, char** argv) {
   options.list("train_file", files, "text, a line at a time; each also .gz .zst .xz");
   options.text("output_dir", output_dir, "folder for tokenizer.json and its kin", true);
   options.text("type", o.type, "wordpiece (as BERT), bpe (byte-level, as RoBERTa) or unigram (as T5, XLM-R)");
-  options.integer("vocab_size", vocab_size, "tokens, special ones included");
-  options.integer("min_frequency", o.min_frequency, "pairs that are rarer are not merged (wordpiece, bpe)");
+  options.integer("vocab_size", vocab_size, "tokens, special ones included", {1, 1e8});
+  options.integer("min_frequency", o.min_frequency, "pairs that are rarer are not merged (wordpiece, bpe)",
+                  {0, 1e12});
   options.list("special_tokens", o.special_tokens, "the first ids; default: those of the type's family");
-  options.integer("limit_alphabet", limit_alphabet, "most characters to keep; 0 = all");
+  options.integer("limit_alphabet", limit_alphabet, "most characters to keep; 0 = all", {0, 1e8});
   options.list("initial_alphabet", o.initial_alphabet, "characters that are kept however rare");
-  options.integer("max_token_length", max_token_length, "characters; 0 = no limit (unigram: 16)");
+  options.integer("max_token_length", max_token_length, "characters; 0 = no limit (unigram: 16)", {0, 1e8});
   options.flag("lowercase", o.lowercase, "wordpiece: lower-case and strip accents");
   options.flag("add_prefix_space", o.add_prefix_space, "bpe: a space before the first word");
-  options.integer("model_max_length", model_max_length, "written into tokenizer_config.json");
+  options.integer("model_max_length", model_max_length, "written into tokenizer_config.json", {0, 1e8});
+  options.threads();
   if (!options.parse(argc, argv, 2)) return 0;
   if (files.empty())
     throw UsageError("--train_file is needed", "graft train-tokenizer --help shows examples");
-  const auto size = [](const char* name, int64_t n) {
-    if (n < 0 || n > 100'000'000) throw UsageError(fmt::format("--{} {} makes no sense", name, n));
-    return static_cast<int32_t>(n);
-  };
-  o.vocab_size = size("vocab_size", vocab_size);
-  o.limit_alphabet = size("limit_alphabet", limit_alphabet);
-  o.max_token_length = size("max_token_length", max_token_length);
-  o.model_max_length = size("model_max_length", model_max_length);
+  o.vocab_size = static_cast<int32_t>(vocab_size);
+  o.limit_alphabet = static_cast<int32_t>(limit_alphabet);
+  o.max_token_length = static_cast<int32_t>(max_token_length);
+  o.model_max_length = static_cast<int32_t>(model_max_length);
 
   std::error_code error;
   fs::create_directories(output_dir, error);

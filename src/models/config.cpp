@@ -31,15 +31,6 @@ ModelConfig ModelConfig::from_file(const std::filesystem::path& file) {
   return {std::move(json), file.string()};
 }
 
-// Python reads null as None, not as the default: only these keys may be that.
-const Json* ModelConfig::optional(const std::string& key) const {
-  static const std::set<std::string> kNullable = {"classifier_dropout", "problem_type", "pad_token_id",
-                                                  "num_labels"};
-  if (is_null(key) && !kNullable.count(key))
-    fail_with("remove the key for its default", "{}: \"{}\" is null", origin_, key);
-  return find(key);
-}
-
 const Json* ModelConfig::find(const std::string& key) const {
   const auto it = json_.find(key);
   return it == json_.end() || it->is_null() ? nullptr : &*it;
@@ -64,11 +55,11 @@ std::string ModelConfig::text(const std::string& key) const {
 }
 
 int64_t ModelConfig::size_or(const std::string& key, int64_t other) const {
-  return optional(key) ? integer(key) : other;
+  return find(key) ? integer(key) : other;
 }
 
 int64_t ModelConfig::integer_or(const std::string& key, int64_t other) const {
-  const Json* j = optional(key);
+  const Json* j = find(key);
   if (!j) return other;
   if (!j->is_number_integer() || std::fabs(j->get<double>()) > std::numeric_limits<int32_t>::max())
     fail("{}: \"{}\" must be an integer of 32 bits, not {}", origin_, key, shown(j->dump()));
@@ -76,7 +67,7 @@ int64_t ModelConfig::integer_or(const std::string& key, int64_t other) const {
 }
 
 double ModelConfig::number_or(const std::string& key, double other) const {
-  const Json* j = optional(key);
+  const Json* j = find(key);
   if (!j) return other;
   if (!j->is_number()) fail("{}: \"{}\" must be a number, not {}", origin_, key, shown(j->dump()));
   return j->get<double>();
@@ -88,14 +79,14 @@ bool ModelConfig::is_null(const std::string& key) const {
 }
 
 bool ModelConfig::flag_or(const std::string& key, bool other) const {
-  const Json* j = optional(key);
+  const Json* j = find(key);
   if (!j) return other;
   if (!j->is_boolean()) fail("{}: \"{}\" must be true or false, not {}", origin_, key, shown(j->dump()));
   return j->get<bool>();
 }
 
 std::string ModelConfig::text_or(const std::string& key, const std::string& other) const {
-  return optional(key) ? text(key) : other;
+  return find(key) ? text(key) : other;
 }
 
 double ModelConfig::estimated_parameters() const {

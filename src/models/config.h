@@ -18,7 +18,7 @@ class ModelConfig {
   // A needed key: Error naming the key when it is absent or of another type.
   int64_t integer(const std::string& key) const;
   std::string text(const std::string& key) const;
-  // Optional keys. null counts as absent where the reference's default is None, else it is an Error.
+  // Optional keys; null counts as absent.
   bool is_null(const std::string& key) const;                    // there, and null
   int64_t size_or(const std::string& key, int64_t other) const;  // positive
   int64_t integer_or(const std::string& key, int64_t other) const;
@@ -47,8 +47,7 @@ class ModelConfig {
   const std::string& origin() const { return origin_; }
 
  private:
-  const Json* find(const std::string& key) const;      // null counts as absent
-  const Json* optional(const std::string& key) const;  // as find; Error where null is not the default
+  const Json* find(const std::string& key) const;
   Json json_;
   std::string origin_;
 };

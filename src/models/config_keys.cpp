@@ -11,8 +11,8 @@
 namespace graft::models {
 namespace {
 
-// A key that changes the computation. The value `accepted` (as JSON) is what graft computes; null means it
-// where it is false or empty, as in Python.
+// A key that changes the computation. The value `accepted` (as JSON; null is always accepted) is what graft
+// computes.
 struct RefusedKey {
   const char* name;
   const char* accepted;
@@ -107,10 +107,7 @@ const Family* family_of(const ModelConfig& config) {
 
 void refuse(const ModelConfig& config, const RefusedKey& key, bool from_scratch) {
   const auto it = config.json().find(key.name);
-  const bool null_means_it = key.accepted[0] != '"';
-  if (it == config.json().end() || (it->is_null() && null_means_it) ||
-      (key.when_initialising && !from_scratch))
-    return;
+  if (it == config.json().end() || it->is_null() || (key.when_initialising && !from_scratch)) return;
   const std::string value = it->dump();
   if (value == key.accepted) return;
   fail_with(std::string_view(key.accepted) == "null"

@@ -165,16 +165,21 @@ TEST_F(BadCheckpoint, NoWeightsAtAll) {
 TEST_F(BadCheckpoint, AVocabularyThatDoesNotFitTheEmbedding) {
   fs::remove(path("tokenizer.json"));
   write_file(path("vocab.txt"), read_file(path("vocab.txt")) + "extra\n");
-  const Result r = run_graft(
-      {"train", "--model", folder, "--train_file", world.rows("t.csv", 8, 1), "--output_dir", world / "out"});
-  EXPECT_EQ(r.code, 1);
-  EXPECT_THAT(r.err,
-              testing::AllOf(HasSubstr("the tokenizer has 26 tokens but the model's embedding has 25 rows"),
-                             HasSubstr("damaged"),
-                             HasSubstr("hint: the tokenizer does not belong to this checkpoint")));
+  // As in the reference it trains as long as no text holds the token without a row.
+  const Result r = run_graft({"train", "--model", folder, "--train_file", world.rows("t.csv", 8, 1),
+                              "--output_dir", world / "out", "--max_steps", "1"});
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr("'extra' (id 25) is the first token without a row"));
+  const std::string file = world.write("extra.csv", "text,label\ngood,pos\nan extra film,neg\n");
+  const Result e =
+      run_graft({"train", "--model", folder, "--train_file", file, "--output_dir", world / "no"});
+  EXPECT_EQ(e.code, 1);
+  EXPECT_THAT(
+      e.err,
+      HasSubstr("extra.csv: line 3: the token 'extra' has id 25, but the model's embedding has 25 rows"));
   const Result p = run_graft({"predict", "--model", folder}, {"a good film\nan extra film\n"});
   EXPECT_EQ(p.code, 1);
-  EXPECT_THAT(p.err, HasSubstr("token id 25 is outside the model's vocabulary of 25"));
+  EXPECT_THAT(p.err, HasSubstr("standard input: line 2: the token 'extra' has id 25"));
 }
 
 TEST_F(BadCheckpoint, WeightsThatAreNoNumbers) {

@@ -128,7 +128,7 @@ TEST_F(BadData, SequencesLongerThanThePositions) {
 TEST_F(BadData, ADivergingRunStopsWithADiagnosis) {
   expect_train_error(
       {"--train_file", world.rows("train.csv", 32, 1), "--learning_rate", "1e30", "--max_grad_norm", "0"},
-      {"the loss is", "nan", "nothing was saved over", "hint: ", "--learning_rate"});
+      {"the loss is", "nan", "existing checkpoints are unchanged", "hint: ", "--learning_rate"});
 }
 
 TEST_F(BadData, OutputFoldersThatCannotBe) {

@@ -66,9 +66,9 @@ TEST(Classify, TheFirstLineSaysThePrecisionAndWhy) {
   EXPECT_THAT(trained({"--bf16", "false"}), HasSubstr("fp32 (--bf16 false)"));
   EXPECT_THAT(run_graft(evaluate).err, HasSubstr("fp32 (as in training)"));
   EXPECT_THAT(trained({}),
-              testing::AnyOf(HasSubstr("bf16 (this CPU has bf16"), HasSubstr("fp32 (this CPU has no")));
+              testing::AnyOf(HasSubstr("bf16 (default on this CPU"), HasSubstr("fp32 (default on this CPU")));
   std::filesystem::remove(world / "out/training_args.json");
-  EXPECT_THAT(run_graft(evaluate).err, HasSubstr("fp32 (no saved choice"));
+  EXPECT_THAT(run_graft(evaluate).err, HasSubstr("fp32 (default: this folder was not trained by graft)"));
 }
 
 TEST(Classify, ProfileShowsWhereTheTimeGoes) {

@@ -73,7 +73,12 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
     const rlimit limits = {limit, limit};
     ::setrlimit(RLIMIT_FSIZE, &limits);
   }
+  for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
+  if (!options.stdout_file.empty())
+    ::dup2(::open(options.stdout_file.c_str(), O_WRONLY | O_CLOEXEC), STDOUT_FILENO);
   if (options.close_stderr) ::close(STDERR_FILENO);
+  if (options.close_stdout) ::close(STDOUT_FILENO);
+  if (options.close_stdin) ::close(STDIN_FILENO);
   ::execv(GRAFT_PROGRAM, pointers(all).data());
   ::_exit(127);
 }
@@ -108,9 +113,11 @@ Result run_graft(const std::vector<std::string>& args, const RunOptions& options
     become_graft(args, options);
   }
   int status = 0;
-  ::waitpid(pid, &status, 0);
+  rusage usage{};
+  ::wait4(pid, &status, 0, &usage);
   ::close(in);
   Result result;
+  result.max_rss = static_cast<int64_t>(usage.ru_maxrss) * 1024;
   result.code = exit_code(status);
   result.out = content_of(out);
   result.err = content_of(err);
@@ -191,6 +198,12 @@ std::string RunningGraft::next_line(int fd) {
 }
 
 void RunningGraft::send(int signal) const { ::kill(pid_, signal); }
+
+bool RunningGraft::running() {
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == 0;
+}
 
 int RunningGraft::wait() {
   int status = 0;

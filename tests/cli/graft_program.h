@@ -15,12 +15,15 @@ namespace graft::test {
 struct Result {
   int code = -1;  // 128 + signal where a signal ended it
   std::string out, err;
+  int64_t max_rss = 0;  // bytes: the most memory it had
 };
 
 struct RunOptions {
   std::string input;             // standard input
   int64_t file_size_limit = -1;  // bytes that a file may have, as a stand-in for a full disk
-  bool close_stderr = false;
+  bool close_stderr = false, close_stdout = false, close_stdin = false;
+  std::string stdout_file{};  // standard output goes there, /dev/full for one
+  std::map<std::string, std::string> environment{};
 };
 
 // Runs `graft ARGS...` to its end, offline and with an empty cache.
@@ -42,7 +45,8 @@ class RunningGraft {
   std::string read_line() { return next_line(output_); }
   std::string read_error_line() { return next_line(error_); }
   void send(int signal) const;
-  int wait();  // the exit code, 128 + signal where a signal ended it
+  bool running();  // false once it has ended; wait() then gives the exit code
+  int wait();      // the exit code, 128 + signal where a signal ended it
 
  private:
   std::string next_line(int fd);

@@ -1,5 +1,7 @@
 // Ctrl-C and SIGTERM during training: the step ends, the model is saved, the exit code says which it was.
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "cli/graft_program.h"
 
@@ -47,10 +49,44 @@ TEST(LongStep, IsHeardAtOnceAndDropped) {
   while (graft.read_error_line().find("memory of a step") == std::string::npos) {
   }
   graft.send(SIGINT);
-  EXPECT_THAT(graft.read_error_line(), HasSubstr("once more ends at once"));
+  EXPECT_THAT(graft.read_error_line(), HasSubstr("Press Ctrl-C again to quit immediately."));
   EXPECT_THAT(rest_of(graft), HasSubstr("interrupted at step 0"));
   EXPECT_EQ(graft.wait(), 128 + SIGINT);
   EXPECT_EQ(read_json(world / "out/trainer_state.json")["global_step"], 0);
+}
+
+// Whenever a run is killed, what lies in its folders is an old model or a new one, never a mixture: every
+// folder that looks like a model answers. (A folder may lack config.json for an instant; then no program
+// loads it.)
+TEST(Killed, FoldersHoldOldOrNewModels) {
+  namespace fs = std::filesystem;
+  World world;
+  const std::string out = world / "out";
+  const std::vector<std::string> args = world.train_args(
+      "out", {"--train_file", world.rows("train.csv", 64, 1), "--max_steps", "12", "--save_strategy", "steps",
+              "--save_steps", "1", "--save_total_limit", "2", "--overwrite_output_dir"});
+  const auto start = std::chrono::steady_clock::now();
+  graft_output(args);  // the old model
+  const auto whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - start);
+  const auto check = [&](const fs::path& folder, int round) {
+    const Result r =
+        run_graft({"predict", "--model", folder.string(), "--input", world.write("t.txt", "good\n")});
+    EXPECT_TRUE(r.code == 0 || !fs::exists(folder / "config.json"))
+        << "round " << round << ": " << folder << ": " << r.err;
+  };
+  for (int round = 0; round < 12; ++round) {
+    RunningGraft graft(args);
+    // From the first quarter on: earlier there is nothing to interrupt.
+    std::this_thread::sleep_for(whole * (0.25 + 0.75 * (round * 7 % 12) / 12.0));
+    graft.send(SIGKILL);
+    graft.wait();
+    check(out, round);
+    for (const auto& entry : fs::directory_iterator(out)) {
+      if (entry.path().filename().string().starts_with("checkpoint-")) check(entry.path(), round);
+    }
+  }
+  graft_output(args);  // and the next run is not disturbed by what they left
+  for (const std::string& file : files_in(out)) EXPECT_THAT(file, testing::Not(HasSubstr("tmp"))) << file;
 }
 
 TEST(BrokenLog, AReaderOfTheLogThatLeavesDoesNotEndARun) {

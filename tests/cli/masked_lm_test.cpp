@@ -50,22 +50,30 @@ TEST(MaskedLm, FromTheCheckpointThatItWroteThenFineTuned) {
                  "--output_dir", world / "tuned", "--max_steps", "2"});
   EXPECT_EQ(tuned.code, 0) << tuned.err;
   EXPECT_THAT(tuned.err,
-              testing::AllOf(HasSubstr("new, not in the checkpoint, to be trained: "),
+              testing::AllOf(HasSubstr("newly initialized (not in the checkpoint): "),
                              HasSubstr("classifier.weight"), HasSubstr("not used by this task: ")));
 }
 
+// As it was trained: share of masks, whole words, lines, seed and length come from training_args.json.
 TEST(MaskedLm, EvaluateGivesThePerplexityOfTraining) {
   World world;
   const std::string dev = world.lines("dev.txt", 40, 3);
-  const Json trained =
-      json_lines(graft_output(masked_args(world, "out", {"--validation_file", dev}))).front();
-  const Json scores =
-      json_lines(graft_output({"evaluate", "--model", world / "out", "--test_file", dev, "--max_seq_length",
-                               "24", "--per_device_eval_batch_size", "32", "--json"}))
-          .front();
-  EXPECT_EQ(scores["eval_loss"], trained["eval_loss"]);  // to the bit, in batches of another size
+  const std::vector<std::vector<std::string>> runs = {
+      {}, {"--mlm_probability", "0.4", "--seed", "7"}, {"--whole_word_mask", "--line_by_line"}};
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const std::string out = "out" + std::to_string(i);
+    std::vector<std::string> more = runs[i];
+    more.insert(more.end(), {"--validation_file", dev});
+    const Json trained = json_lines(graft_output(masked_args(world, out, more))).front();
+    const Result r = run_graft({"evaluate", "--model", world / out, "--test_file", dev,
+                                "--per_device_eval_batch_size", "32", "--json"});
+    ASSERT_EQ(r.code, 0) << r.err;
+    EXPECT_EQ(json_lines(r.out).front()["eval_loss"], trained["eval_loss"]) << i;  // to the bit
+    EXPECT_THAT(r.err, HasSubstr("eval corpus: 40 lines -> "));
+    EXPECT_THAT(r.err, testing::Not(HasSubstr(" 0 lines")));
+  }
   EXPECT_EQ(
-      run_graft({"evaluate", "--model", world / "out", "--test_file", dev, "--max_eval_samples", "3"}).code,
+      run_graft({"evaluate", "--model", world / "out0", "--test_file", dev, "--max_eval_samples", "3"}).code,
       2);
 }
 

@@ -1,4 +1,5 @@
 // The grammar of the command line: verbs, --help, spellings, --config, and what a wrong option gets.
+#include "base/file.h"
 #include "cli/graft_program.h"
 
 namespace graft::test {
@@ -114,7 +115,8 @@ TEST(Options, ValuesThatAreNone) {
   expect_usage_error(with({"--do_eval", "maybe"}), {"true or false was expected"});
   expect_usage_error(with({"--eval_strategy", "sometimes"}), {"there are: no, steps, epoch"});
   expect_usage_error(with({"--lr_scheduler_type", "linaer"}), {"linaer"});
-  expect_usage_error(with({"--per_device_train_batch_size", "0"}), {"must be at least 1"});
+  expect_usage_error(with({"--per_device_train_batch_size", "0"}),
+                     {"out of range: it may be from 1 to 1000000"});
   expect_usage_error(with({"--learning_rate"}), {"--learning_rate needs a value"});
 }
 
@@ -187,6 +189,178 @@ TEST_F(Spelling, AWrongConfigFileIsNamed) {
   r = run_graft({"train", "--config", world / "absent.json"});
   EXPECT_EQ(r.code, 1);
   EXPECT_THAT(r.err, HasSubstr("absent.json"));
+}
+
+TEST_F(Spelling, ConfigFilesAreCheckedKeyByKey) {
+  const auto wrong = [&](const std::string& name, const std::string& text,
+                         const std::vector<std::string>& parts) {
+    std::vector<std::string> all = parts;
+    all.push_back(name);
+    expect_usage_error({"train", "--config", world.write(name, text)}, all);
+  };
+  wrong("a.json", R"({"train_file": 5})",
+        {"\"train_file\"", "a text or a list of texts was expected, not 5"});
+  wrong("b.json", R"({"model": true})", {"\"model\": a text was expected, not true"});
+  wrong("c.json", R"({"learning_rate": "fast"})", {"--learning_rate fast: a number"});
+  wrong("d.json", R"({"eval_strategy": false})", {"\"eval_strategy\": a text was expected"});
+  wrong("e.json", R"({"do_eval": 3})", {"--do_eval 3: true or false"});
+  wrong("f.json", R"({"weight-decay": 0.1, "weight_decay": 0.2})", {"--weight_decay is given twice"});
+  wrong("g.json", R"({"config": "other.json"})", {"cannot name another"});
+  wrong("h.json", R"({"max_train_samples": 0})", {"--max_train_samples 0 is out of range"});
+  wrong("i.toml", "learning_rte = 1\n", {"--learning_rte", "did you mean --learning_rate?"});
+  wrong("j.toml", "[model]\nname = 1\n", {"\"model\" is an object"});
+  wrong("k.json", R"({"fp16": true})", {"--fp16 true is refused"});
+}
+
+TEST_F(Spelling, AByteOrderMarkBeforeAConfigFileIsDropped) {
+  for (const char* name : {"bom.json", "bom.toml"}) {
+    const bool toml = std::string(name).ends_with("toml");
+    const std::string file =
+        world.write(name, std::string("\xEF\xBB\xBF") + (toml ? "seed = 5\n" : "{\"seed\": 5}"));
+    EXPECT_EQ(trained({"--config", file})["seed"], 5) << name;
+  }
+}
+
+// The file that a run leaves repeats it.
+TEST_F(Spelling, TrainingArgsJsonRepeatsItsRun) {
+  trained({"--learning_rate", "1e-3", "--max_steps", "3"});
+  const std::string saved = world / "out/training_args.json",
+                    first = read_file(world / "out/model.safetensors");
+  graft_output({"train", "--config", saved, "--config_name", world / "start/config.json", "--tokenizer_name",
+                world / "start", "--train_file", world / "train.csv", "--output_dir", world / "again"});
+  EXPECT_EQ(read_file(world / "again/model.safetensors"), first);
+  Json again = read_json(world / "again/training_args.json"), before = read_json(saved);
+  again["output_dir"] = before["output_dir"] = "";
+  EXPECT_EQ(again, before);
+}
+
+TEST_F(Spelling, NamesOfTheReferencesScriptsAreTaken) {
+  World& w = world;
+  trained({});
+  const std::string model = w / "out", rows = w.rows("dev.csv", 8, 2);
+  for (const char* name : {"--model_name_or_path", "--model-name-or-path", "--model"}) {
+    graft_output({"evaluate", name, model, "--test_file", rows, "--batch_size", "4", "--max_length", "20"});
+    graft_output({"predict", name, model, "--threads", "1"}, "a good film\n");
+    graft_output({"tokenize", name, model}, "a good film\n");
+    graft_output({"info", name, model});
+  }
+  graft_output({"train", "--model_name_or_path", model, "--train_file", rows, "--eval_file", rows,
+                "--output_dir", w / "tuned", "--max_length", "20", "--max_steps", "1", "--text_column_name",
+                "text"});
+  EXPECT_EQ(read_json(w / "tuned/training_args.json")["max_seq_length"], 20);
+}
+
+TEST(Options, AMisspeltOptionGetsASuggestionInEveryVerb) {
+  const std::vector<std::pair<std::string, std::string>> options = {{"train", "learning_rate"},
+                                                                    {"evaluate", "test_file"},
+                                                                    {"predict", "return_all_scores"},
+                                                                    {"tokenize", "add_special_tokens"},
+                                                                    {"info", "model"},
+                                                                    {"parity", "golden"},
+                                                                    {"pull", "model"},
+                                                                    {"train-tokenizer", "vocab_size"}};
+  for (const auto& [verb, option] : options) {
+    std::string wrong = option;
+    std::swap(wrong[0], wrong[1]);
+    expect_usage_error({verb, "--" + wrong, "x"}, {"--" + wrong, "did you mean --" + option + "?"});
+    std::string misspelt = verb;
+    std::swap(misspelt[1], misspelt[2]);
+    expect_usage_error({misspelt}, {"did you mean `graft " + verb + "`?"});
+  }
+}
+
+TEST(Options, HowToComputeIsAnOptionOfEveryCommandThatComputes) {
+  World world;
+  const std::string model = world.model(), rows = world.rows("rows.csv", 16, 5),
+                    texts = world.lines("t.txt", 9, 4);
+  const auto both = [&](std::vector<std::string> args, const std::vector<std::string>& more) {
+    args.insert(args.end(), more.begin(), more.end());
+    const Result r = run_graft(args);
+    EXPECT_EQ(r.code, 0) << args[0] << ": " << r.err;
+    return r;
+  };
+  const std::vector<std::string> predict = {"predict", "--model", model, "--input", texts},
+                                 evaluate = {"evaluate", "--model", model, "--test_file", rows, "--json"};
+  for (const std::vector<std::string>& args : {predict, evaluate}) {
+    const Result full = both(args, {"--bf16", "false"}), half = both(args, {"--bf16", "true"});
+    EXPECT_THAT(full.err, HasSubstr("fp32 (--bf16 false)"));
+    EXPECT_THAT(half.err, HasSubstr("bf16 (--bf16 true)"));
+    EXPECT_NE(full.out, half.out);
+    EXPECT_THAT(both(args, {"--num_threads", "1"}).err, HasSubstr("1 thread (--num_threads)"));
+  }
+  both({"tokenize", "--model", model, "--input", texts}, {"--num_threads", "2"});
+  both({"train-tokenizer", "--train_file", texts, "--vocab_size", "60", "--output_dir", world / "tok"},
+       {"--num_threads", "1"});
+  both(world.train_args("new", {"--train_file", rows, "--max_steps", "1"}),
+       {"--num_threads", "1", "--bf16", "false"});
+  for (const char* n : {"0", "-1", "2.5", "1e9"})
+    expect_usage_error({"predict", "--model", "x", "--num_threads", n}, {"--num_threads"});
+  expect_usage_error({"predict", "--model", "x", "--max_seq_length", "4294967297"}, {"--max_seq_length"});
+  expect_usage_error({"predict", "--model", "x", "--top_k", "nan"}, {"--top_k nan: an integer"});
+  expect_usage_error({"evaluate", "--model", "x", "--test_file", "y", "--max_eval_samples", "0"},
+                     {"--max_eval_samples 0 is out of range", "or -1 (the default)"});
+}
+
+TEST(Options, ValuesWithoutAMeaningNeverTrain) {
+  World world;
+  const std::string rows = world.rows("rows.csv", 16, 5);
+  for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--num_train_epochs", "inf"},
+                                                {"--logging_steps", "inf"},
+                                                {"--weight_decay", "-5"},
+                                                {"--weight_decay", "nan"},
+                                                {"--per_device_eval_batch_size", "0"},
+                                                {"--per_device_train_batch_size", "9223372036854775807"},
+                                                {"--gradient_accumulation_steps", "9223372036854775807"},
+                                                {"--num_train_epochs", "1e300"},
+                                                {"--save_safetensors", "false"},
+                                                {"--tf32", "banana"},
+                                                {"--local_rank", "3"},
+                                                {"--past_index", "2"}}) {
+    std::vector<std::string> args = {"--train_file", rows};
+    args.insert(args.end(), wrong.begin(), wrong.end());
+    expect_usage_error(world.train_args("out", args), {wrong[0] + " "});
+    EXPECT_FALSE(std::filesystem::exists(world / "out"));
+  }
+  const Result r = run_graft(world.train_args(
+      "out", {"--train_file", rows, "--max_steps", "1", "--tf32", "true", "--per_device_train_batch_size",
+              "1000000", "--gradient_accumulation_steps", "1000000000"}));
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr("--tf32 true has no effect here: graft computes on the CPU"));
+}
+
+TEST(Options, AMisspeltEnvironmentVariableIsNamed) {
+  RunOptions options;
+  options.environment = {{"GRAFT_IAS", "avx2"}, {"GRAFTER", "1"}, {"GRAFT_ENTIRELY_OTHER", "1"}};
+  const Result r = run_graft({"--version"}, options);
+  EXPECT_EQ(r.code, 0);
+  EXPECT_EQ(r.err, "warning: the environment variable GRAFT_IAS has no effect; did you mean GRAFT_ISA?\n");
+}
+
+// The run's own starting point as its output: the same model as elsewhere.
+TEST(Options, TheModelsFolderMayBeTheOutput) {
+  World world;
+  const std::string rows = world.rows("rows.csv", 32, 5), copy = world.model_copy("copy");
+  const auto args = [&](const std::string& to) {
+    return std::vector<std::string>{"train",
+                                    "--model",
+                                    copy,
+                                    "--train_file",
+                                    rows,
+                                    "--output_dir",
+                                    to,
+                                    "--max_steps",
+                                    "4",
+                                    "--overwrite_output_dir",
+                                    "--save_strategy",
+                                    "no"};
+  };
+  graft_output(args(world / "elsewhere"));
+  std::vector<std::string> without = args(copy);
+  without.erase(std::find(without.begin(), without.end(), "--overwrite_output_dir"));
+  EXPECT_EQ(run_graft(without).code, 1);
+  graft_output(args(copy));
+  for (const char* file : {"model.safetensors", "config.json", "vocab.txt", "tokenizer.json"})
+    EXPECT_EQ(read_file(copy + "/" + file), read_file(world / (std::string("elsewhere/") + file))) << file;
 }
 
 }  // namespace

@@ -70,21 +70,6 @@ TEST_F(ConfigKeys, WhatIsNotImplementedIsRefusedByName) {
                       HasSubstr("\"absolute\"")));
 }
 
-// Python reads null as None: 4.57 adds no positions for it and ties nothing.
-TEST_F(ConfigKeys, NullIsNoDefault) {
-  GRAFT_SHARED_PATH(golden, "golden");
-  for (const char* key : {"position_embedding_type", "hidden_act", "layer_norm_eps", "hidden_dropout_prob",
-                          "type_vocab_size", "hidden_size", "tie_word_embeddings"})
-    EXPECT_THAT(refusal(golden / "bert/mlm", key, Json()),
-                AllOf(HasSubstr((dir / "m" / "config.json").string()), HasSubstr(key)));
-  for (const char* key :
-       {"classifier_dropout", "problem_type", "is_decoder", "pruned_heads", "quantization_config"})
-    EXPECT_EQ(
-        load_model(with(golden / "bert/mlm", [&](Json& c) { c[key] = Json(); })).load_report().missing.size(),
-        0u)
-        << key;
-}
-
 // The keys that 4.57.6 and 5.24.0 write, and older files have, without effect on these models.
 TEST_F(ConfigKeys, HarmlessKeysAreAcceptedWithoutAWord) {
   GRAFT_SHARED_PATH(golden, "golden");

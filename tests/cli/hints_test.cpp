@@ -1,0 +1,106 @@
+// A hint names only options that the command has which prints it: every "--name" in the sources' strings is
+// looked up in the --help of the verbs that run this source.
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "base/file.h"
+#include "cli/graft_program.h"
+
+namespace graft::test {
+namespace {
+namespace fs = std::filesystem;
+
+using Names = std::set<std::string>;
+
+const std::vector<std::string> kVerbs = {"train", "evaluate", "predict", "tokenize",
+                                         "info",  "parity",   "pull",    "train-tokenizer"};
+
+Names options_of(const std::string& verb) {
+  const std::string help = graft_output({verb, "--help"});
+  const std::regex option("\n  --([a-z0-9_]+) ");
+  Names names;
+  for (std::sregex_iterator at(help.begin(), help.end(), option), end; at != end; ++at)
+    names.insert((*at)[1]);
+  return names;
+}
+
+// Verbs that run code of this source; the rest is held against those that train and use models.
+std::vector<std::string> verbs_of(const fs::path& source) {
+  std::string name = source.stem().string();
+  if (source.parent_path().filename() == "cli") {
+    std::replace(name.begin(), name.end(), '_', '-');
+    if (std::find(kVerbs.begin(), kVerbs.end(), name) != kVerbs.end()) return {name};
+  }
+  return {"train", "evaluate", "predict"};
+}
+
+// Where a source is run by fewer verbs than its folder: found by reading, each with its reason.
+const std::map<std::string, std::vector<std::string>>& exceptions() {
+  static const std::map<std::string, std::vector<std::string>> table = {
+      // Trainer and what it alone calls
+      {"train/arguments.cpp", {"train"}},
+      {"train/argument_values.cpp", {"train"}},
+      {"train/reference_arguments.cpp", {"train"}},
+      {"train/plan.cpp", {"train"}},
+      {"train/output.cpp", {"train"}},
+      {"train/schedule.cpp", {"train"}},
+      {"train/trainer_setup.cpp", {"train"}},
+      // "fine-tune it first: graft train --task ...": a whole command
+      {"train/trained_model.cpp", {"train"}},
+      {"models/registry.cpp", {"train"}},
+      // its refuse_same_file
+      {"cli/output_stream.cpp", {"predict", "tokenize"}},
+      // predict has its masks in the text
+      {"data/mask.cpp", {"train", "evaluate"}},
+      // predict and evaluate keep the head that there is
+      {"models/weights.cpp", {"train"}},
+      {"data/labels.cpp", {"train"}},
+  };
+  return table;
+}
+
+// "--name" in the string literals of a source, comments left out.
+Names named_in(const fs::path& source) {
+  std::ifstream in(source);
+  Names names;
+  const std::regex literal("\"(?:[^\"\\\\]|\\\\.)*\""), option("--([a-z][a-z0-9_]+)");
+  for (std::string line; std::getline(in, line);) {
+    if (line.find_first_not_of(' ') == line.find("//")) continue;
+    for (std::sregex_iterator at(line.begin(), line.end(), literal), end; at != end; ++at) {
+      const std::string text = at->str();
+      for (std::sregex_iterator o(text.begin(), text.end(), option); o != end; ++o) names.insert((*o)[1]);
+    }
+  }
+  return names;
+}
+
+TEST(Hints, NameOptionsThatTheCommandHas) {
+  std::map<std::string, Names> options;
+  for (const std::string& verb : kVerbs) {
+    options[verb] = options_of(verb);
+    ASSERT_GE(options[verb].size(), 2u) << verb;
+    options[verb].insert({"help", "version"});
+  }
+  const fs::path src = GRAFT_SOURCE_DIR "/src";
+  int found = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(src)) {
+    // main.cpp shows whole command lines.
+    if (entry.path().extension() != ".cpp" || entry.path().filename() == "main.cpp") continue;
+    const std::string relative = fs::relative(entry.path(), src).string();
+    const auto exception = exceptions().find(relative);
+    for (const std::string& name : named_in(entry.path())) {
+      ++found;
+      for (const std::string& verb :
+           exception == exceptions().end() ? verbs_of(entry.path()) : exception->second)
+        EXPECT_TRUE(options[verb].contains(name))
+            << relative << " names --" << name << ", `graft " << verb << "` has no such option";
+    }
+  }
+  EXPECT_GT(found, 40);
+  for (const auto& [file, verbs] : exceptions()) EXPECT_TRUE(fs::exists(src / file)) << file;
+}
+
+}  // namespace
+}  // namespace graft::test
