@@ -1,7 +1,12 @@
 #include "base/json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <ostream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -170,11 +175,25 @@ const std::vector<Json::Member>& Json::items() const {
 }
 
 template <class T>
-T Json::number() const {
-  if (kind_ == Kind::integer) return static_cast<T>(integer_);
-  if (kind_ == Kind::unsigned_integer) return static_cast<T>(unsigned_);
-  if (kind_ == Kind::real) return static_cast<T>(real_);
-  wrong_kind("number");
+void Json::out_of_range() const {
+  throw JsonError(fmt::format("must be an integer from {} to {}, but is {}", std::numeric_limits<T>::min(),
+                              std::numeric_limits<T>::max(), dump()));
+}
+
+// A real number may stand for an integer (512.0) if its value is one.
+template <class T>
+T Json::integer() const {
+  if (kind_ == Kind::real) {
+    constexpr double kEnd = 2.0 * static_cast<double>(uint64_t{1} << (std::numeric_limits<T>::digits - 1));
+    constexpr double kBegin = std::numeric_limits<T>::is_signed ? -kEnd : 0.0;
+    if (!(real_ >= kBegin && real_ < kEnd) || real_ != std::trunc(real_)) out_of_range<T>();
+    return static_cast<T>(real_);
+  }
+  if (!is_number()) wrong_kind("number");
+  const bool fits =
+      kind_ == Kind::integer ? std::in_range<T>(integer_) : std::in_range<T>(unsigned_);
+  if (!fits) out_of_range<T>();
+  return kind_ == Kind::integer ? static_cast<T>(integer_) : static_cast<T>(unsigned_);
 }
 
 void Json::read(bool& out) const {
@@ -182,12 +201,23 @@ void Json::read(bool& out) const {
   out = boolean_;
 }
 
-// Of the numbers these two take a boolean as well, as 0 or 1.
-void Json::read(int& out) const { out = is_boolean() ? boolean_ : number<int>(); }
-void Json::read(float& out) const { out = is_boolean() ? boolean_ : number<float>(); }
-void Json::read(int64_t& out) const { out = number<int64_t>(); }
-void Json::read(uint64_t& out) const { out = number<uint64_t>(); }
-void Json::read(double& out) const { out = number<double>(); }
+void Json::read(int& out) const { out = integer<int>(); }
+void Json::read(int64_t& out) const { out = integer<int64_t>(); }
+void Json::read(uint64_t& out) const { out = integer<uint64_t>(); }
+
+void Json::read(double& out) const {
+  if (!is_number()) wrong_kind("number");
+  out = kind_ == Kind::real      ? real_
+        : kind_ == Kind::integer ? static_cast<double>(integer_)
+                                 : static_cast<double>(unsigned_);
+}
+
+void Json::read(float& out) const {
+  const auto value = get<double>();
+  if (std::abs(value) > std::numeric_limits<float>::max() && std::isfinite(value))
+    throw JsonError(fmt::format("must fit into a 32-bit float, but is {}", dump()));
+  out = static_cast<float>(value);
+}
 
 void Json::read(std::string& out) const {
   if (!is_string()) wrong_kind("string");
@@ -205,8 +235,11 @@ Json Json::value(std::string_view key, const Json& fallback) const {
 }
 
 std::string Json::value(std::string_view key, const char* fallback) const {
-  const Json* member = member_of_object(key);
-  return member ? member->get<std::string>() : fallback;
+  return value(key, std::string(fallback));
+}
+
+void Json::rethrow(std::string_view key, const JsonError& error) {
+  throw JsonError(fmt::format("{:?}: {}", key, error.what()));
 }
 
 std::ostream& operator<<(std::ostream& out, const Json& json) { return out << json.dump(); }

@@ -126,7 +126,8 @@ class Json {
   const std::vector<Member>& items() const;
   std::vector<Member>& items() { return const_cast<std::vector<Member>&>(std::as_const(*this).items()); }
 
-  // bool, numbers (from each other), std::string, containers of these.
+  // bool, numbers, std::string, containers of these. An integer must be in the range of its type; a real number
+  // without a fraction is taken for an integer.
   template <class T>
   T get() const {
     T out{};
@@ -138,11 +139,16 @@ class Json {
     return out;
   }
   std::string& text();  // of a string, to take it away
-  // The member, or `fallback` when there is none.
+  // The member, or `fallback` when there is none. The message about a wrong type names the key.
   template <class T>
   T value(std::string_view key, const T& fallback) const {
     const Json* member = member_of_object(key);
-    return member ? member->get<T>() : fallback;
+    if (!member) return fallback;
+    try {
+      return member->get<T>();
+    } catch (const JsonError& e) {
+      rethrow(key, e);
+    }
   }
   Json value(std::string_view key, const Json& fallback) const;
   std::string value(std::string_view key, const char* fallback) const;
@@ -165,8 +171,11 @@ class Json {
   const Json& element(size_t index) const;
   const std::vector<Json>& elements() const;
   [[noreturn]] void wrong_kind(const char* wanted) const;
+  [[noreturn]] static void rethrow(std::string_view key, const JsonError& error);
   template <class T>
-  T number() const;
+  [[noreturn]] void out_of_range() const;
+  template <class T>
+  T integer() const;
   void read(bool& out) const;
   void read(int& out) const;
   void read(int64_t& out) const;

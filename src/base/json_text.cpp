@@ -136,6 +136,9 @@ Json Json::parse(std::string_view text) {
   JsonBuilder builder(text.size());
   const char* at = text.data();
   if (!nlohmann::json::sax_parse(at, at + text.size(), &builder)) throw_too_deep();
+  // nlohmann takes a NUL for the end of the text.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
+    throw JsonParseError(JsonParseError::Reason::syntax, nul, "NUL byte");
   return builder.take();
 }
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "text/bpe.h"
 #include "text/json_fields.h"
+#include "text/serde_number.h"
 
 namespace graft::text {
 namespace {
@@ -90,25 +91,41 @@ Bpe::Merges read_merges(const element& model, const std::string& where) {
   return merges;
 }
 
-std::unique_ptr<Model> read_unigram(const element& model, const Json& fields, const std::string& where) {
+// The second element of each entry of model.vocab, as the reference reads numbers (serde_number.h). The tree that
+// the rest is read from has lost the digits, so they are looked up in the text. Its structure was checked.
+std::vector<double> read_scores(const std::string& json_text, const std::string& where) {
+  simdjson::ondemand::parser parser;
+  auto document = parser.iterate(json_text.data(), json_text.size(), json_text.capacity());
+  std::vector<double> scores;
+  for (auto entry : document["model"]["vocab"].get_array()) {
+    auto it = entry.get_array().begin();
+    ++it;
+    std::string_view digits = (*it).raw_json_token();
+    const auto score = parse_serde_number(digits.substr(0, digits.find_last_not_of(" \t\r\n") + 1));
+    if (!score) fail("{}: the score of entry {} is out of range: {}", where, scores.size(), digits);
+    scores.push_back(*score);
+  }
+  return scores;
+}
+
+std::unique_ptr<Model> read_unigram(const element& model, const Json& fields, std::vector<double> exact,
+                                    const TokenizerParts& parts, const std::string& where) {
   simdjson::dom::array list;
   if (model["vocab"].get(list) != simdjson::SUCCESS)
     fail("{}: \"vocab\" must be a list of [piece, score]", where);
   Vocab vocab;
-  std::vector<double> scores;
   vocab.reserve(list.size(), list.size() * 8);
-  scores.reserve(list.size());
+  int32_t id = 0;
   for (const element item : list) {
     simdjson::dom::array pair;
     std::string_view piece;
-    double score = 0;
     if (item.get(pair) != simdjson::SUCCESS || pair.size() != 2 ||
-        pair.at(0).get(piece) != simdjson::SUCCESS || pair.at(1).get(score) != simdjson::SUCCESS)
-      fail("{}: entry {} of the vocabulary must be [piece, score]", where, scores.size());
-    vocab.add(piece, static_cast<int32_t>(scores.size()));
-    scores.push_back(score);
+        pair.at(0).get(piece) != simdjson::SUCCESS || !pair.at(1).is_number())
+      fail("{}: entry {} of the vocabulary must be [piece, score]", where, id);
+    vocab.add(piece, id++);
   }
-  if (scores.empty()) fail("{}: the vocabulary is empty", where);
+  if (id == 0) fail("{}: the vocabulary is empty", where);
+  std::vector<double> scores = exact.empty() ? read_scores(parts.json_text, where) : std::move(exact);
   UnigramOptions options;
   if (fields.contains("unk_id") && !fields["unk_id"].is_null())
     options.unk_id = fields["unk_id"].get<int32_t>();
@@ -157,7 +174,9 @@ std::string infer_model_type(const element& model) {
   return "WordLevel";
 }
 
-std::unique_ptr<Model> read_model(const element& model, Json& fields, const std::string& where) {
+std::unique_ptr<Model> read_model(const element& model, std::vector<double> exact, TokenizerParts& parts) {
+  const std::string& where = parts.where;
+  Json& fields = parts.blocks["model"];
   if (!model.is_object()) fail("{}: \"model\" must be an object", where);
   fields = Json::object();
   for (const auto field : model.get_object())
@@ -167,7 +186,7 @@ std::unique_ptr<Model> read_model(const element& model, Json& fields, const std:
   const std::string here = where + ": model " + type;
   if (type == "WordPiece") return read_wordpiece(model, fields, here);
   if (type == "BPE") return read_bpe(model, fields, here);
-  if (type == "Unigram") return read_unigram(model, fields, here);
+  if (type == "Unigram") return read_unigram(model, fields, std::move(exact), parts, here);
   if (type == "WordLevel") return read_wordlevel(model, fields, here);
   fail_with("graft knows WordPiece, BPE, Unigram and WordLevel", "{}: unknown model type {:?}", where, type);
 }
@@ -235,7 +254,7 @@ PaddingBlock read_padding(const Json& json, const std::string& where) {
 
 }  // namespace
 
-TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where) {
+TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where, std::vector<double> exact_scores) {
   TokenizerParts parts;
   parts.where = where;
   parts.json_text = std::move(json_text);
@@ -255,7 +274,7 @@ TokenizerParts read_tokenizer_json(std::string json_text, const std::string& whe
     parts.blocks = Json::object();
     for (const auto field : root.get_object())
       if (field.key != "model") parts.blocks[std::string(field.key)] = to_json(field.value);
-    parts.model = read_model(model, parts.blocks["model"], where);
+    parts.model = read_model(model, std::move(exact_scores), parts);
     const auto block = [&](const char* name) { return parts.blocks.value(name, Json(nullptr)); };
     parts.normalizer = make_normalizer(block("normalizer"), where);
     parts.pre_tokenizer = make_pre_tokenizer(block("pre_tokenizer"), where);

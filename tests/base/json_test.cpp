@@ -147,8 +147,38 @@ TEST(Json, WhatIsNotThereOrOfAnotherKindIsAnError) {
   EXPECT_THAT(test::error_of([&] { j.value("list", ""); }),
               testing::HasSubstr("type must be string, but is array"));
   EXPECT_THAT(test::error_of([&] { j["list"][2]; }), testing::HasSubstr("index 2"));
+  EXPECT_THAT(test::error_of([&] { j.value("text", 7); }),
+              testing::HasSubstr("\"text\": type must be number, but is string"));
   EXPECT_THROW(j["text"].items(), JsonError);
   EXPECT_THROW(Json(1).push_back(2), JsonError);
+}
+
+TEST(Json, ANumberIsNeverCutToFit) {
+  const auto message = [](const char* text, auto wanted) {
+    return test::error_of([&] { Json::parse(text).value("n", wanted); });
+  };
+  EXPECT_THAT(message(R"({"n":1e300})", 0),
+              testing::HasSubstr("\"n\": must be an integer from -2147483648 to 2147483647, but is 1e+300"));
+  EXPECT_THAT(message(R"({"n":2147483648})", 0), testing::HasSubstr("but is 2147483648"));
+  EXPECT_THAT(message(R"({"n":-2147483649})", 0), testing::HasSubstr("but is -2147483649"));
+  EXPECT_THAT(message(R"({"n":2.5})", 0), testing::HasSubstr("but is 2.5"));
+  EXPECT_THAT(message(R"({"n":9223372036854775808})", int64_t{0}), testing::HasSubstr("an integer from"));
+  EXPECT_THAT(message(R"({"n":9223372036854775808.0})", int64_t{0}), testing::HasSubstr("an integer from"));
+  EXPECT_THAT(message(R"({"n":-1})", uint64_t{0}), testing::HasSubstr("an integer from 0 to"));
+  EXPECT_THAT(message(R"({"n":18446744073709551616})", uint64_t{0}), testing::HasSubstr("an integer from 0"));
+  EXPECT_THAT(message(R"({"n":1e300})", 0.0f), testing::HasSubstr("32-bit float"));
+  EXPECT_THAT(message(R"({"n":true})", 0), testing::HasSubstr("type must be number, but is boolean"));
+  EXPECT_EQ(Json::parse(R"({"n":512.0})").value("n", 0), 512);
+  EXPECT_EQ(Json::parse(R"({"n":-2147483648})").value("n", 0), -2147483647 - 1);
+  EXPECT_EQ(Json::parse(R"({"n":18446744073709551615})").value("n", uint64_t{0}), UINT64_MAX);
+  EXPECT_EQ(Json::parse(R"({"n":1e300})").value("n", 0.0), 1e300);
+}
+
+TEST(Json, ANulByteIsNotTheEnd) {
+  using namespace std::string_literals;
+  EXPECT_THAT(test::error_of([] { parse_json("{\"a\": 1}\n\0"s, "x.json"); }),
+              testing::HasSubstr("x.json: not valid JSON at line 2, column 1"));
+  EXPECT_THAT(test::error_of([] { parse_json("{\"a\": \0 1}"s, "x.json"); }), testing::HasSubstr("x.json: not valid"));
 }
 
 TEST(Json, WritesAndReadsBack) {
