@@ -33,8 +33,8 @@ struct TrainTokenizerOptions {
   int32_t seed_size = 1000000;     // unigram: candidates to start from
 };
 
-// Reads the files line by line (a word never spans lines), on all cores; the result does not depend on their
-// number. Save it with Tokenizer::save. Throws Error for an unknown type, an empty text, or a vocab_size that
+// Reads the files line by line (a word never spans lines; a byte-order mark is dropped), on all cores; the result
+// does not depend on their number. Save it with Tokenizer::save. Throws Error for an unknown type, an empty text, or a vocab_size that
 // the special tokens and the alphabet exceed.
 std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
                                            const TrainTokenizerOptions& options);
@@ -46,6 +46,7 @@ struct TokenizerStats {
   int64_t tokens = 0;  // without special tokens around lines
   int64_t unknown_tokens = 0;
   int64_t replaced = 0;  // invalid stretches of UTF-8
+  TokenizerStats& operator+=(const TokenizerStats& other);
   double unknown_rate() const {
     return tokens ? static_cast<double>(unknown_tokens) / static_cast<double>(tokens) : 0;
   }
@@ -54,7 +55,7 @@ struct TokenizerStats {
     return tokens ? static_cast<double>(bytes) / static_cast<double>(tokens) : 0;
   }
 };
-// Counts over a file (lines end at U+000A) or over texts, on all cores.
+// Counts over a file (lines end at U+000A, a byte-order mark is dropped) or over texts, on all cores.
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& file);
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts);
 

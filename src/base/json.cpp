@@ -245,7 +245,7 @@ void Json::rethrow(std::string_view key, const JsonError& error) {
 std::ostream& operator<<(std::ostream& out, const Json& json) { return out << json.dump(); }
 
 Json parse_json(std::string_view text, const std::string& origin) {
-  if (text.substr(0, 3) == "\xEF\xBB\xBF") text.remove_prefix(3);
+  text = utf8::without_bom(text);
   if (const size_t bad = utf8::find_invalid(text); bad != std::string_view::npos) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
     fail_with("save the file as UTF-8", "{}: line {}: not valid UTF-8", origin, line);

@@ -21,6 +21,11 @@ size_t find_invalid(std::string_view text);
 // `count`, when given, is increased by the number of replacements.
 std::string replace_invalid(std::string_view text, size_t* count = nullptr);
 
+// The text without a byte-order mark (EF BB BF) at its start: every reader of text files drops it.
+inline std::string_view without_bom(std::string_view text) {
+  return text.substr(0, 3) == "\xEF\xBB\xBF" ? text.substr(3) : text;
+}
+
 // Number of code points of a valid text.
 size_t length(std::string_view text);
 

@@ -23,7 +23,7 @@ void OutputStream::refuse() const {
   fail("{}: cannot write: {}", path_, std::strerror(errno));
 }
 
-void OutputStream::write(const std::string& text) {
+void OutputStream::write(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), file_) != text.size()) refuse();
 }
 

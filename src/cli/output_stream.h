@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 namespace graft::cli {
 
@@ -12,7 +13,7 @@ class OutputStream {
   ~OutputStream();
   OutputStream(const OutputStream&) = delete;
   OutputStream& operator=(const OutputStream&) = delete;
-  void write(const std::string& text);
+  void write(std::string_view text);
   void flush();  // call it at the end: reports a full disk
 
  private:

@@ -1,8 +1,18 @@
 // graft tokenize: what a checkpoint's tokenizer makes of text, one json object a line.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
+#include "base/threads.h"
+#include "base/utf8.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -11,48 +21,133 @@
 #include "data/stream.h"
 #include "graft/tokenizer.h"
 #include "graft/train_tokenizer.h"
+#include "text/token_writer.h"
 
 namespace graft::cli {
 namespace {
 
-// Lines end at U+000A only; bytes are left as they are, invalid UTF-8 too: the tokenizer replaces it.
-class RawLines {
+// The lines of a file, many at a time. Lines end at U+000A only, a byte-order mark at the start is dropped; other
+// bytes are left as they are, invalid UTF-8 too: the tokenizer replaces it.
+class LineBlocks {
  public:
-  explicit RawLines(const std::string& path) : stream_(data::open_stream(path)) {}
+  explicit LineBlocks(const std::string& path)
+      : name_(path == "-" ? "standard input" : path), stream_(data::open_stream(path)) {}
 
-  // Whether next() would answer without reading.
-  bool has_buffered_line() const { return buffer_.find('\n', pos_) != std::string::npos; }
-
-  bool next(std::string& line) {
-    line.clear();
-    for (;;) {
-      const size_t end = buffer_.find('\n', pos_);
-      if (end != std::string::npos) {
-        line.append(buffer_, pos_, end - pos_);
-        pos_ = end + 1;
-        return true;
+  // All whole lines that are there without waiting for more, at least one; the last of the file may lack its
+  // U+000A. Valid until the next call. Empty at the end.
+  std::string_view next() {
+    buffer_.erase(0, done_);
+    done_ = 0;
+    for (size_t searched = 0; done_ == 0;) {
+      const std::string_view fresh = std::string_view(buffer_).substr(searched);
+      const size_t last = fresh.rfind('\n');
+      const bool has_newline = last != std::string_view::npos;
+      if (searched + (has_newline ? fresh.find('\n') : fresh.size()) > kMaxRowBytes)
+        fail_with("a text is one line: check that the file has line ends (U+000A)",
+                  "{}: line {}: longer than {} MiB", name_, num_lines_ + 1, kMaxRowBytes >> 20);
+      if (has_newline) {
+        done_ = searched + last + 1;
+      } else {
+        searched = buffer_.size();
+        if (!fill()) break;
       }
-      line.append(buffer_, pos_);
-      pos_ = 0;
-      buffer_.resize(size_t{1} << 16);
-      buffer_.resize(stream_->read(buffer_.data(), buffer_.size()));
-      if (buffer_.empty()) return !line.empty();
     }
+    if (done_ == 0) done_ = buffer_.size();
+    const std::string_view lines = std::string_view(buffer_).substr(0, done_);
+    num_lines_ += std::count(lines.begin(), lines.end(), '\n');
+    return first_ ? first_ = false, utf8::without_bom(lines) : lines;
   }
 
  private:
+  static constexpr size_t kRead = size_t{1} << 20;
+
+  bool fill() {
+    const size_t size = buffer_.size();
+    buffer_.resize(size + kRead);
+    const size_t read = stream_->read(buffer_.data() + size, kRead);
+    buffer_.resize(size + read);
+    return read > 0;
+  }
+
+  std::string name_;
   std::unique_ptr<data::ByteStream> stream_;
   std::string buffer_;
-  size_t pos_ = 0;
+  size_t done_ = 0;  // bytes of the buffer that were handed out
+  int64_t num_lines_ = 0;
+  bool first_ = true;
 };
 
-std::string json_line(const Tokenizer& tokenizer, const Encoding& e) {
-  Json offsets = Json::array();
-  for (const auto& [begin, end] : e.offsets) offsets.push_back({begin, end});
-  const Json line = {
-      {"input_ids", e.input_ids}, {"tokens", tokenizer.tokens(e)}, {"offsets", std::move(offsets)}};
-  return line.dump() + "\n";
+// Calls see(line) for each line of a block, without its U+000A.
+template <class See>
+void for_each_line(std::string_view block, See see) {
+  for (size_t pos = 0; pos < block.size();) {
+    const size_t end = std::min(block.find('\n', pos), block.size());
+    see(block.substr(pos, end - pos));
+    pos = end + 1;
+  }
 }
+
+// Writes the json lines of a block, made on all cores. Returns how many invalid stretches of UTF-8 there were.
+class BlockAnswer {
+ public:
+  BlockAnswer(const text::TokenWriter& writer, OutputStream& out) : writer_(writer), out_(out) {}
+
+  int64_t write(std::string_view block) {
+    constexpr size_t kLong = size_t{1} << 20;  // its json is not held as a whole
+    if (block.size() > 2 * kLong) {
+      text::LineBuffer buffer;
+      buffer.set_sink([this](std::string_view text) { out_.write(text); });
+      int64_t replaced = 0;
+      for_each_line(block, [&](std::string_view line) { replaced += writer_.append(line, buffer); });
+      out_.write(buffer.text());
+      return replaced;
+    }
+    const std::vector<size_t> bounds = cut(block);
+    if (parts_.size() < bounds.size()) parts_ = std::vector<Part>(bounds.size());
+    parallel_for(static_cast<int64_t>(bounds.size()) - 1, [&](int64_t i) {
+      Part& part = parts_[static_cast<size_t>(i)];
+      const size_t begin = bounds[static_cast<size_t>(i)], end = bounds[static_cast<size_t>(i) + 1];
+      part.lines.clear();
+      part.replaced = 0;
+      part.error = nullptr;
+      try {
+        for_each_line(block.substr(begin, end - begin),
+                      [&](std::string_view line) { part.replaced += writer_.append(line, part.lines); });
+      } catch (...) {
+        part.error = std::current_exception();
+      }
+    });
+    int64_t replaced = 0;
+    for (size_t i = 0; i + 1 < bounds.size(); ++i) {
+      if (parts_[i].error) std::rethrow_exception(parts_[i].error);
+      out_.write(parts_[i].lines.text());
+      replaced += parts_[i].replaced;
+    }
+    return replaced;
+  }
+
+ private:
+  struct Part {
+    text::LineBuffer lines;
+    int64_t replaced = 0;
+    std::exception_ptr error;
+  };
+
+  // Ends of lines about every 32 KiB.
+  static std::vector<size_t> cut(std::string_view block) {
+    constexpr size_t kPart = size_t{1} << 15;
+    std::vector<size_t> bounds{0};
+    while (bounds.back() < block.size()) {
+      const size_t newline = block.find('\n', std::min(bounds.back() + kPart, block.size()));
+      bounds.push_back(newline == std::string_view::npos ? block.size() : newline + 1);
+    }
+    return bounds;
+  }
+
+  const text::TokenWriter& writer_;
+  OutputStream& out_;
+  std::vector<Part> parts_;
+};
 
 // How the tokenizer fits each file (a language, a domain): a table, or one json object a file.
 int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& files, bool json) {
@@ -61,21 +156,14 @@ int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& file
                "unknown %");
   }
   for (const std::string& file : files) {
-    RawLines lines(file);
+    LineBlocks blocks(file);
     TokenizerStats total;
     std::vector<std::string> texts;
-    const auto count = [&] {
-      const TokenizerStats s = tokenizer_stats(tokenizer, texts);
-      total.lines += s.lines, total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens;
-      total.unknown_tokens += s.unknown_tokens, total.replaced += s.replaced,
-          total.characters += s.characters;
+    for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {
       texts.clear();
-    };
-    for (std::string line; lines.next(line);) {
-      texts.push_back(line);
-      if (texts.size() == 4096) count();
+      for_each_line(block, [&](std::string_view line) { texts.emplace_back(line); });
+      total += tokenizer_stats(tokenizer, texts);
     }
-    count();
     if (json) {
       const Json line = {{"file", file},
                          {"lines", total.lines},
@@ -124,26 +212,15 @@ int tokenize(int argc, char** argv) {
 
   const auto tokenizer = Tokenizer::from_pretrained(find_model(name));
   if (stats) return print_stats(*tokenizer, inputs, json);
-  EncodeOptions encode;
-  encode.add_special_tokens = add_special_tokens;
-  RawLines lines(inputs.front());
+  const text::TokenWriter writer(*tokenizer, add_special_tokens);
+  LineBlocks blocks(inputs.front());
   OutputStream out(output);
-  constexpr size_t kPiece = 512;
-  std::vector<std::string> texts;
+  BlockAnswer answer(writer, out);
   int64_t replaced = 0;
-  const auto answer = [&] {
-    for (const Encoding& e : tokenizer->encode_batch(texts, {}, encode)) {
-      out.write(json_line(*tokenizer, e));
-      replaced += e.num_replaced;
-    }
+  for (std::string_view block = blocks.next(); !block.empty(); block = blocks.next()) {
+    replaced += answer.write(block);
     out.flush();
-    texts.clear();
-  };
-  for (std::string line; lines.next(line);) {
-    texts.push_back(line);
-    if (texts.size() == kPiece || !lines.has_buffered_line()) answer();
   }
-  answer();
   if (replaced > 0) say(fmt::format("warning: {} invalid stretches of UTF-8 were read as U+FFFD", replaced));
   return 0;
 }

@@ -3,9 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/output_stream.h"
@@ -28,9 +30,18 @@ fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
   const auto from = data::open_stream(file);
   OutputStream to(out.string());
   std::string buffer(size_t{1} << 16, '\0');
+  int64_t line = 1;
+  size_t length = 0;  // of the line so far
   for (size_t n = from->read(buffer.data(), buffer.size()); n > 0;
        n = from->read(buffer.data(), buffer.size())) {
-    to.write(buffer.substr(0, n));
+    const std::string_view bytes = std::string_view(buffer).substr(0, n);
+    const size_t last = bytes.rfind('\n');
+    length = last == std::string_view::npos ? length + n : n - last - 1;
+    line += std::count(bytes.begin(), bytes.end(), '\n');
+    if (length > kMaxRowBytes)
+      fail_with("a text is one line: check that the file has line ends (U+000A)",
+                "{}: line {}: longer than {} MiB", file.string(), line, kMaxRowBytes >> 20);
+    to.write(bytes);
   }
   to.flush();
   return out;
@@ -93,11 +104,7 @@ int train_tokenizer(int argc, char** argv) {
   const auto tokenizer = graft::train_tokenizer(texts, o);
   tokenizer->save(output_dir);
   TokenizerStats total;
-  for (const fs::path& text : texts) {
-    const TokenizerStats s = tokenizer_stats(*tokenizer, text);
-    total.bytes += s.bytes, total.words += s.words, total.tokens += s.tokens,
-        total.unknown_tokens += s.unknown_tokens;
-  }
+  for (const fs::path& text : texts) total += tokenizer_stats(*tokenizer, text);
   fmt::print(
       "{} with {} tokens in {}: {:.2f} bytes a token, {:.2f} tokens a word, {:.3f} % unknown on its own "
       "text\n",

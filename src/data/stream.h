@@ -7,10 +7,9 @@
 #include <string>
 #include <string_view>
 
-namespace graft::data {
+#include "base/file.h"
 
-// No line, csv record or json row may be longer (a zip bomb must not eat the memory).
-inline constexpr size_t kMaxRowBytes = size_t{64} << 20;
+namespace graft::data {
 
 class ByteStream {
  public:

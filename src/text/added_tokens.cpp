@@ -76,6 +76,7 @@ void TokenFinder::find(std::string_view text, size_t begin, size_t end, std::vec
     size_t start = pos;
     pos = candidate(text, stop, end);
     size_t at = 0;
+    if (splits_special_ && token->special) continue;
     if (token->single_word) {
       size_t next = stop;
       if ((start > begin && is_word_char(char_before(text, begin, start, at))) ||
@@ -122,6 +123,8 @@ void AddedTokens::refresh(const Normalizer* normalizer) {
     if (normalizer) normalizer->normalize(text);
     normalized_.add(token, text.text);
   }
+  raw_.set_splits_special(splits_special_);
+  normalized_.set_splits_special(splits_special_);
   raw_.finish();
   normalized_.finish();
 }

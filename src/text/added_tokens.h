@@ -16,6 +16,12 @@ struct AddedToken {
   int32_t id = 0;
   std::string content;
   bool single_word = false, lstrip = false, rstrip = false, normalized = true, special = false;
+  std::string source = "tokenizer.json";  // the file that gave the token
+
+  bool has_same_flags(const AddedToken& o) const {
+    return single_word == o.single_word && lstrip == o.lstrip && rstrip == o.rstrip && normalized == o.normalized &&
+           special == o.special;
+  }
 };
 
 // A stretch of text: an added token (id >= 0) or what lies between (id -1).
@@ -28,6 +34,8 @@ struct Section {
 class TokenFinder {
  public:
   void add(const AddedToken& token, const std::string& pattern);
+  // Special tokens are read as text, like the rest (tokenizer_config.json's split_special_tokens).
+  void set_splits_special(bool splits) { splits_special_ = splits; }
   void finish() { trie_ = builder_.build(); }  // after the last
   bool empty() const { return tokens_.empty(); }
   // Appends sections that cover text[begin, end), with the white space that lstrip and rstrip take along.
@@ -44,7 +52,7 @@ class TokenFinder {
   std::vector<AddedToken> tokens_;
   bool first_[256] = {};   // bytes that begin a token
   bool second_[256] = {};  // bytes that follow
-  bool has_single_byte_ = false;
+  bool has_single_byte_ = false, splits_special_ = false;
   int num_first_ = 0;  // how many bytes begin a token, and the last of them
   char only_first_ = 0;
 };
@@ -54,6 +62,7 @@ class AddedTokens {
  public:
   // Replaces a token of the same content.
   void add(AddedToken token);
+  void set_splits_special(bool splits) { splits_special_ = splits; }  // refresh() afterwards
   void refresh(const Normalizer* normalizer);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }
@@ -71,6 +80,7 @@ class AddedTokens {
   std::unordered_map<int32_t, size_t> by_id_;
   std::unordered_map<std::string, size_t> by_content_;
   TokenFinder raw_, normalized_;
+  bool splits_special_ = false;
 };
 
 }  // namespace graft::text

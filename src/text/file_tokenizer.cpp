@@ -304,6 +304,24 @@ void FileTokenizer::append_window(const std::vector<TemplatePiece>& pieces,
   }
 }
 
+const std::vector<TemplatePiece>& FileTokenizer::pieces_of(bool add_special_tokens, bool is_pair) const {
+  static const std::vector<TemplatePiece> kBare[2] = {{{0, 0, {}}}, {{0, 0, {}}, {1, 1, {}}}};
+  if (!add_special_tokens) return kBare[is_pair];
+  return is_pair ? parts_.post_processor.pair : parts_.post_processor.single;
+}
+
+int32_t FileTokenizer::visit(std::string_view text, bool add_special_tokens, const Visitor& see) const {
+  ScratchPool::Lease scratch(scratch_);
+  scratch->first.clear();
+  int32_t replaced = 0;
+  encode_text(text, true, *scratch, scratch->first, replaced);
+  if (parts_.post_processor.trims_offsets)
+    trim_offsets(scratch->first, parts_.post_processor.add_prefix_space);
+  see(scratch->first, pieces_of(add_special_tokens, false));
+  scratch->first.clear();
+  return replaced;
+}
+
 Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
                                  const EncodeOptions& options) const {
   if (parts_.post_processor.trims_offsets && !options.ids_only) {
@@ -312,9 +330,8 @@ Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
     if (second) trim_offsets(*second, prefix);
   }
   const bool is_pair = second != nullptr;
-  static const std::vector<TemplatePiece> kBare[2] = {{{0, 0, {}}}, {{0, 0, {}}, {1, 1, {}}}};
   const PostProcessor& post = parts_.post_processor;
-  const auto& pieces = options.add_special_tokens ? (is_pair ? post.pair : post.single) : kBare[is_pair];
+  const auto& pieces = pieces_of(options.add_special_tokens, is_pair);
   const auto first_size = static_cast<int32_t>(first.ids.size());
   const int32_t second_size = second ? static_cast<int32_t>(second->ids.size()) : -1;
   const SequenceTokens* sequences[2] = {&first, second};
@@ -387,6 +404,11 @@ std::string FileTokenizer::id_to_token(int32_t id) const {
   return std::string(parts_.model->vocab.token(id));
 }
 
+std::string FileTokenizer::token_source(int32_t id) const {
+  if (const AddedToken* token = parts_.added.by_id(id)) return token->source;
+  return parts_.model->vocab.has(id) ? parts_.source : "";
+}
+
 std::optional<int32_t> FileTokenizer::token_to_id(std::string_view token) const {
   if (const AddedToken* added = parts_.added.by_content(std::string(token))) return added->id;
   const int32_t id = parts_.model->vocab.find(token);
@@ -420,7 +442,7 @@ int32_t FileTokenizer::add_new_tokens(const std::vector<NewToken>& tokens) {
     const AddedToken* old = parts_.added.by_content(token.content);
     if (old && (old->special || !token.special)) continue;
     parts_.added.add({known ? *known : next++, token.content, token.single_word, token.lstrip, token.rstrip,
-                      token.normalized, token.special});
+                      token.normalized, token.special, known ? token_source(*known) : "add_tokens"});
     added += !known;
     changed_ = true;
   }

@@ -1,5 +1,6 @@
 // The tokenizer that a tokenizer.json describes: its components in a row.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,6 +34,7 @@ struct TokenizerParts {
   Json config = Json::object();                 // tokenizer_config.json
   std::map<std::string, std::string> roles;     // "cls_token" -> "[CLS]"
   std::string where;                            // the file, for messages
+  std::string source;                           // its name: "tokenizer.json", "vocab.txt"
 };
 
 class FileTokenizer : public Tokenizer {
@@ -44,9 +46,14 @@ class FileTokenizer : public Tokenizer {
   Encoding encode_pair(std::string_view text, std::string_view pair,
                        const EncodeOptions& options) const override;
   Encoding encode_words(const std::vector<std::string>& words, const EncodeOptions& options) const override;
+  // Encodes a text without copying the tokens: see(tokens of the text, template of what stands around them).
+  // Returns how many invalid stretches of UTF-8 were replaced.
+  using Visitor = std::function<void(const SequenceTokens&, const std::vector<TemplatePiece>&)>;
+  int32_t visit(std::string_view text, bool add_special_tokens, const Visitor& see) const;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens, bool clean_up) const override;
   int32_t vocab_size() const override;
   std::string id_to_token(int32_t id) const override;
+  std::string token_source(int32_t id) const override;
   std::optional<int32_t> token_to_id(std::string_view token) const override;
   std::optional<int32_t> special_id(std::string_view role) const override;
   bool is_special(int32_t id) const override { return parts_.added.is_special(id); }
@@ -74,6 +81,7 @@ class FileTokenizer : public Tokenizer {
   void encode_plain(const AlignedText& text, bool offsets, SequenceTokens& out) const;
   Span added_span(std::string_view text, const Section& section) const;
   void trim_offsets(SequenceTokens& tokens, bool add_prefix_space) const;
+  const std::vector<TemplatePiece>& pieces_of(bool add_special_tokens, bool is_pair) const;
   Encoding assemble(SequenceTokens& first, SequenceTokens* second, const EncodeOptions& options) const;
   void append_window(const std::vector<TemplatePiece>& pieces, const SequenceTokens* sequences[2],
                      const Span* windows, const EncodeOptions& options, Encoding& out) const;

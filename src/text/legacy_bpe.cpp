@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "text/json_text.h"
 #include "text/legacy.h"
 
@@ -114,25 +115,31 @@ Ids read_ids(const std::string& text, const std::string& where) {
 
 std::string convert_vocab_json(const std::filesystem::path& vocab_path,
                                const std::filesystem::path& merges_path, const FolderConfig& config) {
-  const std::string vocab_text = read_file(vocab_path);
+  const std::string vocab_file = read_file(vocab_path);
+  const std::string vocab_text(utf8::without_bom(vocab_file));
   const Ids ids = read_ids(vocab_text, vocab_path.string());
   const Style style = style_of(config, class_of(config, ids));
-  std::vector<LegacyToken> specials;
+  std::vector<TokenSpec> specials;
   for (const std::string* token :
        {&style.bos, &style.eos, &style.unk, &style.cls, &style.sep, &style.pad, &style.mask}) {
     const bool seen =
         std::any_of(specials.begin(), specials.end(), [&](const auto& t) { return t.content == *token; });
     if (const auto it = ids.find(*token); it != ids.end() && !seen)
-      specials.push_back({it->second, *token, true, *token == style.mask, false, !style.wraps});
+      specials.push_back(
+          special_token(config, {it->second, *token, true, *token == style.mask, false, !style.wraps}));
   }
+  int64_t next = 0;
+  for (const auto& [token, id] : ids) next = std::max(next, id + 1);
+  const auto new_ids =
+      config.new_ids([&](const std::string& token) { return ids.count(token) > 0; }, next);
   const auto id_of = [&](const std::string& token) {
     if (const auto it = ids.find(token); it != ids.end()) return it->second;
-    if (config.added_tokens.contains(token)) return config.added_tokens[token].get<int64_t>();
+    if (const auto it = new_ids.find(token); it != new_ids.end()) return it->second;
     fail("{}: the special token {:?} is not in the vocabulary", vocab_path.string(), token);
   };
   const bool prefix = config.flag("add_prefix_space", false);
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  blocks["added_tokens"] = added_tokens_block(specials, config);
+  blocks["added_tokens"] = added_tokens_block(specials);
   blocks["normalizer"] = nullptr;
   blocks["pre_tokenizer"] = {
       {"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", true}};
@@ -140,7 +147,7 @@ std::string convert_vocab_json(const std::filesystem::path& vocab_path,
     blocks["post_processor"] = {{"type", "RobertaProcessing"},
                                 {"sep", Json::array({style.sep, id_of(style.sep)})},
                                 {"cls", Json::array({style.cls, id_of(style.cls)})},
-                                {"trim_offsets", style.trims_offsets},
+                                {"trim_offsets", config.flag("trim_offsets", style.trims_offsets)},
                                 {"add_prefix_space", prefix}};
   else if (style.wraps)
     blocks["post_processor"] =
@@ -156,7 +163,7 @@ std::string convert_vocab_json(const std::filesystem::path& vocab_path,
       R"("model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"","fuse_unk":false,"byte_fallback":false,"vocab":)";
   text += vocab_text;
   text += R"(,"merges":)";
-  append_merges(text, MappedFile(merges_path).text(), merges_path.string());
+  append_merges(text, utf8::without_bom(MappedFile(merges_path).text()), merges_path.string());
   return text + "}}";
 }
 

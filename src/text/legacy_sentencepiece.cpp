@@ -1,7 +1,6 @@
 // sentencepiece .model files: Unigram (T5, ALBERT, XLM-R, DeBERTa-v2) and BPE (Llama).
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -39,24 +38,11 @@ int64_t find(const std::vector<Scored>& vocab, const std::string& token, const s
   fail("{}: the special token {:?} is not among the pieces", where, token);
 }
 
-// The score as the decimal number that it was rounded from, if all scores of a file have at most six digits:
-// such files were written from decimals, and sums of decimals decide ties where sums of their floats do not.
-bool has_decimal_scores(const SentencePieceModel& model) {
-  return std::all_of(model.pieces.begin(), model.pieces.end(), [](const auto& piece) {
-    return std::strtof(fmt::format(FMT_STRING("{:.6g}"), piece.score).c_str(), nullptr) == piece.score;
-  });
-}
-
 std::vector<Scored> pieces_of(const SentencePieceModel& model, size_t from = 0) {
   std::vector<Scored> vocab;
   vocab.reserve(model.pieces.size() + 8);
-  const bool decimal = has_decimal_scores(model);
-  for (size_t i = from; i < model.pieces.size(); ++i) {
-    const float score = model.pieces[i].score;
-    const double exact =
-        decimal ? std::strtod(fmt::format(FMT_STRING("{:.6g}"), score).c_str(), nullptr) : score;
-    vocab.push_back({model.pieces[i].text, exact});
-  }
+  for (size_t i = from; i < model.pieces.size(); ++i)
+    vocab.push_back({model.pieces[i].text, model.pieces[i].score});
   return vocab;
 }
 
@@ -158,23 +144,23 @@ Conversion convert_deberta_v2(const SentencePieceModel& model, const FolderConfi
   return c;
 }
 
-Json added_block(const Conversion& c, const FolderConfig& config, bool is_bpe) {
-  std::vector<LegacyToken> tokens;
+Json added_block(const Conversion& c, const FolderConfig& config) {
+  std::vector<TokenSpec> tokens;
   for (const std::string& special : c.specials)
     for (size_t i = 0; i < c.vocab.size(); ++i)
       if (c.vocab[i].text == special) {
-        tokens.push_back({static_cast<int64_t>(i), special, true, special == c.mask, false, is_bpe});
+        tokens.push_back(special_token(config, {static_cast<int64_t>(i), special, true, special == c.mask}));
         break;
       }
-  return added_tokens_block(std::move(tokens), config);
+  return added_tokens_block(std::move(tokens));
 }
 
-std::string unigram_text(const SentencePieceModel& model, const Conversion& c, const FolderConfig& config,
+ConvertedText unigram_text(const SentencePieceModel& model, const Conversion& c, const FolderConfig& config,
                          const std::string& name) {
   const Json metaspace = {
       {"type", "Metaspace"}, {"replacement", kSpace}, {"add_prefix_space", model.add_dummy_prefix}};
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  blocks["added_tokens"] = added_block(c, config, false);
+  blocks["added_tokens"] = added_block(c, config);
   if (c.normalizers.empty())
     blocks["normalizer"] = nullptr;
   else
@@ -192,6 +178,7 @@ std::string unigram_text(const SentencePieceModel& model, const Conversion& c, c
   text.back() = ',';
   text += fmt::format(R"("model":{{"type":"Unigram","unk_id":{},"byte_fallback":{},"vocab":[)", c.unk_id,
                       model.byte_fallback);
+  std::vector<double> scores;
   for (size_t i = 0; i < c.vocab.size(); ++i) {
     text += i ? ",[" : "[";
     append_json_string(text, c.vocab[i].text);
@@ -199,8 +186,9 @@ std::string unigram_text(const SentencePieceModel& model, const Conversion& c, c
     if (!std::isfinite(score)) fail("piece {} has the score {}", i, score);
     text += score == std::floor(score) ? fmt::format(FMT_STRING(",{:.1f}]"), score)
                                        : fmt::format(FMT_STRING(",{}]"), score);
+    scores.push_back(score);
   }
-  return text + "]}}";
+  return {text + "]}}", std::move(scores)};
 }
 
 // Which pairs make which piece: every cut of a piece into two pieces, best score first, as the reference
@@ -273,7 +261,7 @@ std::string bpe_text(const SentencePieceModel& model, const FolderConfig& config
   if (add_bos) define(bos);
   if (add_eos) define(eos);
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  blocks["added_tokens"] = added_block(c, config, false);
+  blocks["added_tokens"] = added_block(c, config);
   blocks["normalizer"] = {{"type", "Sequence"}, {"normalizers", normalizers}};
   blocks["pre_tokenizer"] = nullptr;
   blocks["post_processor"] = {
@@ -308,12 +296,17 @@ std::string bpe_text(const SentencePieceModel& model, const FolderConfig& config
 
 }  // namespace
 
-std::string convert_sentencepiece(const std::filesystem::path& path, const FolderConfig& config) {
+ConvertedText convert_sentencepiece(const std::filesystem::path& path, const FolderConfig& config) {
   const std::string where = path.string();
   const MappedFile file(path);
   const SentencePieceModel model = read_sentencepiece(file.text(), where);
-  if (model.is_bpe) return bpe_text(model, config, where);
   std::string name = config.tokenizer_class();
+  if (model.is_bpe) {
+    if (!name.empty() && name != "LlamaTokenizer")
+      fail_with("copy the model of the class into the folder, or correct tokenizer_class",
+                "{}: a BPE model, but the tokenizer class {} is read from a Unigram model", where, name);
+    return {bpe_text(model, config, where)};
+  }
   if (name.empty()) {  // the usual files of the families, else by their special tokens
     const bool has_cls = std::any_of(model.pieces.begin(), model.pieces.end(),
                                      [](const auto& p) { return p.text == "[CLS]"; });

@@ -45,28 +45,34 @@ Json normalizer_block(const FolderConfig& config) {
 
 std::string convert_vocab_txt(const std::filesystem::path& path, const FolderConfig& config) {
   const MappedFile file(path);
-  const auto tokens = read_lines(file.text(), path.string());
+  const auto tokens = read_lines(utf8::without_bom(file.text()), path.string());
   const bool mpnet = config.tokenizer_class() == "MPNetTokenizer";
   const std::string unk = config.role("unk_token", "[UNK]");
   const std::string cls = config.role("cls_token", mpnet ? "<s>" : "[CLS]");
   const std::string sep = config.role("sep_token", mpnet ? "</s>" : "[SEP]");
   const std::string pad = config.role("pad_token", mpnet ? "<pad>" : "[PAD]");
   const std::string mask = config.role("mask_token", mpnet ? "<mask>" : "[MASK]");
-  std::vector<LegacyToken> specials;
+  const auto has_id = [&](const std::string& token) { return id_of(tokens, token) >= 0; };
+  const auto new_ids = config.new_ids(has_id, static_cast<int64_t>(tokens.size()));
+  const auto special_id = [&](const std::string& token) {
+    if (const int64_t id = id_of(tokens, token); id >= 0) return id;
+    if (const auto it = new_ids.find(token); it != new_ids.end()) return it->second;
+    fail_with("is this the vocab.txt of a BERT-like model?",
+              "{}: the special token {:?} is not in the vocabulary", path.string(), token);
+  };
+  if (!has_id(unk)) special_id(unk);
+  std::vector<TokenSpec> specials;
   for (const std::string& token : {unk, cls, sep, pad, mask}) {
     const int64_t id = id_of(tokens, token);
-    if (id < 0 && (token == cls || token == sep || token == unk))
-      fail_with("is this the vocab.txt of a BERT-like model?",
-                "{}: the special token {:?} is not in the vocabulary", path.string(), token);
     const bool seen =
         std::any_of(specials.begin(), specials.end(), [&](const auto& t) { return t.content == token; });
-    if (id >= 0 && !seen) specials.push_back({id, token, true, mpnet && token == mask});
+    if (id >= 0 && !seen) specials.push_back(special_token(config, {id, token, true, mpnet && token == mask}));
   }
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  blocks["added_tokens"] = added_tokens_block(specials, config);
+  blocks["added_tokens"] = added_tokens_block(specials);
   blocks["normalizer"] = normalizer_block(config);
   blocks["pre_tokenizer"] = {{"type", "BertPreTokenizer"}};
-  blocks["post_processor"] = template_block(cls, id_of(tokens, cls), sep, id_of(tokens, sep), mpnet);
+  blocks["post_processor"] = template_block(cls, special_id(cls), sep, special_id(sep), mpnet);
   blocks["decoder"] = {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
   std::string text = blocks.dump();
   text.back() = ',';

@@ -18,9 +18,9 @@ struct Unit {
 };
 
 uint8_t combining_class(char32_t c) {
-  return c < 0x300
-             ? 0
-             : static_cast<uint8_t>(utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class);
+  if (c < 0x300) return 0;
+  const auto ccc = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
+  return ccc == 0 || is_late_mark(c) ? 0 : static_cast<uint8_t>(ccc);
 }
 
 // Whether NFC leads from a full decomposition back to `c`: not so for exclusions and for singletons (U+1FD3).
@@ -46,7 +46,7 @@ const std::unordered_map<uint64_t, char32_t>& composites() {
       int last_class = 0;
       const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 8, UTF8PROC_DECOMPOSE,
                                              &last_class);
-      if (n < 2 || !composes_to(parts, n, c)) continue;
+      if (n < 2 || !composes_to(parts, n, c) || is_not_decomposed(c)) continue;
       char32_t first = static_cast<char32_t>(parts[0]);
       for (int i = 1; i + 1 < n; ++i) {
         const auto it = m->find(uint64_t{first} << 32 | static_cast<uint32_t>(parts[i]));
@@ -87,7 +87,7 @@ void decompose(std::string_view text, bool compatibility, HugeArray<Unit>& out) 
     utf8proc_ssize_t n = 1;
     int last_class = 0;
     parts[0] = static_cast<utf8proc_int32_t>(c);
-    if (c >= (compatibility ? 0xA0u : 0xC0u))
+    if (c >= (compatibility ? 0xA0u : 0xC0u) && !is_not_decomposed(c))
       n = utf8proc_decompose_char(parts[0], parts, 32, options, &last_class);
     if (n <= 0) {
       n = 1;

@@ -214,7 +214,7 @@ const std::vector<std::pair<std::string, Make>>& registry() {
        }},
       {"Digits",
        [](const Json& json, const std::string&) {
-         return splitter(Pattern::character(is_number),
+         return splitter(Pattern::character(is_numeric),
                          json.value("individual_digits", false) ? Behavior::isolated : Behavior::contiguous);
        }},
       {"UnicodeScripts", make_scripts},

@@ -7,74 +7,13 @@
 #include "base/folder.h"
 #include "text/file_tokenizer.h"
 #include "text/json_text.h"
+#include "text/class_table.h"
 #include "text/legacy.h"
+#include "text/special_tokens.h"
 #include "text/tokenizer_json.h"
 
 namespace graft {
 namespace text {
-namespace {
-
-constexpr const char* kRoles[] = {"unk_token",  "cls_token", "sep_token", "pad_token",
-                                  "mask_token", "bos_token", "eos_token"};
-
-// Roles that no file names: the usual spellings, if the tokenizer has them.
-std::string usual_token(const std::string& role, const TokenizerParts& parts,
-                        const std::string& model_class) {
-  static const std::map<std::string, std::vector<std::string>> kUsual = {{"unk_token", {"[UNK]", "<unk>"}},
-                                                                         {"cls_token", {"[CLS]", "<s>"}},
-                                                                         {"sep_token", {"[SEP]", "</s>"}},
-                                                                         {"pad_token", {"[PAD]", "<pad>"}},
-                                                                         {"mask_token", {"[MASK]", "<mask>"}},
-                                                                         {"bos_token", {"<s>"}},
-                                                                         {"eos_token", {"</s>"}}};
-  const bool gpt2 = parts.added.by_content("<|endoftext|>") &&
-                    (role == "bos_token" || role == "eos_token" || role == "unk_token");
-  if (gpt2) return "<|endoftext|>";
-  for (const std::string& token : kUsual.at(role))
-    if (parts.added.by_content(token) || parts.model->vocab.find(token) >= 0) {
-      const bool t5 =
-          model_class == "T5Tokenizer" && (role == "cls_token" || role == "sep_token" || role == "bos_token");
-      return t5 ? "" : token;
-    }
-  return "";
-}
-
-void find_roles(const FolderConfig& config, TokenizerParts& parts) {
-  for (const char* role : kRoles) {
-    std::string token = config.role(role, "");
-    if (token.empty()) token = usual_token(role, parts, config.tokenizer_class());
-    if (!token.empty()) parts.roles[role] = token;
-  }
-}
-
-// What tokenizer_config.json says explicitly goes before the file's own blocks, as in the reference's
-// classes.
-void apply_config(const FolderConfig& config, TokenizerParts& parts) {
-  const Json& c = config.tokenizer_config;
-  Json& normalizer = parts.blocks["normalizer"];
-  if (normalizer.is_object() && normalizer.value("type", "") == "BertNormalizer") {
-    Json wanted = normalizer;
-    for (const auto& [name, field] :
-         {std::pair("do_lower_case", "lowercase"), std::pair("strip_accents", "strip_accents"),
-          std::pair("tokenize_chinese_chars", "handle_chinese_chars")})
-      if (c.contains(name) && (c[name].is_boolean() || c[name].is_null())) wanted[field] = c[name];
-    if (wanted != normalizer) {
-      normalizer = wanted;
-      parts.normalizer = make_normalizer(wanted, parts.where);
-      parts.added.refresh(parts.normalizer.get());
-    }
-  }
-  Json& pre = parts.blocks["pre_tokenizer"];
-  if (pre.is_object() && pre.value("type", "") == "ByteLevel" && c.contains("add_prefix_space") &&
-      c["add_prefix_space"].is_boolean() &&
-      pre.value("add_prefix_space", true) != c["add_prefix_space"].get<bool>()) {
-    pre["add_prefix_space"] = c["add_prefix_space"];
-    parts.pre_tokenizer = make_pre_tokenizer(pre, parts.where);
-  }
-}
-
-}  // namespace
-
 std::string FileTokenizer::added_tokens_text() const {
   std::vector<AddedToken> tokens = parts_.added.tokens();
   std::stable_sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
@@ -132,10 +71,12 @@ std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::pat
   const FolderConfig config = read_folder_config(root);
   std::filesystem::path origin = is_file ? folder : root / "tokenizer.json";
   const bool has_json = path_exists(origin);
-  std::string json_text = has_json ? read_file(origin) : convert_legacy(config, origin);
-  TokenizerParts parts = read_tokenizer_json(std::move(json_text), origin.string());
+  check_class(config, has_json);
+  ConvertedText text = has_json ? ConvertedText{read_file(origin)} : convert_legacy(config, origin);
+  TokenizerParts parts = read_tokenizer_json(std::move(text.json), origin.string(), std::move(text.scores));
   parts.config = config.tokenizer_config;
-  if (has_json) apply_config(config, parts);
+  if (has_json) apply_settings(config, parts);
+  add_special_tokens(config, parts);
   find_roles(config, parts);
   for (const char* name : kTokenizerFiles)
     if (path_exists(root / name)) parts.sidecars[name] = read_file(root / name);

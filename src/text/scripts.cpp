@@ -9,14 +9,14 @@
 namespace graft::text {
 namespace {
 
-constexpr int kAnyScript = -1;  // a space
+constexpr int kAnyScript = -1;  // a space, or a code point without a script
 
 int script_of(char32_t c) {
   if (c == ' ') return kAnyScript;
   if (c == 0x30FC) c = 0x4E00;  // the prolonged sound mark is Common, but belongs to kana words
   const auto* it = std::upper_bound(std::begin(kScriptRanges), std::end(kScriptRanges), c,
                                     [](char32_t x, const ScriptRange& range) { return x < range.first; });
-  return it != std::begin(kScriptRanges) && c <= std::prev(it)->last ? std::prev(it)->script : 0;
+  return it != std::begin(kScriptRanges) && c <= std::prev(it)->last ? std::prev(it)->script : kAnyScript;
 }
 
 }  // namespace

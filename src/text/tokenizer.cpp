@@ -44,11 +44,22 @@ int32_t Tokenizer::add_tokens(const std::vector<std::string>& tokens, bool speci
 }
 
 void Tokenizer::check_embedding(int64_t num_embeddings) const {
-  const int32_t highest = vocab_size() - 1;
-  if (highest < num_embeddings) return;
-  fail_with("the tokenizer belongs to another checkpoint, or the embeddings must be resized",
-            "token {:?} has id {}, but the embedding has only {} rows", id_to_token(highest), highest,
-            num_embeddings);
+  constexpr int kShown = 12;
+  std::string names;
+  int64_t count = 0, first = -1;
+  for (int64_t id = std::max<int64_t>(num_embeddings, 0); id < vocab_size(); ++id) {
+    const auto token = static_cast<int32_t>(id);
+    const std::string source = token_source(token);
+    if (source.empty()) continue;
+    if (first < 0) first = id;
+    if (++count <= kShown)
+      names += fmt::format("{}{:?} ({})", names.empty() ? "" : ", ", id_to_token(token), source);
+  }
+  if (count == 0) return;
+  if (count > kShown) names += fmt::format(", ... {} in all", count);
+  fail_with("remove these tokens from the files named, or use the tokenizer of this checkpoint",
+            "the tokenizer has ids from {} on that the embedding with its {} rows lacks: id {} is {}", first,
+            num_embeddings, first, names);
 }
 
 std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch, const PaddingBlock& padding) {

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/json_fields.h"
 #include "text/serde_number.h"
@@ -196,6 +197,7 @@ void read_added_tokens(const Json& list, TokenizerParts& parts) {
   if (!list.is_array()) fail("{}: \"added_tokens\" must be a list", parts.where);
   for (const Json& item : list) {
     AddedToken token;
+    token.source = parts.source;
     token.content = string_field(item, "content", parts.where + ": added_tokens");
     const Json& id = field(item, "id", parts.where + ": added_tokens");
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() > kMaxId)
@@ -257,7 +259,9 @@ PaddingBlock read_padding(const Json& json, const std::string& where) {
 TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where, std::vector<double> exact_scores) {
   TokenizerParts parts;
   parts.where = where;
+  parts.source = std::filesystem::path(where).filename().string();
   parts.json_text = std::move(json_text);
+  parts.json_text.erase(0, parts.json_text.size() - utf8::without_bom(parts.json_text).size());
   const size_t size = parts.json_text.size();
   parts.json_text.reserve(size + simdjson::SIMDJSON_PADDING);
   simdjson::dom::parser parser;

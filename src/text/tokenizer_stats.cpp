@@ -30,16 +30,6 @@ void add_line(const Tokenizer& tokenizer, std::string_view line, int32_t unknown
   }
 }
 
-void add(TokenizerStats& a, const TokenizerStats& b) {
-  a.lines += b.lines;
-  a.bytes += b.bytes;
-  a.characters += b.characters;
-  a.words += b.words;
-  a.tokens += b.tokens;
-  a.unknown_tokens += b.unknown_tokens;
-  a.replaced += b.replaced;
-}
-
 // Runs f(part, stats of the part) for each of n parts and adds up.
 template <class F>
 TokenizerStats sum_parts(size_t n, F f) {
@@ -55,12 +45,23 @@ TokenizerStats sum_parts(size_t n, F f) {
   TokenizerStats all;
   for (size_t i = 0; i < n; ++i) {
     if (errors[i]) std::rethrow_exception(errors[i]);
-    add(all, parts[i]);
+    all += parts[i];
   }
   return all;
 }
 
 }  // namespace
+
+TokenizerStats& TokenizerStats::operator+=(const TokenizerStats& other) {
+  lines += other.lines;
+  bytes += other.bytes;
+  characters += other.characters;
+  words += other.words;
+  tokens += other.tokens;
+  unknown_tokens += other.unknown_tokens;
+  replaced += other.replaced;
+  return *this;
+}
 
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts) {
   const int32_t unknown = tokenizer.special_id("unk_token").value_or(-1);
@@ -74,11 +75,12 @@ TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& path) {
   const MappedFile file(path);
   const int32_t unknown = tokenizer.special_id("unk_token").value_or(-1);
-  const std::vector<size_t> bounds = text::block_bounds(file.text(), 1 << 20);
+  const std::string_view all = utf8::without_bom(file.text());
+  const std::vector<size_t> bounds = text::block_bounds(all, 1 << 20, path);
   return sum_parts(bounds.size() - 1, [&](size_t part, TokenizerStats& stats) {
     for (size_t pos = bounds[part]; pos < bounds[part + 1];) {
-      const size_t end = std::min(file.text().find('\n', pos), file.size());
-      add_line(tokenizer, file.text().substr(pos, end - pos), unknown, stats);
+      const size_t end = std::min(all.find('\n', pos), all.size());
+      add_line(tokenizer, all.substr(pos, end - pos), unknown, stats);
       pos = end + 1;
     }
   });

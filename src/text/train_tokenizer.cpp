@@ -57,11 +57,11 @@ int64_t index_of(const std::vector<std::string>& tokens, const std::string& toke
 // The blocks around the model that all kinds share.
 Json common_blocks(const std::vector<std::string>& specials, Json normalizer, Json pre_tokenizer,
                    Json decoder) {
-  std::vector<LegacyToken> tokens;
+  std::vector<TokenSpec> tokens;
   for (size_t i = 0; i < specials.size(); ++i)
     tokens.push_back({static_cast<int64_t>(i), specials[i], true, specials[i] == "<mask>"});
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  blocks["added_tokens"] = added_tokens_block(std::move(tokens), {});
+  blocks["added_tokens"] = added_tokens_block(std::move(tokens));
   blocks["normalizer"] = std::move(normalizer);
   blocks["pre_tokenizer"] = std::move(pre_tokenizer);
   const std::string cls = special_with_role(specials, "cls_token"),

@@ -2,10 +2,11 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
-#include <memory>
+#include <iterator>
 
-#include "text/unicode_late.h"
+#include "text/unicode_differences.h"
 
 namespace graft::text {
 namespace {
@@ -26,6 +27,35 @@ bool has_white_space(char32_t c) {
 bool is_other_alphabetic(char32_t c) {
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
          (c >= 0x1F170 && c <= 0x1F189);
+}
+
+template <class R, size_t n>
+const R* find_range(const R (&ranges)[n], char32_t c) {
+  const R* it =
+      std::upper_bound(ranges, ranges + n, c, [](char32_t x, const R& range) { return x < range.first; });
+  return it != ranges && c <= std::prev(it)->last ? std::prev(it) : nullptr;
+}
+
+// The flags as the reference's tables have them.
+uint16_t with_differences(char32_t c, uint16_t flags) {
+  const auto has = [&](const auto& ranges, CharFlag flag) {
+    if (find_range(ranges, c)) flags |= flag;
+  };
+  const auto lacks = [&](const auto& ranges, CharFlag flag) {
+    if (find_range(ranges, c)) flags &= static_cast<uint16_t>(~flag);
+  };
+  has(kHasPunctuation, kPunctuation);
+  lacks(kLacksPunctuation, kPunctuation);
+  lacks(kLacksOther, kOther);
+  has(kHasNonspacing, kNonspacing);
+  lacks(kLacksNonspacing, kNonspacing);
+  has(kHasMark, kMark);
+  lacks(kLacksMark, kMark);
+  has(kHasLetter, kLetter);
+  has(kHasNumber, kNumber);
+  has(kHasNumeric, kNumeric);
+  has(kHasWord, kWord);
+  return flags;
 }
 
 const uint16_t* build_table() {
@@ -76,10 +106,10 @@ uint16_t compute_char_flags(char32_t c) {
       break;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-      flags |= kNumber | kWord;
+      flags |= kNumber | kNumeric | kWord;
       break;
     case UTF8PROC_CATEGORY_NO:
-      flags |= kNumber;
+      flags |= kNumber | kNumeric;
       break;
     case UTF8PROC_CATEGORY_PC:
       flags |= kPunctuation | kWord;
@@ -100,19 +130,23 @@ uint16_t compute_char_flags(char32_t c) {
     default:
       break;
   }
-  if (is_late_character(c)) flags &= static_cast<uint16_t>(~(kPunctuation | kOther | kNonspacing));
   if (c < 0x80 &&
       ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)))
     flags |= kPunctuation;
   if (has_white_space(c)) flags |= kWhitespace;
   if (is_chinese(c)) flags |= kChinese;
   if (c == 0x200C || c == 0x200D || is_other_alphabetic(c)) flags |= kWord;
-  return flags;
+  return c < 0x80 ? flags : with_differences(c, flags);
 }
 
 const uint16_t* const kCharFlags = build_table();
 
 }  // namespace detail
+
+bool is_not_decomposed(char32_t c) {
+  return c >= kNotDecomposed[0].first && find_range(kNotDecomposed, c) != nullptr;
+}
+bool is_late_mark(char32_t c) { return find_range(kLacksMark, c) != nullptr; }
 
 int to_lower(char32_t c, char32_t out[2]) {
   if (c < 0x80) {
@@ -125,6 +159,8 @@ int to_lower(char32_t c, char32_t out[2]) {
     return 2;
   }
   out[0] = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
+  if (out[0] == c && c >= kLowerCase[0].first)
+    if (const LowerCase* run = find_range(kLowerCase, c)) out[0] = static_cast<char32_t>(static_cast<int32_t>(c) + run->distance);
   return 1;
 }
 

@@ -18,6 +18,7 @@ enum CharFlag : uint16_t {
   kNumber = 64,      // N
   kChinese = 128,    // the CJK blocks that BERT isolates
   kWord = 256,       // \w: alphabetic, marks, decimal digits, connectors, joiners
+  kNumeric = 512,    // N as the Digits pre-tokenizer sees it: a newer table than kNumber's
 };
 
 namespace detail {
@@ -31,7 +32,12 @@ inline uint16_t char_flags(char32_t c) {
 }
 inline bool is_whitespace(char32_t c) { return char_flags(c) & kWhitespace; }
 inline bool is_punctuation(char32_t c) { return char_flags(c) & kPunctuation; }
-inline bool is_number(char32_t c) { return char_flags(c) & kNumber; }
+inline bool is_numeric(char32_t c) { return char_flags(c) & kNumeric; }
+
+// Whether the reference's normal forms leave this character whole, though newer tables decompose it.
+bool is_not_decomposed(char32_t c);
+// Whether the reference's table of combining marks is too old for this one: its class is 0 there.
+bool is_late_mark(char32_t c);
 
 // Full lower-case mapping without context; one character but for U+0130, which becomes two.
 int to_lower(char32_t c, char32_t out[2]);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <mutex>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/threads.h"
 #include "base/utf8.h"
@@ -32,7 +33,9 @@ void count_block(std::string_view block, Cutter cut, CountMap& counts) {
 
 // Counts of a whole file; a block goes to whichever thread is free, sums do not care.
 void count_file(const MappedFile& file, Cutter cut, std::vector<CountMap>& maps) {
-  const std::vector<size_t> bounds = block_bounds(file.text(), kBlockBytes);
+  const std::string_view text = utf8::without_bom(file.text());
+  const size_t skipped = file.size() - text.size();
+  const std::vector<size_t> bounds = block_bounds(text, kBlockBytes, file.path());
   std::vector<int> free_maps(maps.size());
   for (size_t i = 0; i < maps.size(); ++i) free_maps[i] = static_cast<int>(i);
   std::mutex mutex;
@@ -43,8 +46,8 @@ void count_file(const MappedFile& file, Cutter cut, std::vector<CountMap>& maps)
       map = free_maps.back();
       free_maps.pop_back();
     }
-    count_block(file.text().substr(bounds[b], bounds[b + 1] - bounds[b]), cut, maps[map]);
-    file.drop(bounds[b], bounds[b + 1] - bounds[b]);
+    count_block(text.substr(bounds[b], bounds[b + 1] - bounds[b]), cut, maps[map]);
+    file.drop(skipped + bounds[b], bounds[b + 1] - bounds[b]);
     const std::lock_guard<std::mutex> lock(mutex);
     free_maps.push_back(map);
   });
@@ -101,12 +104,22 @@ void cut_gpt2_prefixed(std::string_view line, const std::function<void(std::stri
   cut_gpt2(" " + std::string(line), emit);
 }
 
-std::vector<size_t> block_bounds(std::string_view text, size_t size) {
+std::vector<size_t> block_bounds(std::string_view text, size_t size, const std::filesystem::path& path) {
   std::vector<size_t> bounds{0};
   while (bounds.back() < text.size()) {
-    const size_t from = std::min(bounds.back() + size, text.size());
+    const size_t begin = bounds.back(), from = std::min(begin + size, text.size());
     const size_t newline = from < text.size() ? text.find('\n', from) : std::string_view::npos;
-    bounds.push_back(newline == std::string_view::npos ? text.size() : newline + 1);
+    const size_t end = newline == std::string_view::npos ? text.size() : newline + 1;
+    if (end - begin > kMaxRowBytes) {  // a long line begins in the first `size` bytes
+      const size_t last = text.substr(begin, size).rfind('\n');
+      const size_t line = last == std::string_view::npos ? begin : begin + last + 1;
+      if (end - line > kMaxRowBytes + 1)
+        fail_with("a text is one line: check that the file has line ends (U+000A)",
+                  "{}: line {}: longer than {} MiB", path.string(),
+                  1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(line), '\n'),
+                  kMaxRowBytes >> 20);
+    }
+    bounds.push_back(end);
   }
   return bounds;
 }

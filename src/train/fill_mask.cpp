@@ -13,14 +13,14 @@
 namespace graft {
 namespace {
 
-// Whether decoding drops the spaces before punctuation: the reference does unless tokenizer_config.json says
-// no.
+// Whether decoding drops the spaces before punctuation: only where tokenizer_config.json says so (transformers
+// 4.57 and 5.24).
 bool clean_up_spaces(const std::filesystem::path& folder) {
   const auto file = folder / "tokenizer_config.json";
-  if (!path_exists(file)) return true;
+  if (!path_exists(file)) return false;
   const Json json = read_json(file);
   const auto it = json.find("clean_up_tokenization_spaces");
-  return it == json.end() || !it->is_boolean() || it->get<bool>();
+  return it != json.end() && it->is_boolean() && it->get<bool>();
 }
 
 // The k largest of n logits, the first of equals first.

@@ -1,0 +1,201 @@
+#include "text/class_table.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace graft::text {
+namespace {
+
+// What a class does to the blocks of a tokenizer.json when it is made.
+enum class Overrides { nothing, bert, roberta, prefix_space };
+
+struct ClassEntry {
+  const char* name;
+  LegacyFiles files;
+  Overrides overrides;
+};
+
+constexpr ClassEntry kClasses[] = {
+    {"BertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"DistilBertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"ElectraTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"MPNetTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"MobileBertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"ConvBertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"LayoutLMTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"LxmertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"RetriBertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"SqueezeBertTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"DPRContextEncoderTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"DPRQuestionEncoderTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"DPRReaderTokenizer", LegacyFiles::vocab_txt, Overrides::bert},
+    {"RobertaTokenizer", LegacyFiles::vocab_json, Overrides::roberta},
+    {"BartTokenizer", LegacyFiles::vocab_json, Overrides::roberta},
+    {"LongformerTokenizer", LegacyFiles::vocab_json, Overrides::roberta},
+    {"LEDTokenizer", LegacyFiles::vocab_json, Overrides::roberta},
+    {"GPT2Tokenizer", LegacyFiles::vocab_json, Overrides::prefix_space},
+    {"DebertaTokenizer", LegacyFiles::vocab_json, Overrides::prefix_space},
+    {"XLMRobertaTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"T5Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"MT5Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"AlbertTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"DebertaV2Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"LlamaTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+};
+
+// Classes that exist in Python only, with no counterpart that reads a tokenizer.json (transformers 4.57 and 5.24).
+constexpr const char* kPythonOnly[] = {
+    "BartphoTokenizer", "BertGenerationTokenizer", "BertJapaneseTokenizer", "BertweetTokenizer", "BioGptTokenizer",
+    "ByT5Tokenizer", "CTRLTokenizer", "CanineTokenizer", "ClvpTokenizer", "CpmAntTokenizer", "DiaTokenizer",
+    "ErnieMTokenizer", "EsmTokenizer", "FSMTTokenizer", "FastSpeech2ConformerTokenizer", "FlaubertTokenizer",
+    "GPTNeoXJapaneseTokenizer", "GPTSanJapaneseTokenizer", "GPTSw3Tokenizer", "JukeboxTokenizer", "LukeTokenizer",
+    "M2M100Tokenizer", "MLukeTokenizer", "MarianTokenizer", "MgpstrTokenizer", "MyT5Tokenizer", "PLBartTokenizer",
+    "PerceiverTokenizer", "PhobertTokenizer", "Pop2PianoTokenizer", "ProphetNetTokenizer", "RoCBertTokenizer",
+    "RoFormerTokenizer", "SiglipTokenizer", "Speech2Text2Tokenizer", "Speech2TextTokenizer", "SpeechT5Tokenizer",
+    "TapasTokenizer", "TapexTokenizer", "TransfoXLTokenizer", "VitsTokenizer", "Wav2Vec2CTCTokenizer",
+    "Wav2Vec2PhonemeCTCTokenizer", "Wav2Vec2Tokenizer", "XLMProphetNetTokenizer", "XLMTokenizer"};
+
+// Classes without a method of their own: they do what tokenizer.json says.
+constexpr const char* kGeneric[] = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend",
+                                    "PythonBackend"};
+
+template <size_t n>
+bool contains(const char* const (&names)[n], const std::string& name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
+}
+
+const ClassEntry* find_class(const std::string& name) {
+  const auto* it = std::find_if(std::begin(kClasses), std::end(kClasses),
+                                [&](const ClassEntry& entry) { return name == entry.name; });
+  return it == std::end(kClasses) ? nullptr : it;
+}
+
+// The file that names the class.
+std::string place_of_class(const FolderConfig& config) {
+  const Json own = config.tokenizer_config.value("tokenizer_class", Json());
+  const bool here = own.is_string() && !own.get<std::string>().empty();
+  return (config.folder / (here ? "tokenizer_config.json" : "config.json")).string();
+}
+
+std::string implemented(LegacyFiles files) {
+  std::string out;
+  for (const ClassEntry& entry : kClasses)
+    if (entry.files == files) out += (out.empty() ? "" : ", ") + std::string(entry.name);
+  return out;
+}
+
+// Python code of the checkpoint itself makes the tokenizer.
+bool has_own_code(const FolderConfig& config) {
+  const Json map = config.tokenizer_config.value("auto_map", Json());
+  return map.is_array() || (map.is_object() && map.contains("AutoTokenizer"));
+}
+
+std::string reason_of(const std::string& name) {
+  if (name == "BertJapaneseTokenizer") return "it cuts words with MeCab, Sudachi or Juman++";
+  if (name == "RoFormerTokenizer") return "it cuts words with jieba";
+  return "its rules are Python code";
+}
+
+// The normalizer of BERT's kin: a class sets all three fields.
+void override_normalizer(const FolderConfig& config, bool has_class, TokenizerParts& parts) {
+  Json& normalizer = parts.blocks["normalizer"];
+  if (!normalizer.is_object() || normalizer.value("type", "") != "BertNormalizer") return;
+  Json wanted = normalizer;
+  const auto set = [&](const char* name, const char* field, const Json& fallback) {
+    const auto it = config.tokenizer_config.find(name);
+    if (it != config.tokenizer_config.end())
+      wanted[field] = *it;
+    else if (has_class)
+      wanted[field] = fallback;
+  };
+  set("do_lower_case", "lowercase", true);
+  set("strip_accents", "strip_accents", nullptr);
+  set("tokenize_chinese_chars", "handle_chinese_chars", true);
+  if (wanted == normalizer) return;
+  if (wanted["lowercase"] != normalizer.value("lowercase", Json(true)) &&
+      !config.tokenizer_config.contains("do_lower_case"))
+    log_warning(
+        "{}: {} lower-cases texts unless tokenizer_config.json sets do_lower_case to false, though tokenizer.json "
+        "keeps their case; this follows the class, as transformers does",
+        parts.where, config.tokenizer_class());
+  normalizer = wanted;
+  parts.normalizer = make_normalizer(wanted, parts.where);
+  parts.added.refresh(parts.normalizer.get());
+}
+
+void override_flag(Json& block, const char* field, bool value, bool& changed) {
+  if (block.value(field, true) == value) return;
+  block[field] = value;
+  changed = true;
+}
+
+// add_prefix_space of the pre-tokenizer and, for RoBERTa's kin, of the post-processor with its trim_offsets.
+void override_byte_level(const FolderConfig& config, const ClassEntry* entry, TokenizerParts& parts) {
+  const bool forced = entry != nullptr;
+  const bool sets_prefix = forced || config.tokenizer_config.contains("add_prefix_space");
+  const bool sets_trim = forced || config.tokenizer_config.contains("trim_offsets");
+  const bool prefix = config.flag("add_prefix_space", false), trim = config.flag("trim_offsets", true);
+  bool changed = false;
+  Json& pre = parts.blocks["pre_tokenizer"];
+  if (sets_prefix && pre.is_object() && pre.value("type", "") == "ByteLevel")
+    override_flag(pre, "add_prefix_space", prefix, changed);
+  if (changed) parts.pre_tokenizer = make_pre_tokenizer(pre, parts.where);
+  if (entry && entry->overrides != Overrides::roberta) return;
+  Json& post = parts.blocks["post_processor"];
+  const std::string type = post.is_object() ? post.value("type", "") : "";
+  if (type != "RobertaProcessing" && type != "ByteLevel") return;
+  changed = false;
+  if (sets_prefix) override_flag(post, "add_prefix_space", prefix, changed);
+  if (sets_trim) override_flag(post, "trim_offsets", trim, changed);
+  if (changed) parts.post_processor = make_post_processor(post, parts.where);
+}
+
+}  // namespace
+
+void check_class(const FolderConfig& config, bool has_tokenizer_json) {
+  const std::string written = config.written_class(), name = config.tokenizer_class();
+  if (written.empty()) return;
+  const std::string place = place_of_class(config);
+  const bool is_fast = written.ends_with("Fast") && name != "RoFormerTokenizer";
+  if (contains(kPythonOnly, name) && !(is_fast && has_tokenizer_json))
+    fail_with("convert the checkpoint to a tokenizer that a tokenizer.json can hold, or use another checkpoint",
+              "{}: the tokenizer class {} is not implemented: {}, which the files here do not hold", place, written,
+              reason_of(name));
+  const ClassEntry* entry = find_class(name);
+  if (has_own_code(config) && !entry)
+    fail_with("save the tokenizer as a tokenizer.json with the class PreTrainedTokenizerFast, if it can be",
+              "{}: the tokenizer class {} is made by the checkpoint's own Python code (\"auto_map\"), which is not run",
+              place, written);
+  if (has_tokenizer_json) {
+    if (!entry && !is_fast && !contains(kGeneric, name))
+      log_warning("{}: the tokenizer class {} is not known; tokenizer.json is read as it is", place, written);
+    return;
+  }
+  const std::string hint = "in Python, AutoTokenizer.from_pretrained(...).save_pretrained(...) writes a tokenizer.json, "
+                           "which any tokenizer can be read from; copy it into the folder";
+  if (contains(kGeneric, name))
+    fail_with(hint, "{}: the tokenizer class {} is read from a tokenizer.json, which {} lacks", place, written,
+              config.folder.string());
+  if (!entry)
+    fail_with(hint, "{}: the tokenizer class {} is not implemented without a tokenizer.json (implemented: {}, {}, {})",
+              place, written, implemented(LegacyFiles::vocab_txt), implemented(LegacyFiles::vocab_json),
+              implemented(LegacyFiles::sentencepiece));
+}
+
+LegacyFiles legacy_files_of(const FolderConfig& config) {
+  const ClassEntry* entry = find_class(config.tokenizer_class());
+  return entry ? entry->files : LegacyFiles::none;
+}
+
+void apply_settings(const FolderConfig& config, TokenizerParts& parts) {
+  const std::string name = config.tokenizer_class();
+  const ClassEntry* entry = find_class(name);
+  if (!entry && !name.empty()) return;  // the class takes tokenizer.json as it is
+  if (!entry || entry->overrides == Overrides::bert) override_normalizer(config, entry != nullptr, parts);
+  if (!entry || entry->overrides == Overrides::roberta || entry->overrides == Overrides::prefix_space)
+    override_byte_level(config, entry, parts);
+}
+
+}  // namespace graft::text
