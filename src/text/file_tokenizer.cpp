@@ -101,7 +101,8 @@ void FileTokenizer::encode_general(std::string_view text, size_t begin, size_t e
   for (const Section& section : sections) {
     if (out.is_full()) break;
     if (section.id >= 0) {
-      const Span span = added_span(aligned.text, section);
+      const bool is_first = out.ids.empty() || aligned.align[section.begin].begin == 0;
+      const Span span = added_span(aligned.text, section, is_first);
       push_token(out, section.id, aligned.original(span.begin, span.end), offsets);
       ++out.num_words;
       continue;
@@ -149,7 +150,7 @@ void FileTokenizer::encode_section(std::string_view text, const Section& section
 
 void FileTokenizer::push_added(std::string_view text, const Section& section, bool offsets,
                                CharCounter& chars, SequenceTokens& out) const {
-  Span span = added_span(text, section);
+  Span span = added_span(text, section, out.ids.empty() || section.begin == 0);
   if (offsets) span = {chars.at(span.begin), chars.at(span.end)};
   push_token(out, section.id, span, offsets);
   ++out.num_words;
@@ -182,12 +183,21 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, Scratch& sc
   }
 }
 
-// An added token with lstrip or rstrip covers white space, which trimming takes off again.
-Span FileTokenizer::added_span(std::string_view text, const Section& section) const {
+// An added token with lstrip or rstrip covers white space, which trimming takes off again. Where texts get a space
+// in front, the last one before a token that is the first, or at the start of the text, counts as that space.
+Span FileTokenizer::added_span(std::string_view text, const Section& section, bool is_first) const {
   size_t begin = section.begin, end = section.end;
-  if (parts_.post_processor.trims_offsets) {
-    while (begin < end && (text[begin] == ' ' || (text[begin] >= 9 && text[begin] <= 13))) ++begin;
-    while (end > begin && (text[end - 1] == ' ' || (text[end - 1] >= 9 && text[end - 1] <= 13))) --end;
+  if (!parts_.post_processor.trims_offsets) return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
+  size_t last_space = begin;
+  for (size_t next = begin; begin < end && is_whitespace(next_char(text, next)); begin = next)
+    last_space = begin;
+  if (is_first && parts_.post_processor.add_prefix_space) begin = last_space;
+  while (end > begin) {
+    size_t last = end - 1;
+    while (last > begin && is_continuation(text[last])) --last;
+    size_t next = last;
+    if (!is_whitespace(next_char(text, next))) break;
+    end = last;
   }
   return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
 }

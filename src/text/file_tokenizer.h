@@ -79,7 +79,7 @@ class FileTokenizer : public Tokenizer {
   void push_added(std::string_view text, const Section& section, bool offsets, CharCounter& chars,
                   SequenceTokens& out) const;
   void encode_plain(const AlignedText& text, bool offsets, SequenceTokens& out) const;
-  Span added_span(std::string_view text, const Section& section) const;
+  Span added_span(std::string_view text, const Section& section, bool is_first) const;
   void trim_offsets(SequenceTokens& tokens, bool add_prefix_space) const;
   const std::vector<TemplatePiece>& pieces_of(bool add_special_tokens, bool is_pair) const;
   Encoding assemble(SequenceTokens& first, SequenceTokens* second, const EncodeOptions& options) const;

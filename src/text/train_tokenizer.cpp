@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/utf8.h"
 #include "text/file_tokenizer.h"
 #include "text/json_text.h"
@@ -111,6 +112,15 @@ void check_size(size_t size, const TrainTokenizerOptions& options) {
               options.vocab_size, size);
 }
 
+// Whoever asked for a size sizes an embedding by it.
+void warn_of_size(size_t size, const TrainTokenizerOptions& options) {
+  if (size < static_cast<size_t>(options.vocab_size))
+    log_warning(
+        "the {} vocabulary has {} tokens, not the {} asked for: the text holds no more pieces that occur often "
+        "enough; train on more text or ask for a smaller vocab_size{}",
+        options.type, size, options.vocab_size, options.min_frequency > 1 ? ", or lower min_frequency" : "");
+}
+
 std::shared_ptr<Tokenizer> train_wordpiece(const std::vector<std::filesystem::path>& files,
                                            const TrainTokenizerOptions& options,
                                            const std::vector<std::string>& specials) {
@@ -129,6 +139,7 @@ std::shared_ptr<Tokenizer> train_wordpiece(const std::vector<std::filesystem::pa
   o.prefix = "##";
   const TrainedBpe trained = train_bpe(words, o);
   check_size(trained.tokens.size(), options);
+  warn_of_size(trained.tokens.size(), options);
   Json blocks = common_blocks(specials, normalizer, pre_tokenizer,
                               {{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}});
   std::string text = blocks.dump();
@@ -165,6 +176,7 @@ std::shared_ptr<Tokenizer> train_byte_level(const std::vector<std::filesystem::p
   }
   const TrainedBpe trained = train_bpe(words, o);
   check_size(trained.tokens.size(), options);
+  warn_of_size(trained.tokens.size(), options);
   Json blocks = common_blocks(specials, nullptr, pre_tokenizer, pre_tokenizer);
   const Json& post = blocks["post_processor"];
   if (post.is_object()) {
@@ -222,9 +234,11 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
   text += fmt::format(R"("model":{{"type":"Unigram","unk_id":{},"byte_fallback":false,"vocab":[)",
                       index_of(specials, unk));
   bool first = true;
+  size_t size = 0;
   const auto entry = [&](const std::string& piece, double score) {
     text += first ? "[" : ",[";
     first = false;
+    ++size;
     append_json_string(text, piece);
     text += score == 0 ? ",0.0]" : fmt::format(",{}]", score);
   };
@@ -233,6 +247,7 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
     if (std::find(specials.begin(), specials.end(), piece.text) == specials.end())
       entry(piece.text, piece.score);
   text += "]}}";
+  warn_of_size(size, options);
   return build(std::move(text), options, specials, "XLMRobertaTokenizer", {});
 }
 

@@ -14,8 +14,9 @@ namespace {
 constexpr int64_t kNumParts = 16;     // words are dealt into as many sums whatever the number of threads
 constexpr double kMinExpected = 0.5;  // pieces that are expected less often leave (sentencepiece's threshold)
 constexpr double kOvershoot = 1.1;    // pruning stops a little above the wanted size
-constexpr size_t kMaxWordChars =
-    256;  // longer words are cut: probabilities must stay within a double's range
+// Longer words (texts of languages without spaces) are cut: the probabilities of a word's segmentations, each
+// multiplied by kMaxWordChars gains, must stay within a double's range (e^700), and a character costs up to e^14.
+constexpr size_t kMaxWordChars = 48;
 
 // log and derivative of the gamma function's log, by recurrence and asymptotic series (Bernardo 1976).
 double digamma(double x) {
@@ -27,31 +28,45 @@ double digamma(double x) {
          127.0 / 30720 * xx4 * xx4;
 }
 
-// Words without characters outside the alphabet, none too long.
+// Hands out the stretch of a run without spaces in parts of at most kMaxWordChars characters, cut behind the last
+// punctuation mark among them if there is one.
+template <class Emit>
+void cut_run(std::string_view run, Emit emit) {
+  for (size_t begin = 0; begin < run.size();) {
+    size_t pos = begin, cut = begin, chars = 0;
+    for (; pos < run.size() && chars < kMaxWordChars; ++chars)
+      if (is_punctuation(next_char(run, pos))) cut = pos;
+    if (pos == run.size() || cut == begin) cut = pos;
+    emit(run.substr(begin, cut - begin));
+    begin = cut;
+  }
+}
+
+// Words without characters outside the alphabet, none too long. Parts of several words may be equal: their counts
+// are added up, in the order of the words.
 WordCounts restrict_words(const WordCounts& words, const std::vector<std::string>& alphabet) {
   const std::unordered_set<std::string> known(alphabet.begin(), alphabet.end());
-  WordCounts out;
+  CountMap parts;
   for (const auto& [word, count] : words) {
-    std::string part;
-    size_t chars = 0;
+    std::string run;
     const auto flush = [&, n = count] {
-      if (!part.empty()) out.emplace_back(part, n);
-      part.clear();
-      chars = 0;
+      cut_run(run, [&](std::string_view part) { parts.add(part, n); });
+      run.clear();
     };
     for (size_t pos = 0; pos < word.size();) {
       const size_t begin = pos;
       next_char(word, pos);
       const std::string c = word.substr(begin, pos - begin);
-      if (!known.count(c)) {
+      if (known.count(c))
+        run += c;
+      else
         flush();
-        continue;
-      }
-      part += c;
-      if (++chars == kMaxWordChars) flush();
     }
     flush();
   }
+  WordCounts out;
+  out.reserve(parts.size());
+  for (size_t i = 0; i < parts.size(); ++i) out.emplace_back(std::string(parts.key(i)), parts.count(i));
   return out;
 }
 

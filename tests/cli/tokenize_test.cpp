@@ -1,4 +1,6 @@
 // graft tokenize: the jsonl that the reference fixtures check.
+#include <fmt/format.h>
+
 #include "base/file.h"
 #include "cli/graft_program.h"
 
@@ -50,6 +52,53 @@ TEST(Tokenize, InvalidUtf8IsReplacedAndSaid) {
   EXPECT_EQ(r.code, 0);
   EXPECT_EQ(json_lines(r.out).front()["input_ids"].size(), 4u);
   EXPECT_THAT(r.err, HasSubstr("U+FFFD"));
+}
+
+TEST(Tokenize, AByteOrderMarkIsDropped) {
+  World world;
+  const std::string want = graft_output({"tokenize", "--model", world / "start"}, "film\nfilm\n");
+  EXPECT_EQ(graft_output({"tokenize", "--model", world / "start"}, "\xEF\xBB\xBF" "film\nfilm\n"), want);
+  world.write("marked.txt", "\xEF\xBB\xBF" "film\nfilm\n");
+  world.write("bare.txt", "film\nfilm\n");
+  const auto stats = [&](const char* file) {
+    return json_lines(graft_output({"tokenize", "--model", world / "start", "--stats", "--json", "--input", world / file}))
+        .front();
+  };
+  EXPECT_EQ(stats("marked.txt")["tokens"], 2);
+  EXPECT_EQ(stats("marked.txt")["bytes"], stats("bare.txt")["bytes"]);
+}
+
+TEST(Tokenize, ALineWithoutEndIsAnErrorThatNamesIt) {
+  World world;
+  world.write("long.txt", "film\n" + std::string((size_t{64} << 20) + 1, 'x'));
+  for (const char* stats : {"false", "true"}) {
+    const Result r =
+        run_graft({"tokenize", "--model", world / "start", "--stats", stats, "--input", world / "long.txt"});
+    EXPECT_EQ(r.code, 1);
+    EXPECT_THAT(r.err, HasSubstr("long.txt: line 2: longer than 64 MiB"));
+  }
+}
+
+// Blocks, parts of blocks and long lines give what single lines give.
+TEST(Tokenize, ManyLinesAndALongOne) {
+  World world;
+  std::string text, want;
+  const std::string one = graft_output({"tokenize", "--model", world / "start"}, "a \"film\"\n"),
+                    empty = graft_output({"tokenize", "--model", world / "start"}, "\n");
+  for (int i = 0; i < 150000; ++i) {
+    text += i % 3 == 2 ? "\n" : "a \"film\"\n";
+    want += i % 3 == 2 ? empty : one;
+  }
+  EXPECT_TRUE(graft_output({"tokenize", "--model", world / "start"}, text) == want);
+  std::string line;
+  while (line.size() < size_t{3} << 20) line += "film ";
+  const std::vector<Json> lines = json_lines(graft_output({"tokenize", "--model", world / "start"}, line));
+  ASSERT_EQ(lines.size(), 1u);
+  const size_t words = line.size() / 5;
+  EXPECT_EQ(lines[0]["input_ids"].size(), words + 2);
+  EXPECT_EQ(lines[0]["tokens"].size(), words + 2);
+  EXPECT_EQ(lines[0]["offsets"].size(), words + 2);
+  EXPECT_EQ(lines[0]["offsets"][words].dump(), fmt::format("[{},{}]", 5 * words - 5, 5 * words - 1));
 }
 
 TEST(Tokenize, Streams) {

@@ -7,7 +7,9 @@
 #include <map>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/threads.h"
+#include "base/utf8.h"
 #include "support/shared.h"
 #include "text/train_bpe.h"
 #include "text/train_unigram.h"
@@ -185,6 +187,68 @@ TEST_P(TrainTokenizer, IsTheSameForAnyNumberOfThreadsAndReadsItself) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainTokenizer, testing::Values("wordpiece", "bpe", "unigram"));
+
+TEST_P(TrainTokenizer, DropsAByteOrderMark) {
+  const test::TempDir dir;
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "alpha one\nalpha two\n";
+  TrainTokenizerOptions options;
+  options.type = GetParam();
+  options.vocab_size = options.type == "bpe" ? 280 : 40;
+  const auto bare = train_tokenizer({dir.write("bare.txt", text)}, options);
+  const auto file = dir.write("marked.txt", "\xEF\xBB\xBF" + text);
+  const auto marked = train_tokenizer({file}, options);
+  bare->save(dir / "bare");
+  marked->save(dir / "marked");
+  EXPECT_EQ(read_file(dir / "marked/tokenizer.json"), read_file(dir / "bare/tokenizer.json"));
+  EXPECT_EQ(tokenizer_stats(*marked, file).bytes, tokenizer_stats(*bare, dir / "bare.txt").bytes);
+}
+
+TEST_P(TrainTokenizer, WarnsOfAVocabularyThatMissesItsSize) {
+  const test::TempDir dir;
+  TrainTokenizerOptions options;
+  options.type = GetParam();
+  options.vocab_size = 5000;
+  std::string warnings;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { warnings += text; });
+  const auto tokenizer = train_tokenizer({dir.write("small.txt", "a few words\na few more words\n")}, options);
+  set_log_sink(before);
+  EXPECT_LT(tokenizer->vocab_size(), 5000);
+  EXPECT_NE(warnings.find("not the 5000 asked for"), std::string::npos) << warnings;
+}
+
+TEST(TrainUnigram, LongRunsWithoutSpacesAreCut) {
+  // Sentences of made-up two-character words, a thousand characters without a space.
+  std::string text;
+  uint32_t state = 1;
+  for (int line = 0; line < 60; ++line) {
+    for (int i = 0; i < 500; ++i) {
+      state = state * 1664525 + 1013904223;
+      const uint32_t word = state >> 23;  // one of 512, the first characters more often
+      utf8::append(text, 0x4E00 + word % 64 * (word % 7) % 64);
+      utf8::append(text, 0x5E00 + word % 97);
+    }
+    text += "\n";
+  }
+  const test::TempDir dir;
+  TrainTokenizerOptions options;
+  options.type = "unigram";
+  options.vocab_size = 700;
+  const auto file = dir.write("run.txt", text);
+  const auto tokenizer = train_tokenizer({file}, options);
+  EXPECT_EQ(tokenizer->vocab_size(), 700);
+  const TokenizerStats stats = tokenizer_stats(*tokenizer, file);
+  EXPECT_EQ(stats.unknown_tokens, 0);
+  EXPECT_GT(stats.bytes_per_token(), 5.0);  // most words are one token
+}
+
+TEST(TrainTokenizerInput, ALineWithoutEndIsAnErrorThatNamesIt) {
+  const test::TempDir dir;
+  std::string text = "one\ntwo\n" + std::string((size_t{64} << 20) + 1, 'x') + "\n";
+  const auto file = dir.write("long.txt", text);
+  const std::string message = test::error_of([&] { train_tokenizer({file}, {}); });
+  EXPECT_NE(message.find("long.txt: line 3: longer than 64 MiB"), std::string::npos) << message;
+}
 
 // The first `bytes` of a corpus, to a line's end, without the first `skip`.
 std::string corpus_text(const std::filesystem::path& file, size_t skip, size_t bytes) {
