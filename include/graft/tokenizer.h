@@ -57,8 +57,8 @@ struct NewToken {
   bool normalized = true;    // looked for in the normalized text, itself normalized
 };
 
-// The "truncation" and "padding" blocks of tokenizer.json. encode() does not apply them, as `transformers` does not
-// unless asked.
+// The "truncation" and "padding" blocks of tokenizer.json. encode() does not apply them, as `transformers`
+// does not unless asked.
 struct TruncationBlock {
   Truncation strategy = Truncation::none;
   int32_t max_length = 0, stride = 0;
@@ -104,8 +104,8 @@ class Tokenizer {
   // One more than the highest id (added tokens included).
   virtual int32_t vocab_size() const = 0;
   virtual std::string id_to_token(int32_t id) const = 0;  // "" when there is none
-  // Name of the file that the token comes from, "tokenizer.json", "vocab.txt", "added_tokens.json", ...; "add_tokens"
-  // for one added since loading; "" when there is no such token.
+  // Name of the file that the token comes from, "tokenizer.json", "vocab.txt", "added_tokens.json", ...;
+  // "add_tokens" for one added since loading; "" when there is no such token.
   virtual std::string token_source(int32_t id) const = 0;
   virtual std::optional<int32_t> token_to_id(std::string_view token) const = 0;
   // Special tokens by role: "unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token",
@@ -124,8 +124,8 @@ class Tokenizer {
   // Adds tokens at the end of the vocabulary; returns how many were new.
   virtual int32_t add_new_tokens(const std::vector<NewToken>& tokens) = 0;
   int32_t add_tokens(const std::vector<std::string>& tokens, bool special = false);
-  // Throws Error when a token's id is not a row of an embedding with `num_embeddings` rows. The message names the
-  // first such id, all such tokens (the first dozen) and the files that they come from.
+  // Throws Error when a token's id is not a row of an embedding with `num_embeddings` rows. The message names
+  // the first such id, all such tokens (the first dozen) and the files that they come from.
   void check_embedding(int64_t num_embeddings) const;
   // Writes tokenizer.json and copies or writes the legacy files that the reference writes beside it.
   virtual void save(const std::filesystem::path& folder) const = 0;

@@ -33,9 +33,9 @@ struct TrainTokenizerOptions {
   int32_t seed_size = 1000000;     // unigram: candidates to start from
 };
 
-// Reads the files line by line (a word never spans lines; a byte-order mark is dropped), on all cores; the result
-// does not depend on their number. Save it with Tokenizer::save. Throws Error for an unknown type, an empty text, or a vocab_size that
-// the special tokens and the alphabet exceed.
+// Reads the files line by line (a word never spans lines; a byte-order mark is dropped), on all cores; the
+// result does not depend on their number. Save it with Tokenizer::save. Throws Error for an unknown type, an
+// empty text, or a vocab_size that the special tokens and the alphabet exceed.
 std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
                                            const TrainTokenizerOptions& options);
 

@@ -9,7 +9,8 @@
 
 namespace graft {
 
-// No line, csv record or json row may be longer: a file without line ends or a zip bomb must not eat the memory.
+// No line, csv record or json row may be longer: a file without line ends or a zip bomb must not eat the
+// memory.
 inline constexpr size_t kMaxRowBytes = size_t{64} << 20;
 
 // A file mapped read-only. Throws Error naming the path when it is absent, a folder or unreadable.

@@ -190,8 +190,7 @@ T Json::integer() const {
     return static_cast<T>(real_);
   }
   if (!is_number()) wrong_kind("number");
-  const bool fits =
-      kind_ == Kind::integer ? std::in_range<T>(integer_) : std::in_range<T>(unsigned_);
+  const bool fits = kind_ == Kind::integer ? std::in_range<T>(integer_) : std::in_range<T>(unsigned_);
   if (!fits) out_of_range<T>();
   return kind_ == Kind::integer ? static_cast<T>(integer_) : static_cast<T>(unsigned_);
 }

@@ -126,8 +126,8 @@ class Json {
   const std::vector<Member>& items() const;
   std::vector<Member>& items() { return const_cast<std::vector<Member>&>(std::as_const(*this).items()); }
 
-  // bool, numbers, std::string, containers of these. An integer must be in the range of its type; a real number
-  // without a fraction is taken for an integer.
+  // bool, numbers, std::string, containers of these. An integer must be in the range of its type; a real
+  // number without a fraction is taken for an integer.
   template <class T>
   T get() const {
     T out{};

@@ -52,6 +52,12 @@ void drop_repeated_keys(std::vector<Json::Member>& members) {
                        "brackets nested over " + std::to_string(kMaxDepth) + " deep");
 }
 
+// nlohmann takes a NUL for the end of the text.
+void throw_at_nul(std::string_view text) {
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
+    throw JsonParseError(JsonParseError::Reason::syntax, nul, "NUL byte");
+}
+
 // The same events, of which it keeps the depth alone.
 struct JsonChecker {
   bool null() { return true; }
@@ -136,9 +142,7 @@ Json Json::parse(std::string_view text) {
   JsonBuilder builder(text.size());
   const char* at = text.data();
   if (!nlohmann::json::sax_parse(at, at + text.size(), &builder)) throw_too_deep();
-  // nlohmann takes a NUL for the end of the text.
-  if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
-    throw JsonParseError(JsonParseError::Reason::syntax, nul, "NUL byte");
+  throw_at_nul(text);
   return builder.take();
 }
 
@@ -146,6 +150,7 @@ void check_json(std::string_view text) {
   JsonChecker checker{text.size()};
   const char* at = text.data();
   if (!nlohmann::json::sax_parse(at, at + text.size(), &checker)) throw_too_deep();
+  throw_at_nul(text);
 }
 
 namespace {

@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/threads.h"
-#include "base/utf8.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -26,8 +25,8 @@
 namespace graft::cli {
 namespace {
 
-// The lines of a file, many at a time. Lines end at U+000A only, a byte-order mark at the start is dropped; other
-// bytes are left as they are, invalid UTF-8 too: the tokenizer replaces it.
+// The lines of a file, many at a time. Lines end at U+000A only; bytes are left as they are, invalid UTF-8
+// too: the tokenizer replaces it.
 class LineBlocks {
  public:
   explicit LineBlocks(const std::string& path)
@@ -55,7 +54,7 @@ class LineBlocks {
     if (done_ == 0) done_ = buffer_.size();
     const std::string_view lines = std::string_view(buffer_).substr(0, done_);
     num_lines_ += std::count(lines.begin(), lines.end(), '\n');
-    return first_ ? first_ = false, utf8::without_bom(lines) : lines;
+    return lines;
   }
 
  private:
@@ -74,7 +73,6 @@ class LineBlocks {
   std::string buffer_;
   size_t done_ = 0;  // bytes of the buffer that were handed out
   int64_t num_lines_ = 0;
-  bool first_ = true;
 };
 
 // Calls see(line) for each line of a block, without its U+000A.
@@ -87,7 +85,8 @@ void for_each_line(std::string_view block, See see) {
   }
 }
 
-// Writes the json lines of a block, made on all cores. Returns how many invalid stretches of UTF-8 there were.
+// Writes the json lines of a block, made on all cores. Returns how many invalid stretches of UTF-8 there
+// were.
 class BlockAnswer {
  public:
   BlockAnswer(const text::TokenWriter& writer, OutputStream& out) : writer_(writer), out_(out) {}

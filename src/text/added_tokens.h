@@ -19,8 +19,8 @@ struct AddedToken {
   std::string source = "tokenizer.json";  // the file that gave the token
 
   bool has_same_flags(const AddedToken& o) const {
-    return single_word == o.single_word && lstrip == o.lstrip && rstrip == o.rstrip && normalized == o.normalized &&
-           special == o.special;
+    return single_word == o.single_word && lstrip == o.lstrip && rstrip == o.rstrip &&
+           normalized == o.normalized && special == o.special;
   }
 };
 

@@ -45,17 +45,54 @@ constexpr ClassEntry kClasses[] = {
     {"LlamaTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
 };
 
-// Classes that exist in Python only, with no counterpart that reads a tokenizer.json (transformers 4.57 and 5.24).
-constexpr const char* kPythonOnly[] = {
-    "BartphoTokenizer", "BertGenerationTokenizer", "BertJapaneseTokenizer", "BertweetTokenizer", "BioGptTokenizer",
-    "ByT5Tokenizer", "CTRLTokenizer", "CanineTokenizer", "ClvpTokenizer", "CpmAntTokenizer", "DiaTokenizer",
-    "ErnieMTokenizer", "EsmTokenizer", "FSMTTokenizer", "FastSpeech2ConformerTokenizer", "FlaubertTokenizer",
-    "GPTNeoXJapaneseTokenizer", "GPTSanJapaneseTokenizer", "GPTSw3Tokenizer", "JukeboxTokenizer", "LukeTokenizer",
-    "M2M100Tokenizer", "MLukeTokenizer", "MarianTokenizer", "MgpstrTokenizer", "MyT5Tokenizer", "PLBartTokenizer",
-    "PerceiverTokenizer", "PhobertTokenizer", "Pop2PianoTokenizer", "ProphetNetTokenizer", "RoCBertTokenizer",
-    "RoFormerTokenizer", "SiglipTokenizer", "Speech2Text2Tokenizer", "Speech2TextTokenizer", "SpeechT5Tokenizer",
-    "TapasTokenizer", "TapexTokenizer", "TransfoXLTokenizer", "VitsTokenizer", "Wav2Vec2CTCTokenizer",
-    "Wav2Vec2PhonemeCTCTokenizer", "Wav2Vec2Tokenizer", "XLMProphetNetTokenizer", "XLMTokenizer"};
+// Classes that exist in Python only, with no counterpart that reads a tokenizer.json (transformers 4.57
+// and 5.24).
+constexpr const char* kPythonOnly[] = {"BartphoTokenizer",
+                                       "BertGenerationTokenizer",
+                                       "BertJapaneseTokenizer",
+                                       "BertweetTokenizer",
+                                       "BioGptTokenizer",
+                                       "ByT5Tokenizer",
+                                       "CTRLTokenizer",
+                                       "CanineTokenizer",
+                                       "ClvpTokenizer",
+                                       "CpmAntTokenizer",
+                                       "DiaTokenizer",
+                                       "ErnieMTokenizer",
+                                       "EsmTokenizer",
+                                       "FSMTTokenizer",
+                                       "FastSpeech2ConformerTokenizer",
+                                       "FlaubertTokenizer",
+                                       "GPTNeoXJapaneseTokenizer",
+                                       "GPTSanJapaneseTokenizer",
+                                       "GPTSw3Tokenizer",
+                                       "JukeboxTokenizer",
+                                       "LukeTokenizer",
+                                       "M2M100Tokenizer",
+                                       "MLukeTokenizer",
+                                       "MarianTokenizer",
+                                       "MgpstrTokenizer",
+                                       "MyT5Tokenizer",
+                                       "PLBartTokenizer",
+                                       "PerceiverTokenizer",
+                                       "PhobertTokenizer",
+                                       "Pop2PianoTokenizer",
+                                       "ProphetNetTokenizer",
+                                       "RoCBertTokenizer",
+                                       "RoFormerTokenizer",
+                                       "SiglipTokenizer",
+                                       "Speech2Text2Tokenizer",
+                                       "Speech2TextTokenizer",
+                                       "SpeechT5Tokenizer",
+                                       "TapasTokenizer",
+                                       "TapexTokenizer",
+                                       "TransfoXLTokenizer",
+                                       "VitsTokenizer",
+                                       "Wav2Vec2CTCTokenizer",
+                                       "Wav2Vec2PhonemeCTCTokenizer",
+                                       "Wav2Vec2Tokenizer",
+                                       "XLMProphetNetTokenizer",
+                                       "XLMTokenizer"};
 
 // Classes without a method of their own: they do what tokenizer.json says.
 constexpr const char* kGeneric[] = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend",
@@ -117,7 +154,8 @@ void override_normalizer(const FolderConfig& config, bool has_class, TokenizerPa
   if (wanted["lowercase"] != normalizer.value("lowercase", Json(true)) &&
       !config.tokenizer_config.contains("do_lower_case"))
     log_warning(
-        "{}: {} lower-cases texts unless tokenizer_config.json sets do_lower_case to false, though tokenizer.json "
+        "{}: {} lower-cases texts unless tokenizer_config.json sets do_lower_case to false, though "
+        "tokenizer.json "
         "keeps their case; this follows the class, as transformers does",
         parts.where, config.tokenizer_class());
   normalizer = wanted;
@@ -160,28 +198,33 @@ void check_class(const FolderConfig& config, bool has_tokenizer_json) {
   const std::string place = place_of_class(config);
   const bool is_fast = written.ends_with("Fast") && name != "RoFormerTokenizer";
   if (contains(kPythonOnly, name) && !(is_fast && has_tokenizer_json))
-    fail_with("convert the checkpoint to a tokenizer that a tokenizer.json can hold, or use another checkpoint",
-              "{}: the tokenizer class {} is not implemented: {}, which the files here do not hold", place, written,
-              reason_of(name));
+    fail_with(
+        "convert the checkpoint to a tokenizer that a tokenizer.json can hold, or use another checkpoint",
+        "{}: the tokenizer class {} is not implemented: {}, which the files here do not hold", place, written,
+        reason_of(name));
   const ClassEntry* entry = find_class(name);
   if (has_own_code(config) && !entry)
     fail_with("save the tokenizer as a tokenizer.json with the class PreTrainedTokenizerFast, if it can be",
-              "{}: the tokenizer class {} is made by the checkpoint's own Python code (\"auto_map\"), which is not run",
+              "{}: the tokenizer class {} is made by the checkpoint's own Python code (\"auto_map\"), which "
+              "is not run",
               place, written);
   if (has_tokenizer_json) {
     if (!entry && !is_fast && !contains(kGeneric, name))
       log_warning("{}: the tokenizer class {} is not known; tokenizer.json is read as it is", place, written);
     return;
   }
-  const std::string hint = "in Python, AutoTokenizer.from_pretrained(...).save_pretrained(...) writes a tokenizer.json, "
-                           "which any tokenizer can be read from; copy it into the folder";
+  const std::string hint =
+      "in Python, AutoTokenizer.from_pretrained(...).save_pretrained(...) writes a tokenizer.json, "
+      "which any tokenizer can be read from; copy it into the folder";
   if (contains(kGeneric, name))
-    fail_with(hint, "{}: the tokenizer class {} is read from a tokenizer.json, which {} lacks", place, written,
-              config.folder.string());
+    fail_with(hint, "{}: the tokenizer class {} is read from a tokenizer.json, which {} lacks", place,
+              written, config.folder.string());
   if (!entry)
-    fail_with(hint, "{}: the tokenizer class {} is not implemented without a tokenizer.json (implemented: {}, {}, {})",
-              place, written, implemented(LegacyFiles::vocab_txt), implemented(LegacyFiles::vocab_json),
-              implemented(LegacyFiles::sentencepiece));
+    fail_with(
+        hint,
+        "{}: the tokenizer class {} is not implemented without a tokenizer.json (implemented: {}, {}, {})",
+        place, written, implemented(LegacyFiles::vocab_txt), implemented(LegacyFiles::vocab_json),
+        implemented(LegacyFiles::sentencepiece));
 }
 
 LegacyFiles legacy_files_of(const FolderConfig& config) {

@@ -183,8 +183,9 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, Scratch& sc
   }
 }
 
-// An added token with lstrip or rstrip covers white space, which trimming takes off again. Where texts get a space
-// in front, the last one before a token that is the first, or at the start of the text, counts as that space.
+// An added token with lstrip or rstrip covers white space, which trimming takes off again. Where texts get a
+// space in front, the last one before a token that is the first, or at the start of the text, counts as that
+// space.
 Span FileTokenizer::added_span(std::string_view text, const Section& section, bool is_first) const {
   size_t begin = section.begin, end = section.end;
   if (!parts_.post_processor.trims_offsets) return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};

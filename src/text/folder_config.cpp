@@ -29,11 +29,13 @@ bool is_role(const std::string& name) {
 struct File {
   std::filesystem::path folder;
   std::string name;
-  std::string where(const std::string& key) const { return fmt::format("{}: {:?}", (folder / name).string(), key); }
+  std::string where(const std::string& key) const {
+    return fmt::format("{}: {:?}", (folder / name).string(), key);
+  }
 };
 
-// A token written as a string or as an object with its content and flags. One that the file does not call special
-// itself is special where `special` says so.
+// A token written as a string or as an object with its content and flags. One that the file does not call
+// special itself is special where `special` says so.
 TokenSpec read_token(const Json& json, const File& file, const std::string& key, bool special) {
   TokenSpec t;
   t.special = special;
@@ -43,13 +45,15 @@ TokenSpec read_token(const Json& json, const File& file, const std::string& key,
     return t;
   }
   if (!json.is_object() || !json.contains("content") || !json["content"].is_string())
-    fail("{} must be a string or an object with its content, not {}", file.where(key), json.dump().substr(0, 100));
+    fail("{} must be a string or an object with its content, not {}", file.where(key),
+         json.dump().substr(0, 100));
   t.content = json["content"].get<std::string>();
   const auto flag = [&](const char* name, bool fallback) {
     const auto it = json.find(name);
     if (it == json.end() || it->is_null()) return fallback;
     if (!it->is_boolean())
-      fail("{}: {:?} of the token {:?} must be true or false, not {}", file.where(key), name, t.content, it->dump());
+      fail("{}: {:?} of the token {:?} must be true or false, not {}", file.where(key), name, t.content,
+           it->dump());
     return it->get<bool>();
   };
   t.special = special || flag("special", false);
@@ -81,14 +85,15 @@ void add_extra(FolderConfig& config, const Json& list, const File& file, const s
   }
   if (!list.is_array())
     fail("{} must be a list of tokens{}, not {}", file.where(key),
-         key == "extra_special_tokens" ? " or an object of names and tokens" : "", list.dump().substr(0, 100));
+         key == "extra_special_tokens" ? " or an object of names and tokens" : "",
+         list.dump().substr(0, 100));
   for (const Json& token : list)
     if (TokenSpec t = read_token(token, file, key, true); !has_content(config.extra, t.content))
       config.extra.push_back(std::move(t));
 }
 
-// Special tokens of tokenizer_config.json or special_tokens_map.json; the latter, read second, replaces roles and
-// adds to the lists.
+// Special tokens of tokenizer_config.json or special_tokens_map.json; the latter, read second, replaces roles
+// and adds to the lists.
 void read_special_tokens(FolderConfig& config, const Json& json, const File& file) {
   const auto add_role = [&](const std::string& name, const Json& value) {
     set_role(config, name, value.is_null() ? TokenSpec{} : read_token(value, file, name, true));
@@ -96,7 +101,8 @@ void read_special_tokens(FolderConfig& config, const Json& json, const File& fil
   for (const char* name : kRoleNames)
     if (json.contains(name)) add_role(name, json[name]);
   for (const auto& [name, value] : json.items())  // image_token, ...; add_bos_token is a setting
-    if (name.ends_with("_token") && !is_role(name) && (value.is_string() || value.is_object())) add_role(name, value);
+    if (name.ends_with("_token") && !is_role(name) && (value.is_string() || value.is_object()))
+      add_role(name, value);
   for (const char* name : {"extra_special_tokens", "additional_special_tokens"})
     if (json.contains(name)) add_extra(config, json[name], file, name);
 }
@@ -121,7 +127,8 @@ void read_added_tokens_file(FolderConfig& config, std::vector<TokenSpec>& out) {
   const std::string where = (config.folder / "added_tokens.json").string();
   for (const auto& [content, id] : config.added_tokens.items()) {
     if (!id.is_number_integer() || id.get<int64_t>() < 0)
-      fail("{}: the id of {:?} must be an integer from 0 on, not {}", where, content, id.dump().substr(0, 100));
+      fail("{}: the id of {:?} must be an integer from 0 on, not {}", where, content,
+           id.dump().substr(0, 100));
     TokenSpec t;
     t.id = id.get<int64_t>();
     t.content = content;
@@ -158,7 +165,8 @@ void read_tokens(FolderConfig& config) {
 
 std::string FolderConfig::written_class() const {
   for (const Json* json : {&tokenizer_config, &model_config})
-    if (std::string name = json->value("tokenizer_class", Json()).is_string() ? json->value("tokenizer_class", "") : "";
+    if (std::string name =
+            json->value("tokenizer_class", Json()).is_string() ? json->value("tokenizer_class", "") : "";
         !name.empty())
       return name;
   return "";

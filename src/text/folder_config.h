@@ -27,7 +27,8 @@ struct FolderConfig {
 
   // tokenizer_config.json's added_tokens_decoder, else added_tokens.json; by id.
   std::vector<TokenSpec> numbered;
-  // Special tokens by role: "cls_token" and whatever else ends in "_token". An empty content is null in the file.
+  // Special tokens by role: "cls_token" and whatever else ends in "_token". An empty content is null in the
+  // file.
   std::vector<std::pair<std::string, TokenSpec>> named;
   // additional_special_tokens and extra_special_tokens.
   std::vector<TokenSpec> extra;
@@ -43,7 +44,8 @@ struct FolderConfig {
   // The text of a special token by role, or `fallback`.
   std::string role(const char* name, const std::string& fallback) const;
   bool flag(const char* name, bool fallback) const;
-  // Ids for the tokens that `has_id` does not know, from `next` on, in the order in which the reference adds them.
+  // Ids for the tokens that `has_id` does not know, from `next` on, in the order in which the reference adds
+  // them.
   template <class HasId>
   std::map<std::string, int64_t> new_ids(HasId has_id, int64_t next) const {
     std::map<std::string, int64_t> ids;
@@ -57,8 +59,8 @@ struct FolderConfig {
   }
 };
 
-// Reads the files that are there. Every setting that decides what a text becomes is checked: a value of another
-// type than the reference's is an Error naming the file and the key.
+// Reads the files that are there. Every setting that decides what a text becomes is checked: a value of
+// another type than the reference's is an Error naming the file and the key.
 FolderConfig read_folder_config(const std::filesystem::path& folder);
 
 }  // namespace graft::text

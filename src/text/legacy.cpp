@@ -63,9 +63,7 @@ namespace {
 constexpr const char* kSentencePieceFiles[] = {"sentencepiece.bpe.model", "spiece.model", "spm.model",
                                                "tokenizer.model"};
 
-bool is_in(const FolderConfig& config, const char* name) {
-  return path_exists(config.folder / name);
-}
+bool is_in(const FolderConfig& config, const char* name) { return path_exists(config.folder / name); }
 
 const char* sentencepiece_file(const FolderConfig& config) {
   for (const char* name : kSentencePieceFiles)
@@ -92,10 +90,11 @@ LegacyFiles choose_files(const FolderConfig& config) {
            : files == LegacyFiles::vocab_json ? "a vocab.json with a merges.txt"
                                               : "a sentencepiece model";
   };
-  fail_with("copy the class's own files into the folder, or correct tokenizer_class (of tokenizer_config.json or "
-            "config.json)",
-            "{}: the tokenizer class {} is read from {}, but the folder has {}", config.folder.string(),
-            config.tokenizer_class(), name(wanted), name(found));
+  fail_with(
+      "copy the class's own files into the folder, or correct tokenizer_class (of tokenizer_config.json or "
+      "config.json)",
+      "{}: the tokenizer class {} is read from {}, but the folder has {}", config.folder.string(),
+      config.tokenizer_class(), name(wanted), name(found));
 }
 
 }  // namespace

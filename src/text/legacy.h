@@ -15,8 +15,8 @@ struct ConvertedText {
   std::vector<double> scores = {};  // of a Unigram model's pieces, exact; the text rounds them
 };
 
-// `origin` becomes the file that was read. Throws Error naming the files it looked for when there are none, and the
-// class when it is not read from the files that are there.
+// `origin` becomes the file that was read. Throws Error naming the files it looked for when there are none,
+// and the class when it is not read from the files that are there.
 ConvertedText convert_legacy(const FolderConfig& config, std::filesystem::path& origin);
 
 // Each is one kind of file (legacy_wordpiece.cpp, legacy_bpe.cpp, legacy_sentencepiece.cpp).

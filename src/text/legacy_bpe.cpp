@@ -130,8 +130,7 @@ std::string convert_vocab_json(const std::filesystem::path& vocab_path,
   }
   int64_t next = 0;
   for (const auto& [token, id] : ids) next = std::max(next, id + 1);
-  const auto new_ids =
-      config.new_ids([&](const std::string& token) { return ids.count(token) > 0; }, next);
+  const auto new_ids = config.new_ids([&](const std::string& token) { return ids.count(token) > 0; }, next);
   const auto id_of = [&](const std::string& token) {
     if (const auto it = ids.find(token); it != ids.end()) return it->second;
     if (const auto it = new_ids.find(token); it != new_ids.end()) return it->second;

@@ -156,7 +156,7 @@ Json added_block(const Conversion& c, const FolderConfig& config) {
 }
 
 ConvertedText unigram_text(const SentencePieceModel& model, const Conversion& c, const FolderConfig& config,
-                         const std::string& name) {
+                           const std::string& name) {
   const Json metaspace = {
       {"type", "Metaspace"}, {"replacement", kSpace}, {"add_prefix_space", model.add_dummy_prefix}};
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};

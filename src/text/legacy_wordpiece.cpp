@@ -66,7 +66,8 @@ std::string convert_vocab_txt(const std::filesystem::path& path, const FolderCon
     const int64_t id = id_of(tokens, token);
     const bool seen =
         std::any_of(specials.begin(), specials.end(), [&](const auto& t) { return t.content == token; });
-    if (id >= 0 && !seen) specials.push_back(special_token(config, {id, token, true, mpnet && token == mask}));
+    if (id >= 0 && !seen)
+      specials.push_back(special_token(config, {id, token, true, mpnet && token == mask}));
   }
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   blocks["added_tokens"] = added_tokens_block(specials);

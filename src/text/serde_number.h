@@ -1,4 +1,5 @@
-// A number of a JSON text as the reference's reader (serde_json without its feature float_roundtrip) reads it.
+// A number of a JSON text as the reference's reader (serde_json without its feature float_roundtrip) reads
+// it.
 #pragma once
 #include <optional>
 #include <string_view>

@@ -85,7 +85,8 @@ void check(const Setting& setting, const Json& json, const std::string& where) {
                       (setting.kind == Kind::length && !given.empty() &&
                        given.find_first_not_of("0123456789") == std::string::npos);
   fail_with(quoted ? fmt::format("write it without the quotes: \"{}\": {}", setting.name, given) : "",
-            "{}: {:?} must be {}, not {}", where, setting.name, allowed(setting.kind), it->dump().substr(0, 100));
+            "{}: {:?} must be {}, not {}", where, setting.name, allowed(setting.kind),
+            it->dump().substr(0, 100));
 }
 
 }  // namespace

@@ -25,8 +25,9 @@ void add(const TokenSpec& t, bool special, TokenizerParts& parts) {
   bool is_new = false;
   token.id = id_for(parts, t.content, is_new);
   if (t.id >= 0 && t.id != token.id)
-    log_warning("{}: the token {:?} has the id {} there, but is read as {}, {}, as transformers does", t.source,
-                t.content, t.id, token.id, is_new ? "the next free id" : "its id in the vocabulary");
+    log_warning("{}: the token {:?} has the id {} there, but is read as {}, {}, as transformers does",
+                t.source, t.content, t.id, token.id,
+                is_new ? "the next free id" : "its id in the vocabulary");
   if (const AddedToken* known = parts.added.by_content(t.content)) {
     if (known->has_same_flags(token)) return;
     token.source = known->source;
@@ -42,7 +43,8 @@ bool is_named(const FolderConfig& config, const std::string& content) {
 }
 
 // Roles that no file names: the usual spellings, if the tokenizer has them.
-std::string usual_token(const std::string& role, const TokenizerParts& parts, const std::string& tokenizer_class) {
+std::string usual_token(const std::string& role, const TokenizerParts& parts,
+                        const std::string& tokenizer_class) {
   static const std::map<std::string, std::vector<std::string>> kUsual = {{"unk_token", {"[UNK]", "<unk>"}},
                                                                          {"cls_token", {"[CLS]", "<s>"}},
                                                                          {"sep_token", {"[SEP]", "</s>"}},
@@ -63,11 +65,13 @@ std::string usual_token(const std::string& role, const TokenizerParts& parts, co
 void warn_of_ignored(const FolderConfig& config, const TokenizerParts& parts) {
   std::string names;
   for (const TokenSpec& t : config.ignored)
-    if (!t.content.empty() && !parts.added.by_content(t.content) && names.find(t.content) == std::string::npos)
+    if (!t.content.empty() && !parts.added.by_content(t.content) &&
+        names.find(t.content) == std::string::npos)
       names += fmt::format("{}{:?} ({})", names.empty() ? "" : ", ", t.content, t.source);
   if (!names.empty())
     log_warning(
-        "{}: the added_tokens_decoder of tokenizer_config.json counts alone, as in transformers; not read as added "
+        "{}: the added_tokens_decoder of tokenizer_config.json counts alone, as in transformers; not read as "
+        "added "
         "tokens: {}. List them in added_tokens_decoder or in extra_special_tokens",
         config.folder.string(), names);
 }

@@ -1,5 +1,5 @@
-// Texts as lines of json: {"input_ids":[...],"tokens":[...],"offsets":[[begin,end],...]}. The numbers go from the
-// tokenizer's working memory to the line, without an Encoding between.
+// Texts as lines of json: {"input_ids":[...],"tokens":[...],"offsets":[[begin,end],...]}. The numbers go from
+// the tokenizer's working memory to the line, without an Encoding between.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -17,8 +17,8 @@ class LineBuffer {
  public:
   std::string_view text() const { return {bytes_.get(), size_}; }
   void clear() { size_ = 0; }
-  // Where `size` bytes may be written; take() says how far they were. With a sink, what is there goes to the sink
-  // first when it is much.
+  // Where `size` bytes may be written; take() says how far they were. With a sink, what is there goes to the
+  // sink first when it is much.
   char* ask(size_t size) {
     if (size_ + size > capacity_) grow(size);
     return bytes_.get() + size_;

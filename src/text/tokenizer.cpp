@@ -57,9 +57,10 @@ void Tokenizer::check_embedding(int64_t num_embeddings) const {
   }
   if (count == 0) return;
   if (count > kShown) names += fmt::format(", ... {} in all", count);
+  const auto token = static_cast<int32_t>(first);
   fail_with("remove these tokens from the files named, or use the tokenizer of this checkpoint",
-            "the tokenizer has ids from {} on that the embedding with its {} rows lacks: id {} is {}", first,
-            num_embeddings, first, names);
+            "token {:?} has id {}, but the embedding has only {} rows; tokens beyond it: {}",
+            id_to_token(token), first, num_embeddings, names);
 }
 
 std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch, const PaddingBlock& padding) {

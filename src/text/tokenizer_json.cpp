@@ -92,8 +92,9 @@ Bpe::Merges read_merges(const element& model, const std::string& where) {
   return merges;
 }
 
-// The second element of each entry of model.vocab, as the reference reads numbers (serde_number.h). The tree that
-// the rest is read from has lost the digits, so they are looked up in the text. Its structure was checked.
+// The second element of each entry of model.vocab, as the reference reads numbers (serde_number.h). The tree
+// that the rest is read from has lost the digits, so they are looked up in the text. Its structure was
+// checked.
 std::vector<double> read_scores(const std::string& json_text, const std::string& where) {
   simdjson::ondemand::parser parser;
   auto document = parser.iterate(json_text.data(), json_text.size(), json_text.capacity());
@@ -256,7 +257,8 @@ PaddingBlock read_padding(const Json& json, const std::string& where) {
 
 }  // namespace
 
-TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where, std::vector<double> exact_scores) {
+TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where,
+                                   std::vector<double> exact_scores) {
   TokenizerParts parts;
   parts.where = where;
   parts.source = std::filesystem::path(where).filename().string();

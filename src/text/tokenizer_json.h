@@ -8,9 +8,9 @@
 
 namespace graft::text {
 
-// Reads the whole of a tokenizer.json's text into parts. `where` (a path) starts every message. The scores of a
-// Unigram model are read as the reference's JSON reader reads them (serde_number.h), or are `exact_scores` where
-// the text was made from a sentencepiece model.
+// Reads the whole of a tokenizer.json's text into parts. `where` (a path) starts every message. The scores of
+// a Unigram model are read as the reference's JSON reader reads them (serde_number.h), or are `exact_scores`
+// where the text was made from a sentencepiece model.
 TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where,
                                    std::vector<double> exact_scores = {});
 

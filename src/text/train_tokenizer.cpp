@@ -116,7 +116,8 @@ void check_size(size_t size, const TrainTokenizerOptions& options) {
 void warn_of_size(size_t size, const TrainTokenizerOptions& options) {
   if (size < static_cast<size_t>(options.vocab_size))
     log_warning(
-        "the {} vocabulary has {} tokens, not the {} asked for: the text holds no more pieces that occur often "
+        "the {} vocabulary has {} tokens, not the {} asked for: the text holds no more pieces that occur "
+        "often "
         "enough; train on more text or ask for a smaller vocab_size{}",
         options.type, size, options.vocab_size, options.min_frequency > 1 ? ", or lower min_frequency" : "");
 }

@@ -15,7 +15,8 @@ constexpr int64_t kNumParts = 16;     // words are dealt into as many sums whate
 constexpr double kMinExpected = 0.5;  // pieces that are expected less often leave (sentencepiece's threshold)
 constexpr double kOvershoot = 1.1;    // pruning stops a little above the wanted size
 // Longer words (texts of languages without spaces) are cut: the probabilities of a word's segmentations, each
-// multiplied by kMaxWordChars gains, must stay within a double's range (e^700), and a character costs up to e^14.
+// multiplied by kMaxWordChars gains, must stay within a double's range (e^700), and a character costs up to
+// e^14.
 constexpr size_t kMaxWordChars = 48;
 
 // log and derivative of the gamma function's log, by recurrence and asymptotic series (Bernardo 1976).
@@ -28,8 +29,8 @@ double digamma(double x) {
          127.0 / 30720 * xx4 * xx4;
 }
 
-// Hands out the stretch of a run without spaces in parts of at most kMaxWordChars characters, cut behind the last
-// punctuation mark among them if there is one.
+// Hands out the stretch of a run without spaces in parts of at most kMaxWordChars characters, cut behind the
+// last punctuation mark among them if there is one.
 template <class Emit>
 void cut_run(std::string_view run, Emit emit) {
   for (size_t begin = 0; begin < run.size();) {
@@ -42,8 +43,8 @@ void cut_run(std::string_view run, Emit emit) {
   }
 }
 
-// Words without characters outside the alphabet, none too long. Parts of several words may be equal: their counts
-// are added up, in the order of the words.
+// Words without characters outside the alphabet, none too long. Parts of several words may be equal: their
+// counts are added up, in the order of the words.
 WordCounts restrict_words(const WordCounts& words, const std::vector<std::string>& alphabet) {
   const std::unordered_set<std::string> known(alphabet.begin(), alphabet.end());
   CountMap parts;

@@ -160,7 +160,8 @@ int to_lower(char32_t c, char32_t out[2]) {
   }
   out[0] = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
   if (out[0] == c && c >= kLowerCase[0].first)
-    if (const LowerCase* run = find_range(kLowerCase, c)) out[0] = static_cast<char32_t>(static_cast<int32_t>(c) + run->distance);
+    if (const LowerCase* run = find_range(kLowerCase, c))
+      out[0] = static_cast<char32_t>(static_cast<int32_t>(c) + run->distance);
   return 1;
 }
 

@@ -1,8 +1,9 @@
-// Where the reference's Unicode tables differ from utf8proc 2.8's (Unicode 15): ranges of code points. The reference
-// (tokenizers 0.23.3) has several: unicode_categories 0.1 (Unicode 8) in its BERT components and for punctuation,
-// unicode-normalization-alignments (Unicode 9) for accents and normal forms, regex and Rust's char (Unicode 16, 17)
-// for word characters, numbers and lower case, Oniguruma (Unicode 16) for the classes of GPT-2's pattern. Found by
-// asking its components about every code point (tests/text/unicode_test.cpp checks the sums).
+// Where the reference's Unicode tables differ from utf8proc 2.8's (Unicode 15): ranges of code points. The
+// reference (tokenizers 0.23.3) has several: unicode_categories 0.1 (Unicode 8) in its BERT components and
+// for punctuation, unicode-normalization-alignments (Unicode 9) for accents and normal forms, regex and
+// Rust's char (Unicode 16, 17) for word characters, numbers and lower case, Oniguruma (Unicode 16) for the
+// classes of GPT-2's pattern. Found by asking its components about every code point
+// (tests/text/unicode_test.cpp checks the sums).
 #pragma once
 #include <cstdint>
 

@@ -46,8 +46,8 @@ using Expander = std::function<void(std::string_view piece, std::vector<std::str
 // Reads all files on all cores: lines are cut into pieces, each distinct piece is expanded once.
 WordCounts count_words(const std::vector<std::filesystem::path>& files, Cutter cut, const Expander& expand);
 
-// Offsets of blocks of about `size` bytes that end behind a newline, with 0 and text.size() at the ends. A line
-// over kMaxRowBytes is an Error naming `path` and the line.
+// Offsets of blocks of about `size` bytes that end behind a newline, with 0 and text.size() at the ends. A
+// line over kMaxRowBytes is an Error naming `path` and the line.
 std::vector<size_t> block_bounds(std::string_view text, size_t size, const std::filesystem::path& path);
 
 }  // namespace graft::text

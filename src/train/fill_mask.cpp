@@ -13,8 +13,8 @@
 namespace graft {
 namespace {
 
-// Whether decoding drops the spaces before punctuation: only where tokenizer_config.json says so (transformers
-// 4.57 and 5.24).
+// Whether decoding drops the spaces before punctuation: only where tokenizer_config.json says so
+// (transformers 4.57 and 5.24).
 bool clean_up_spaces(const std::filesystem::path& folder) {
   const auto file = folder / "tokenizer_config.json";
   if (!path_exists(file)) return false;

@@ -178,7 +178,8 @@ TEST(Json, ANulByteIsNotTheEnd) {
   using namespace std::string_literals;
   EXPECT_THAT(test::error_of([] { parse_json("{\"a\": 1}\n\0"s, "x.json"); }),
               testing::HasSubstr("x.json: not valid JSON at line 2, column 1"));
-  EXPECT_THAT(test::error_of([] { parse_json("{\"a\": \0 1}"s, "x.json"); }), testing::HasSubstr("x.json: not valid"));
+  EXPECT_THAT(test::error_of([] { parse_json("{\"a\": \0 1}"s, "x.json"); }),
+              testing::HasSubstr("x.json: not valid"));
 }
 
 TEST(Json, WritesAndReadsBack) {

@@ -57,11 +57,17 @@ TEST(Tokenize, InvalidUtf8IsReplacedAndSaid) {
 TEST(Tokenize, AByteOrderMarkIsDropped) {
   World world;
   const std::string want = graft_output({"tokenize", "--model", world / "start"}, "film\nfilm\n");
-  EXPECT_EQ(graft_output({"tokenize", "--model", world / "start"}, "\xEF\xBB\xBF" "film\nfilm\n"), want);
-  world.write("marked.txt", "\xEF\xBB\xBF" "film\nfilm\n");
+  EXPECT_EQ(graft_output({"tokenize", "--model", world / "start"},
+                         "\xEF\xBB\xBF"
+                         "film\nfilm\n"),
+            want);
+  world.write("marked.txt",
+              "\xEF\xBB\xBF"
+              "film\nfilm\n");
   world.write("bare.txt", "film\nfilm\n");
   const auto stats = [&](const char* file) {
-    return json_lines(graft_output({"tokenize", "--model", world / "start", "--stats", "--json", "--input", world / file}))
+    return json_lines(graft_output({"tokenize", "--model", world / "start", "--stats", "--json", "--input",
+                                    world / file}))
         .front();
   };
   EXPECT_EQ(stats("marked.txt")["tokens"], 2);

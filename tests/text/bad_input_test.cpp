@@ -140,7 +140,7 @@ TEST(BadFolder, AddedTokensThatDoNotHold) {
   EXPECT_THAT(load(R"({"99999999999999999999": {"content": "b"}})"), HasSubstr("is not a token's id"));
   EXPECT_THAT(load(R"({"4": 7})"), HasSubstr("the token 4 must be an object"));
   EXPECT_THAT(load(R"({"4": {"content": "b", "lstrip": "yes"}})"), HasSubstr("must be true or false"));
-  EXPECT_THAT(load("[1]"), HasSubstr("added_tokens_decoder must be an object"));
+  EXPECT_THAT(load("[1]"), HasSubstr("\"added_tokens_decoder\" must be an object"));
 }
 
 TEST(InvalidUtf8, IsReadAsPythonDoesAndCounted) {

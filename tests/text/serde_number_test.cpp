@@ -36,7 +36,8 @@ TEST(SerdeNumber, DecidesTheTiesOfT5) {
   EXPECT_EQ(Tokenizer::from_pretrained(folder)->encode("ggggg").input_ids,
             (std::vector<int32_t>{3, 4102, 4102, 122, 1}));
   const test::TempDir copy;
-  for (const char* name : {"spiece.model", "config.json"}) std::filesystem::copy_file(folder / name, copy / name);
+  for (const char* name : {"spiece.model", "config.json"})
+    std::filesystem::copy_file(folder / name, copy / name);
   EXPECT_EQ(Tokenizer::from_pretrained(copy.path())->encode("ggggg").input_ids,
             (std::vector<int32_t>{3, 122, 4102, 4102, 1}));
 }

@@ -18,7 +18,9 @@ using Offsets = std::vector<std::pair<int32_t, int32_t>>;
 // A folder with a small vocab.txt; ids are the places in the list.
 struct Folder {
   test::TempDir dir;
-  Folder() { dir.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhi\nbob\n<\nuser\n>\n<user>\nent\n"); }
+  Folder() {
+    dir.write("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nhi\nbob\n<\nuser\n>\n<user>\nent\n");
+  }
   void write(const std::string& name, const std::string& content) const { dir.write(name, content); }
   std::shared_ptr<Tokenizer> load() const { return Tokenizer::from_pretrained(dir.path()); }
   Ids ids(const std::string& text) const { return ids(*load(), text); }
@@ -45,13 +47,15 @@ const Ids kUserIsThree = {5, 7, 8, 9, 6};
 TEST(SpecialTokens, AdditionalOnesAreAddedFromEachFile) {
   const std::pair<const char*, const char*> files[] = {
       {"special_tokens_map.json", R"({"additional_special_tokens": ["<user>"]})"},
-      {"special_tokens_map.json", R"({"additional_special_tokens": [{"content": "<user>", "lstrip": false}]})"},
+      {"special_tokens_map.json",
+       R"({"additional_special_tokens": [{"content": "<user>", "lstrip": false}]})"},
       {"special_tokens_map.json", R"({"extra_special_tokens": ["<user>"]})"},
       {"tokenizer_config.json", R"({"additional_special_tokens": ["<user>"]})"},
       {"tokenizer_config.json", R"({"extra_special_tokens": ["<user>"]})"},
       {"tokenizer_config.json", R"({"extra_special_tokens": {"user_token": "<user>"}})"},
       {"tokenizer_config.json", R"({"user_token": "<user>"})"},
-      {"tokenizer_config.json", R"({"added_tokens_decoder": {"10": {"content": "<user>", "special": true}}})"},
+      {"tokenizer_config.json",
+       R"({"added_tokens_decoder": {"10": {"content": "<user>", "special": true}}})"},
       {"added_tokens.json", R"({"<user>": 10})"},
   };
   for (const bool json : {false, true})
@@ -73,7 +77,8 @@ TEST(SpecialTokens, AdditionalOnesAreAddedFromEachFile) {
 
 TEST(SpecialTokens, OneThatTheVocabularyLacksGetsTheNextFreeId) {
   const Folder folder;
-  folder.write("special_tokens_map.json", R"({"mask_token": "<m>", "additional_special_tokens": ["<a>", "<b>"]})");
+  folder.write("special_tokens_map.json",
+               R"({"mask_token": "<m>", "additional_special_tokens": ["<a>", "<b>"]})");
   const auto tokenizer = folder.load();
   EXPECT_EQ(Folder::ids(*tokenizer, "hi<a><m><b>"), (Ids{5, 13, 12, 14}));
   EXPECT_EQ(tokenizer->special_id("mask_token"), 12);
@@ -95,7 +100,8 @@ TEST(SpecialTokens, FlagsOfAnObjectCount) {
   EXPECT_EQ(tokenizer->encode("hi  [MASK] bob").offsets,
             (Offsets{{0, 0}, {0, 2}, {2, 10}, {11, 14}, {0, 0}}));
   EXPECT_EQ(Folder::ids(*tokenizer, "hi<user>"), (Ids{5, 7, 8, 9}));
-  EXPECT_EQ(tokenizer->encode("hi <user>  bob").offsets, (Offsets{{0, 0}, {0, 2}, {3, 11}, {11, 14}, {0, 0}}));
+  EXPECT_EQ(tokenizer->encode("hi <user>  bob").offsets,
+            (Offsets{{0, 0}, {0, 2}, {3, 11}, {11, 14}, {0, 0}}));
 }
 
 TEST(SpecialTokens, RolesInEachPlace) {
@@ -124,13 +130,15 @@ TEST(SpecialTokens, TheMapGoesOverTheSettingsButNotBesideADecoder) {
   set_log_sink(before);
   EXPECT_EQ(tokenizer->special_id("mask_token"), 5);
   EXPECT_EQ(Folder::ids(*tokenizer, "hi <user> Bob"), kUserIsThree);
-  EXPECT_THAT(warnings, AllOf(HasSubstr("added_tokens_decoder"), HasSubstr("\"<user>\" (special_tokens_map.json)"),
-                              HasSubstr("\"<x>\" (added_tokens.json)")));
+  EXPECT_THAT(warnings,
+              AllOf(HasSubstr("added_tokens_decoder"), HasSubstr("\"<user>\" (special_tokens_map.json)"),
+                    HasSubstr("\"<x>\" (added_tokens.json)")));
 }
 
 TEST(SpecialTokens, SplitSpecialTokensReadsThemAsText) {
   const Folder folder;
-  folder.write("tokenizer_config.json", R"({"extra_special_tokens": ["<user>"], "split_special_tokens": true})");
+  folder.write("tokenizer_config.json",
+               R"({"extra_special_tokens": ["<user>"], "split_special_tokens": true})");
   EXPECT_EQ(folder.ids("hi <user> Bob"), kUserIsThree);
 }
 
@@ -159,12 +167,17 @@ TEST(SpecialTokens, XlmRobertaAndRoberta) {
 
 TEST(SpecialTokens, WhatIsNotATokenIsAnError) {
   const std::tuple<const char*, const char*, const char*> cases[] = {
-      {"special_tokens_map.json", R"({"additional_special_tokens": "<user>"})", "\"additional_special_tokens\" must be a list"},
-      {"special_tokens_map.json", R"({"additional_special_tokens": [7]})", "\"additional_special_tokens\" must be a string"},
+      {"special_tokens_map.json", R"({"additional_special_tokens": "<user>"})",
+       "\"additional_special_tokens\" must be a list"},
+      {"special_tokens_map.json", R"({"additional_special_tokens": [7]})",
+       "\"additional_special_tokens\" must be a string"},
       {"tokenizer_config.json", R"({"cls_token": 7})", "\"cls_token\" must be a string or an object"},
-      {"tokenizer_config.json", R"({"mask_token": {"content": "[MASK]", "lstrip": "yes"}})", "\"lstrip\" of the token"},
-      {"tokenizer_config.json", R"({"added_tokens_decoder": []})", "\"added_tokens_decoder\" must be an object"},
-      {"tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "a"}}})", "\"x\" is not a token's id"},
+      {"tokenizer_config.json", R"({"mask_token": {"content": "[MASK]", "lstrip": "yes"}})",
+       "\"lstrip\" of the token"},
+      {"tokenizer_config.json", R"({"added_tokens_decoder": []})",
+       "\"added_tokens_decoder\" must be an object"},
+      {"tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "a"}}})",
+       "\"x\" is not a token's id"},
       {"added_tokens.json", R"({"<x>": "12"})", "the id of \"<x>\" must be an integer"},
       {"added_tokens.json", R"({"<x>": 1e300})", "the id of \"<x>\" must be an integer"},
   };
@@ -198,7 +211,8 @@ TEST(Settings, OfAnotherTypeAreErrors) {
     const Folder folder;
     folder.write("tokenizer_config.json", std::string("{") + setting + "}");
     const std::string key = std::string(setting).substr(0, std::string(setting).find(':'));
-    EXPECT_THAT(folder.error(), AllOf(HasSubstr(folder.dir / "tokenizer_config.json"), HasSubstr(key), HasSubstr(message)));
+    EXPECT_THAT(folder.error(),
+                AllOf(HasSubstr(folder.dir / "tokenizer_config.json"), HasSubstr(key), HasSubstr(message)));
   }
   const Folder folder;
   folder.write("config.json", R"({"tokenizer_class": 7})");
@@ -222,17 +236,21 @@ TEST(TokenizerClass, OneThatNeedsPythonIsRefusedByName) {
         const Folder folder;
         if (json) folder.use_tokenizer_json();
         folder.write(file, std::string(R"({"tokenizer_class": ")") + name + R"("})");
-        EXPECT_THAT(folder.error(), AllOf(HasSubstr(folder.dir / file), HasSubstr(name), HasSubstr("not implemented")));
+        EXPECT_THAT(folder.error(),
+                    AllOf(HasSubstr(folder.dir / file), HasSubstr(name), HasSubstr("not implemented")));
       }
 }
 
 TEST(TokenizerClass, OneThatContradictsTheFilesIsRefused) {
-  for (const char* name : {"RobertaTokenizer", "RobertaTokenizerFast", "DebertaV2Tokenizer", "GPT2Tokenizer"}) {
+  for (const char* name :
+       {"RobertaTokenizer", "RobertaTokenizerFast", "DebertaV2Tokenizer", "GPT2Tokenizer"}) {
     const Folder folder;
     folder.write("tokenizer_config.json", std::string(R"({"tokenizer_class": ")") + name + R"("})");
-    EXPECT_THAT(folder.error(), AllOf(HasSubstr(std::string(name).substr(0, 4)), HasSubstr("but the folder has a vocab.txt")));
+    EXPECT_THAT(folder.error(), AllOf(HasSubstr(std::string(name).substr(0, 4)),
+                                      HasSubstr("but the folder has a vocab.txt")));
   }
-  for (const char* name : {"MyTokenizer", "FunnelTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"}) {
+  for (const char* name :
+       {"MyTokenizer", "FunnelTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend"}) {
     const Folder folder;
     folder.write("tokenizer_config.json", std::string(R"({"tokenizer_class": ")") + name + R"("})");
     EXPECT_THAT(folder.error(), AllOf(HasSubstr(name), HasSubstr("tokenizer.json")));
@@ -240,8 +258,9 @@ TEST(TokenizerClass, OneThatContradictsTheFilesIsRefused) {
 }
 
 TEST(TokenizerClass, AnyFastOneReadsATokenizerJson) {
-  for (const char* name : {"BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
-                           "LayoutLMv3TokenizerFast", "CamembertTokenizer", "MyTokenizer"}) {
+  for (const char* name :
+       {"BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend",
+        "LayoutLMv3TokenizerFast", "CamembertTokenizer", "MyTokenizer"}) {
     const Folder folder;
     folder.use_tokenizer_json();
     folder.write("tokenizer_config.json", std::string(R"({"tokenizer_class": ")") + name + R"("})");
@@ -249,8 +268,9 @@ TEST(TokenizerClass, AnyFastOneReadsATokenizerJson) {
   }
   const Folder folder;
   folder.use_tokenizer_json();
-  folder.write("tokenizer_config.json",
-               R"({"tokenizer_class": "MyTokenizer", "auto_map": {"AutoTokenizer": ["my.MyTokenizer", null]}})");
+  folder.write(
+      "tokenizer_config.json",
+      R"({"tokenizer_class": "MyTokenizer", "auto_map": {"AutoTokenizer": ["my.MyTokenizer", null]}})");
   EXPECT_THAT(folder.error(), AllOf(HasSubstr("MyTokenizer"), HasSubstr("own Python code")));
 }
 
@@ -259,7 +279,8 @@ TEST(TokenizerClass, BertsKinOverATokenizerJson) {
   folder.use_tokenizer_json();
   folder.write("tokenizer_config.json", R"({"tokenizer_class": "BertTokenizer", "do_lower_case": false})");
   EXPECT_EQ(folder.ids("hi Bob"), (Ids{5, 1}));
-  folder.write("tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false})");
+  folder.write("tokenizer_config.json",
+               R"({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false})");
   EXPECT_EQ(folder.ids("hi Bob"), (Ids{5, 6}));  // takes the file as it is, as in the reference
 }
 
@@ -270,7 +291,8 @@ class PrefixSpace : public testing::Test {
     const auto folder = test::shared_root() / "data/tokenizers/roberta-base";
     for (const char* name : {"tokenizer.json", "vocab.json", "merges.txt"})
       if ((std::string(name) == "tokenizer.json") == json)
-        std::filesystem::copy_file(folder / name, copy_ / name, std::filesystem::copy_options::overwrite_existing);
+        std::filesystem::copy_file(folder / name, copy_ / name,
+                                   std::filesystem::copy_options::overwrite_existing);
     copy_.write("tokenizer_config.json", settings);
     return Tokenizer::from_pretrained(copy_.path());
   }

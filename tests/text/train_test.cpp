@@ -211,7 +211,8 @@ TEST_P(TrainTokenizer, WarnsOfAVocabularyThatMissesItsSize) {
   options.vocab_size = 5000;
   std::string warnings;
   const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { warnings += text; });
-  const auto tokenizer = train_tokenizer({dir.write("small.txt", "a few words\na few more words\n")}, options);
+  const auto tokenizer =
+      train_tokenizer({dir.write("small.txt", "a few words\na few more words\n")}, options);
   set_log_sink(before);
   EXPECT_LT(tokenizer->vocab_size(), 5000);
   EXPECT_NE(warnings.find("not the 5000 asked for"), std::string::npos) << warnings;

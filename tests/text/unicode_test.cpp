@@ -5,8 +5,8 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
-#include "text/normalizer.h"
 #include "support/shared.h"
+#include "text/normalizer.h"
 #include "text/support_json.h"
 
 namespace graft::text {
@@ -83,7 +83,11 @@ TEST(Unicode, BertOnCharactersOfSeveralVersions) {
   GRAFT_SHARED_PATH(folder, "data/tokenizers/bert-base-uncased");
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   // U+166D was punctuation until Unicode 12; U+1885 was a letter until Unicode 9.
-  EXPECT_EQ(tokenizer->encode("a\u166D" "b").input_ids, (std::vector<int32_t>{101, 1037, 100, 1038, 102}));
+  EXPECT_EQ(tokenizer
+                ->encode("a\u166D"
+                         "b")
+                .input_ids,
+            (std::vector<int32_t>{101, 1037, 100, 1038, 102}));
   EXPECT_EQ(tokenizer->encode("hello\u1885").input_ids, (std::vector<int32_t>{101, 100, 102}));
 }
 
@@ -98,7 +102,8 @@ TEST(Unicode, OffsetsOfATokenBehindWhiteSpaceBeyondAscii) {
   GRAFT_SHARED_PATH(folder, "data/tokenizers/roberta-base");
   const auto tokenizer = Tokenizer::from_pretrained(folder);
   for (const char* space : {" ", "\u00A0", "\u2003", "\u3000"})
-    EXPECT_EQ(tokenizer->encode(std::string(space) + "<mask>").offsets[1], (std::pair<int32_t, int32_t>(1, 7)));
+    EXPECT_EQ(tokenizer->encode(std::string(space) + "<mask>").offsets[1],
+              (std::pair<int32_t, int32_t>(1, 7)));
 }
 
 }  // namespace
