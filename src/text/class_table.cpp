@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "text/legacy.h"
 
 namespace graft::text {
 namespace {
@@ -190,6 +191,34 @@ void override_byte_level(const FolderConfig& config, const ClassEntry* entry, To
   if (changed) parts.post_processor = make_post_processor(post, parts.where);
 }
 
+// cls_token and sep_token of the small files, where BERT's and RoBERTa's kin build the post-processor with
+// them.
+void override_template(const FolderConfig& config, const ClassEntry& entry, TokenizerParts& parts) {
+  const bool roberta = entry.overrides == Overrides::roberta,
+             mpnet = entry.name == std::string("MPNetTokenizer");
+  if (!config.find_role("cls_token") && !config.find_role("sep_token")) return;
+  const std::string cls = config.role("cls_token", roberta || mpnet ? "<s>" : "[CLS]");
+  const std::string sep = config.role("sep_token", roberta || mpnet ? "</s>" : "[SEP]");
+  const auto id_of = [&](const std::string& token) {
+    const AddedToken* added = parts.added.by_content(token);
+    return added ? added->id : parts.model->vocab.find(token);
+  };
+  const int32_t cls_id = id_of(cls), sep_id = id_of(sep);
+  const std::vector<TemplatePiece>& now = parts.post_processor.single;
+  const bool wraps = now.size() == 3 && now[0].ids.size() == 1 && now[2].ids.size() == 1;
+  if (!wraps || cls_id < 0 || sep_id < 0 || (now[0].ids[0] == cls_id && now[2].ids[0] == sep_id)) return;
+  Json& post = parts.blocks["post_processor"];
+  if (roberta)
+    post = {{"type", "RobertaProcessing"},
+            {"sep", Json::array({sep, sep_id})},
+            {"cls", Json::array({cls, cls_id})},
+            {"trim_offsets", parts.post_processor.trims_offsets},
+            {"add_prefix_space", parts.post_processor.add_prefix_space}};
+  else
+    post = template_block(cls, cls_id, sep, sep_id, mpnet);
+  parts.post_processor = make_post_processor(post, parts.where);
+}
+
 }  // namespace
 
 void check_class(const FolderConfig& config, bool has_tokenizer_json) {
@@ -239,6 +268,12 @@ void apply_settings(const FolderConfig& config, TokenizerParts& parts) {
   if (!entry || entry->overrides == Overrides::bert) override_normalizer(config, entry != nullptr, parts);
   if (!entry || entry->overrides == Overrides::roberta || entry->overrides == Overrides::prefix_space)
     override_byte_level(config, entry, parts);
+}
+
+void apply_roles(const FolderConfig& config, TokenizerParts& parts) {
+  const ClassEntry* entry = find_class(config.tokenizer_class());
+  if (entry && (entry->overrides == Overrides::bert || entry->overrides == Overrides::roberta))
+    override_template(config, *entry, parts);
 }
 
 }  // namespace graft::text

@@ -21,4 +21,7 @@ LegacyFiles legacy_files_of(const FolderConfig& config);
 // the normalizer of BERT's kin, add_prefix_space and trim_offsets of the byte-level classes.
 void apply_settings(const FolderConfig& config, TokenizerParts& parts);
 
+// The same for cls_token and sep_token, once all tokens are added.
+void apply_roles(const FolderConfig& config, TokenizerParts& parts);
+
 }  // namespace graft::text

@@ -184,15 +184,14 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, Scratch& sc
 }
 
 // An added token with lstrip or rstrip covers white space, which trimming takes off again. Where texts get a
-// space in front, the last one before a token that is the first, or at the start of the text, counts as that
+// space in front, a single one before a token that is the first, or at the start of the text, counts as that
 // space.
 Span FileTokenizer::added_span(std::string_view text, const Section& section, bool is_first) const {
   size_t begin = section.begin, end = section.end;
   if (!parts_.post_processor.trims_offsets) return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
-  size_t last_space = begin;
-  for (size_t next = begin; begin < end && is_whitespace(next_char(text, next)); begin = next)
-    last_space = begin;
-  if (is_first && parts_.post_processor.add_prefix_space) begin = last_space;
+  int leading = 0;
+  for (size_t next = begin; begin < end && is_whitespace(next_char(text, next)); begin = next) ++leading;
+  if (leading == 1 && is_first && parts_.post_processor.add_prefix_space) begin = section.begin;
   while (end > begin) {
     size_t last = end - 1;
     while (last > begin && is_continuation(text[last])) --last;
@@ -210,7 +209,7 @@ void FileTokenizer::trim_offsets(SequenceTokens& tokens, bool add_prefix_space) 
     auto [leading, trailing] = spaces_[id];
     auto& [begin, end] = tokens.offsets[i];
     if (leading > 0) {
-      if ((i == 0 || begin == 0) && add_prefix_space) --leading;
+      if (leading == 1 && (i == 0 || begin == 0) && add_prefix_space) leading = 0;
       begin = std::min(begin + leading, end);
     }
     if (trailing > 0 && end >= trailing) end = std::max(end - trailing, begin);

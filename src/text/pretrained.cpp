@@ -77,6 +77,7 @@ std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::pat
   parts.config = config.tokenizer_config;
   if (has_json) apply_settings(config, parts);
   add_special_tokens(config, parts);
+  if (has_json) apply_roles(config, parts);
   find_roles(config, parts);
   for (const char* name : kTokenizerFiles)
     if (path_exists(root / name)) parts.sidecars[name] = read_file(root / name);

@@ -116,6 +116,17 @@ TEST(SpecialTokens, RolesInEachPlace) {
   }
 }
 
+TEST(SpecialTokens, BertsKinBuildTheTemplateFromThem) {
+  const Folder folder;
+  folder.use_tokenizer_json();
+  folder.write("tokenizer_config.json",
+               R"({"tokenizer_class": "BertTokenizer", "cls_token": "hi", "sep_token": "<new>"})");
+  EXPECT_EQ(folder.load()->encode("bob").input_ids, (Ids{5, 6, 12}));
+  folder.write("tokenizer_config.json",
+               R"({"tokenizer_class": "PreTrainedTokenizerFast", "cls_token": "hi"})");
+  EXPECT_EQ(folder.load()->encode("bob").input_ids, (Ids{2, 6, 3}));
+}
+
 TEST(SpecialTokens, TheMapGoesOverTheSettingsButNotBesideADecoder) {
   const Folder folder;
   folder.write("tokenizer_config.json", R"({"mask_token": "hi"})");
@@ -307,6 +318,9 @@ TEST_F(PrefixSpace, IsForThePostProcessorToo) {
       const Encoding e = roberta(settings, json)->encode("a <mask> b");
       EXPECT_EQ(e.offsets, (Offsets{{0, 0}, {0, 1}, {2, 8}, {9, 10}, {0, 0}})) << json << settings;
       EXPECT_EQ(e.input_ids[1], 10) << json << settings;
+      // A single space before the first token counts as the one put in front; two do not.
+      EXPECT_EQ(roberta(settings, json)->encode(" <mask>").offsets[1], (Offsets::value_type(0, 7)));
+      EXPECT_EQ(roberta(settings, json)->encode("  <mask>").offsets[1], (Offsets::value_type(2, 8)));
     }
     EXPECT_EQ(roberta(R"({"trim_offsets": false})", json)->encode("a b").offsets,
               (Offsets{{0, 0}, {0, 1}, {1, 3}, {0, 0}}))
