@@ -48,7 +48,7 @@ TEST_P(Legacy, FilesGiveWhatTokenizerJsonGives) {
   for (const auto& file : std::filesystem::directory_iterator(folder))
     if (file.path().filename() != "tokenizer.json")
       std::filesystem::copy_file(file.path(), copy / file.path().filename().string());
-  // Two segmentations of this line have the same score in decimals and not as floats: the reference, too,
+  // Segmentations of some lines have the same score in decimals and not as floats: the reference, too,
   // gives one from tokenizer.json and the other from sentencepiece.bpe.model.
   expect_same(*Tokenizer::from_pretrained(folder), *Tokenizer::from_pretrained(copy.path()),
               GetParam() == "xlm-roberta-base");
