@@ -1,4 +1,5 @@
 // The legacy files of a model give what its tokenizer.json gives; saving and loading changes nothing.
+#include <algorithm>
 #include <set>
 
 #include "base/file.h"
@@ -20,12 +21,16 @@ std::vector<std::string> fixture_texts() {
   return lines;
 }
 
-void expect_same(const Tokenizer& a, const Tokenizer& b, bool without_ties = false) {
+std::vector<int32_t> sorted(std::vector<int32_t> ids) {
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+// With `has_ties` the same tokens may stand in another order.
+void expect_same(const Tokenizer& a, const Tokenizer& b, bool has_ties = false) {
   for (const std::string& line : fixture_texts()) {
-    if (without_ties &&
-        (line == "---===+++***///" || (line.size() > 50 && line.find_first_not_of('a') == line.npos)))
-      continue;
     const Encoding x = a.encode(line), y = b.encode(line);
+    if (has_ties && x.input_ids != y.input_ids && sorted(x.input_ids) == sorted(y.input_ids)) continue;
     ASSERT_EQ(x.input_ids, y.input_ids) << line;
     ASSERT_EQ(x.offsets, y.offsets) << line;
     ASSERT_EQ(x.word_ids, y.word_ids) << line;
