@@ -1,9 +1,10 @@
 #include "base/thread_pool.h"
 
 #include <immintrin.h>
+#include <pthread.h>
 
-#include <system_error>
 #include <thread>
+#include <utility>
 
 namespace graft {
 namespace {
@@ -26,8 +27,15 @@ bool spin_until(Done done) {
 }  // namespace
 
 ThreadPool& ThreadPool::shared() {
-  static auto* pool = new ThreadPool();
-  return *pool;
+  static std::atomic<ThreadPool*> pool{nullptr};
+  static const bool made = [] {
+    pool = new ThreadPool();
+    // A child process has none of the threads, but the lock and the waiters as they were.
+    ::pthread_atfork(nullptr, nullptr, [] { pool = new ThreadPool(); });
+    return true;
+  }();
+  static_cast<void>(made);
+  return *pool.load(std::memory_order_relaxed);
 }
 
 int ThreadPool::threads_here() { return here; }
@@ -39,6 +47,7 @@ bool ThreadPool::run(int64_t n, int threads, void (*task)(void*, int64_t), void*
   threads_ = threads;
   task_ = task;
   state_ = state;
+  float_control_ = _mm_getcsr();
   next_.store(0, std::memory_order_relaxed);
   const uint64_t call = phase_.load(std::memory_order_relaxed) / kCall + 1;
   phase_.store(call * kCall + static_cast<uint64_t>(threads - 1) * kSeat);
@@ -49,13 +58,23 @@ bool ThreadPool::run(int64_t n, int threads, void (*task)(void*, int64_t), void*
   take_tasks();
   phase_.fetch_or(kClosed);
   wait_until_empty();
+  const std::exception_ptr thrown = std::exchange(thrown_, nullptr);
   busy_.store(false, std::memory_order_release);
+  if (thrown) std::rethrow_exception(thrown);
   return true;
 }
 
-void ThreadPool::take_tasks() {
+// Lets no exception out: the caller must wait for the helpers before its frame may go.
+void ThreadPool::take_tasks() noexcept {
   here = threads_;
-  for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) task_(state_, i);
+  _mm_setcsr(float_control_);
+  try {
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) task_(state_, i);
+  } catch (...) {
+    next_.store(n_, std::memory_order_relaxed);  // nobody takes another task
+    const std::lock_guard lock(mutex_);
+    if (!thrown_) thrown_ = std::current_exception();
+  }
   here = 1;
 }
 
@@ -71,7 +90,7 @@ void ThreadPool::wait_until_empty() {
 void ThreadPool::grow(int helpers) {
   try {
     for (; helpers_ < helpers; ++helpers_) std::thread([this] { help(); }).detach();
-  } catch (const std::system_error&) {  // the system gives no more: the caller does the rest itself
+  } catch (const std::exception&) {  // no thread or no memory for one: those there are do the rest
   }
 }
 

@@ -5,17 +5,20 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <mutex>
 
 namespace graft {
 
 class ThreadPool {
  public:
-  // One pool a process. It is never destroyed: at exit its threads sleep.
+  // One pool a process (a forked child gets its own). It is never destroyed: at exit its threads sleep.
   static ThreadPool& shared();
 
   // Calls task(state, i) for i in [0, n) on this thread and at most threads - 1 helpers, and returns when all
-  // are done. False, and nothing called, while another thread's call has the helpers.
+  // are done. False, and nothing called, while another thread's call has the helpers. The first exception of
+  // a task ends the call: tasks not yet taken are left out, and it is thrown here when no helper is inside
+  // any more.
   bool run(int64_t n, int threads, void (*task)(void*, int64_t), void* state);
 
   // How many threads share the call in which this thread runs; 1 outside.
@@ -32,7 +35,7 @@ class ThreadPool {
   void help();
   void sleep_until_call_after(uint64_t call);
   void wait_until_empty();
-  void take_tasks();
+  void take_tasks() noexcept;
 
   std::atomic<bool> busy_{false};
   std::atomic<uint64_t> phase_{kClosed};
@@ -41,6 +44,8 @@ class ThreadPool {
   int threads_ = 0;
   void (*task_)(void*, int64_t) = nullptr;
   void* state_ = nullptr;
+  unsigned float_control_ = 0;  // the caller's MXCSR: a task's bits do not depend on who runs it
+  std::exception_ptr thrown_;   // under mutex_ while helpers are inside
 
   int helpers_ = 0;
   std::atomic<int> sleepers_{0};

@@ -1,20 +1,65 @@
 #include "base/threads.h"
 
+#include <fmt/core.h>
 #include <omp.h>
+#include <sched.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+
+#include "base/cgroup.h"
 #include "base/thread_pool.h"
 
 namespace graft {
 namespace {
 thread_local int chosen = 0;
 
-int default_threads() {
-  static const int n = omp_get_max_threads();
-  return n;
+struct Default {
+  int threads;
+  std::string reason;
+};
+
+// Physical cores among the CPUs of the affinity mask; 0 where the kernel does not show it.
+int physical_cores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (::sched_getaffinity(0, sizeof mask, &mask) != 0) return 0;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &mask)) continue;
+    std::ifstream in(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
+    std::string siblings;
+    if (!std::getline(in, siblings)) return 0;
+    cores.insert(siblings);
+  }
+  return static_cast<int>(cores.size());
+}
+
+Default find_default() {
+  const int allowed = omp_get_max_threads();  // the variable, or the affinity mask
+  const char* variable = std::getenv("OMP_NUM_THREADS");
+  if (variable && *variable) return {allowed, "OMP_NUM_THREADS"};
+  if (const double quota = cgroup_cpus(); quota > 0 && std::ceil(quota) < allowed)
+    return {static_cast<int>(std::ceil(quota)),
+            fmt::format("the control group's quota of {} of {} CPUs", quota, allowed)};
+  const int cores = physical_cores();
+  if (cores > 0 && cores < allowed)
+    return {allowed, fmt::format("one per CPU: hyper-threads of {} core{}", cores, cores == 1 ? "" : "s")};
+  return {allowed, cores == allowed ? "one per core" : "one per CPU"};
+}
+
+const Default& default_threads() {
+  static const Default found = find_default();
+  return found;
 }
 }  // namespace
 
-int num_threads() { return chosen > 0 ? chosen : default_threads(); }
+int num_threads() { return chosen > 0 ? chosen : default_threads().threads; }
+
+std::string num_threads_reason() { return chosen > 0 ? "as asked for" : default_threads().reason; }
 
 void set_num_threads(int n) { chosen = n > 0 ? n : 0; }
 

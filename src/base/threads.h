@@ -2,12 +2,16 @@
 // caller (by shape alone) and threads only take tasks.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <type_traits>
 
 namespace graft {
 
-// Threads that parallel_for uses when called from this thread; default: OMP_NUM_THREADS or all cores.
+// Threads that parallel_for uses when called from this thread; default: OMP_NUM_THREADS, or one for each CPU
+// that the process may use (its affinity mask, and the CPU quota of its control group, rounded up).
 int num_threads();
+// Why there are that many, for the log: "OMP_NUM_THREADS", "one per CPU: hyper-threads of 1 core".
+std::string num_threads_reason();
 // Sets it for this thread (n >= 1); 0 goes back to the default.
 void set_num_threads(int n);
 // Threads that share the work of which the caller is a part: 1 outside of parallel_for.
@@ -17,9 +21,9 @@ namespace detail {
 void parallel_for(int64_t n, void (*task)(void*, int64_t), void* state);
 }
 
-// Calls f(i) for i in [0, n), each once, in any order and on any thread. f must not throw.
-// Runs on the calling thread alone when one thread or one task suffices, inside f, and while another thread's
-// call has the helpers.
+// Calls f(i) for i in [0, n), each once, in any order and on any thread. What f throws is thrown here, after
+// the tasks that run at that moment; the others are then left out. Runs on the calling thread alone when one
+// thread or one task suffices, inside f, and while another thread's call has the helpers.
 template <class F>
 void parallel_for(int64_t n, F&& f) {
   detail::parallel_for(

@@ -157,10 +157,7 @@ void threads_were_chosen() { threads_chosen = true; }
 
 namespace {
 
-const char* why_threads() {
-  if (threads_chosen) return "--num_threads";
-  return std::getenv("OMP_NUM_THREADS") ? "OMP_NUM_THREADS" : "all CPUs of this process";
-}
+std::string why_threads() { return threads_chosen ? "--num_threads" : num_threads_reason(); }
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -13,15 +14,19 @@
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
-#include "train/runner.h"
+#include "train/memory_needs.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
 
 namespace {
 
-// Bytes of a training step: sequences of `length`, planned by a dry run.
-size_t step_bytes(const Model& model, int32_t sequences, int32_t length) {
+// What training on batches of `sequences` x `length` tokens and predicting them take beside the loaded model.
+struct Needs {
+  train::MemoryNeeds train, predict;
+};
+
+Needs needs_of(const Model& model, bool bf16, int32_t sequences, int32_t length) {
   data::RaggedBatch batch;
   const std::vector<int32_t> ids(static_cast<size_t>(length), 0);
   const bool labels = model.task() == "masked-lm";
@@ -33,9 +38,13 @@ size_t step_bytes(const Model& model, int32_t sequences, int32_t length) {
   }
   std::unique_ptr<tasks::Task> task = std::make_unique<tasks::MaskedLm>();
   if (!labels) task = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification");
-  train::StepMemory memory;
-  memory.plan_only(model.state(), task.get(), batch);
-  return memory.bytes();
+  models::State& state = model.state();
+  state.bf16 = bf16;
+  Needs needs;
+  needs.train = train::plan_pass(state, task.get(), batch, true);
+  needs.train.include(train::plan_training(state));
+  needs.predict = train::plan_pass(state, nullptr, batch, false);
+  return needs;
 }
 
 std::vector<std::string> pooling_names(const hub::SentenceTransformer& modules) {
@@ -106,15 +115,21 @@ int info(int argc, char** argv) {
   } catch (const Error& e) {
     out["tokenizer"] = {{"error", e.what()}};
   }
-  // Weights, gradients, two moments; embeddings that only look up keep no dense gradient.
-  double trained = 0;
-  for (const engine::Parameter& p : model.state().parameters.parameters())
-    trained += static_cast<double>(p.size) * (p.row_sparse ? 12 : 16);
-  const double step = static_cast<double>(step_bytes(model, 8, limit));
-  out["training_state_bytes"] = static_cast<int64_t>(trained);
-  out[fmt::format("step_bytes_8x{}", limit)] = static_cast<int64_t>(step);
   const auto sentence = hub::read_sentence_transformer(fs::is_directory(name) ? fs::path(name) : folder);
   if (sentence) out["sentence_transformer"] = json_of(*sentence);
+  // The model is loaded: what is resident now is in every total.
+  const uint64_t resident = resident_memory();
+  const Needs fp32 = needs_of(model, false, 8, limit), bf16 = needs_of(model, true, 8, limit);
+  const auto total = [&](const train::MemoryNeeds& needs) {
+    return static_cast<int64_t>(resident + needs.total());
+  };
+  out["training_state_bytes"] =
+      model.num_parameters() * 4 + static_cast<int64_t>(fp32.train.gradients + fp32.train.moments);
+  out[fmt::format("step_bytes_8x{}", limit)] = static_cast<int64_t>(fp32.train.arena.total());
+  for (const auto& [precision, needs] : {std::pair{"fp32", &fp32}, {"bf16", &bf16}}) {
+    out[fmt::format("train_bytes_8x{}_{}", limit, precision)] = total(needs->train);
+    out[fmt::format("predict_bytes_8x{}_{}", limit, precision)] = total(needs->predict);
+  }
   if (json) {
     fmt::print("{}\n", out.dump());
     return 0;
@@ -131,9 +146,13 @@ int info(int argc, char** argv) {
     fmt::print("  tokenizer          {}\n", out["tokenizer"]["error"].get<std::string>());
   }
   if (sentence) fmt::print("  sentence embedding {}\n", describe(*sentence));
-  fmt::print("  memory to train    {} (weights, gradients, AdamW) + {} a batch of 8 x {} tokens\n",
-             megabytes(trained), megabytes(step), limit);
-  fmt::print("  memory to predict  {}\n", megabytes(parameters * 4));
+  for (const auto& [precision, needs] : {std::pair{"fp32", &fp32}, {"bf16", &bf16}}) {
+    fmt::print("  memory to train    {} in {}, batches of 8 x {} tokens ({} loaded, {})\n",
+               format_bytes(resident + needs->train.total()), precision, limit, format_bytes(resident),
+               needs->train.text());
+  }
+  fmt::print("  memory to predict  {} in fp32, {} in bf16\n", format_bytes(resident + fp32.predict.total()),
+             format_bytes(resident + bf16.predict.total()));
   if (!model.load_report().missing.empty())
     fmt::print("  new head           {} tensors not in the checkpoint\n", model.load_report().missing.size());
   if (const auto& unused = model.load_report().unexpected; !unused.empty()) {

@@ -5,31 +5,30 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace graft::engine {
 namespace {
 
 constexpr size_t kAlign = 64;
+constexpr size_t kPage = size_t{2} << 20;  // a huge page
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// The machine's memory: no step can use more, and addresses alone cost nothing.
-size_t physical_memory() {
-  return static_cast<size_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-}
+// Addresses of a counting arena: none is mapped, and no offset below 2^46 leaves the half of user space.
+std::byte* const kNowhere = reinterpret_cast<std::byte*>(uintptr_t{1} << 46);  // NOLINT: never dereferenced
 
-std::byte* reserve(size_t& bytes) {
-  for (;; bytes /= 2) {
-    void* p =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (p != MAP_FAILED) {
-      ::madvise(p, bytes, MADV_HUGEPAGE);
-      return static_cast<std::byte*>(p);
-    }
-    if (bytes < (size_t{1} << 26))
-      fail("cannot reserve {} MB of addresses for the step's memory", bytes >> 20);
-  }
+// A region of `to` bytes that keeps the pages of the former one of `from`.
+std::byte* map(std::byte* former, size_t from, size_t to) {
+  if (to == from) return former;
+  void* p = former ? ::mremap(former, from, to, MREMAP_MAYMOVE)
+                   : ::mmap(nullptr, to, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                            -1, 0);
+  if (p == MAP_FAILED) fail_allocation(to - from, "the activations and gradients of a step");
+  ::madvise(p, to, MADV_HUGEPAGE);
+  return static_cast<std::byte*>(p);
 }
 
 void touch(std::byte* base, size_t from, size_t to) {
@@ -37,44 +36,78 @@ void touch(std::byte* base, size_t from, size_t to) {
   for (size_t i = from; i < to; i += page) base[i] = std::byte{0};
 }
 
+// Without a limit on addresses they cost nothing, and no step can use more than the machine has.
+size_t any_size() {
+  const uint64_t left = addresses_left();
+  return static_cast<size_t>(left == std::numeric_limits<uint64_t>::max() ? physical_memory() : left / 8);
+}
+
+[[noreturn]] void fail_full(size_t bytes, size_t size) {
+  fail_with(
+      "use a smaller per_device_train_batch_size (with gradient_accumulation_steps the result is the same) "
+      "or a smaller max_seq_length",
+      "a step needs more memory than was planned for it: {} more than the {} of a region",
+      format_bytes(bytes), format_bytes(size));
+}
+
 }  // namespace
 
-Arena::Arena() : reserved_(physical_memory()) {
-  stack_ = reserve(reserved_);
-  size_t heap_size = reserved_;
-  heap_ = reserve(heap_size);
-  if (heap_size < reserved_) {
-    ::munmap(stack_ + heap_size, reserved_ - heap_size);
-    reserved_ = heap_size;
-  }
+Arena::Arena() : Arena(ArenaSize{any_size(), any_size()}) {}
+
+Arena::Arena(ArenaSize size) { reserve(size); }
+
+Arena::Arena(Counting) : counting_(true), stack_(kNowhere), heap_(kNowhere) {
+  reserved_.stack = reserved_.heap = size_t{1} << 45;
+  heap_ += reserved_.stack;
   reset();
 }
 
 Arena::~Arena() {
-  ::munmap(stack_, reserved_);
-  ::munmap(heap_, reserved_);
+  if (counting_) return;
+  if (stack_) ::munmap(stack_, reserved_.stack);
+  if (heap_) ::munmap(heap_, reserved_.heap);
+}
+
+void Arena::reserve(ArenaSize size) {
+  const size_t stack = std::max(reserved_.stack, round_up(size.stack, kPage)),
+               heap = std::max(reserved_.heap, round_up(size.heap, kPage));
+  if (!counting_) {
+    stack_ = map(stack_, reserved_.stack, stack);
+    reserved_.stack = stack;
+    heap_ = map(heap_, reserved_.heap, heap);
+    reserved_.heap = heap;
+  }
+  reset();
 }
 
 void Arena::reset() {
   top_ = 0;
-  blocks_.assign(1, Block{0, reserved_, false});
+  kept_.clear();
+  blocks_.assign(1, Block{0, reserved_.heap, false});
+}
+
+// Moves the top of the stack; returns where it was.
+size_t Arena::advance(size_t bytes) {
+  if (reserved_.total() == 0) reserve({any_size(), any_size()});
+  const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
+  if (size > reserved_.stack - top_) fail_full(size, reserved_.stack);
+  const size_t begin = top_;
+  top_ += size;
+  top_peak_ = std::max(top_peak_, top_);
+  return begin;
 }
 
 void* Arena::push(size_t bytes) {
-  const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
-  if (size > reserved_ - top_) {
-    fail_with(
-        "use a smaller per_device_train_batch_size (with gradient_accumulation_steps the result is the same) "
-        "or a smaller max_seq_length",
-        "a step needs more memory than this machine has ({} GB)", reserved_ >> 30);
-  }
-  void* p = stack_ + top_;
-  top_ += size;
-  top_peak_ = std::max(top_peak_, top_);
-  return p;
+  const size_t begin = advance(bytes);
+  if (!counting_) return stack_ + begin;
+  kept_.emplace_back(new std::byte[bytes + kAlign]);
+  return reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(kept_.back().get()), kAlign));
 }
 
+void* Arena::push_result(size_t bytes) { return stack_ + advance(bytes); }
+
 void* Arena::take(size_t bytes) {
+  if (reserved_.total() == 0) reserve({any_size(), any_size()});
   const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& b = blocks_[i];
@@ -91,7 +124,7 @@ void* Arena::take(size_t bytes) {
     heap_peak_ = std::max(heap_peak_, begin + size);
     return heap_ + begin;
   }
-  fail("a step needs more memory than this machine has ({} GB)", reserved_ >> 30);
+  fail_full(size, reserved_.heap);
 }
 
 void Arena::give(void* p) {
@@ -111,11 +144,11 @@ void Arena::give(void* p) {
   }
 }
 
-void Arena::populate() {
-  touch(stack_, populated_stack_, top_peak_);
-  touch(heap_, populated_heap_, heap_peak_);
-  populated_stack_ = std::max(populated_stack_, top_peak_);
-  populated_heap_ = std::max(populated_heap_, heap_peak_);
+void Arena::populate(ArenaSize size) {
+  touch(stack_, populated_.stack, size.stack);
+  touch(heap_, populated_.heap, size.heap);
+  populated_.stack = std::max(populated_.stack, size.stack);
+  populated_.heap = std::max(populated_.heap, size.heap);
 }
 
 }  // namespace graft::engine

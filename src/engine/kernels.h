@@ -58,11 +58,11 @@ struct Dropout {
   float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
 };
 
-// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there. y_low,
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there. y_bf16,
 // here and below: memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
 // none.
 struct LinearArgs {
-  Tensor x, w, y, pre, y_low;
+  Tensor x, w, y, pre, y_bf16;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
@@ -72,10 +72,10 @@ struct LinearArgs {
 inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
 
 // dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left
-// out. With an activation dy is first multiplied by its slope at `pre`; what dy holds afterwards is not said.
+// out. With an activation dy is first multiplied by its slope at `pre`. dy is clobbered.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
-  Tensor dy_low;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
+  Tensor dy_bf16;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
   Tensor pre;
   Activation activation = Activation::none;
   float* db = nullptr;
@@ -85,7 +85,7 @@ struct LinearBackwardArgs {
 
 // y = LN(z), z = residual + dropout(x); z is kept for the backward pass and may be x's memory.
 struct ResidualNormArgs {
-  Tensor x, residual, z, y, y_low;  // [T,H]; residual may be null (then z = x)
+  Tensor x, residual, z, y, y_bf16;  // [T,H]; residual may be null (then z = x)
   const float *gamma = nullptr, *beta = nullptr;
   float *mean = nullptr, *rstd = nullptr;  // [T]
   float eps = 1e-12f;
@@ -95,8 +95,9 @@ struct ResidualNormArgs {
 struct ResidualNormBackwardArgs {
   Tensor dy, z, dx, dresidual;  // dx, dresidual may be null
   const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
-  float *dgamma = nullptr, *dbeta = nullptr, *scratch = nullptr;  // scratch: norm_scratch_size(T, H) floats
-  bool add_dgamma = false, add_dresidual = false, add_dx = false;
+  float *dgamma = nullptr, *dbeta = nullptr;  // null: not wanted (frozen)
+  float* scratch = nullptr;                   // norm_scratch_size(T, H) floats
+  bool add_dgamma = false, add_dbeta = false, add_dresidual = false, add_dx = false;
   Dropout dropout;
   Rows rows;
 };
@@ -105,7 +106,7 @@ struct ResidualNormBackwardArgs {
 struct EmbeddingArgs {
   const float* tables[3] = {nullptr, nullptr, nullptr};
   const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
-  Tensor z, y, y_low;                                   // z keeps the sum
+  Tensor z, y, y_bf16;                                  // z keeps the sum
   const float *gamma = nullptr, *beta = nullptr;
   float *mean = nullptr, *rstd = nullptr;
   float eps = 1e-12f;
@@ -125,7 +126,7 @@ struct ScatterArgs {
 // FlashAttention).
 struct AttentionArgs {
   Tensor q, k, v, out;  // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
-  Tensor out_low;
+  Tensor out_bf16;
   float* lse = nullptr;  // [Tq, heads] log of the softmax denominator
   int64_t num_heads = 1, head_dim = 1;
   float scale = 1;
@@ -172,9 +173,9 @@ struct AdamWArgs {
   float grad_scale = 1;                     // clipping coefficient
 };
 
-// Plain operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or
+// Basic operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or
 // [1,1] repeats.
-enum class PlainOp : uint8_t {
+enum class BasicOp : uint8_t {
   fill,        // out = alpha
   copy,        // out = alpha a
   sum,         // out = a + alpha b
@@ -195,8 +196,8 @@ enum class PlainOp : uint8_t {
   sequence_mean,           // out [B,C] = mean of the rows of each sequence of a [T,C]; 0 for an empty one
   sequence_mean_gradient,  // a = dy [B,C], out [T,C]
 };
-struct PlainArgs {
-  PlainOp op = PlainOp::fill;
+struct BasicArgs {
+  BasicOp op = BasicOp::fill;
   Tensor a{}, b{}, out{};
   float alpha = 1;
   bool add = false;  // out += instead of out =
@@ -228,7 +229,7 @@ struct Kernels {
                                 bool transposed, bool both);
   void (*adamw)(const AdamWArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
-  void (*plain)(const PlainArgs&);
+  void (*basic)(const BasicArgs&);
 };
 
 // Floats of scratch that residual_norm_backward needs for T rows of H.

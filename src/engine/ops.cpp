@@ -1,7 +1,6 @@
 #include "engine/ops.h"
 
 #include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "base/error.h"
@@ -103,6 +102,12 @@ void check_ids(const Tape& tape, const Parameter& table, const int32_t* ids, int
   }
 }
 
+// Dropout reads the example and the position of each row of x.
+void check_dropout_rows(const Dropout& d, const Rows& rows, Var x) {
+  if (d.threshold() > 0 && rows.num_rows != x->data.rows)
+    fail("dropout: {} rows are described, the input has {}", rows.num_rows, x->data.rows);
+}
+
 }  // namespace
 
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
@@ -115,18 +120,18 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   args.w = make_tensor(w.value, w.rows, w.cols);
   args.bias = layer.bias ? view_of(tape, layer.bias, layer.count).value : nullptr;
   args.activation = activation;
-  const bool low = tape.options().bf16 && !layer.fp32;
-  if (low) {
-    args.x = tape.low_of(x);
+  const bool in_bf16 = tape.options().bf16 && !layer.fp32;
+  if (in_bf16) {
+    args.x = tape.bf16_copy_of(x);
     args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false,
                                                 tape.record() && x->needs_grad);
   }
   args.y = tape.push(x->data.rows, w.rows);
   // What comes out of an activation goes into the next product.
-  if (low && activation != Activation::none) args.y_low = tape.push_low(x->data.rows, w.rows);
+  if (in_bf16 && activation != Activation::none) args.y_bf16 = tape.push_bf16_copy(x->data.rows, w.rows);
   if (tape.record() && activation != Activation::none) args.pre = tape.push(x->data.rows, w.rows);
   tape.kernels().linear(args);
-  Var y = tape.result(args.y, true, args.y_low);
+  Var y = tape.result(args.y, true, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     LinearBackwardArgs b;
     const View wv = view_of(t, layer.weight, layer.count);
@@ -136,9 +141,9 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     b.pre = args.pre;
     b.activation = activation;
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
-    if (low) {
-      b.dy_low = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
-                             DType::bf16);
+    if (in_bf16) {
+      b.dy_bf16 = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
+                              DType::bf16);
       if (b.dx)
         b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true, false);
     }
@@ -156,7 +161,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
       }
     }
     t.kernels().linear_backward(b);
-    if (b.dy_low) t.give(b.dy_low.data);
+    if (b.dy_bf16) t.give(b.dy_bf16.data);
   });
   return y;
 }
@@ -171,9 +176,12 @@ void norm_backward(Tape& t, const Norm& norm, ResidualNormBackwardArgs b) {
   b.scratch = scratch;
   if (norm.weight->trainable) {
     b.dgamma = store.grad(*norm.weight);
-    b.dbeta = store.grad(*norm.bias);
     b.add_dgamma = norm.weight->has_grad;
     mark_written(t, norm.weight, 1);
+  }
+  if (norm.bias->trainable) {
+    b.dbeta = store.grad(*norm.bias);
+    b.add_dbeta = norm.bias->has_grad;
     mark_written(t, norm.bias, 1);
   }
   t.kernels().residual_norm_backward(b);
@@ -196,7 +204,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.tables[2] = store.value(*e.position);
   args.ids[2] = position_ids;
   args.y = tape.push(rows.num_rows, H);
-  args.y_low = tape.push_low(rows.num_rows, H);
+  args.y_bf16 = tape.push_bf16_copy(rows.num_rows, H);
   args.z = tape.record() ? tape.push(rows.num_rows, H) : args.y;
   args.gamma = store.value(*e.norm.weight);
   args.beta = store.value(*e.norm.bias);
@@ -206,7 +214,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.dropout = tape.dropout(dropout, scope);
   args.rows = rows;
   tape.kernels().embedding(args);
-  Var y = tape.result(args.y, true, args.y_low);
+  Var y = tape.result(args.y, true, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     if (args.dropout.threshold() > 0) t.kernels().dropout(y->grad, y->grad, args.dropout, args.rows, false);
     ResidualNormBackwardArgs b;
@@ -232,16 +240,17 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
   args.z = x->data;
   if (residual) args.residual = residual->data;
   args.y = tape.push(x->data.rows, x->data.cols);
-  args.y_low = tape.push_low(x->data.rows, x->data.cols);
+  args.y_bf16 = tape.push_bf16_copy(x->data.rows, x->data.cols);
   args.gamma = store.value(*norm.weight);
   args.beta = store.value(*norm.bias);
   args.mean = tape.push_array<float>(x->data.rows);
   args.rstd = tape.push_array<float>(x->data.rows);
   args.eps = norm.eps;
   args.dropout = tape.dropout(dropout, scope);
+  check_dropout_rows(args.dropout, rows, x);
   args.rows = rows;
   tape.kernels().residual_norm(args);
-  Var y = tape.result(args.y, true, args.y_low);
+  Var y = tape.result(args.y, true, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     ResidualNormBackwardArgs b;
     b.dy = y->grad;
@@ -260,6 +269,12 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
 Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
               const Rows& q_rows, const Rows& k_rows) {
   const int64_t width = options.num_heads * options.head_dim;
+  check_rows("attention", q_rows, q.v->data.rows);
+  check_rows("attention", k_rows, k.v->data.rows);
+  if (q_rows.num_sequences != k_rows.num_sequences || k.v->data.rows != v.v->data.rows) {
+    fail("attention: queries of {} sequences, keys of {} with {} rows, values with {} rows",
+         q_rows.num_sequences, k_rows.num_sequences, k.v->data.rows, v.v->data.rows);
+  }
   for (const Slice& one : {q, k, v}) {
     int64_t read = 0;
     for (const Slice& other : {q, k, v}) read += other.v == one.v ? width : 0;
@@ -273,7 +288,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.k = k.v->data.columns(k.first, width);
   args.v = v.v->data.columns(v.first, width);
   args.out = tape.push(q.v->data.rows, width);
-  args.out_low = tape.push_low(q.v->data.rows, width);
+  args.out_bf16 = tape.push_bf16_copy(q.v->data.rows, width);
   args.num_heads = options.num_heads;
   args.head_dim = options.head_dim;
   args.scale = options.scale;
@@ -284,9 +299,10 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.k_rows = k_rows;
   if (tape.record()) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
   tape.kernels().attention(args);
-  Var y = tape.result(args.out, true, args.out_low);
+  Var y = tape.result(args.out, true, args.out_bf16);
   tape.on_backward(y, [=](Tape& t) {
-    if (q.v->grad || k.v->grad || v.v->grad) fail("attention: what it reads takes part in nothing else");
+    if (q.v->grad || k.v->grad || v.v->grad)
+      fail("attention: q, k and v must not be inputs of another operation");
     bool add = false;  // each slice is written once, and together they cover their projections
     AttentionBackwardArgs b;
     b.forward = args;
@@ -302,6 +318,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
 Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows) {
   const Dropout d = tape.dropout(p, scope);
   if (d.threshold() == 0) return x;
+  check_dropout_rows(d, rows, x);
   Tensor y = tape.push(x->data.rows, x->data.cols);
   tape.kernels().dropout(x->data, y, d, rows, false);
   Var out = tape.result(y, x->needs_grad);
@@ -314,6 +331,9 @@ Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows
 }
 
 Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (rows[i] < 0 || rows[i] >= x->data.rows) fail("gather: row {} of {}", rows[i], x->data.rows);
+  }
   const int32_t* kept = tape.push_copy(rows, n);
   Tensor y = tape.push(n, x->data.cols);
   tape.kernels().gather(x->data, kept, y);
@@ -355,7 +375,7 @@ Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denomina
     bool add = false;
     CrossEntropyArgs b = args;
     b.dlogits = t.grad_of(logits, add);
-    if (add) fail("the logits of a cross entropy take part in nothing else");
+    if (add) fail("cross_entropy: the logits must not be inputs of another operation");
     b.grad = out->grad.f32();
     t.kernels().cross_entropy(b);
   });
@@ -379,7 +399,7 @@ Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, dou
     bool add = false;
     ElementLossArgs b = args;
     b.dlogits = t.grad_of(logits, add);
-    if (add) fail("the logits of a loss take part in nothing else");
+    if (add) fail("loss: the logits must not be inputs of another operation");
     b.grad = out->grad.f32();
     t.kernels().element_loss(b);
   });
@@ -394,25 +414,6 @@ Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denomina
 
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
   return element_loss(tape, logits, targets, denominator, total, true);
-}
-
-Rows select_rows(Tape& tape, const Rows& all, const int32_t* rows, int64_t n) {
-  auto* position = tape.push_array<int32_t>(n);
-  auto* sequence = tape.push_array<int32_t>(n);
-  auto* cu = tape.push_array<int32_t>(all.num_sequences + 1);
-  std::fill_n(cu, all.num_sequences + 1, 0);
-  for (int64_t i = 0; i < n; ++i) {
-    position[i] = all.position[rows[i]];
-    sequence[i] = all.sequence[rows[i]];
-    ++cu[sequence[i] + 1];
-  }
-  std::partial_sum(cu, cu + all.num_sequences + 1, cu);
-  Rows out = all;
-  out.num_rows = n;
-  out.cu_seqlens = cu;
-  out.position = position;
-  out.sequence = sequence;
-  return out;
 }
 
 }  // namespace graft::engine

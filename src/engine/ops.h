@@ -3,6 +3,7 @@
 #pragma once
 #include <string_view>
 
+#include "engine/rows.h"
 #include "engine/tape.h"
 
 namespace graft::engine {
@@ -52,7 +53,8 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
 Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
                   const Rows& rows);
 
-// [Tq, heads * dim]; q_rows may be a subset of k_rows' positions, sequence by sequence.
+// [Tq, heads * dim]; q_rows may be a subset of k_rows' positions, sequence by sequence. A query whose
+// sequence has no keys, or that sees none, gets zeros.
 Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
               const Rows& q_rows, const Rows& k_rows);
 
@@ -66,8 +68,5 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr);
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
-
-// Rows of a subset: the same sequences, only the rows listed (ascending). Arrays live on the tape's arena.
-Rows select_rows(Tape& tape, const Rows& all, const int32_t* rows, int64_t n);
 
 }  // namespace graft::engine

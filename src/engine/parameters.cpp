@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace graft::engine {
 namespace {
@@ -18,10 +19,8 @@ FloatBuffer::FloatBuffer(int64_t n) : size_(n) {
   if (n == 0) return;
   void* p =
       ::mmap(nullptr, static_cast<size_t>(n) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) {
-    fail_with("use a smaller model, or a machine with more memory", "cannot get {} MB for parameters",
-              n >> 18);
-  }
+  if (p == MAP_FAILED)
+    fail_allocation(static_cast<uint64_t>(n) * 4, "parameters, their gradients or moments");
   ::madvise(p, static_cast<size_t>(n) * 4, MADV_HUGEPAGE);
   data_ = static_cast<float*>(p);
 }

@@ -93,6 +93,7 @@ class ParameterStore {
   void settle_grads();
 
   int64_t value_size() const { return size_; }
+  int64_t grad_size() const { return grad_size_; }  // of the dense gradients
   // The entry of (parameters from `first` on, how many, kind of form), new and empty at the first call. Held
   // under derived_mutex() while it is made or looked up; it stays where it is.
   Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }

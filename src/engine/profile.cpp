@@ -26,13 +26,13 @@ Work work_of(const LinearArgs& a) {
 }
 Work work_of(const LinearBackwardArgs& a) {
   const int64_t product = 2 * a.dy.rows * a.w.size();
-  Work w{0, bytes_of(a.dy) + bytes_of(a.dy_low) + bytes_of(a.pre)};
-  if (a.dx) w.flops += product, w.bytes += bytes_of(a.dx) + a.w.size() * (a.dy_low ? 2 : 4);
+  Work w{0, bytes_of(a.dy) + bytes_of(a.dy_bf16) + bytes_of(a.pre)};
+  if (a.dx) w.flops += product, w.bytes += bytes_of(a.dx) + a.w.size() * (a.dy_bf16 ? 2 : 4);
   if (a.dw) w.flops += product, w.bytes += bytes_of(a.dw) + bytes_of(a.x);
   return w;
 }
 Work work_of(const ResidualNormArgs& a) {
-  return {0, bytes_of(a.x) + bytes_of(a.residual) + bytes_of(a.z) + bytes_of(a.y) + bytes_of(a.y_low)};
+  return {0, bytes_of(a.x) + bytes_of(a.residual) + bytes_of(a.z) + bytes_of(a.y) + bytes_of(a.y_bf16)};
 }
 Work work_of(const ResidualNormBackwardArgs& a) {
   return {0, bytes_of(a.dy) + bytes_of(a.z) + bytes_of(a.dx) + bytes_of(a.dresidual)};
@@ -40,7 +40,7 @@ Work work_of(const ResidualNormBackwardArgs& a) {
 Work work_of(const EmbeddingArgs& a) {
   int64_t tables = 0;
   for (const int32_t* ids : a.ids) tables += ids ? 1 : 0;
-  return {0, tables * bytes_of(a.y) + bytes_of(a.y) + bytes_of(a.y_low) + bytes_of(a.z)};
+  return {0, tables * bytes_of(a.y) + bytes_of(a.y) + bytes_of(a.y_bf16) + bytes_of(a.z)};
 }
 Work work_of(const ScatterArgs& a) {
   return {0, floats((a.num_unique > 0 ? a.start[a.num_unique] + 2 * a.num_unique : 0) * a.grad.cols)};
@@ -52,7 +52,7 @@ Work work_of(const AttentionArgs& a) {
              (a.k_rows.cu_seqlens[i + 1] - a.k_rows.cu_seqlens[i]);
   }
   return {4 * pairs * a.num_heads * a.head_dim,
-          bytes_of(a.q) + bytes_of(a.k) + bytes_of(a.v) + bytes_of(a.out) + bytes_of(a.out_low)};
+          bytes_of(a.q) + bytes_of(a.k) + bytes_of(a.v) + bytes_of(a.out) + bytes_of(a.out_bf16)};
 }
 Work work_of(const AttentionBackwardArgs& a) {
   const Work forward = work_of(a.forward);
@@ -81,7 +81,7 @@ Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w,
 }
 Work work_of(const AdamWArgs& a) { return {0, floats((a.g ? 7 : 6) * a.n)}; }
 Work work_of(const float*, int64_t n) { return {0, floats(n)}; }
-Work work_of(const PlainArgs& a) { return {0, bytes_of(a.a) + bytes_of(a.b) + bytes_of(a.out)}; }
+Work work_of(const BasicArgs& a) { return {0, bytes_of(a.a) + bytes_of(a.b) + bytes_of(a.out)}; }
 
 struct Sums {
   std::atomic<int64_t> calls{0}, nanoseconds{0}, flops{0}, bytes{0};
@@ -92,9 +92,7 @@ static_assert(sizeof(Kernels) == kOperations * sizeof(void (*)()), "make_table l
 std::array<Sums, kOperations> sums;
 std::array<const char*, kOperations> names;
 
-const Kernels* plain_table = nullptr;
-
-// A kernel of the plain table with the clock around it.
+// A kernel of the untimed table with the clock around it.
 template <int index, auto member, class F>
 struct Timed;
 template <int index, auto member, class R, class... Args>
@@ -112,7 +110,7 @@ struct Timed<index, member, R (*)(Args...)> {
     ++sums[index].calls;
     sums[index].flops += work.flops;
     sums[index].bytes += work.bytes;
-    return (plain_table->*member)(args...);
+    return (cpu::untimed_kernels().*member)(args...);
   }
 };
 
@@ -142,7 +140,7 @@ Kernels make_table() {
   time<14, &Kernels::packed_weights>(t, "packed_weights");
   time<15, &Kernels::adamw>(t, "adamw");
   time<16, &Kernels::sum_of_squares>(t, "sum_of_squares");
-  time<17, &Kernels::plain>(t, "plain");
+  time<17, &Kernels::basic>(t, "basic");
   return t;
 }
 
@@ -151,9 +149,7 @@ std::atomic<bool> on{false};
 }  // namespace
 
 const Kernels& cpu_kernels() {
-  const Kernels& plain = cpu::plain_kernels();
-  if (!on.load(std::memory_order_relaxed)) return plain;
-  plain_table = &plain;
+  if (!on.load(std::memory_order_relaxed)) return cpu::untimed_kernels();
   static const Kernels timed = make_table();
   return timed;
 }

@@ -15,8 +15,8 @@ struct OperationProfile {
 };
 
 // While on, cpu_kernels() is a table that keeps these sums, which start from zero at each switching on; while
-// off it is the plain one, at no cost. Switch before tapes and optimizers are made: they keep the table they
-// got.
+// off it is the untimed one, at no cost. Switch before tapes and optimizers are made: they keep the table
+// they got.
 void set_profiling(bool on);
 
 // The sums since profiling was switched on: operations that ran, longest first.

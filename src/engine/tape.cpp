@@ -15,28 +15,29 @@ Dropout Tape::dropout(float p, std::string_view scope) const {
 }
 
 Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
-  return make_tensor(arena_.push(static_cast<size_t>(rows * cols) * dtype_size(dtype)), rows, cols, dtype);
+  return make_tensor(arena_.push_result(static_cast<size_t>(rows * cols) * dtype_size(dtype)), rows, cols,
+                     dtype);
 }
 
 Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, {}, false}; }
 
-Var Tape::result(Tensor data, bool needs_grad, Tensor low) {
-  return new (arena_.push(sizeof(Value))) Value{data, low, {}, needs_grad && record()};
+Var Tape::result(Tensor data, bool needs_grad, Tensor bf16_copy) {
+  return new (arena_.push(sizeof(Value))) Value{data, bf16_copy, {}, needs_grad && record()};
 }
 
-Tensor Tape::push_low(int64_t rows, int64_t cols) {
+Tensor Tape::push_bf16_copy(int64_t rows, int64_t cols) {
   if (!options_.bf16) return {};
-  Tensor low = push(padded_rows(rows), cols, DType::bf16);
-  low.rows = rows;
-  return low;
+  Tensor copy = push(padded_rows(rows), cols, DType::bf16);
+  copy.rows = rows;
+  return copy;
 }
 
-Tensor Tape::low_of(Var v) {
-  if (!v->low) {
-    v->low = push_low(v->data.rows, v->data.cols);
-    kernels_.to_bf16(v->data, v->low);
+Tensor Tape::bf16_copy_of(Var v) {
+  if (!v->bf16_copy) {
+    v->bf16_copy = push_bf16_copy(v->data.rows, v->data.cols);
+    kernels_.to_bf16(v->data, v->bf16_copy);
   }
-  return v->low;
+  return v->bf16_copy;
 }
 
 Tensor Tape::grad_of(Var v, bool& add) {

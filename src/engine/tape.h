@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/denormals.h"
 #include "engine/arena.h"
 #include "engine/kernels.h"
 #include "engine/parameters.h"
@@ -16,8 +17,8 @@ namespace graft::engine {
 // A result on the tape. Lives in the arena until the step ends or its backward has run.
 struct Value {
   Tensor data;
-  Tensor low;   // bf16 copy, once a matrix product needed it
-  Tensor grad;  // set once something was added to it
+  Tensor bf16_copy{};  // once a matrix product needed it
+  Tensor grad{};       // set once something was added to it
   bool needs_grad = false;
 };
 using Var = Value*;
@@ -61,14 +62,14 @@ class Tape {
   }
 
   // The bf16 copy of v, made at the first call; its memory has rows up to the next multiple of 32, zeros.
-  Tensor low_of(Var v);
+  Tensor bf16_copy_of(Var v);
   // Memory for one that the kernel of a result writes itself; null outside bf16.
-  Tensor push_low(int64_t rows, int64_t cols);
+  Tensor push_bf16_copy(int64_t rows, int64_t cols);
 
   // A constant.
   Var constant(Tensor data);
   // The result of an operation.
-  Var result(Tensor data, bool needs_grad, Tensor low = {});
+  Var result(Tensor data, bool needs_grad, Tensor bf16_copy = {});
 
   // f(tape) runs in backward when `out` has a gradient; afterwards out's gradient is given back.
   template <class F>
@@ -102,6 +103,7 @@ class Tape {
   ParameterStore& parameters_;
   TapeOptions options_;
   Node* last_ = nullptr;
+  FlushDenormals flush_denormals_;  // a tape is made, used and ends on one thread
 };
 
 }  // namespace graft::engine

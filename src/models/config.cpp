@@ -1,12 +1,11 @@
 #include "models/config.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <limits>
 #include <set>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/shown.h"
 
 namespace graft::models {
@@ -17,10 +16,6 @@ constexpr int64_t kMaxLayers = 500;  // three times the deepest there is; each c
 [[noreturn]] void fail_missing(const std::string& origin, const std::string& key) {
   fail_with("copy the checkpoint's config.json again: every architecture needs its sizes and its model_type",
             "{}: the key \"{}\" is missing", origin, key);
-}
-
-double physical_memory() {
-  return static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGE_SIZE));
 }
 
 }  // namespace
@@ -127,14 +122,16 @@ void ModelConfig::check() const {
     if (integer_or(key, 0) > kMaxLayers)
       fail("{}: \"{}\" is {}; at most {} are possible", origin_, key, integer_or(key, 0), kMaxLayers);
   }
-  const double bytes = 4 * estimated_parameters(), memory = physical_memory();
+  const MemoryLimit limit = tightest_memory_limit();
+  const double bytes = 4 * estimated_parameters(), memory = static_cast<double>(limit.left());
   if (bytes <= memory) return;
   fail_with(
       "check the sizes in this file (hidden_size, num_hidden_layers, vocab_size, ...), or use a smaller "
       "model",
-      "{}: a model of these sizes has {:.3g} parameters, {:.3g} GB in fp32, and this machine has {:.3g} GB "
-      "of memory",
-      origin_, bytes / 4, bytes / 1e9, memory / 1e9);
+      "{}: a model of these sizes has {:.3g} parameters, {:.3g} GB in fp32, and there are {:.3g} GB of "
+      "memory left "
+      "({})",
+      origin_, bytes / 4, bytes / 1e9, memory / 1e9, limit.name);
 }
 
 }  // namespace graft::models

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/denormals.h"
+#include "base/error.h"
 #include "base/threads.h"
 
 namespace graft::train {
@@ -28,6 +30,7 @@ AdamW::Rows* AdamW::find(const Parameter& parameter) {
 }
 
 double AdamW::grad_norm() {
+  const FlushDenormals flush;
   store_.settle_grads();
   double sum = 0;
   for (const Parameter& p : store_.parameters()) {
@@ -74,6 +77,10 @@ void AdamW::replay(Rows& rows, int64_t row, int64_t to_step) {
 }
 
 void AdamW::step(double lr, float grad_scale) {
+  if (!store_.has_grads()) fail("AdamW::step: the parameters have no gradients (allocate_grads)");
+  const FlushDenormals flush;
+  store_.settle_grads();  // of parameters that this step's backward passes did not reach: zeros, not the last
+                          // step's
   lr_.push_back(lr);
   const int64_t now = num_steps();
   for (Parameter& p : store_.parameters()) {
@@ -118,10 +125,12 @@ void AdamW::step(double lr, float grad_scale) {
 void AdamW::catch_up(Parameter& parameter, const int32_t* ids, int64_t n) {
   Rows* rows = find(parameter);
   if (!rows) return;
+  const FlushDenormals flush;
   for (int64_t i = 0; i < n; ++i) replay(*rows, ids[i], num_steps());
 }
 
 void AdamW::flush() {
+  const FlushDenormals flush;
   for (Rows& rows : sparse_) {
     parallel_blocks(rows.parameter->rows(), 256, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) replay(rows, row, num_steps());

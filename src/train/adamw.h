@@ -21,7 +21,8 @@ class AdamW {
 
   // L2 norm of all gradients, each parameter in order (torch.nn.utils.clip_grad_norm_'s total norm).
   double grad_norm();
-  // One step with learning rate `lr`; gradients are multiplied by `grad_scale` (clipping) first.
+  // One step with learning rate `lr`; gradients are multiplied by `grad_scale` (clipping) first. A parameter
+  // that no backward pass since clear_grads reached has the gradient zero.
   void step(double lr, float grad_scale);
   // Brings rows of a row-sparse parameter up to date before a forward pass reads them.
   void catch_up(engine::Parameter& parameter, const int32_t* ids, int64_t n);

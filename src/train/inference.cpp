@@ -1,7 +1,6 @@
 #include "train/inference.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 #include "base/threads.h"
@@ -17,18 +16,6 @@ TextError::TextError(size_t index, size_t count, const Error& cause)
             cause.hint()),
       index_(index),
       reason_(cause.what()) {}
-
-namespace {
-
-void check_finite(engine::Tensor logits, const Model& model) {
-  for (int64_t r = 0; r < logits.rows; ++r) {
-    const float* x = logits.row(r);
-    if (std::all_of(x, x + logits.cols, [](float v) { return std::isfinite(v); })) continue;
-    fail_with(kNotFiniteHint, "{}: the model's output is not a finite number", model.state().origin.string());
-  }
-}
-
-}  // namespace
 
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
     : model_(load_trained(folder, task)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
@@ -71,11 +58,7 @@ void Inference::run(const data::RaggedBatch& batch,
   models::State& state = model_.state();
   std::unique_ptr<StepMemory> memory = borrow();
   memory->prepare(state, nullptr, batch, false);
-  memory->arena().reset();
-  engine::Tape tape(engine::cpu_kernels(), memory->arena(), state.parameters, {.bf16 = state.bf16});
-  const engine::Tensor logits = models::forward_logits(tape, state.network, batch)->data;
-  check_finite(logits, model_);
-  use(logits);
+  use(predict_batch(state, batch, *memory));
   give_back(std::move(memory));
 }
 

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "models/weights.h"
 #include "train/schedule.h"
 
 namespace graft::train {
@@ -96,6 +98,30 @@ double loss_terms(const tasks::Task& task, const tasks::Features& features,
   return std::max(terms, 1.0);  // a step without a term has loss 0, not 0/0
 }
 
+namespace {
+
+// Rows of look-up tables that get moments: those of the tokens that occur; all (-1) where decay moves every
+// row.
+int64_t rows_read(const Trainer::Parts& parts) {
+  const engine::Parameter* words = parts.model.state().network.encoder->word_embeddings();
+  if (!words->row_sparse || parts.arguments.weight_decay != 0) return -1;
+  std::vector<bool> seen(static_cast<size_t>(words->rows()));
+  int64_t rows = 0;
+  data::RaggedBatch batch;
+  for (int64_t i = 0; i < parts.train->size() && rows < words->rows(); ++i) {
+    batch.clear();
+    parts.train->append(batch, i, 0, 0);
+    for (const int32_t id : batch.input_ids) {
+      if (id < 0 || id >= words->rows() || seen[static_cast<size_t>(id)]) continue;
+      seen[static_cast<size_t>(id)] = true;
+      ++rows;
+    }
+  }
+  return rows;
+}
+
+}  // namespace
+
 void plan_memory(Trainer::Parts& parts) {
   std::vector<int64_t> order(static_cast<size_t>(parts.train->size()));
   std::iota(order.begin(), order.end(), int64_t{0});
@@ -109,9 +135,12 @@ void plan_memory(Trainer::Parts& parts) {
   data::RaggedBatch batch;
   for (size_t i = 0; i < n; ++i) parts.train->append(batch, order[i], static_cast<int64_t>(i), 0);
   check_batch(batch, parts.model);
+  parts.memory.expect_training(parts.model.state(), rows_read(parts));
   parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
-  log_info("memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens)",
-           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows());
+  log_info(
+      "memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens); beside the model: {}",
+      static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),
+      parts.memory.needs().text());
 }
 
 void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch) {
@@ -141,36 +170,30 @@ void check_batch(const data::RaggedBatch& batch, const Model& model) {
   }
 }
 
-namespace {
-
-// The first parameter with a value that is not finite, "" where all are.
-std::string first_not_finite(const models::State& state) {
-  for (const engine::Parameter& p : state.parameters.parameters()) {
-    const float* w = state.parameters.value(p);
-    if (!std::all_of(w, w + p.size, [](float x) { return std::isfinite(x); })) return p.name;
-  }
-  return "";
-}
-
-}  // namespace
-
-void check_finite(double loss, double grad_norm, int64_t step, models::State& state) {
+void check_finite(double loss, double grad_norm, int64_t step, models::State& state,
+                  const std::function<std::string()>& diagnose) {
   if (std::isfinite(loss) && std::isfinite(grad_norm)) return;
-  const std::string name = first_not_finite(state);
-  fail_with(
-      name.empty() ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
-                   : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
-      "step {}: the loss is {} and the gradient norm {}{}; training stopped; existing checkpoints are "
-      "unchanged",
-      step + 1, loss, grad_norm, name.empty() ? "" : fmt::format("; the parameter {} is not finite", name));
+  std::string where;
+  const std::optional<models::NonFinite> bad = models::first_non_finite(state);
+  if (bad) {
+    where = fmt::format("; the parameter {} is not finite (value {} is {})", bad->parameter, bad->index,
+                        bad->value);
+  } else if (const std::string why = diagnose ? diagnose() : ""; !why.empty()) {
+    where = "; " + why;
+  }
+  fail_with(!bad ? "lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0"
+                 : "the checkpoint itself is damaged, or an earlier step diverged: lower --learning_rate",
+            "step {}: the loss is {} and the gradient norm {}{}; training stopped; existing checkpoints are "
+            "unchanged",
+            step + 1, loss, grad_norm, where);
 }
 
 void check_weights(const models::State& state, int64_t step) {
-  const std::string name = first_not_finite(state);
-  if (name.empty()) return;
+  const std::optional<models::NonFinite> bad = models::first_non_finite(state);
+  if (!bad) return;
   fail_with("lower --learning_rate, add --warmup_ratio 0.1, or keep --max_grad_norm 1.0",
             "step {}: the parameter {} is not finite; nothing was saved, existing checkpoints are unchanged",
-            step, name);
+            step, bad->parameter);
 }
 
 }  // namespace graft::train

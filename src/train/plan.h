@@ -1,6 +1,7 @@
 // How a run is cut into optimizer steps, and what one step needs.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,9 @@ bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch
 // Error when an id lies outside the vocabulary or a sequence is longer than the positions.
 void check_batch(const data::RaggedBatch& batch, const Model& model);
 // Error with a diagnosis when the loss or the gradient is not finite.
-void check_finite(double loss, double grad_norm, int64_t step, models::State& state);
+// `diagnose` is asked where all weights are finite: the operation that overflows.
+void check_finite(double loss, double grad_norm, int64_t step, models::State& state,
+                  const std::function<std::string()>& diagnose = {});
 // Error naming the first parameter that is not finite: before weights are saved.
 void check_weights(const models::State& state, int64_t step);
 

@@ -1,66 +1,138 @@
 #include "train/runner.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+
+#include "base/error.h"
+#include "engine/finite.h"
+#include "models/weights.h"
 
 namespace graft::train {
 
 using engine::Tape;
-using engine::TapeOptions;
 using engine::Var;
+
+namespace {
+
+// Addresses for a pass: where ulimit counts them, those that were planned and some for growth out of what no
+// plan needs.
+engine::ArenaSize with_growth(const MemoryNeeds& needs) {
+  const engine::ArenaSize planned = needs.arena;
+  const uint64_t left = addresses_left();
+  if (left == std::numeric_limits<uint64_t>::max())
+    return {std::max<size_t>(planned.stack, physical_memory()),
+            std::max<size_t>(planned.heap, physical_memory())};
+  const uint64_t spare = left > needs.new_addresses() ? left - needs.new_addresses() : 0;
+  const auto grown = [&](size_t n) { return n + std::min<size_t>(n / 8, spare / 4); };
+  return {grown(planned.stack), grown(planned.heap)};
+}
+
+// f(), where small memory that is not planned (vectors, the tape of oneDNN) may run out.
+template <class F>
+auto with_memory_error(F f) {
+  try {
+    return f();
+  } catch (const std::bad_alloc&) {
+    fail_allocation(0, "the lists of a pass");
+  }
+}
+
+Var forward(Tape& tape, const models::State& state, const data::RaggedBatch& batch) {
+  return models::forward_logits(tape, state.network, batch);
+}
+
+}  // namespace
+
+void StepMemory::expect_training(const models::State& state, int64_t rows_read) {
+  // Gradients and moments are reserved by now; a second training finds them in use already.
+  if (!budget_ || needs_.moments == 0) budget_.emplace();
+  needs_.include(plan_training(state, rows_read));
+}
 
 bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                          bool record) {
   const int64_t labels = static_cast<int64_t>(batch.label_rows.size());
   if (batch.rows() <= rows_ && batch.size() <= sequences_ && labels <= label_rows_ && (recorded_ || !record))
     return false;
+  if (!budget_) budget_.emplace();
+  MemoryNeeds needs = plan_pass(state, task, batch, record);
+  needs.include(needs_);
+  budget_->check(state, task, batch, record, needs, needs_);
+  const engine::ArenaSize reserved = arena_.reserved();
+  if (needs.arena.stack > reserved.stack || needs.arena.heap > reserved.heap)
+    arena_.reserve(with_growth(needs));
+  arena_.populate(needs.arena);
+  needs_ = needs;
   rows_ = std::max<int64_t>(rows_, batch.rows());
   sequences_ = std::max<int64_t>(sequences_, batch.size());
   label_rows_ = std::max(label_rows_, labels);
   recorded_ |= record;
-  dry_run(state, task, batch, record);
-  arena_.populate();
   return true;
-}
-
-void StepMemory::plan_only(const models::State& state, const tasks::Task* task,
-                           const data::RaggedBatch& batch) {
-  dry_run(state, task, batch, true);
-}
-
-void StepMemory::dry_run(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
-                         bool record) {
-  TapeOptions options;
-  options.training = options.record = record;
-  options.bf16 = state.bf16;
-  arena_.reset();
-  Tape tape(engine::plan_kernels(), arena_, const_cast<engine::ParameterStore&>(state.parameters), options);
-  const Var logits = models::forward_logits(tape, state.network, batch);
-  if (task) {
-    const Var loss = task->loss(tape, logits, batch, 1);
-    if (record) tape.backward(loss);
-  }
-  bytes_ = std::max(bytes_, arena_.peak());
 }
 
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                             double denominator, uint64_t seed, uint64_t step, bool dropout,
                             StepMemory& memory) {
-  memory.arena().reset();
-  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
-  const Var logits = models::forward_logits(tape, state.network, batch);
-  const Var loss = task.loss(tape, logits, batch, denominator);
-  const double value = *loss->data.f32();
-  tape.backward(loss);
-  return value;
+  return with_memory_error([&] {
+    memory.arena().reset();
+    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters,
+              {dropout, true, seed, step, state.bf16});
+    const Var logits = forward(tape, state, batch);
+    const Var loss = task.loss(tape, logits, batch, denominator);
+    const double value = *loss->data.f32();
+    tape.backward(loss);
+    return value;
+  });
 }
 
 void evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                     tasks::Metrics* metrics, double& total, StepMemory& memory) {
+  with_memory_error([&] {
+    memory.arena().reset();
+    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
+    const Var logits = forward(tape, state, batch);
+    check_logits(state, batch, logits->data, memory);
+    if (metrics) metrics->add(batch, logits->data);
+    task.loss(tape, logits, batch, 1, &total);
+  });
+}
+
+engine::Tensor predict_batch(models::State& state, const data::RaggedBatch& batch, StepMemory& memory) {
+  return with_memory_error([&] {
+    memory.arena().reset();
+    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
+    const engine::Tensor logits = forward(tape, state, batch)->data;
+    check_logits(state, batch, logits, memory);
+    return logits;
+  });
+}
+
+void check_logits(models::State& state, const data::RaggedBatch& batch, engine::Tensor logits,
+                  StepMemory& memory) {
+  for (int64_t r = 0; r < logits.rows; ++r) {
+    const float* x = logits.row(r);
+    if (std::all_of(x, x + logits.cols, [](float v) { return std::isfinite(v); })) continue;
+    const std::string why = why_not_finite(state, batch, memory);
+    fail_with(
+        "the weights are damaged, or the training that made them diverged: copy the model again, or train it "
+        "again "
+        "with a smaller learning rate",
+        "{}: the model's output is not a finite number{}{}", state.origin.string(), why.empty() ? "" : ": ",
+        why);
+  }
+}
+
+std::string why_not_finite(models::State& state, const data::RaggedBatch& batch, StepMemory& memory) {
+  if (const std::optional<models::NonFinite> bad = models::first_non_finite(state))
+    return fmt::format("{}[{}] is {}", bad->parameter, bad->index, bad->value);
+  const engine::FiniteCheck check(state.parameters);
   memory.arena().reset();
-  Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
-  const Var logits = models::forward_logits(tape, state.network, batch);
-  if (metrics) metrics->add(batch, logits->data);
-  task.loss(tape, logits, batch, 1, &total);
+  Tape tape(check.kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
+  forward(tape, state, batch);
+  if (check.first().empty()) return "";
+  return fmt::format("all weights are finite; {} overflows first", check.first());
 }
 
 }  // namespace graft::train

@@ -63,7 +63,8 @@ TrainResult Trainer::train() try {
       }
       if (micro_batches_done < micro_batches.size()) break;  // stopped: part of a step is no step
       const double norm = optimizer.grad_norm();
-      train::check_finite(loss, norm, step, state);
+      train::check_finite(loss, norm, step, state,
+                          [&] { return train::why_not_finite(state, batch, p.memory); });
       const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
       const double rate =
           args.learning_rate * train::schedule_factor(schedule, step, plan.warmup_steps, plan.total_steps);

@@ -1,10 +1,14 @@
 #include "engine/arena.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <cstring>
 
+#include "base/memory.h"
+#include "graft/error.h"
 #include "support/shared.h"
 
 namespace graft::engine {
@@ -86,7 +90,8 @@ TEST(Arena, PopulateThenUse) {
   arena.push(3 << 20);
   arena.take(1 << 20);
   arena.reset();
-  arena.populate();
+  arena.populate(arena.peaks());
+  EXPECT_EQ(arena.populated(), size_t{4} << 20);
   std::memset(arena.push(3 << 20), 1, 3 << 20);
   std::memset(arena.take(1 << 20), 1, 1 << 20);
 }
@@ -101,7 +106,52 @@ TEST(Arena, RefusesWhatWasNotTakenAndWhatDoesNotFit) {
   EXPECT_THAT(graft::test::error_of([&] { arena.push(size_t{1} << 60); }),
               testing::HasSubstr("per_device_train_batch_size"));
   EXPECT_THAT(graft::test::error_of([&] { arena.take(size_t{1} << 60); }),
-              testing::HasSubstr("more memory than this machine has"));
+              testing::HasSubstr("more memory than was planned"));
+}
+
+TEST(Arena, ReservesWhatIsAskedForAndKeepsPagesWhenItGrows) {
+  Arena arena(ArenaSize{1 << 20, 1 << 20});
+  EXPECT_EQ(arena.reserved().total(), size_t{4} << 20);  // whole huge pages
+  std::memset(arena.push(100), 7, 100);
+  EXPECT_THAT(graft::test::error_of([&] { arena.push(3 << 20); }), testing::HasSubstr("planned"));
+  arena.reserve({5 << 20, 3 << 20});
+  EXPECT_EQ(arena.reserved().stack, size_t{6} << 20);
+  EXPECT_EQ(static_cast<char*>(arena.push(3 << 20))[99], 7);
+  std::memset(arena.take(4 << 20), 1, 4 << 20);
+  arena.reserve({1, 1});  // never smaller
+  EXPECT_EQ(arena.reserved().stack, size_t{6} << 20);
+}
+
+// A plan of a step of a thousand machines: nothing is mapped for it.
+TEST(Arena, CountingNeedsNoMemory) {
+  Arena arena{Arena::Counting()};
+  EXPECT_NE(arena.push_result(size_t{30} << 40), nullptr);
+  void* p = arena.take(size_t{20} << 40);
+  arena.give(p);
+  EXPECT_EQ(arena.take(64), p);
+  auto* real = static_cast<char*>(arena.push(1000));
+  std::memset(real, 1, 1000);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(real) % 64, 0u);
+  EXPECT_EQ(arena.peaks().stack, (size_t{30} << 40) + 1024);
+  EXPECT_EQ(arena.peaks().heap, size_t{20} << 40);
+}
+
+// Under ulimit -v an arena leaves addresses to others, and says what it could not get.
+TEST(Arena, UnderALimitOnAddresses) {
+  const auto child = [] {
+    struct rlimit limit {};
+    limit.rlim_cur = limit.rlim_max = uint64_t{900000} * 1024;
+    ::setrlimit(RLIMIT_AS, &limit);
+    const Arena one, two;
+    if (addresses_left() < limit.rlim_cur / 4) ::_exit(2);
+    try {
+      const Arena large(ArenaSize{size_t{2} << 30, 0});
+    } catch (const Error& e) {
+      ::_exit(std::string(e.what()).find("ulimit -v is 921.6 MB") != std::string::npos ? 0 : 3);
+    }
+    ::_exit(1);
+  };
+  EXPECT_EXIT(child(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

@@ -75,11 +75,13 @@ void compare(int64_t heads, int64_t dim, const std::vector<int32_t>& lengths, co
   const auto want = twin::attention(a, q, k, v);
   const auto grads = twin::attention_backward(a, q, k, v, dout);
   const std::string what = fmt::format("{} heads {} dim {}", c.name, heads, dim);
-  twin::expect_close(out, want.out, 3e-6, what);
-  twin::expect_close(lse, want.lse, 1e-6, what + " lse");
-  twin::expect_close(dq, grads.dq, 1e-5, what + " dq");
-  twin::expect_close(copy_of(b.dk), grads.dk, 1e-5, what + " dk");
-  twin::expect_close(copy_of(b.dv), grads.dv, 1e-5, what + " dv");
+  // A score's rounding error grows with the score, and is the relative error of its probability.
+  const double size = std::max(1.0f, scale_of_scores / 2);
+  twin::expect_close(out, want.out, 3e-6 * size, what);
+  twin::expect_close(lse, want.lse, 1e-6 * size, what + " lse");
+  twin::expect_close(dq, grads.dq, 1e-5 * size, what + " dq");
+  twin::expect_close(copy_of(b.dk), grads.dk, 1e-5 * size, what + " dk");
+  twin::expect_close(copy_of(b.dv), grads.dv, 1e-5 * size, what + " dv");
   for (int64_t r = 0; r < T; ++r) {
     for (const int64_t col : {int64_t{0}, 2 * W + 1, 2 * W + 2})
       ASSERT_EQ(dkv.at(r, col), 7) << what << ": wrote outside";
@@ -166,7 +168,7 @@ TEST(Attention, SharedOrHalfReadProjectionsAreTold) {
     });
   };
   EXPECT_THAT(run(8, false), testing::HasSubstr("6 of the 8 columns"));
-  EXPECT_THAT(run(6, true), testing::HasSubstr("takes part in nothing else"));
+  EXPECT_THAT(run(6, true), testing::HasSubstr("must not be inputs of another operation"));
 }
 
 TEST(SelectRows, KeepsPositionsAndSequences) {

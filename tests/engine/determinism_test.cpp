@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "base/threads.h"
-#include "engine/plain_ops.h"
+#include "engine/basic_ops.h"
 #include "engine/plain_twins.h"
 
 namespace graft::engine::test {

@@ -13,6 +13,7 @@
 #include "engine/cpu/isa.h"
 #include "engine/kernels.h"
 #include "engine/plain_twins.h"
+#include "support/shared.h"
 
 namespace graft::engine::test {
 namespace {
@@ -30,17 +31,18 @@ using GemmTiles = Gemm;
 struct Operand {
   Matrix f32;
   std::vector<uint16_t> bf16;
-  Operand(const Matrix& m, DType dtype) : f32(m) {
+  DType dtype;
+  Operand(const Matrix& m, DType as) : f32(m), dtype(as) {
     if (dtype != DType::bf16) return;
     for (float& x : f32.v) {
       bf16.push_back(float_to_bf16(x));
       x = bf16_to_float(bf16.back());
     }
-    // gemm_tn reads zero rows behind bf16 operands, as Tape::low_of provides them.
+    // gemm_tn reads zero rows behind bf16 operands, as Tape::bf16_copy_of provides them.
     bf16.resize(static_cast<size_t>(padded_rows(f32.rows) * f32.cols), 0);
   }
   Tensor tensor() {
-    return bf16.empty() ? f32.tensor() : make_tensor(bf16.data(), f32.rows, f32.cols, DType::bf16);
+    return dtype == DType::f32 ? f32.tensor() : make_tensor(bf16.data(), f32.rows, f32.cols, DType::bf16);
   }
 };
 
@@ -202,7 +204,7 @@ TEST_F(GemmTiles, EveryHeightGivesARowTheSameBits) {
   }
 }
 
-// The whole of gemm: rows of a big product against the same rows alone, moved and among others, plain and
+// The whole of gemm: rows of a big product against the same rows alone, moved and among others, row-major and
 // packed.
 TEST_F(GemmTiles, ARowsBitsDependOnNothingButTheRow) {
   for (const DType dtype : input_types()) {
@@ -250,8 +252,10 @@ TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
     Matrix w = random_matrix(48, 40, "w");
     PackedMatrix packed;
     packed.pack(w.tensor(), Layout::nt, DType::bf16);
+    const Tensor rounded = packed.checked(w.tensor(), Layout::nt, DType::bf16);
+    ASSERT_EQ(rounded.dtype, DType::bf16);
     for (size_t i = 0; i < w.v.size(); ++i)
-      ASSERT_EQ(packed.rounded()[i], bf16_to_float(float_to_bf16(w.v[i])));
+      ASSERT_EQ(static_cast<const uint16_t*>(rounded.data)[i], float_to_bf16(w.v[i]));
     return;
   }
   for (const Shape& shape : {Shape{768, 768},
@@ -273,9 +277,8 @@ TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
       from_fp32.pack(w.tensor(), layout, DType::bf16);
       from_copy.pack(rounded.tensor(), layout);
       // gemm reads nothing but the packed form where w is fp32.
-      ASSERT_FALSE(from_fp32.unset()) << "K " << shape.K << " N " << shape.N;
       Matrix a(50, shape.N), b(50, shape.N);
-      cpu::gemm(x.tensor(), rounded.tensor(), layout, a.tensor(), false, &from_fp32);
+      cpu::gemm(x.tensor(), w.tensor(), layout, a.tensor(), false, &from_fp32);
       cpu::gemm(x.tensor(), rounded.tensor(), layout, b.tensor(), false, &from_copy);
       expect_same_bits(a, b, fmt::format("K {} N {}", shape.K, shape.N));
     }
@@ -306,8 +309,8 @@ TEST_F(GemmTiles, BitsDoNotDependOnThreads) {
   }
 }
 
-// The library falls back on plain loops, a hundred times slower, where strides or shapes do not suit it: the
-// products of a BERT step, their gradients and the masked LM's head must not meet one.
+// The library falls back on reference loops, a hundred times slower, where strides or shapes do not suit it:
+// the products of a BERT step, their gradients and the masked LM's head must not meet one.
 TEST_F(GemmTiles, NoProductOfAStepIsAReferenceImplementation) {
   if (cpu::isa_name() == "baseline") return;  // the library has few fast products for SSE4.1
   for (const DType dtype : input_types()) {
@@ -331,6 +334,55 @@ TEST_F(GemmTiles, NoProductOfAStepIsAReferenceImplementation) {
       cpu::gemm_tn(dy.tensor(), x.tensor(), dw.tensor(), true);
       EXPECT_EQ(cpu::num_reference_tiles(), before)
           << dtype_name(dtype) << " T " << T << " K " << K << " N " << N;
+    }
+  }
+}
+
+// Memory of one type is never read as another: products of mixed types, and shapes that do not fit, are
+// refused, and bf16 of fp32 weights is right whether or not the library has a blocked order for the shape.
+TEST_F(Gemm, TypesAndShapesAreChecked) {
+  using graft::test::error_of;
+  using testing::HasSubstr;
+  const Matrix m = random_matrix(8, 8, "m");
+  Operand f(m, DType::f32), h(m, DType::bf16);
+  Matrix y(8, 8), small(8, 7);
+  std::vector<uint16_t> y_bf16(64);
+  const Tensor out_bf16 = make_tensor(y_bf16.data(), 8, 8, DType::bf16);
+  const auto product = [&](Tensor a, Tensor b, Tensor out) {
+    return error_of([&] { cpu::gemm(a, b, Layout::nt, out, false); });
+  };
+  EXPECT_THAT(product(h.tensor(), f.tensor(), y.tensor()), HasSubstr("gemm: a product of BF16 and F32"));
+  EXPECT_THAT(product(f.tensor(), h.tensor(), y.tensor()), HasSubstr("gemm: a product of F32 and BF16"));
+  EXPECT_THAT(product(f.tensor(), f.tensor(), out_bf16), HasSubstr("cannot be stored as BF16"));
+  EXPECT_THAT(product(f.tensor(), f.tensor(), small.tensor()),
+              HasSubstr("[8, 8] and [8, 8] do not give [8, 7]"));
+  EXPECT_THAT(error_of([&] { cpu::gemm_tn(h.tensor(), f.tensor(), y.tensor(), false); }),
+              HasSubstr("gemm_tn: a product of BF16 and F32"));
+  EXPECT_THAT(error_of([&] { cpu::gemm_tn(f.tensor(), f.tensor(), small.tensor(), false); }),
+              HasSubstr("gemm_tn"));
+  PackedMatrix fp32, transposed;
+  fp32.pack(f.tensor(), Layout::nt);
+  transposed.pack(f.tensor(), Layout::nn, DType::bf16);
+  for (const PackedMatrix* wrong : {&fp32, &transposed}) {
+    EXPECT_THAT(error_of([&] { cpu::gemm(h.tensor(), f.tensor(), Layout::nt, y.tensor(), false, wrong); }),
+                HasSubstr("packed form"));
+  }
+  EXPECT_THAT(error_of([&] { fp32.pack(h.tensor(), Layout::nt, DType::f32); }), HasSubstr("BF16 weights"));
+}
+
+TEST_F(Gemm, Bf16OfFp32WeightsIsRightForEveryShape) {
+  for (int64_t K = 1; K <= 40; K += K < 9 ? 1 : 7) {
+    for (int64_t N = 1; N <= 70; N += N < 9 ? 1 : 11) {
+      Operand x(random_matrix(5, K, "x"), DType::bf16);
+      for (const Layout layout : {Layout::nt, Layout::nn}) {
+        Matrix w = layout == Layout::nt ? random_matrix(N, K, "w") : random_matrix(K, N, "w"), y(5, N, NAN);
+        const Operand rounded(layout == Layout::nt ? w : transposed(w), DType::bf16);
+        PackedMatrix packed;
+        packed.pack(w.tensor(), layout, DType::bf16);
+        cpu::gemm(x.tensor(), w.tensor(), layout, y.tensor(), false, &packed);
+        twin::expect_close(y, product(x.f32, rounded.f32, Matrix(5, N)), 2e-6,
+                           fmt::format("K {} N {} {}", K, N, packed.empty() ? "row-major" : "blocked"));
+      }
     }
   }
 }

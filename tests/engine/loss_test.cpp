@@ -127,7 +127,7 @@ TEST(Losses, RefuseLogitsThatAreReadTwice) {
                   return loss;
                 });
               }),
-              testing::HasSubstr("take part in nothing else"));
+              testing::HasSubstr("must not be inputs of another operation"));
 }
 
 }  // namespace

@@ -25,6 +25,28 @@ Dropout dropout_of(float p, const char* scope) {
   return d;
 }
 
+// Weight and bias are trained or frozen each for itself.
+TEST(ResidualNorm, AFrozenWeightLeavesTheBiasItsGradient) {
+  const Batch batch({3, 40});
+  const Matrix x = random_matrix(43, 20, "x");
+  std::map<std::string, Matrix> both;
+  for (const auto& [weight, bias] : {std::pair{true, true}, {false, true}, {true, false}, {false, false}}) {
+    NormLayer layer(20, 1e-5f);
+    layer.norm.weight->trainable = weight;
+    layer.norm.bias->trainable = bias;
+    // Twice through the layer: the second gradient is added to the first.
+    const Pass pass = run_pass(layer.store, {x}, [&](Tape& t, const std::vector<Var>& in) {
+      Var y = residual_norm(t, in[0], nullptr, layer.norm, 0, "a", batch.rows());
+      return residual_norm(t, y, nullptr, layer.norm, 0, "b", batch.rows());
+    });
+    if (weight && bias) both = pass.parameter_grads;
+    for (const auto& [name, trained] : {std::pair{"LayerNorm.weight", weight}, {"LayerNorm.bias", bias}}) {
+      ASSERT_EQ(pass.parameter_grads.count(name), trained ? 1u : 0u) << name << weight << bias;
+      if (trained) expect_same_bits(pass.parameter_grads.at(name), both.at(name), name);
+    }
+  }
+}
+
 TEST(ResidualNorm, EqualsTwin) {
   for (const int64_t H : {1, 5, 32, 100, 768}) {
     for (const float p : {0.0f, 0.1f, 0.5f}) {

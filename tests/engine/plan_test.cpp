@@ -1,15 +1,15 @@
 // A dry run with plan_kernels must predict the arena's peak of the real run exactly, and touch nothing.
 #include <cmath>
 
+#include "engine/basic_ops.h"
 #include "engine/engine_case.h"
-#include "engine/plain_ops.h"
 
 namespace graft::engine::test {
 namespace {
 
 constexpr int64_t kHidden = 48;
 
-// Two layers with pruned queries at the end, a tied decoder and a head of plain operations.
+// Two layers with pruned queries at the end, a tied decoder and a head of basic operations.
 struct Model {
   ParameterStore store;
   Embeddings embeddings;

@@ -32,9 +32,9 @@ class ProfileTest : public testing::Test {
 
 TEST_F(ProfileTest, CountsCallsTimeAndProducts) {
   Projection p;
-  const Pass plain = p.run();
+  const Pass untimed = p.run();
   set_profiling(true);
-  expect_same_bits(plain, p.run(), "with the clock");
+  expect_same_bits(untimed, p.run(), "with the clock");
   p.run();
   const auto sums = by_name();
   ASSERT_EQ(sums.count("linear"), 1u);

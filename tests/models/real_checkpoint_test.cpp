@@ -2,7 +2,7 @@
 // computes in fp32 from the weights that scripts/get-model.sh finds.
 #include "base/json.h"
 #include "engine/cpu/cpu_kernels.h"
-#include "engine/plain_ops.h"
+#include "engine/basic_ops.h"
 #include "graft/tokenizer.h"
 #include "hub/sentence_transformers.h"
 #include "models/model_case.h"

@@ -3,6 +3,7 @@
 #include "train/adamw.h"
 
 #include <cmath>
+#include <limits>
 
 #include "base/philox.h"
 #include "models/model_case.h"
@@ -232,6 +233,54 @@ TEST(AdamW, TheNormOfAModelCountsSparseRowsOnce) {
     AdamW optimizer(model.state().parameters, engine::cpu_kernels(), {});
     EXPECT_NEAR(optimizer.grad_norm(), expected, 1e-7 * expected) << name;  // short sums are in fp32
   }
+}
+
+// A parameter that no backward pass of this step reached has the gradient zero, whether or not anyone asked
+// for the norm.
+TEST(AdamW, AStepNeverReadsTheGradientsOfTheStepBefore) {
+  for (const bool with_norm : {true, false}) {
+    engine::ParameterStore store;
+    Parameter p;
+    p.name = "w";
+    p.shape = {64};
+    Parameter& w = store.add(p);
+    store.allocate();
+    AdamWOptions options;
+    AdamW optimizer(store, engine::cpu_kernels(), options);
+    EXPECT_THAT(error_of([&] { optimizer.step(0.1, 1); }), testing::HasSubstr("allocate_grads"));
+    EXPECT_EQ(optimizer.num_steps(), 0);
+    store.allocate_grads();
+    std::fill_n(store.grad(w), 64, 1.0f);  // what a former step left in memory
+    store.clear_grads();
+    if (with_norm) {
+      EXPECT_EQ(optimizer.grad_norm(), 0);
+    }
+    optimizer.step(0.1, 1);
+    EXPECT_EQ(store.value(w)[7], 0) << "moved by a gradient that is not of this step";
+  }
+}
+
+// The caller's own floating-point setting comes back after every call, and passes run with denormals flushed.
+TEST(AdamW, TheCallersDenormalsAreItsOwn) {
+  engine::ParameterStore store;
+  Parameter p;
+  p.name = "w";
+  p.shape = {64};
+  store.add(p);
+  store.allocate();
+  store.allocate_grads();
+  AdamW optimizer(store, engine::cpu_kernels(), {});
+  volatile float small = std::numeric_limits<float>::min();
+  optimizer.grad_norm();
+  optimizer.step(0.1, 1);
+  optimizer.flush();
+  EXPECT_NE(small * 0.5f, 0);
+  {
+    engine::Arena arena;
+    const engine::Tape tape(engine::cpu_kernels(), arena, store, {});
+    EXPECT_EQ(small * 0.5f, 0);
+  }
+  EXPECT_NE(small * 0.5f, 0);
 }
 
 }  // namespace

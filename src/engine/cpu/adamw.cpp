@@ -8,6 +8,7 @@
 
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/scratch.h"
 #include "engine/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -49,7 +50,6 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include <algorithm>
-#include <vector>
 
 namespace graft::engine::cpu {
 
@@ -65,15 +65,15 @@ void adamw(const AdamWArgs& args) {
 double sum_of_squares(const float* x, int64_t n) {
   constexpr int64_t kBlock = 1 << 12;     // short float sums, joined in double in order
   constexpr int64_t kTask = 32 * kBlock;  // long enough for a thread to read ahead
-  std::vector<double> sums(static_cast<size_t>((n + kBlock - 1) / kBlock));
+  const int64_t blocks = (n + kBlock - 1) / kBlock;
+  auto* sums = reinterpret_cast<double*>(float_scratch(4, 2 * blocks));
   parallel_blocks(n, kTask, [&](int64_t first, int64_t last) {
     for (int64_t begin = first; begin < last; begin += kBlock) {
-      sums[static_cast<size_t>(begin / kBlock)] =
-          HWY_DYNAMIC_DISPATCH(square_span)(x + begin, std::min(kBlock, last - begin));
+      sums[begin / kBlock] = HWY_DYNAMIC_DISPATCH(square_span)(x + begin, std::min(kBlock, last - begin));
     }
   });
   double sum = 0;
-  for (const double s : sums) sum += s;
+  for (int64_t b = 0; b < blocks; ++b) sum += sums[b];
   return sum;
 }
 

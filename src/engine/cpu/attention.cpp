@@ -73,7 +73,7 @@ HWY_INLINE void key_factors(const AttentionArgs& a, const Unit& u, int64_t q_row
 }
 
 // Turns a row of scores for keys [j0, j0 + n) into exp(score * scale - max), keeps max and sum up to date;
-// returns the factor by which what was summed before shrinks.
+// returns the factor by which what was summed before shrinks. NaN and +inf among the scores make the sum NaN.
 HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, float scale, float& max,
                                float& sum) {
   const D d;
@@ -88,7 +88,7 @@ HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, f
   V total = hn::Zero(d);
   for_vectors(n, [&](int64_t j, auto io) HWY_ATTR {
     const V x = io.load(s + j);
-    const V e = hn::IfThenZeroElse(hn::Le(x, hn::Set(d, kMasked)), hn::Exp(d, hn::MulSub(x, factor, shift)));
+    const V e = hn::IfThenZeroElse(hn::Le(x, hn::Set(d, kMasked)), exp_of(hn::MulSub(x, factor, shift)));
     io.store(e, s + j);
     total = hn::Add(total, io.keep(e));
   });
@@ -96,6 +96,15 @@ HWY_INLINE float softmax_block(float* s, int64_t n, int64_t low, int64_t high, f
   sum = sum * shrink + sum_of(total);
   max = next;
   return shrink;
+}
+
+// 1 / sum. A query that sees no key has the result 0; one whose scores are all -inf has none, as in the
+// reference.
+HWY_INLINE float inverse_of(const AttentionArgs& a, const Unit& u, int64_t position, float sum) {
+  if (sum != 0) return 1.0f / sum;
+  int64_t low = 0, high = 0;
+  visible(a, u, position, low, high);
+  return low < high ? NAN : 0.0f;
 }
 
 void attention_unit(const AttentionArgs& a, int64_t task) {
@@ -140,11 +149,11 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
       small_gemm(nq, u.dp, nk, {s, kKeys, 1}, from_row(v, j0), acc, u.dp, j0 > 0);
     }
     for (int64_t i = 0; i < nq; ++i) {
-      const V inverse = hn::Set(d, sum[i] > 0 ? 1.0f / sum[i] : 0.0f);
+      const V inverse = hn::Set(d, inverse_of(a, u, a.q_rows.position[row + i], sum[i]));
       float* out = head_row(a.out, row + i, u);
       for_vectors(u.d, [&](int64_t c, auto io)
                            HWY_ATTR { io.store(hn::Mul(io.load(acc + i * u.dp + c), inverse), out + c); });
-      if (a.out_low) round_to_bf16(out, low_row(a.out_low, row + i) + u.head * u.d, u.d);
+      if (a.out_bf16) round_to_bf16(out, bf16_row(a.out_bf16, row + i) + u.head * u.d, u.d);
       if (a.lse) a.lse[(row + i) * a.num_heads + u.head] = max[i] + std::log(sum[i]);
     }
   }
@@ -156,7 +165,7 @@ HWY_INLINE void score_gradient(float* p, float* ds, int64_t n, int64_t low, int6
   const D d;
   const V vs = hn::Set(d, scale), vl = hn::Set(d, lse), vd = hn::Set(d, dot);
   for_vectors(n, [&](int64_t j, auto io) HWY_ATTR {
-    const V prob = hn::Exp(d, hn::MulSub(io.load(p + j), vs, vl));
+    const V prob = exp_of(hn::MulSub(io.load(p + j), vs, vl));
     const V dp = io.load(ds + j);
     if (factors) {
       const V f = io.load(factors + j);
@@ -245,7 +254,7 @@ void attention(const AttentionArgs& args) {
   parallel_for(args.k_rows.num_sequences * args.num_heads, [&](int64_t task) {
     HWY_DYNAMIC_DISPATCH(attention_unit)(args, task);
   });
-  clear_padding(args.out_low);
+  clear_padding(args.out_bf16);
 }
 
 void attention_backward(const AttentionBackwardArgs& args) {

@@ -5,7 +5,7 @@
 namespace graft::engine::cpu {
 
 // The table of them; cpu_kernels() (engine/profile.cpp) gives it with or without a clock.
-const Kernels& plain_kernels();
+const Kernels& untimed_kernels();
 
 void linear(const LinearArgs& args);
 void linear_backward(const LinearBackwardArgs& args);
@@ -20,12 +20,12 @@ void dropout(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool 
 void gather(Tensor x, const int32_t* rows, Tensor y);
 void cross_entropy(const CrossEntropyArgs& args);
 void element_loss(const ElementLossArgs& args);
-void plain(const PlainArgs& args);
+void basic(const BasicArgs& args);
 
 void to_bf16(Tensor from, Tensor to);
-inline uint16_t* low_row(Tensor low, int64_t r) { return static_cast<uint16_t*>(low.data) + r * low.stride; }
+inline uint16_t* bf16_row(Tensor t, int64_t r) { return static_cast<uint16_t*>(t.data) + r * t.stride; }
 // Zeros in the rows of a bf16 copy behind its last one, up to padded_rows; does nothing for a null tensor.
-void clear_padding(Tensor low);
+void clear_padding(Tensor copy);
 // A tile of a weight's gradient to (+=) its place in memory.
 void store_gradient(Tensor tile, float* to, int64_t stride, bool add);
 // n numbers rounded to nearest even.
@@ -47,7 +47,7 @@ void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* pa
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
                            bool transposed, bool both);
 
-// The optimizer walks flat parameter memory with these (engine/optimizer.cpp).
+// The optimizer (train/adamw.cpp) walks flat parameter memory with these.
 void adamw(const AdamWArgs& args);
 double sum_of_squares(const float* x, int64_t n);
 

@@ -12,13 +12,14 @@
 #include "base/error.h"
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/scratch.h"
 
 namespace graft::engine::cpu {
 namespace {
 
 using dnnl::memory;
 
-// Second factor of a tile: plain nt or nn, the library's blocked order, or the transposed first factor of
+// Second factor of a tile: row-major nt or nn, the library's blocked order, or the transposed first factor of
 // wgrad.
 enum class Kind : int64_t { nt, nn, packed_nt, packed_nn, tn };
 
@@ -55,7 +56,7 @@ struct TileKey {
 struct TilePrimitive {
   dnnl::matmul primitive;
   memory::desc x, w, y, scratch;
-  bool reference;  // the library has only its plain loops for this
+  bool reference;  // the library has only its reference loops for this
 };
 
 // The blocked order for a packed [K,N], asked for once at the full height so that every height reads the same
@@ -121,20 +122,21 @@ const TilePrimitive& tile_primitive(const TileKey& key) {
   }
 }
 
-// 64-byte aligned memory of a thread that grows and stays.
-std::byte* thread_scratch(int slot, size_t bytes) {
-  struct Buffer {
-    std::unique_ptr<std::byte[]> memory;
-    size_t size = 0;
-  };
-  thread_local Buffer buffers[6];
-  Buffer& b = buffers[slot];
-  if (b.size < bytes) {
-    b.memory.reset(new std::byte[bytes + 64]);
-    b.size = bytes;
+// f(), whose errors of oneDNN's become Errors.
+template <class F>
+void with_errors(F f) {
+  try {
+    f();
+  } catch (const dnnl::error& e) {
+    if (e.status == dnnl_out_of_memory) fail_allocation(0, "a matrix product");
+    fail("oneDNN: {}", e.what());
   }
-  auto address = reinterpret_cast<uintptr_t>(b.memory.get());
-  return reinterpret_cast<std::byte*>((address + 63) / 64 * 64);
+}
+
+// Memory of a thread that grows and stays.
+std::byte* thread_scratch(int slot, size_t bytes) {
+  thread_local ScratchBuffer buffers[6];
+  return buffers[slot].at_least(bytes);
 }
 
 void run_tile(const TileKey& key, const void* x, const void* w, void* y) {
@@ -144,11 +146,21 @@ void run_tile(const TileKey& key, const void* x, const void* w, void* y) {
   const auto arg = [](const memory::desc& desc, const void* p) {
     return memory(desc, cpu_engine(), const_cast<void*>(p));
   };
-  tile.primitive.execute(
-      stream, {{DNNL_ARG_SRC, arg(tile.x, x)},
-               {DNNL_ARG_WEIGHTS, arg(tile.w, w)},
-               {DNNL_ARG_DST, arg(tile.y, y)},
-               {DNNL_ARG_SCRATCHPAD, arg(tile.scratch, thread_scratch(0, tile.scratch.get_size()))}});
+  with_errors([&] {
+    tile.primitive.execute(
+        stream, {{DNNL_ARG_SRC, arg(tile.x, x)},
+                 {DNNL_ARG_WEIGHTS, arg(tile.w, w)},
+                 {DNNL_ARG_DST, arg(tile.y, y)},
+                 {DNNL_ARG_SCRATCHPAD, arg(tile.scratch, thread_scratch(0, tile.scratch.get_size()))}});
+  });
+}
+
+void reorder(memory from, memory to) {
+  with_errors([&] {
+    dnnl::stream stream(cpu_engine());
+    dnnl::reorder(from, to).execute(stream, from, to);
+    stream.wait();
+  });
 }
 
 int64_t flags_of(Tensor x, Tensor y, bool add) {
@@ -213,20 +225,39 @@ void store_tile(Tensor tile, Tensor y, int64_t row, int64_t col, bool add) {
   }
 }
 
-// Row r of w rounded to bf16, in fp32.
-void round_to_bf16(Tensor w, int64_t r, float* to) {
-  for (int64_t c = 0; c < w.cols; ++c) to[c] = bf16_to_float(float_to_bf16(w.row(r)[c]));
-}
-
+// A bf16 matrix, or an fp32 one rounded to bf16, as fp32.
 std::vector<float> widen(Tensor t) {
   std::vector<float> out(static_cast<size_t>(t.size()));
   parallel_blocks(t.rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const auto* from = static_cast<const uint16_t*>(t.data) + r * t.stride;
-      for (int64_t c = 0; c < t.cols; ++c) out[static_cast<size_t>(r * t.cols + c)] = bf16_to_float(from[c]);
+      float* to = out.data() + r * t.cols;
+      if (t.dtype == DType::bf16) {
+        const auto* from = static_cast<const uint16_t*>(t.data) + r * t.stride;
+        for (int64_t c = 0; c < t.cols; ++c) to[c] = bf16_to_float(from[c]);
+      } else {
+        for (int64_t c = 0; c < t.cols; ++c) to[c] = bf16_to_float(float_to_bf16(t.row(r)[c]));
+      }
     }
   });
   return out;
+}
+
+Tensor dense(const std::vector<float>& values, Tensor like) {
+  return make_tensor(const_cast<float*>(values.data()), like.rows, like.cols);
+}
+
+// The kernels read memory by these types and sizes: one that does not fit would be read as another.
+void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes_fit) {
+  const auto is_known = [](DType t) { return t == DType::f32 || t == DType::bf16; };
+  if (!shapes_fit) {
+    fail("{}: [{}, {}] and [{}, {}] do not give [{}, {}]", name, a.rows, a.cols, b.rows, b.cols, out.rows,
+         out.cols);
+  }
+  if (a.dtype != b.dtype || !is_known(a.dtype))
+    fail("{}: a product of {} and {}; both must be F32, or both BF16", name, dtype_name(a.dtype),
+         dtype_name(b.dtype));
+  if (out.dtype != DType::f32 && (out.dtype != DType::bf16 || a.dtype != DType::bf16))
+    fail("{}: a product of {} cannot be stored as {}", name, dtype_name(a.dtype), dtype_name(out.dtype));
 }
 
 // Is this the order that pack_pairs writes? Other orders are left to the library's reorder.
@@ -252,12 +283,15 @@ const std::vector<int64_t>& tile_heights() {
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed,
           Epilogue epilogue) {
   const int64_t T = y.rows, N = y.cols, K = x.cols;
+  if (packed && packed->is_set()) w = packed->checked(w, layout, x.dtype);
+  const bool nt = layout == Layout::nt;
+  check_product("gemm", x, w, y,
+                x.rows == T && (nt ? w.rows == N && w.cols == K : w.rows == K && w.cols == N));
   if (T == 0 || N == 0) return;
-  if (packed && packed->rounded()) {
-    const std::vector<float> wide = widen(x);
-    const Tensor xf = make_tensor(const_cast<float*>(wide.data()), x.rows, x.cols);
-    const Tensor wf = make_tensor(const_cast<float*>(packed->rounded()), w.rows, w.cols);
-    return gemm(xf, wf, layout, y, add, nullptr, epilogue);
+  if (x.dtype == DType::bf16 && !has_bf16_gemm()) {
+    if (y.dtype != DType::f32) fail("gemm: this CPU has no bf16 products, so their result is F32");
+    const std::vector<float> xf = widen(x), wf = widen(w);
+    return gemm(dense(xf, x), dense(wf, w), layout, y, add, nullptr, epilogue);
   }
   if (packed && packed->empty()) packed = nullptr;
   const int64_t depth = tile_depth(x.dtype, K);
@@ -266,8 +300,7 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
   if (add && epilogue.run) fail("gemm: an epilogue sees products alone, not what they are added to");
   const std::vector<Band> bands = cut_rows(T);
   const int64_t tiles = static_cast<int64_t>(bands.size());
-  const Kind kind = packed ? (layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn)
-                           : (layout == Layout::nt ? Kind::nt : Kind::nn);
+  const Kind kind = packed ? (nt ? Kind::packed_nt : Kind::packed_nn) : (nt ? Kind::nt : Kind::nn);
   // oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape (brgemm wants
   // dense ones): so every tile reads and writes dense memory, in copies where x and y are not.
   parallel_for(tiles * num_chunks(N), [&](int64_t task) {
@@ -280,9 +313,9 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
                          : thread_scratch(2, static_cast<size_t>(band.height * cols) * dtype_size(y.dtype));
     for (int64_t k = 0, part = 0; k < K; k += depth, ++part) {
       const int64_t n = std::min(depth, K - k);
-      const void* weights = packed                 ? packed->chunk(part * num_chunks(N) + chunk)
-                            : layout == Layout::nt ? at(w, col, k)
-                                                   : at(w, k, col);
+      const void* weights = packed ? packed->chunk(part * num_chunks(N) + chunk)
+                            : nt   ? at(w, col, k)
+                                   : at(w, k, col);
       run_tile({{band.height, n, cols, n, packed ? 0 : w.stride, cols, static_cast<int64_t>(kind),
                  flags_of(x, y, k > 0)}},
                dense_rows(band, x, k, n), weights, tile.data);
@@ -292,6 +325,12 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
     else if (!in_place)
       store_tile(tile, y, band.row, col, add);
   });
+}
+
+// A band of x, a tile of y, a tile of dw.
+int64_t tile_memory(int64_t K, int64_t N) {
+  return 4 * (kHeight * std::min(K, int64_t{4096}) + kHeight * std::min(N, chunk_width(N)) +
+              kGradRows * kGradCols);
 }
 
 int64_t num_reference_tiles() { return reference_tiles; }
@@ -311,6 +350,9 @@ uint16_t* panel_memory(int64_t T, int64_t N) {
 // transposed first factor ran at a third of this.
 void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
   const int64_t T = padded_rows(x.rows), N = dw.rows, K = dw.cols;
+  check_product("gemm_tn", make_tensor(nullptr, x.rows, N, DType::bf16), x, dw, x.cols == K);
+  if (!has_bf16_gemm() || dw.dtype != DType::f32)
+    fail("gemm_tn: panels are for bf16 products with an F32 result");
   if (T == 0) {
     for (int64_t r = 0; !add && r < N; ++r) std::fill_n(dw.row(r), K, 0.0f);
     return;
@@ -342,9 +384,7 @@ void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
                 at(x, i / col_tiles * kGradDepth, i % col_tiles * kNarrowGrad));
     memory to(tile_primitive(key(kHeight, depth, cols, false)).w, cpu_engine(),
               packed + offsets[static_cast<size_t>(i)]);
-    dnnl::stream stream(cpu_engine());
-    dnnl::reorder(from, to).execute(stream, from, to);
-    stream.wait();
+    reorder(from, to);
   });
   parallel_for(row_tiles * col_tiles, [&](int64_t task) {
     const int64_t n = task % row_tiles * height, c = task / row_tiles, rows = std::min(height, N - n);
@@ -361,6 +401,8 @@ void gemm_tn(const uint16_t* dyt, Tensor x, Tensor dw, bool add) {
 }
 
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
+  check_product("gemm_tn", dy, x, dw, dy.rows == x.rows && dy.cols == dw.rows && x.cols == dw.cols);
+  if (dw.dtype != DType::f32) fail("gemm_tn: a weight's gradient is F32, not {}", dtype_name(dw.dtype));
   if (dy.dtype == DType::bf16) {
     if (has_bf16_gemm()) {
       uint16_t* panels = panel_memory(dy.rows, dy.cols);
@@ -369,8 +411,7 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
       return gemm_tn(panels, x, dw, add);
     }
     const std::vector<float> dyf = widen(dy), xf = widen(x);
-    return gemm_tn(make_tensor(const_cast<float*>(dyf.data()), dy.rows, dy.cols),
-                   make_tensor(const_cast<float*>(xf.data()), x.rows, x.cols), dw, add);
+    return gemm_tn(dense(dyf, dy), dense(xf, x), dw, add);
   }
   const int64_t T = dy.rows, N = dw.rows, K = dw.cols;
   const int64_t whole = T / 16 * 16, rest = T - whole;
@@ -412,70 +453,115 @@ void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add) {
   });
 }
 
-void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
-  const bool nt = layout == Layout::nt;
-  const int64_t N = nt ? w.rows : w.cols, K = nt ? w.cols : w.rows, depth = tile_depth(as, K);
-  if (as == DType::bf16 && !has_bf16_gemm()) {
-    if (!rounded_) rounded_.reset(new float[static_cast<size_t>(w.size())]);
-    parallel_blocks(w.rows, 16, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) round_to_bf16(w, r, rounded_.get() + r * w.cols);
-    });
-    return;
-  }
-  const Kind kind = nt ? Kind::packed_nt : Kind::packed_nn;
-  // Pieces of [depth, chunk], all chunks of the first depth first.
-  struct Piece {
-    int64_t k, depth, col, cols;
-  };
+namespace {
+
+// Pieces of [depth, chunk] of a right factor [K, N], all chunks of the first depth first.
+struct Piece {
+  int64_t k, depth, col, cols;
+};
+
+std::vector<Piece> cut_factor(int64_t K, int64_t N, DType as) {
+  const int64_t depth = tile_depth(as, K);
   std::vector<Piece> pieces;
   for (int64_t k = 0; k < K; k += depth) {
     for (int64_t i = 0; i < num_chunks(N); ++i) {
       pieces.push_back({k, std::min(depth, K - k), chunk_begin(N, i), chunk_end(N, i) - chunk_begin(N, i)});
     }
   }
-  chunks_.clear();
-  const SingleThread one;
-  const auto tile = [&](const Piece& p, int64_t height) -> const TilePrimitive& {
-    return tile_primitive({{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind),
-                            as == DType::bf16 ? 2 : 0}});
-  };
-  std::vector<size_t> offsets(1, 0);
-  for (const Piece& p : pieces) {
-    // Every height that may come must have a fast implementation for the blocked order.
-    for (const int64_t height : tile_heights()) {
-      if (tile(p, height).reference) return;
-    }
-    const memory::desc& order = tile(p, kHeight).w;
-    for (const auto plain : {memory::format_tag::ab, memory::format_tag::ba}) {
-      if (order == memory::desc({p.depth, p.cols}, type_of(as), plain)) return;
-    }
-    offsets.push_back(offsets.back() + (order.get_size() + 63) / 64 * 64);
+  return pieces;
+}
+
+const TilePrimitive& piece_tile(const Piece& p, int64_t height, Layout layout, DType as) {
+  const Kind kind = layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn;
+  return tile_primitive(
+      {{height, p.depth, p.cols, p.depth, 0, p.cols, static_cast<int64_t>(kind), as == DType::bf16 ? 2 : 0}});
+}
+
+// Has the library an order of its own for this piece, and a fast implementation at every height that may
+// come?
+bool has_blocked_order(const Piece& p, Layout layout, DType as) {
+  for (const int64_t height : tile_heights()) {
+    if (piece_tile(p, height, layout, as).reference) return false;
   }
-  if (size_ < offsets.back()) {
-    size_ = offsets.back();
-    memory_.reset(new std::byte[size_ + 64]);
+  const memory::desc& order = piece_tile(p, kHeight, layout, as).w;
+  for (const auto row_major : {memory::format_tag::ab, memory::format_tag::ba}) {
+    if (order == memory::desc({p.depth, p.cols}, type_of(as), row_major)) return false;
   }
-  auto* base = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) / 64 * 64);
-  chunks_.resize(pieces.size());
-  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
-    const SingleThread inner;
-    const Piece& p = pieces[static_cast<size_t>(i)];
-    void* to = base + offsets[static_cast<size_t>(i)];
-    chunks_[static_cast<size_t>(i)] = to;
-    PairOrder pairs{};
-    if (as == DType::bf16 && w.dtype == DType::f32 &&
-        is_pair_order(tile(p, kHeight).w, p.depth, p.cols, pairs)) {
-      pack_pairs(nt ? w.row(p.col) + p.k : w.row(p.k) + p.col, w.stride, nt, p.depth, p.cols, pairs, to);
-      return;
-    }
-    const memory::desc plain({p.depth, p.cols}, type_of(w.dtype),
+  return true;
+}
+
+void pack_piece(const Piece& p, Tensor w, Layout layout, DType as, void* to) {
+  const SingleThread inner;
+  const bool nt = layout == Layout::nt;
+  const memory::desc& order = piece_tile(p, kHeight, layout, as).w;
+  PairOrder pairs{};
+  if (as == DType::bf16 && w.dtype == DType::f32 && is_pair_order(order, p.depth, p.cols, pairs)) {
+    pack_pairs(nt ? w.row(p.col) + p.k : w.row(p.k) + p.col, w.stride, nt, p.depth, p.cols, pairs, to);
+    return;
+  }
+  const memory::desc strided({p.depth, p.cols}, type_of(w.dtype),
                              nt ? memory::dims{1, w.stride} : memory::dims{w.stride, 1});
-    memory from(plain, cpu_engine(), nt ? at(w, p.col, p.k) : at(w, p.k, p.col));
-    memory packed(tile(p, kHeight).w, cpu_engine(), to);
-    dnnl::stream stream(cpu_engine());
-    dnnl::reorder(from, packed).execute(stream, from, packed);
-    stream.wait();
+  memory from(strided, cpu_engine(), nt ? at(w, p.col, p.k) : at(w, p.k, p.col));
+  memory packed(order, cpu_engine(), to);
+  reorder(from, packed);
+}
+
+}  // namespace
+
+std::byte* PackedMatrix::memory_for(size_t bytes) {
+  if (size_ < bytes) {
+    memory_.reset();
+    size_ = 0;
+    memory_.reset(new (std::nothrow) std::byte[bytes + 64]);
+    if (!memory_) fail_allocation(bytes, "packed weights");
+    size_ = bytes;
+  }
+  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) / 64 * 64);
+}
+
+void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
+  if (w.dtype != as && (w.dtype != DType::f32 || as != DType::bf16))
+    fail("pack: {} weights cannot become {}", dtype_name(w.dtype), dtype_name(as));
+  const bool nt = layout == Layout::nt;
+  chunks_.clear();
+  packed_ = make_tensor(nullptr, w.rows, w.cols, as);
+  layout_ = layout;
+  const std::vector<Piece> pieces = cut_factor(nt ? w.cols : w.rows, nt ? w.rows : w.cols, as);
+  const SingleThread one;
+  const bool blocked = (as == DType::f32 || has_bf16_gemm()) &&
+                       std::all_of(pieces.begin(), pieces.end(),
+                                   [&](const Piece& p) { return has_blocked_order(p, layout, as); });
+  if (!blocked) {
+    if (w.dtype != as) round_rows(w);
+    set_ = true;
+    return;
+  }
+  std::vector<size_t> offsets(1, 0);
+  for (const Piece& p : pieces)
+    offsets.push_back(offsets.back() + (piece_tile(p, kHeight, layout, as).w.get_size() + 63) / 64 * 64);
+  std::byte* base = memory_for(offsets.back());
+  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
+    pack_piece(pieces[static_cast<size_t>(i)], w, layout, as, base + offsets[static_cast<size_t>(i)]);
   });
+  for (size_t i = 0; i < pieces.size(); ++i) chunks_.push_back(base + offsets[i]);
+  set_ = true;
+}
+
+void PackedMatrix::round_rows(Tensor w) {
+  packed_.data = memory_for(static_cast<size_t>(w.size()) * sizeof(uint16_t));
+  parallel_blocks(w.rows, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      cpu::round_to_bf16(w.row(r), static_cast<uint16_t*>(packed_.data) + r * w.cols, w.cols);
+  });
+}
+
+Tensor PackedMatrix::checked(Tensor w, Layout layout, DType as) const {
+  if (layout != layout_ || as != packed_.dtype || w.rows != packed_.rows || w.cols != packed_.cols) {
+    fail("gemm: [{}, {}] weights for {} with the packed form of [{}, {}] for {}", w.rows, w.cols,
+         dtype_name(as), packed_.rows, packed_.cols, dtype_name(packed_.dtype));
+  }
+  if (!chunks_.empty()) w.dtype = as;  // read by its chunks alone
+  return packed_.data ? packed_ : w;
 }
 
 void cap_isa_avx2() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); }

@@ -20,38 +20,44 @@ struct Epilogue {
 // How the second factor lies in memory: nt = w[N,K] (y = x w^T), nn = w[K,N] (y = x w).
 enum class Layout : uint8_t { nt, nn };
 
-// A weight matrix in the blocked order that oneDNN likes best, for one layout. Empty where the library
-// prefers the plain order (then gemm reads the plain matrix).
+// A weight matrix in the blocked order that oneDNN likes best, for one layout. Where the library has no such
+// order, or no fast product with it, a bf16 form of fp32 weights is a rounded row-major copy, and any other
+// form is w itself.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // Packs w for products of type `as` (w's own, or bf16 of an fp32 matrix); memory is kept between calls of
-  // the same shape. Runs on all threads. Where the CPU has no bf16 products the matrix is kept rounded to
-  // bf16, in fp32.
+  // Packs w for products of type `as` (w's own, or bf16 of an fp32 matrix); memory is kept between calls.
+  // Runs on all threads.
   void pack(Tensor w, Layout layout, DType as);
   void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
-  bool empty() const { return chunks_.empty(); }
-  bool unset() const { return chunks_.empty() && !rounded_; }
-  // The rounded fp32 matrix that stands in for bf16, null where the library has bf16 products.
-  const float* rounded() const { return rounded_.get(); }
+  bool is_set() const { return set_; }
+  bool empty() const { return chunks_.empty(); }  // not in a blocked order
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
+  // The matrix that gemm reads in place of w, which has the type `as` or is read by its chunks. Error where
+  // this is not the packed form of such a w.
+  Tensor checked(Tensor w, Layout layout, DType as) const;
 
  private:
+  std::byte* memory_for(size_t bytes);
+  void round_rows(Tensor w);
+
   std::unique_ptr<std::byte[]> memory_;
   size_t size_ = 0;
   std::vector<const void*> chunks_;
-  std::unique_ptr<float[]> rounded_;
+  Tensor packed_;  // shape and type of the packed form; its data only where it is a rounded row-major copy
+  Layout layout_ = Layout::nt;
+  bool set_ = false;
 };
 
-// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth.
-// A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the CPU has no bf16
-// products the same sum is computed in fp32.
-// With an epilogue y is what that writes; `add` is then not allowed.
+// y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth;
+// Error for others. A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the
+// CPU has no bf16 products the same sum is computed in fp32. With an epilogue y is what that writes; `add` is
+// then not allowed.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
 // dw[N,K] (+)= dy[T,N]^T x[T,K], summed over T in fixed chunks in order. bf16 operands have zero rows up to
-// padded_rows(T) behind them (Tape::low_of).
+// padded_rows(T) behind them (Tape::bf16_copy_of).
 void gemm_tn(Tensor dy, Tensor x, Tensor dw, bool add);
 // The same for bf16 where dy lies transposed already, in panels of kGradDepth rows of T: panel d is a dense
 // [N, kGradDepth], the last one [N, rest]. Only where has_bf16_gemm().
@@ -65,10 +71,13 @@ uint16_t* panel_memory(int64_t T, int64_t N);
 const std::vector<int64_t>& tile_heights();
 // Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
 int64_t tile_depth(DType dtype, int64_t K);
-// Kinds of tile met so far for which the library has only its plain loops; for tests.
+// Kinds of tile met so far for which the library has only its reference loops; for tests.
 int64_t num_reference_tiles();
 // One tile with the library, exposed for that test and for the benches' limit.
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
+
+// Bytes of temporary memory that each thread keeps for products with K terms and N columns.
+int64_t tile_memory(int64_t K, int64_t N);
 
 // Caps the library's instruction set; before the first product only.
 void cap_isa_avx2();

@@ -1,5 +1,6 @@
-// The instruction set in use: the best there is, or what GRAFT_ISA=avx2 (or baseline: SSE4.1) caps it to,
-// Highway and oneDNN alike.
+// The instruction set in use: the best there is, or what GRAFT_ISA=avx2 or baseline caps it to, Highway and
+// oneDNN alike. baseline is SSE4.2 for Highway's kernels and SSE4.1 for oneDNN, which has no level between
+// that and AVX.
 #pragma once
 #include <string>
 

@@ -1,44 +1,10 @@
-// The two op tables: the CPU's, and the one of a dry run. (engine/profile.cpp has the first with a clock.)
+// The CPU's op table. (engine/profile.cpp has it with a clock, plan_kernels.cpp that of a dry run.)
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/isa.h"
 
-namespace graft::engine {
-namespace {
+namespace graft::engine::cpu {
 
-template <class... Args>
-void nothing(Args...) {}
-
-}  // namespace
-
-const Kernels& plan_kernels() {
-  static const Kernels table = {
-      .linear = nothing,
-      .linear_backward = nothing,
-      .activation_backward = nothing,
-      .residual_norm = nothing,
-      .residual_norm_backward = nothing,
-      .embedding = nothing,
-      .scatter = nothing,
-      .attention = nothing,
-      .attention_backward = nothing,
-      .dropout = nothing,
-      .gather = nothing,
-      .cross_entropy = nothing,
-      .element_loss = nothing,
-      .to_bf16 = nothing,
-      .packed_weights = [](ParameterStore&, const Parameter&, int, Tensor, bool, bool) -> const void* {
-        return nullptr;
-      },
-      .adamw = nothing,
-      .sum_of_squares = [](const float*, int64_t) { return 0.0; },
-      .plain = nothing,
-  };
-  return table;
-}
-
-namespace cpu {
-
-const Kernels& plain_kernels() {
+const Kernels& untimed_kernels() {
   init_isa();
   static const Kernels table = {
       .linear = linear,
@@ -58,10 +24,9 @@ const Kernels& plain_kernels() {
       .packed_weights = packed_weights,
       .adamw = adamw,
       .sum_of_squares = sum_of_squares,
-      .plain = plain,
+      .basic = basic,
   };
   return table;
 }
 
-}  // namespace cpu
-}  // namespace graft::engine
+}  // namespace graft::engine::cpu

@@ -91,17 +91,17 @@ void store_gradient(Tensor tile, float* to, int64_t stride, bool add) {
 
 void linear(const LinearArgs& args) {
   Epilogue epilogue;
-  if (args.bias || args.activation != Activation::none || args.y_low) {
+  if (args.bias || args.activation != Activation::none || args.y_bf16) {
     epilogue.state = const_cast<LinearArgs*>(&args);
     epilogue.run = [](void* state, Tensor tile, int64_t row, int64_t col) {
       const auto& a = *static_cast<const LinearArgs*>(state);
       HWY_DYNAMIC_DISPATCH(linear_epilogue)(a, tile, row, col);
-      for (int64_t r = row; a.y_low && r < row + tile.rows; ++r)
-        round_to_bf16(a.y.row(r) + col, low_row(a.y_low, r) + col, tile.cols);
+      for (int64_t r = row; a.y_bf16 && r < row + tile.rows; ++r)
+        round_to_bf16(a.y.row(r) + col, bf16_row(a.y_bf16, r) + col, tile.cols);
     };
   }
   gemm(args.x, args.w, Layout::nt, args.y, false, static_cast<const PackedMatrix*>(args.packed), epilogue);
-  clear_padding(args.y_low);
+  clear_padding(args.y_bf16);
 }
 
 namespace {
@@ -111,23 +111,23 @@ namespace {
 // or null). In bf16 the fp32 dy is not read again and stays as it is.
 void prepare_rows(const LinearBackwardArgs& a, int64_t begin, int64_t end, float* sums, uint16_t* panels) {
   const int64_t N = a.dy.cols;
-  const bool slope = a.activation != Activation::none, low = static_cast<bool>(a.dy_low);
-  float* buffer = float_scratch(6, low && slope ? N : 0);
+  const bool slope = a.activation != Activation::none, in_bf16 = static_cast<bool>(a.dy_bf16);
+  float* buffer = float_scratch(6, in_bf16 && slope ? N : 0);
   if (sums) std::fill(sums, sums + N, 0.0f);
   for (int64_t r = begin; r < end; ++r) {
     float* row = a.dy.row(r);
     if (slope) {
-      float* to = low ? buffer : row;
+      float* to = in_bf16 ? buffer : row;
       HWY_DYNAMIC_DISPATCH(slope_row)(row, a.pre.row(r), a.activation, to, N);
       row = to;
     }
     if (sums) HWY_DYNAMIC_DISPATCH(add_row)(row, sums, N);
-    if (low) round_to_bf16(row, low_row(a.dy_low, r), N);
+    if (in_bf16) round_to_bf16(row, bf16_row(a.dy_bf16, r), N);
   }
-  if (!low) return;
+  if (!in_bf16) return;
   const bool last = end == a.dy.rows;
-  if (last) clear_padding(a.dy_low);
-  if (panels) transpose_into_panels(a.dy_low, begin, last ? padded_rows(end) : end, panels);
+  if (last) clear_padding(a.dy_bf16);
+  if (panels) transpose_into_panels(a.dy_bf16, begin, last ? padded_rows(end) : end, panels);
 }
 
 }  // namespace
@@ -135,8 +135,8 @@ void prepare_rows(const LinearBackwardArgs& a, int64_t begin, int64_t end, float
 void linear_backward(const LinearBackwardArgs& args) {
   const int64_t T = args.dy.rows, N = args.dy.cols, blocks = (T + kRowBlock - 1) / kRowBlock;
   float* partial = args.db ? float_scratch(7, blocks * N) : nullptr;
-  uint16_t* panels = args.dy_low && args.dw && has_bf16_gemm() ? panel_memory(T, N) : nullptr;
-  if (args.db || args.dy_low || args.activation != Activation::none) {
+  uint16_t* panels = args.dy_bf16 && args.dw && has_bf16_gemm() ? panel_memory(T, N) : nullptr;
+  if (args.db || args.dy_bf16 || args.activation != Activation::none) {
     parallel_blocks(T, kRowBlock, [&](int64_t begin, int64_t end) {
       prepare_rows(args, begin, end, partial ? partial + begin / kRowBlock * N : nullptr, panels);
     });
@@ -145,7 +145,7 @@ void linear_backward(const LinearBackwardArgs& args) {
     if (!args.add_db) std::fill(args.db, args.db + N, 0.0f);
     for (int64_t b = 0; b < blocks; ++b) HWY_DYNAMIC_DISPATCH(add_row)(partial + b * N, args.db, N);
   }
-  const Tensor dy = args.dy_low ? args.dy_low : args.dy;
+  const Tensor dy = args.dy_bf16 ? args.dy_bf16 : args.dy;
   if (args.dw && panels)
     gemm_tn(panels, args.x, args.dw, args.add_dw);
   else if (args.dw)

@@ -21,7 +21,7 @@ void softmax_parts(const float* x, int64_t n, float* max, float* sum) {
   const V vm = hn::Set(d, m);
   V total = hn::Zero(d);
   for_vectors(n, [&](int64_t i, auto io)
-                     HWY_ATTR { total = hn::Add(total, io.keep(hn::Exp(d, hn::Sub(io.load(x + i), vm)))); });
+                     HWY_ATTR { total = hn::Add(total, io.keep(exp_of(hn::Sub(io.load(x + i), vm)))); });
   *max = m;
   *sum = sum_of(total);
 }
@@ -46,7 +46,7 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
     const float grad = static_cast<float>(*a.grad / a.denominator);
     const V vm = hn::Set(d, max), factor = hn::Set(d, grad / sum);
     for_vectors(a.logits.cols, [&](int64_t i, auto io) HWY_ATTR {
-      io.store(hn::Mul(hn::Exp(d, hn::Sub(io.load(x + i), vm)), factor), dx + i);
+      io.store(hn::Mul(exp_of(hn::Sub(io.load(x + i), vm)), factor), dx + i);
     });
     dx[label] -= grad;
   }

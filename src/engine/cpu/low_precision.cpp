@@ -168,15 +168,15 @@ void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* pa
 
 void to_bf16(Tensor from, Tensor to) {
   parallel_blocks(from.rows, 32, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) round_to_bf16(from.row(r), low_row(to, r), from.cols);
+    for (int64_t r = begin; r < end; ++r) round_to_bf16(from.row(r), bf16_row(to, r), from.cols);
   });
   clear_padding(to);
 }
 
-void clear_padding(Tensor low) {
-  if (!low) return;
-  const int64_t rest = padded_rows(low.rows) - low.rows;
-  std::memset(low_row(low, low.rows), 0, static_cast<size_t>(rest * low.stride) * 2);
+void clear_padding(Tensor copy) {
+  if (!copy) return;
+  const int64_t rest = padded_rows(copy.rows) - copy.rows;
+  std::memset(bf16_row(copy, copy.rows), 0, static_cast<size_t>(rest * copy.stride) * 2);
 }
 
 namespace {
@@ -187,7 +187,7 @@ const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, in
   Derived& entry = store.derived(first, count, transposed ? 1 : 0);
   if (!entry.data) entry.data = std::make_shared<PackedMatrix>();
   auto* packed = static_cast<PackedMatrix*>(entry.data.get());
-  if (packed->unset() || entry.version != store.version()) {
+  if (!packed->is_set() || entry.version != store.version()) {
     packed->pack(w, transposed ? Layout::nn : Layout::nt, DType::bf16);
     entry.version = store.version();
   }

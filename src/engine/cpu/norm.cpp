@@ -59,7 +59,7 @@ void residual_norm_rows(const ResidualNormArgs& a, int64_t begin, int64_t end) {
       io.store(v, z + i);
     });
     normalize_row(z, a.gamma, a.beta, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
-    if (a.y_low) round_to_bf16(a.y.row(r), low_row(a.y_low, r), H);
+    if (a.y_bf16) round_to_bf16(a.y.row(r), bf16_row(a.y_bf16, r), H);
   }
 }
 
@@ -131,7 +131,7 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
       dropout_factors(a.dropout, a.rows.example[a.rows.sequence[r]], a.rows.position[r], 0, H, factors);
       scale_row(a.y.row(r), factors, H);
     }
-    if (a.y_low) round_to_bf16(a.y.row(r), low_row(a.y_low, r), H);
+    if (a.y_bf16) round_to_bf16(a.y.row(r), bf16_row(a.y_bf16, r), H);
   }
 }
 
@@ -169,7 +169,7 @@ void residual_norm(const ResidualNormArgs& args) {
   parallel_blocks(args.x.rows, 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(residual_norm_rows)(args, begin, end);
   });
-  clear_padding(args.y_low);
+  clear_padding(args.y_bf16);
 }
 
 void residual_norm_backward(const ResidualNormBackwardArgs& args) {
@@ -178,22 +178,23 @@ void residual_norm_backward(const ResidualNormBackwardArgs& args) {
     HWY_DYNAMIC_DISPATCH(residual_norm_backward_rows)
     (args, begin, end, args.scratch + begin / kNormBlock * 2 * H);
   });
-  if (!args.dgamma) return;
-  if (!args.add_dgamma) {
-    std::fill(args.dgamma, args.dgamma + H, 0.0f);
-    std::fill(args.dbeta, args.dbeta + H, 0.0f);
-  }
-  for (int64_t b = 0; b * kNormBlock < T; ++b) {
-    const float* sums = args.scratch + b * 2 * H;
-    for (int64_t i = 0; i < H; ++i) args.dgamma[i] += sums[i], args.dbeta[i] += sums[H + i];
-  }
+  const auto join = [&](float* out, bool add, int64_t part) {
+    if (!out) return;
+    if (!add) std::fill(out, out + H, 0.0f);
+    for (int64_t b = 0; b * kNormBlock < T; ++b) {
+      const float* sums = args.scratch + (2 * b + part) * H;
+      for (int64_t i = 0; i < H; ++i) out[i] += sums[i];
+    }
+  };
+  join(args.dgamma, args.add_dgamma, 0);
+  join(args.dbeta, args.add_dbeta, 1);
 }
 
 void embedding(const EmbeddingArgs& args) {
   parallel_blocks(args.y.rows, 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(embedding_rows)(args, begin, end);
   });
-  clear_padding(args.y_low);
+  clear_padding(args.y_bf16);
 }
 
 void dropout(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add) {

@@ -63,6 +63,17 @@ HWY_INLINE void for_vectors(int64_t n, F&& f) {
 HWY_INLINE float sum_of(V v) { return hn::GetLane(hn::SumOfLanes(D(), v)); }
 HWY_INLINE float max_of(V v) { return hn::GetLane(hn::MaxOfLanes(D(), v)); }
 
+// Highway's Exp and Tanh give ordinary numbers for NaN, and Max(x, 0) is 0: a damaged weight would be
+// answered with an ordinary score. NaN in, NaN out.
+HWY_INLINE V exp_of(V x) {
+  const D d;
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Exp(d, x));
+}
+HWY_INLINE V tanh_of(V x) {
+  const D d;
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::Tanh(d, x));
+}
+
 // erf as a ratio of polynomials in x on [-4, 4] (the float minimax of Eigen and XLA), within a few ulp.
 HWY_INLINE V erf(V x) {
   const D d;
@@ -82,7 +93,7 @@ HWY_INLINE V erf(V x) {
 HWY_INLINE V sigmoid(V x) {
   const D d;
   const V one = hn::Set(d, 1.0f);
-  const V e = hn::Exp(d, hn::Neg(hn::Abs(x)));
+  const V e = exp_of(hn::Neg(hn::Abs(x)));
   const V positive = hn::Div(one, hn::Add(one, e));
   return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Sub(one, positive), positive);
 }
@@ -91,7 +102,7 @@ HWY_INLINE V sigmoid(V x) {
 HWY_INLINE V gelu_new_tanh(V x) {
   const D d;
   const V cube = hn::Mul(hn::Mul(x, x), x);
-  return hn::Tanh(d, hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x)));
+  return tanh_of(hn::Mul(hn::Set(d, 0.7978845608f), hn::MulAdd(cube, hn::Set(d, 0.044715f), x)));
 }
 
 // e^x / (1 + e^x) with the relative precision of e^x below 0, where `sigmoid` rounds to 0.
@@ -122,9 +133,9 @@ HWY_INLINE V laplace_argument(V x) {
   return hn::Mul(hn::Sub(x, hn::Set(d, static_cast<float>(kLaplaceMu))),
                  hn::Set(d, static_cast<float>(kScale)));
 }
-
+// At finite x, and where a product with x hands NaN and infinities on.
 template <Activation A>
-HWY_INLINE V activate(V x) {
+HWY_INLINE V activate_finite(V x) {
   const D d;
   const V half = hn::Set(d, 0.5f), one = hn::Set(d, 1.0f);
   if constexpr (A == Activation::gelu) {
@@ -140,7 +151,7 @@ HWY_INLINE V activate(V x) {
   } else if constexpr (A == Activation::sigmoid) {
     return sigmoid(x);
   } else if constexpr (A == Activation::gelu_10) {
-    return hn::Clamp(activate<Activation::gelu>(x), hn::Set(d, -10.0f), hn::Set(d, 10.0f));
+    return hn::Clamp(activate_finite<Activation::gelu>(x), hn::Set(d, -10.0f), hn::Set(d, 10.0f));
   } else if constexpr (A == Activation::quick_gelu) {
     return hn::Mul(x, sigmoid(hn::Mul(x, hn::Set(d, static_cast<float>(kQuickGelu)))));
   } else if constexpr (A == Activation::mish) {
@@ -164,6 +175,16 @@ HWY_INLINE V activate(V x) {
   }
 }
 
+// NaN and infinities stay what they are or become NaN: an infinity in front of a function that saturates
+// would be an ordinary number behind it, and a damaged weight an ordinary score. No finite pass has one.
+template <Activation A>
+HWY_INLINE V activate(V x) {
+  constexpr bool hands_on =
+      A == Activation::none || A == Activation::gelu || A == Activation::gelu_new || A == Activation::silu;
+  const V y = activate_finite<A>(x);
+  return hands_on ? y : hn::Add(y, hn::Sub(x, x));
+}
+
 // Derivative at x.
 template <Activation A>
 HWY_INLINE V activate_slope(V x) {
@@ -171,8 +192,7 @@ HWY_INLINE V activate_slope(V x) {
   const V half = hn::Set(d, 0.5f), one = hn::Set(d, 1.0f);
   if constexpr (A == Activation::gelu) {
     const V cdf = hn::Mul(half, hn::Add(one, erf(hn::Mul(x, hn::Set(d, 0.70710678118f)))));
-    const V density =
-        hn::Mul(hn::Set(d, 0.39894228040f), hn::Exp(d, hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
+    const V density = hn::Mul(hn::Set(d, 0.39894228040f), exp_of(hn::Mul(hn::Mul(x, x), hn::Set(d, -0.5f))));
     return hn::MulAdd(x, density, cdf);
   } else if constexpr (A == Activation::gelu_new) {
     const V t = gelu_new_tanh(x);
@@ -181,12 +201,12 @@ HWY_INLINE V activate_slope(V x) {
     return hn::MulAdd(hn::Mul(hn::Mul(half, x), hn::NegMulAdd(t, t, one)), slope,
                       hn::Mul(half, hn::Add(one, t)));
   } else if constexpr (A == Activation::relu) {
-    return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), one);
+    return hn::IfThenZeroElse(hn::Le(x, hn::Zero(d)), one);  // 1 at NaN, which dy then meets
   } else if constexpr (A == Activation::silu) {
     const V s = sigmoid(x);
     return hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one));
   } else if constexpr (A == Activation::tanh) {
-    const V t = hn::Tanh(d, x);
+    const V t = tanh_of(x);
     return hn::NegMulAdd(t, t, one);
   } else if constexpr (A == Activation::sigmoid) {
     const V s = sigmoid(x);
@@ -214,7 +234,7 @@ HWY_INLINE V activate_slope(V x) {
     const V z = laplace_argument(x);
     return hn::Mul(hn::Exp(d, hn::Neg(hn::Mul(z, z))), hn::Set(d, static_cast<float>(kPeak)));
   } else if constexpr (A == Activation::sqrtsoftplus) {
-    const V root = hn::Sqrt(hn::Max(softplus(x), hn::Set(d, 1e-38f)));
+    const V root = hn::Sqrt(hn::Max(softplus(x), hn::Set(d, 1.2e-38f)));  // no denormal: those are flushed
     return hn::Div(softplus_slope(x), hn::Add(root, root));
   } else {
     return one;

@@ -1,6 +1,6 @@
-// Plain operations against one-line formulas in double, by finite differences, and composed into a head and a
+// Basic operations against one-line formulas in double, by finite differences, and composed into a head and a
 // loss.
-#include "engine/plain_ops.h"
+#include "engine/basic_ops.h"
 
 #include <cmath>
 
@@ -13,7 +13,7 @@ namespace {
 using graft::test::error_of;
 using twin::Mat;
 
-class PlainOps : public testing::Test {
+class BasicOps : public testing::Test {
  protected:
   void SetUp() override { fill_store(store_); }
 
@@ -38,7 +38,7 @@ Mat each(int64_t rows, int64_t cols, F f) {
   return m;
 }
 
-TEST_F(PlainOps, AddSubMulWithEveryShapeThatRepeats) {
+TEST_F(BasicOps, AddSubMulWithEveryShapeThatRepeats) {
   const Matrix a = random_matrix(19, 5, "a");
   for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{19, 5}, {1, 5}, {19, 1}, {1, 1}}) {
     const Matrix b = random_matrix(rows, cols, "b");
@@ -61,7 +61,7 @@ TEST_F(PlainOps, AddSubMulWithEveryShapeThatRepeats) {
       each(19, 5, [&](int64_t r, int64_t c) { return double{a.at(r, c)} * a.at(r, c); }), "square");
 }
 
-TEST_F(PlainOps, ScaleExpLog) {
+TEST_F(BasicOps, ScaleExpLog) {
   const Matrix x = random_matrix(7, 3, "x");
   Matrix positive = x;
   for (float& v : positive.v) v = 0.5f + v * v;
@@ -76,7 +76,7 @@ TEST_F(PlainOps, ScaleExpLog) {
       each(7, 3, [&](int64_t r, int64_t c) { return std::log(double{positive.at(r, c)}); }), "log");
 }
 
-TEST_F(PlainOps, ActivateEveryKind) {
+TEST_F(BasicOps, ActivateEveryKind) {
   Matrix x = random_matrix(7, 3, "x");
   for (float& v : x.v) v += v > 0 ? 0.1f : -0.1f;  // away from relu's kink
   for (const Activation a : {Activation::none, Activation::gelu, Activation::gelu_new, Activation::relu,
@@ -88,7 +88,7 @@ TEST_F(PlainOps, ActivateEveryKind) {
   }
 }
 
-TEST_F(PlainOps, Matmul) {
+TEST_F(BasicOps, Matmul) {
   for (const auto& [M, K, N] : {std::array<int64_t, 3>{5, 4, 3}, {1, 7, 2}, {20, 3, 17}}) {
     const Matrix a = random_matrix(M, K, "a"), b = random_matrix(K, N, "b"), bt = random_matrix(N, K, "b");
     check(
@@ -117,7 +117,7 @@ TEST_F(PlainOps, Matmul) {
                    [](Tape& t, const auto& in) { return matmul(t, in[0], in[0]); });
 }
 
-TEST_F(PlainOps, SoftmaxAndLogSoftmax) {
+TEST_F(BasicOps, SoftmaxAndLogSoftmax) {
   const Matrix x = random_matrix(18, 6, "x", 2);
   const auto log_sum = [&](int64_t r) {
     double sum = 0;
@@ -137,7 +137,7 @@ TEST_F(PlainOps, SoftmaxAndLogSoftmax) {
   EXPECT_EQ(y.at(0, 2), 0);
 }
 
-TEST_F(PlainOps, Reductions) {
+TEST_F(BasicOps, Reductions) {
   for (const auto& [R, C] : {std::pair<int64_t, int64_t>{33, 5}, {1, 5}, {33, 1}, {1, 1}}) {
     const Matrix x = random_matrix(R, C, "x");
     for (const bool mean : {false, true}) {
@@ -161,7 +161,7 @@ TEST_F(PlainOps, Reductions) {
   }
 }
 
-TEST_F(PlainOps, MeanPool) {
+TEST_F(BasicOps, MeanPool) {
   const Batch batch({3, 1, 0, 20});
   const Matrix x = random_matrix(24, 5, "x");
   const Rows rows = batch.rows();
@@ -178,10 +178,10 @@ TEST_F(PlainOps, MeanPool) {
                 run_forward(store_, {Matrix(3, 2)},
                             [&](Tape& t, const auto& in) { return mean_pool(t, in[0], rows); });
               }),
-              testing::HasSubstr("mean_pool: 3 rows for a batch of 24"));
+              testing::HasSubstr("mean_pool: sequence"));
 }
 
-TEST_F(PlainOps, NormAndNormalize) {
+TEST_F(BasicOps, NormAndNormalize) {
   const Matrix x = random_matrix(18, 5, "x");
   const auto length = [&](int64_t r) {
     double sum = 0;
@@ -203,7 +203,7 @@ TEST_F(PlainOps, NormAndNormalize) {
   expect_same_bits(pass.input_grads[0], zero, "norm at zero");
 }
 
-TEST_F(PlainOps, LayerNormLeavesItsInputAlone) {
+TEST_F(BasicOps, LayerNormLeavesItsInputAlone) {
   ParameterStore store;
   const Norm layer{declare(store, "weight", {6}), declare(store, "bias", {6}), 1e-3f};
   fill_store(store);
@@ -219,7 +219,7 @@ TEST_F(PlainOps, LayerNormLeavesItsInputAlone) {
   expect_gradients(store, {x}, f);
 }
 
-TEST_F(PlainOps, ConcatAndSlice) {
+TEST_F(BasicOps, ConcatAndSlice) {
   const Matrix a = random_matrix(17, 3, "a"), b = random_matrix(17, 1, "b"), c = random_matrix(17, 4, "c");
   check(
       {a, b, c},
@@ -243,7 +243,7 @@ TEST_F(PlainOps, ConcatAndSlice) {
   });
 }
 
-TEST_F(PlainOps, ShapesThatDoNotFitAreTold) {
+TEST_F(BasicOps, ShapesThatDoNotFitAreTold) {
   const auto message = [&](const Forward& f) {
     return error_of([&] { run_forward(store_, {Matrix(4, 3), Matrix(2, 3)}, f); });
   };
@@ -266,9 +266,9 @@ TEST_F(PlainOps, ShapesThatDoNotFitAreTold) {
               testing::HasSubstr("matmul_transposed: [4, 3] times the transpose of [2, 5]"));
 }
 
-// A loss of somebody's own: the in-batch contrastive loss of mean-pooled sentences, from plain operations
+// A loss of somebody's own: the in-batch contrastive loss of mean-pooled sentences, from basic operations
 // alone.
-TEST_F(PlainOps, ComposeIntoAContrastiveLoss) {
+TEST_F(BasicOps, ComposeIntoAContrastiveLoss) {
   ParameterStore store;
   const Linear project{declare(store, "weight", {4, 5}), declare(store, "bias", {4}), 1};
   fill_store(store, 1);

@@ -1,4 +1,4 @@
-// Plain operations on the tape, from which new heads and losses compose and get their gradients
+// Basic operations on the tape, from which new heads and losses compose and get their gradients
 // (docs/design.md, idea 3). Matrices are [R,C]; a vector is [1,C] or [R,1], a scalar [1,1]. `gather` and the
 // fused operations of a transformer are in engine/ops.h.
 #pragma once

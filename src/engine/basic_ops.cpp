@@ -1,4 +1,4 @@
-#include "engine/plain_ops.h"
+#include "engine/basic_ops.h"
 
 #include "base/error.h"
 
@@ -6,10 +6,10 @@ namespace graft::engine {
 namespace {
 
 // Runs `args` into v's gradient.
-void add_gradient(Tape& t, Var v, PlainArgs args) {
+void add_gradient(Tape& t, Var v, BasicArgs args) {
   if (!v->needs_grad) return;
   args.out = t.grad_of(v, args.add);
-  t.kernels().plain(args);
+  t.kernels().basic(args);
 }
 
 // b must be a's shape or repeat into it.
@@ -19,27 +19,27 @@ void check_fit(const char* op, Var a, Var b) {
   fail("{}: [{}, {}] does not fit [{}, {}]", op, y.rows, y.cols, x.rows, x.cols);
 }
 
-// The result of one plain operation on a (and b), of shape [rows, cols].
-Var forward(Tape& tape, PlainArgs args, int64_t rows, int64_t cols, bool needs_grad) {
+// The result of one basic operation on a (and b), of shape [rows, cols].
+Var forward(Tape& tape, BasicArgs args, int64_t rows, int64_t cols, bool needs_grad) {
   args.out = tape.push(rows, cols);
-  tape.kernels().plain(args);
+  tape.kernels().basic(args);
   return tape.result(args.out, needs_grad);
 }
 
 Var add_scaled(Tape& tape, const char* name, Var a, Var b, float alpha) {
   check_fit(name, a, b);
-  Var y = forward(tape, {.op = PlainOp::sum, .a = a->data, .b = b->data, .alpha = alpha}, a->data.rows,
+  Var y = forward(tape, {.op = BasicOp::sum, .a = a->data, .b = b->data, .alpha = alpha}, a->data.rows,
                   a->data.cols, a->needs_grad || b->needs_grad);
   tape.on_backward(y, [=](Tape& t) {
-    add_gradient(t, a, {.op = PlainOp::copy, .a = y->grad});
-    add_gradient(t, b, {.op = PlainOp::reduce, .a = y->grad, .alpha = alpha});
+    add_gradient(t, a, {.op = BasicOp::copy, .a = y->grad});
+    add_gradient(t, b, {.op = BasicOp::reduce, .a = y->grad, .alpha = alpha});
   });
   return y;
 }
 
 // y = f(x) of x's shape; gradient(y) gives the operation of its backward pass.
 template <class F>
-Var unary(Tape& tape, Var x, PlainArgs args, F gradient) {
+Var unary(Tape& tape, Var x, BasicArgs args, F gradient) {
   args.a = x->data;
   Var y = forward(tape, args, x->data.rows, x->data.cols, x->needs_grad);
   tape.on_backward(y, [=](Tape& t) { add_gradient(t, x, gradient(y)); });
@@ -48,9 +48,9 @@ Var unary(Tape& tape, Var x, PlainArgs args, F gradient) {
 
 Var reduce(Tape& tape, Var x, Over over, float alpha) {
   const int64_t rows = over == Over::columns ? x->data.rows : 1, cols = over == Over::rows ? x->data.cols : 1;
-  Var y = forward(tape, {.op = PlainOp::reduce, .a = x->data, .alpha = alpha}, rows, cols, x->needs_grad);
+  Var y = forward(tape, {.op = BasicOp::reduce, .a = x->data, .alpha = alpha}, rows, cols, x->needs_grad);
   tape.on_backward(y,
-                   [=](Tape& t) { add_gradient(t, x, {.op = PlainOp::copy, .a = y->grad, .alpha = alpha}); });
+                   [=](Tape& t) { add_gradient(t, x, {.op = BasicOp::copy, .a = y->grad, .alpha = alpha}); });
   return y;
 }
 
@@ -62,36 +62,36 @@ Var sub(Tape& tape, Var a, Var b) { return add_scaled(tape, "sub", a, b, -1); }
 
 Var mul(Tape& tape, Var a, Var b) {
   check_fit("mul", a, b);
-  Var y = forward(tape, {.op = PlainOp::product, .a = a->data, .b = b->data}, a->data.rows, a->data.cols,
+  Var y = forward(tape, {.op = BasicOp::product, .a = a->data, .b = b->data}, a->data.rows, a->data.cols,
                   a->needs_grad || b->needs_grad);
   tape.on_backward(y, [=](Tape& t) {
-    add_gradient(t, a, {.op = PlainOp::product, .a = y->grad, .b = b->data});
-    add_gradient(t, b, {.op = PlainOp::reduce, .a = y->grad, .b = a->data});
+    add_gradient(t, a, {.op = BasicOp::product, .a = y->grad, .b = b->data});
+    add_gradient(t, b, {.op = BasicOp::reduce, .a = y->grad, .b = a->data});
   });
   return y;
 }
 
 Var scale(Tape& tape, Var x, float factor) {
-  return unary(tape, x, {.op = PlainOp::copy, .alpha = factor},
-               [=](Var y) { return PlainArgs{.op = PlainOp::copy, .a = y->grad, .alpha = factor}; });
+  return unary(tape, x, {.op = BasicOp::copy, .alpha = factor},
+               [=](Var y) { return BasicArgs{.op = BasicOp::copy, .a = y->grad, .alpha = factor}; });
 }
 
 Var exp(Tape& tape, Var x) {
-  return unary(tape, x, {.op = PlainOp::exp},
-               [](Var y) { return PlainArgs{.op = PlainOp::product, .a = y->grad, .b = y->data}; });
+  return unary(tape, x, {.op = BasicOp::exp},
+               [](Var y) { return BasicArgs{.op = BasicOp::product, .a = y->grad, .b = y->data}; });
 }
 
 Var log(Tape& tape, Var x) {
-  return unary(tape, x, {.op = PlainOp::log},
-               [x](Var y) { return PlainArgs{.op = PlainOp::quotient, .a = y->grad, .b = x->data}; });
+  return unary(tape, x, {.op = BasicOp::log},
+               [x](Var y) { return BasicArgs{.op = BasicOp::quotient, .a = y->grad, .b = x->data}; });
 }
 
 Var activate(Tape& tape, Var x, Activation activation) {
-  Var y = forward(tape, {.op = PlainOp::activation, .a = x->data, .activation = activation}, x->data.rows,
+  Var y = forward(tape, {.op = BasicOp::activation, .a = x->data, .activation = activation}, x->data.rows,
                   x->data.cols, x->needs_grad);
   tape.on_backward(y, [=](Tape& t) {
     t.kernels().activation_backward(y->grad, x->data, activation);
-    add_gradient(t, x, {.op = PlainOp::copy, .a = y->grad});
+    add_gradient(t, x, {.op = BasicOp::copy, .a = y->grad});
   });
   return y;
 }
@@ -114,7 +114,7 @@ Var matmul(Tape& tape, Var a, Var b) {
       da.w = b->data;
       da.y = make_tensor(t.take(a->data.size()), a->data.rows, a->data.cols);
       t.kernels().linear(da);
-      add_gradient(t, a, {.op = PlainOp::copy, .a = da.y});
+      add_gradient(t, a, {.op = BasicOp::copy, .a = da.y});
       t.give(da.y.data);
     }
     if (b->needs_grad) {
@@ -159,13 +159,13 @@ Var matmul_transposed(Tape& tape, Var a, Var b) {
 }
 
 Var softmax(Tape& tape, Var x) {
-  return unary(tape, x, {.op = PlainOp::softmax},
-               [](Var y) { return PlainArgs{.op = PlainOp::softmax_gradient, .a = y->grad, .b = y->data}; });
+  return unary(tape, x, {.op = BasicOp::softmax},
+               [](Var y) { return BasicArgs{.op = BasicOp::softmax_gradient, .a = y->grad, .b = y->data}; });
 }
 
 Var log_softmax(Tape& tape, Var x) {
-  return unary(tape, x, {.op = PlainOp::log_softmax}, [](Var y) {
-    return PlainArgs{.op = PlainOp::log_softmax_gradient, .a = y->grad, .b = y->data};
+  return unary(tape, x, {.op = BasicOp::log_softmax}, [](Var y) {
+    return BasicArgs{.op = BasicOp::log_softmax_gradient, .a = y->grad, .b = y->data};
   });
 }
 
@@ -177,16 +177,15 @@ Var reduce_mean(Tape& tape, Var x, Over over) {
 }
 
 Var mean_pool(Tape& tape, Var x, const Rows& rows) {
-  if (x->data.rows != rows.num_rows)
-    fail("mean_pool: {} rows for a batch of {}", x->data.rows, rows.num_rows);
-  const PlainArgs args{.op = PlainOp::sequence_mean,
+  check_rows("mean_pool", rows, x->data.rows);
+  const BasicArgs args{.op = BasicOp::sequence_mean,
                        .a = x->data,
                        .cu_seqlens = rows.cu_seqlens,
                        .num_sequences = rows.num_sequences};
   Var y = forward(tape, args, rows.num_sequences, x->data.cols, x->needs_grad);
   tape.on_backward(y, [=](Tape& t) {
-    PlainArgs back = args;
-    back.op = PlainOp::sequence_mean_gradient;
+    BasicArgs back = args;
+    back.op = BasicOp::sequence_mean_gradient;
     back.a = y->grad;
     add_gradient(t, x, back);
   });
@@ -194,15 +193,15 @@ Var mean_pool(Tape& tape, Var x, const Rows& rows) {
 }
 
 Var norm(Tape& tape, Var x) {
-  Var y = forward(tape, {.op = PlainOp::norm, .a = x->data}, x->data.rows, 1, x->needs_grad);
+  Var y = forward(tape, {.op = BasicOp::norm, .a = x->data}, x->data.rows, 1, x->needs_grad);
   tape.on_backward(
-      y, [=](Tape& t) { add_gradient(t, x, {.op = PlainOp::norm_gradient, .a = y->grad, .b = x->data}); });
+      y, [=](Tape& t) { add_gradient(t, x, {.op = BasicOp::norm_gradient, .a = y->grad, .b = x->data}); });
   return y;
 }
 
 Var normalize(Tape& tape, Var x, float eps) {
-  return unary(tape, x, {.op = PlainOp::normalize, .alpha = eps}, [=](Var y) {
-    return PlainArgs{.op = PlainOp::normalize_gradient, .a = y->grad, .b = x->data, .alpha = eps};
+  return unary(tape, x, {.op = BasicOp::normalize, .alpha = eps}, [=](Var y) {
+    return BasicArgs{.op = BasicOp::normalize_gradient, .a = y->grad, .b = x->data, .alpha = eps};
   });
 }
 
@@ -233,10 +232,10 @@ Var concat_columns(Tape& tape, const std::vector<Var>& parts) {
     }
   };
   each_part(joined,
-            [&](Var p, Tensor at) { tape.kernels().plain({.op = PlainOp::copy, .a = p->data, .out = at}); });
+            [&](Var p, Tensor at) { tape.kernels().basic({.op = BasicOp::copy, .a = p->data, .out = at}); });
   Var y = tape.result(joined, needs_grad);
   tape.on_backward(y, [=](Tape& t) {
-    each_part(y->grad, [&](Var p, Tensor at) { add_gradient(t, p, {.op = PlainOp::copy, .a = at}); });
+    each_part(y->grad, [&](Var p, Tensor at) { add_gradient(t, p, {.op = BasicOp::copy, .a = at}); });
   });
   return y;
 }
@@ -245,13 +244,13 @@ Var slice_columns(Tape& tape, Var x, int64_t first, int64_t count) {
   if (first < 0 || count < 0 || first + count > x->data.cols) {
     fail("slice_columns: columns {} to {} of {}", first, first + count, x->data.cols);
   }
-  Var y = forward(tape, {.op = PlainOp::copy, .a = x->data.columns(first, count)}, x->data.rows, count,
+  Var y = forward(tape, {.op = BasicOp::copy, .a = x->data.columns(first, count)}, x->data.rows, count,
                   x->needs_grad);
   tape.on_backward(y, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);
-    if (!add) t.kernels().plain({.op = PlainOp::fill, .out = dx, .alpha = 0});
-    t.kernels().plain({.op = PlainOp::copy, .a = y->grad, .out = dx.columns(first, count), .add = true});
+    if (!add) t.kernels().basic({.op = BasicOp::fill, .out = dx, .alpha = 0});
+    t.kernels().basic({.op = BasicOp::copy, .a = y->grad, .out = dx.columns(first, count), .add = true});
   });
   return y;
 }

@@ -1,4 +1,4 @@
-// The plain operations: scalar loops, row by row, sums in double and in order. They serve heads and losses,
+// The basic operations: scalar loops, row by row, sums in double and in order. They serve heads and losses,
 // whose matrices are small beside the encoder's.
 #include <algorithm>
 #include <cmath>
@@ -19,7 +19,7 @@ struct Operand {
   double operator()(int64_t r, int64_t c) const { return p[r * row + c * col]; }
 };
 
-void put(const PlainArgs& args, int64_t r, int64_t c, double value) {
+void put(const BasicArgs& args, int64_t r, int64_t c, double value) {
   float& out = args.out.row(r)[c];
   out = static_cast<float>(args.add ? out + value : value);
 }
@@ -34,7 +34,7 @@ void each_row(const Tensor& t, F f) {
 
 // out = f(r, c) for every element.
 template <class F>
-void each(const PlainArgs& args, F f) {
+void each(const BasicArgs& args, F f) {
   each_row(args.out, [&](int64_t r) {
     for (int64_t c = 0; c < args.out.cols; ++c) put(args, r, c, f(r, c));
   });
@@ -45,6 +45,8 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
 
 double activate(Activation activation, double x) {
+  if (!std::isfinite(x))
+    return activation == Activation::none ? x : NAN;  // as the fused kernels (simd-inl.h)
   switch (activation) {
     case Activation::gelu:
       return 0.5 * x * (1 + std::erf(x * 0.70710678118654752440));
@@ -94,7 +96,7 @@ double row_norm(const Tensor& t, int64_t r) {
   return std::sqrt(row_sum(t.cols, [&](int64_t c) { return double{t.row(r)[c]} * double{t.row(r)[c]}; }));
 }
 
-void reduce(const PlainArgs& args) {
+void reduce(const BasicArgs& args) {
   const Operand a(args.a), b(args.b);
   const int64_t R = args.a.rows, C = args.a.cols;
   const auto term = [&](int64_t r, int64_t c) { return args.b ? a(r, c) * b(r, c) : a(r, c); };
@@ -115,23 +117,23 @@ void reduce(const PlainArgs& args) {
   }
 }
 
-void softmax(const PlainArgs& args) {
+void softmax(const BasicArgs& args) {
   const int64_t C = args.out.cols;
   each_row(args.out, [&](int64_t r) {
     const float* x = args.a.row(r);
     const double max = *std::max_element(x, x + C);
     const double sum = row_sum(C, [&](int64_t c) { return std::exp(x[c] - max); }), log_sum = std::log(sum);
     for (int64_t c = 0; c < C; ++c) {
-      put(args, r, c, args.op == PlainOp::softmax ? std::exp(x[c] - max) / sum : x[c] - max - log_sum);
+      put(args, r, c, args.op == BasicOp::softmax ? std::exp(x[c] - max) / sum : x[c] - max - log_sum);
     }
   });
 }
 
-void softmax_gradient(const PlainArgs& args) {
+void softmax_gradient(const BasicArgs& args) {
   const Operand dy(args.a), y(args.b);
   const int64_t C = args.out.cols;
   each_row(args.out, [&](int64_t r) {
-    if (args.op == PlainOp::softmax_gradient) {
+    if (args.op == BasicOp::softmax_gradient) {
       const double dot = row_sum(C, [&](int64_t c) { return dy(r, c) * y(r, c); });
       for (int64_t c = 0; c < C; ++c) put(args, r, c, y(r, c) * (dy(r, c) - dot));
     } else {
@@ -141,7 +143,7 @@ void softmax_gradient(const PlainArgs& args) {
   });
 }
 
-void normalize_gradient(const PlainArgs& args) {
+void normalize_gradient(const BasicArgs& args) {
   const Operand dy(args.a), x(args.b);
   const int64_t C = args.out.cols;
   each_row(args.out, [&](int64_t r) {
@@ -153,9 +155,9 @@ void normalize_gradient(const PlainArgs& args) {
   });
 }
 
-void sequence_mean(const PlainArgs& args) {
+void sequence_mean(const BasicArgs& args) {
   const Operand a(args.a);
-  const bool back = args.op == PlainOp::sequence_mean_gradient;
+  const bool back = args.op == BasicOp::sequence_mean_gradient;
   parallel_for(args.num_sequences, [&](int64_t s) {
     const int64_t begin = args.cu_seqlens[s], end = args.cu_seqlens[s + 1];
     const double share = end > begin ? 1.0 / static_cast<double>(end - begin) : 0.0;
@@ -168,52 +170,52 @@ void sequence_mean(const PlainArgs& args) {
 
 }  // namespace
 
-void plain(const PlainArgs& args) {
+void basic(const BasicArgs& args) {
   if (args.out.size() == 0) return;
   const Operand a(args.a), b(args.b);
   const double alpha = args.alpha;
   switch (args.op) {
-    case PlainOp::fill:
+    case BasicOp::fill:
       return each(args, [&](int64_t, int64_t) { return alpha; });
-    case PlainOp::copy:
+    case BasicOp::copy:
       return each(args, [&](int64_t r, int64_t c) { return alpha * a(r, c); });
-    case PlainOp::sum:
+    case BasicOp::sum:
       return each(args, [&](int64_t r, int64_t c) { return a(r, c) + alpha * b(r, c); });
-    case PlainOp::product:
+    case BasicOp::product:
       return each(args, [&](int64_t r, int64_t c) { return alpha * a(r, c) * b(r, c); });
-    case PlainOp::quotient:
+    case BasicOp::quotient:
       return each(args, [&](int64_t r, int64_t c) { return alpha * a(r, c) / b(r, c); });
-    case PlainOp::exp:
+    case BasicOp::exp:
       return each(args, [&](int64_t r, int64_t c) { return std::exp(a(r, c)); });
-    case PlainOp::log:
+    case BasicOp::log:
       return each(args, [&](int64_t r, int64_t c) { return std::log(a(r, c)); });
-    case PlainOp::activation:
+    case BasicOp::activation:
       return each(args, [&](int64_t r, int64_t c) { return activate(args.activation, a(r, c)); });
-    case PlainOp::reduce:
+    case BasicOp::reduce:
       return reduce(args);
-    case PlainOp::softmax:
-    case PlainOp::log_softmax:
+    case BasicOp::softmax:
+    case BasicOp::log_softmax:
       return softmax(args);
-    case PlainOp::softmax_gradient:
-    case PlainOp::log_softmax_gradient:
+    case BasicOp::softmax_gradient:
+    case BasicOp::log_softmax_gradient:
       return softmax_gradient(args);
-    case PlainOp::norm:
+    case BasicOp::norm:
       return each(args, [&](int64_t r, int64_t) { return row_norm(args.a, r); });
-    case PlainOp::norm_gradient:
+    case BasicOp::norm_gradient:
       return each_row(args.out, [&](int64_t r) {
         const double length = row_norm(args.b, r);
         for (int64_t c = 0; c < args.out.cols; ++c)
-          put(args, r, c, length > 0 ? a(r, 0) * b(r, c) / length : 0.0);
+          put(args, r, c, length == 0 ? 0.0 : a(r, 0) * b(r, c) / length);
       });
-    case PlainOp::normalize:
+    case BasicOp::normalize:
       return each_row(args.out, [&](int64_t r) {
         const double divisor = std::max(row_norm(args.a, r), alpha);
         for (int64_t c = 0; c < args.out.cols; ++c) put(args, r, c, a(r, c) / divisor);
       });
-    case PlainOp::normalize_gradient:
+    case BasicOp::normalize_gradient:
       return normalize_gradient(args);
-    case PlainOp::sequence_mean:
-    case PlainOp::sequence_mean_gradient:
+    case BasicOp::sequence_mean:
+    case BasicOp::sequence_mean_gradient:
       return sequence_mean(args);
   }
 }

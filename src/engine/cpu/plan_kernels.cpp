@@ -1,0 +1,97 @@
+// The op table of a dry run: nothing is computed; what the CPU's kernels would take beside the arena is
+// noted.
+#include <algorithm>
+
+#include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/gemm.h"
+#include "engine/cpu/isa.h"
+#include "engine/plan_needs.h"
+
+namespace graft::engine {
+namespace {
+
+thread_local PlanNeeds* needs = nullptr;
+
+template <class... Args>
+void nothing(Args...) {}
+
+void at_least(int64_t& noted, int64_t bytes) { noted = std::max(noted, bytes); }
+
+// Tiles of a product [T,K] x [K,N], and both factors in fp32 where the CPU has no bf16 products.
+void note_product(int64_t T, int64_t K, int64_t N, bool bf16) {
+  at_least(needs->tile, cpu::tile_memory(K, N));
+  if (bf16 && !cpu::has_bf16_gemm()) at_least(needs->widened, (T * K + N * K) * 4);
+}
+
+void linear(const LinearArgs& a) {
+  if (needs) note_product(a.x.rows, a.x.cols, a.w.rows, a.x.dtype == DType::bf16);
+}
+
+void linear_backward(const LinearBackwardArgs& a) {
+  if (!needs) return;
+  const int64_t T = a.dy.rows, N = a.dy.cols, K = a.w.cols;
+  const bool bf16 = static_cast<bool>(a.dy_bf16);
+  if (a.dx) note_product(T, N, K, bf16);
+  if (a.db) at_least(needs->partial_sums, (T + 63) / 64 * N * 4);
+  if (!a.dw || !bf16) return;
+  if (cpu::has_bf16_gemm()) {
+    at_least(needs->panels, padded_rows(T) * N * 2);
+    at_least(needs->packed_x, padded_rows(T) * K * 2);
+  } else {
+    at_least(needs->widened, T * (N + K) * 4);
+  }
+}
+
+// Keys and values of a head, packed both ways, and their gradients.
+void note_attention(const AttentionArgs& a, int64_t copies) {
+  if (!needs) return;
+  int64_t longest = 0;
+  for (int64_t s = 0; s < a.k_rows.num_sequences; ++s)
+    longest = std::max<int64_t>(longest, a.k_rows.cu_seqlens[s + 1] - a.k_rows.cu_seqlens[s]);
+  at_least(needs->head, copies * (longest + 64) * (a.head_dim + 15) / 16 * 16 * 4);
+}
+void attention(const AttentionArgs& a) { note_attention(a, 2); }
+void attention_backward(const AttentionBackwardArgs& a) { note_attention(a.forward, 5); }
+
+const void* packed_weights(ParameterStore&, const Parameter& first, int count, Tensor w, bool transposed,
+                           bool both) {
+  for (const bool form : {transposed, !transposed}) {
+    if (!needs || (form != transposed && !both)) continue;
+    if (needs->forms.emplace(&first, count, form).second) needs->packed_weights += w.size() * 2;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+PlanNeeds::PlanNeeds() {
+  cpu::init_isa();
+  needs = this;
+}
+PlanNeeds::~PlanNeeds() { needs = nullptr; }
+
+const Kernels& plan_kernels() {
+  static const Kernels table = {
+      .linear = linear,
+      .linear_backward = linear_backward,
+      .activation_backward = nothing,
+      .residual_norm = nothing,
+      .residual_norm_backward = nothing,
+      .embedding = nothing,
+      .scatter = nothing,
+      .attention = attention,
+      .attention_backward = attention_backward,
+      .dropout = nothing,
+      .gather = nothing,
+      .cross_entropy = nothing,
+      .element_loss = nothing,
+      .to_bf16 = nothing,
+      .packed_weights = packed_weights,
+      .adamw = nothing,
+      .sum_of_squares = [](const float*, int64_t) { return 0.0; },
+      .basic = nothing,
+  };
+  return table;
+}
+
+}  // namespace graft::engine

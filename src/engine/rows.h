@@ -1,0 +1,15 @@
+// The rows of a ragged batch: what an operation may rely on, and subsets.
+#pragma once
+#include "engine/tape.h"
+
+namespace graft::engine {
+
+// Error unless the sequences of `rows` lie one behind the other in num_rows rows; a sequence may be empty.
+// One comparison a sequence.
+void check_rows(const char* operation, const Rows& rows, int64_t num_rows);
+
+// Rows of a subset: the same sequences, only the rows listed (ascending, each once). Arrays live on the
+// tape's arena.
+Rows select_rows(Tape& tape, const Rows& all, const int32_t* rows, int64_t n);
+
+}  // namespace graft::engine
