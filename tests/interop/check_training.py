@@ -1,0 +1,123 @@
+"""Thirty training steps of graft against the reference's Trainer: same data in the same order, no dropout; loss and rate of every step.
+
+    <environment>/bin/python3 check_training.py WORK [FAMILY...]
+"""
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
+
+import families
+from common import Counter, GraftError, graft, relative
+from families import FAMILIES, LABELS
+
+STEPS, BATCH = 30, 8
+ARGUMENTS = {"max_steps": STEPS, "per_device_train_batch_size": BATCH, "learning_rate": 5e-4, "weight_decay": 0.01,
+             "warmup_steps": 5, "logging_steps": 1, "save_strategy": "no"}
+HEADS = ["single", "multi", "regression"]
+LIMIT = 1e-5  # relative, of a step's loss
+
+
+class InOrder(Trainer):
+    """Takes the examples in the order of the data and keeps the loss of every step."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.losses = []
+
+    def _get_train_sampler(self, *_):
+        return SequentialSampler(self.train_dataset)
+
+    def compute_loss(self, *args, **kwargs):
+        loss = super().compute_loss(*args, **kwargs)
+        self.losses.append((loss[0] if isinstance(loss, tuple) else loss).item())
+        return loss
+
+
+def rows_of(head):
+    rows = []
+    for i, text in enumerate(families.sentences(60, 11)):  # seven and a half batches: the last one of an epoch is not full
+        label = {"single": LABELS[i % 3], "regression": round(0.21 * (i % 9) - 0.8, 3),
+                 "multi": [name for k, name in enumerate(LABELS) if (i + 1) >> k & 1]}[head]
+        rows.append({"text": text, "label": label})
+    return rows
+
+
+def label_of(head, label):
+    return {"single": lambda: LABELS.index(label), "regression": lambda: label,
+            "multi": lambda: [float(name in label) for name in LABELS]}[head]()
+
+
+def reference_steps(model, tokenizer, head, rows, work):
+    data = [{**tokenizer(row["text"]), "labels": label_of(head, row["label"])} for row in rows]
+    arguments = TrainingArguments(output_dir=str(work), use_cpu=True, report_to=[], disable_tqdm=True, optim="adamw_torch",
+                                  dataloader_pin_memory=False, **ARGUMENTS)
+    trainer = InOrder(model=model, args=arguments, train_dataset=data,
+                      data_collator=transformers.DataCollatorWithPadding(tokenizer))
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    return trainer.losses, rates
+
+
+def graft_steps(folder, rows, work):
+    path = work / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    graft("train", {"model": folder, "train_file": path, "output_dir": work / "graft", "bf16": "false",
+                    "train_sampling_strategy": "sequential", **ARGUMENTS})
+    history = json.loads((work / "graft" / "trainer_state.json").read_text())["log_history"]
+    steps = [entry for entry in history if "loss" in entry]
+    return [entry["loss"] for entry in steps], [entry["learning_rate"] for entry in steps]
+
+
+def check(counter, family, head, work):
+    work.mkdir(parents=True)
+    tokenizer = families.make_tokenizer(family, work / "tokenizer")
+    model = families.make_model(family, head, tokenizer)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
+                 "seq_classif_dropout"):
+        if getattr(model.config, name, None) is not None:
+            setattr(model.config, name, 0.0)
+    model.save_pretrained(work / "start")
+    tokenizer.save_pretrained(work / "start")
+    rows = rows_of(head)
+    ours, our_rates = graft_steps(work / "start", rows, work)
+    model = type(model).from_pretrained(work / "start")  # with the config that has no dropout
+    losses, rates = reference_steps(model, tokenizer, head, rows, work / "reference")
+    problems = []
+    if not len(ours) == len(losses) == len(rates) == STEPS:
+        return [f"{len(ours)} steps of graft, {len(losses)} of the reference"]
+    for step, (got, want) in enumerate(zip(ours, losses)):
+        difference = abs(got - want) / abs(want)
+        counter.difference(difference)
+        if not difference <= LIMIT:
+            problems.append(f"step {step + 1}: loss {got:.8f}, reference {want:.8f} ({difference:.2g} relative)")
+    for step, (got, want) in enumerate(zip(our_rates, rates)):
+        if not relative(got * 1e4, want * 1e4) <= 1e-9:
+            problems.append(f"step {step + 1}: learning rate {got}, reference {want}")
+    counter.count("losses", STEPS)
+    counter.count("learning rates", STEPS)
+    return problems
+
+
+def main(work, names):
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    counter = Counter(f"training steps against transformers {transformers.__version__}")
+    for family in names or FAMILIES:
+        for head in HEADS:
+            try:
+                problems = check(counter, family, head, work / f"{family}-{head}")
+            except GraftError as error:
+                problems = [str(error)]
+            counter.case(f"{family} {head}", problems)
+    counter.finish()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,121 @@
+"""The model families of the interop checks: a row each, with tiny random models and tokenizers made by the reference.
+
+A new family is a row of FAMILIES (and of HEADS where it has a head of its own). Runs inside an environment of pins.toml.
+"""
+import json
+import random
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer)
+
+LABELS = ["alpha", "beta", "gamma"]
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+# tokenizer: a function of this file. config: the fields that differ from the class's defaults.
+FAMILIES = {
+    "bert": {"tokenizer": "wordpiece", "class": "BertTokenizer",
+             "config": {**SIZES, "max_position_embeddings": 64}},
+    "roberta": {"tokenizer": "byte_bpe", "class": "RobertaTokenizer",
+                "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
+    "xlm-roberta": {"tokenizer": "unigram", "class": "XLMRobertaTokenizer",
+                    "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
+    "distilbert": {"tokenizer": "wordpiece", "class": "DistilBertTokenizer",
+                   "config": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}},
+}
+# head -> (class, config fields)
+HEADS = {
+    "single": (AutoModelForSequenceClassification, {"problem_type": "single_label_classification"}),
+    "multi": (AutoModelForSequenceClassification, {"problem_type": "multi_label_classification"}),
+    "regression": (AutoModelForSequenceClassification, {"problem_type": "regression"}),
+    "mlm": (AutoModelForMaskedLM, {}),
+    "mlm-untied": (AutoModelForMaskedLM, {"tie_word_embeddings": False}),
+}
+
+WORDS = ("the a film plot story actor scene ending music director was is felt very quite never fine dull bright slow clever "
+         "noisy warm empty lovely boring and but with without café naïve über 東京 映画 фильм скучный 123 4.5 don't").split()
+MARKS = [".", "!", "?", ", they said.", " ...", " (really)", ""]
+
+
+def sentences(n, seed):
+    """Deterministic lines of 1 to 14 words with punctuation."""
+    draw = random.Random(seed)
+    return [" ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 14))) + draw.choice(MARKS) for _ in range(n)]
+
+
+def wordpiece(folder):
+    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words.normalizer, words.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words.train_from_iterator(sentences(300, 1), trainers.WordPieceTrainer(vocab_size=220, special_tokens=special))
+    vocab = sorted(words.get_vocab().items(), key=lambda item: item[1])
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocab), encoding="utf-8")
+
+
+def byte_bpe(folder):
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    bpe.train_from_iterator(sentences(300, 1), trainers.BpeTrainer(
+        vocab_size=340, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    bpe.model.save(str(folder))
+
+
+def unigram(folder):
+    pieces = Tokenizer(models.Unigram())
+    pieces.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    pieces.train_from_iterator(sentences(300, 1), trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=special, unk_token="<unk>"))
+    pieces.add_special_tokens(["<mask>"])
+    pieces.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    pieces.save(str(folder / "tokenizer.json"))
+
+
+def make_tokenizer(family, folder):
+    """Writes the family's own vocabulary files and returns the tokenizer that this release reads from them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    globals()[FAMILIES[family]["tokenizer"]](folder)
+    special = {"wordpiece": {}, "byte_bpe": {}, "unigram": {"mask_token": "<mask>"}}[FAMILIES[family]["tokenizer"]]
+    (folder / "tokenizer_config.json").write_text(json.dumps(
+        {"tokenizer_class": FAMILIES[family]["class"], "model_max_length": 64, **special}))
+    (folder / "config.json").write_text(json.dumps({"model_type": family}))
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def make_model(family, head, tokenizer, seed=0, **fields):
+    """A model with large random weights, so that a wrong term shows."""
+    torch.manual_seed(seed)
+    special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), **FAMILIES[family]["config"], **HEADS[head][1],
+                                  **{f"{name}_token_id": value for name, value in special.items() if value is not None},
+                                  **fields)
+    if head in ("single", "multi"):
+        config.id2label = dict(enumerate(LABELS))
+        config.label2id = {label: i for i, label in enumerate(LABELS)}
+    elif head == "regression":
+        config.num_labels = 1
+    model = HEADS[head][0].from_config(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn_like(parameter)
+            is_norm = parameter.ndim == 1 and name.endswith("weight")
+            parameter.copy_(1 + 0.1 * noise if is_norm else (0.25 if parameter.ndim > 1 else 0.1) * noise)
+    return model
+
+
+def answer(model, head, mask_id, **inputs):
+    """Of one text: [label] as the program shows them; masked-lm: [vocabulary] at the first mask."""
+    with torch.no_grad():
+        logits = model(**inputs).logits[0].float()
+    if head.startswith("mlm"):
+        return logits[(inputs["input_ids"][0] == mask_id).nonzero()[0, 0]].softmax(-1).tolist()
+    return {"single": logits.softmax(-1), "multi": logits.sigmoid(), "regression": logits}[head].tolist()
+
+
+def probabilities(model, head, tokenizer, texts, pairs=None):
+    """The answers to all texts, or to pairs of texts."""
+    encoded = [tokenizer(text, *([pairs[i]] if pairs else []), return_tensors="pt", truncation=True, max_length=64)
+               for i, text in enumerate(texts)]
+    return [answer(model, head, tokenizer.mask_token_id, **inputs) for inputs in encoded]
