@@ -31,22 +31,18 @@ TEST_P(Parity, HoldsOnTheFixture) {
   }
 }
 
+// The one fixture on which `graft parity --bf16` fails, as the reference's own bf16 autocast does
+// (torch 1.13.1: median cosine 0.99135, the limit is 0.998): rounding the operands of the first layer's
+// projections turns a ReLU of the pre_classifier around.
+constexpr const char* kBf16Exception = "distilbert/seqcls_regression";
+constexpr double kReferencesMedianCosine = 0.99135;
+
+class ParityBf16 : public testing::TestWithParam<std::string> {};
+
 // The limits of the fixtures' README for bf16; a CPU without bf16 instructions computes the same definition.
-TEST_P(Parity, HoldsInBf16) {
+TEST_P(ParityBf16, HoldsOnTheFixture) {
   GRAFT_SHARED_PATH(golden, "golden");
   const ParityReport report = run_parity(golden / GetParam(), true);
-  if (GetParam() == "distilbert/seqcls_regression") {
-    // Rounding the operands of the first layer's projections alone turns one ReLU of the pre_classifier
-    // around. So it does in the reference's own bf16 autocast (torch 1.13.1): median cosine 0.99135, smallest
-    // 0.9731.
-    for (const ParityKind& k : report.kinds) {
-      if (k.kind == "gradients, median")
-        EXPECT_NEAR(k.worst_error, 1 - 0.99135, 5e-4);
-      else
-        EXPECT_LE(k.worst_of_limit, 1.0) << k.kind;
-    }
-    return;
-  }
   EXPECT_TRUE(report.ok()) << to_json(report).dump(1);
   std::vector<std::string> kinds;
   for (const ParityKind& k : report.kinds) {
@@ -59,11 +55,34 @@ TEST_P(Parity, HoldsInBf16) {
   EXPECT_GT(report.kinds.back().worst_error, 1e-7);
 }
 
-INSTANTIATE_TEST_SUITE_P(Fixtures, Parity, testing::ValuesIn(fixture_names()), [](const auto& info) {
+std::string fixture_label(const testing::TestParamInfo<std::string>& info) {
   std::string name = info.param;
   for (char& c : name) c = c == '/' || c == '-' ? '_' : c;
   return name;
-});
+}
+
+std::vector<std::string> bf16_fixture_names() {
+  std::vector<std::string> names = fixture_names();
+  std::erase(names, kBf16Exception);
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, Parity, testing::ValuesIn(fixture_names()), fixture_label);
+INSTANTIATE_TEST_SUITE_P(Fixtures, ParityBf16, testing::ValuesIn(bf16_fixture_names()), fixture_label);
+
+// Fails like the reference, in one number and by as much: a change of either shows here.
+TEST(ParityBf16Exception, FailsInTheMedianCosineAlone) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const ParityReport report = run_parity(golden / kBf16Exception, true);
+  EXPECT_FALSE(report.ok());
+  EXPECT_TRUE(report.not_compared.empty());
+  for (const ParityKind& k : report.kinds) {
+    EXPECT_EQ(k.worst_of_limit > 1, k.kind == "gradients, median") << k.kind;
+    if (k.kind == "gradients, median") {
+      EXPECT_NEAR(k.worst_error, 1 - kReferencesMedianCosine, 5e-4);
+    }
+  }
+}
 
 TEST(ParityReport, AFixtureTensorThatIsNotComparedIsAFailure) {
   GRAFT_SHARED_PATH(golden, "golden");
