@@ -9,10 +9,10 @@ namespace {
 
 using testing::HasSubstr;
 
-TEST(Tokenize, TheFixturesOfBertBaseUncased) {
-  GRAFT_SHARED_PATH(golden, "golden/tokenizers/bert-base-uncased.json");
+TEST(Tokenize, TheFixturesOfABertTokenizer) {
+  GRAFT_SHARED_PATH(golden, "golden/tokenizers/small-bert-uncased.json");
   GRAFT_SHARED_PATH(texts, "golden/tokenizers/texts.txt");
-  GRAFT_SHARED_PATH(model, "data/tokenizers/bert-base-uncased");
+  GRAFT_SHARED_PATH(model, "data/tokenizers/small-bert-uncased");
   const Json expected = read_json(golden)["lines"];
   const std::vector<Json> lines =
       json_lines(graft_output({"tokenize", "--model", model.string(), "--input", texts.string()}));

@@ -158,10 +158,11 @@ TEST(Save, KeepsTheLabelsGiven) {
 }
 
 TEST(Save, ATokenizersFilesLieBeside) {
-  GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
+  GRAFT_SHARED_PATH(tokenizer, "data/tokenizers/small-bert-uncased");
   TempDir dir;
   Model::from_pretrained(folder, with_task("masked-lm")).save_pretrained(dir / "saved");
-  Tokenizer::from_pretrained(folder)->save(dir / "saved");
+  Tokenizer::from_pretrained(tokenizer)->save(dir / "saved");
   EXPECT_THAT(files_of(dir / "saved"),
               ElementsAre("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
                           "tokenizer_config.json", "vocab.txt"));

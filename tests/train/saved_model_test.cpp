@@ -133,7 +133,7 @@ TEST_F(SavedModel, TextsAreCutAsInTraining) {
 }
 
 TEST_F(SavedModel, WhatCannotAnswerIsRefused) {
-  GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
   EXPECT_THAT(error_of([&] { Pipeline{folder}; }),
               AllOf(HasSubstr("not a sequence-classification model"), HasSubstr("graft train")));
   const Dataset data = Dataset::from_file(run_.single_csv("train.csv", 12, 1));
