@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds graft and checks it.
-#   ./test.sh          everything that fits into ten minutes on two cores
+#   ./test.sh          the default tier: about ten minutes on two cores, builds with two compilers included
 #   ./test.sh --fast   build, include check, format, fast tests
 #   ./test.sh --slow   everything: slow tests, all sanitizers over the fast tests, a minute of every fuzz target
+#   ./test.sh --interop  build, then compare with the releases of tests/interop/pins.toml (from PyPI, kept in .interop/)
 # The last line counts the tests; a test that was skipped although ../shared is there is a failure.
 set -uo pipefail
 cd "$(dirname "$0")"
@@ -12,7 +13,8 @@ for arg in "$@"; do
   case "$arg" in
     --fast) tier=fast ;;
     --slow) tier=slow ;;
-    *) echo "usage: ./test.sh [--fast|--slow]" >&2; exit 2 ;;
+    --interop) tier=interop ;;
+    *) echo "usage: ./test.sh [--fast|--slow|--interop]" >&2; exit 2 ;;
   esac
 done
 cores=$(nproc)
@@ -33,9 +35,8 @@ check() {
 build() {
   local preset=$1 start=$SECONDS
   shift
-  cmake --preset "$preset" >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
+  cmake --preset "$preset" -DGRAFT_WERROR=ON >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
   cmake --build --preset "$preset" ${@:+--target "$@"} >"$logs/build" 2>&1 || { tail -40 "$logs/build"; echo "building $preset failed"; exit 1; }
-  grep -E 'warning:' "$logs/build" || true
   echo "built preset $preset in $((SECONDS - start)) s"
 }
 
@@ -57,38 +58,61 @@ run_ctest() {
   [ "$bad" = 0 ] || failures+=("$name: $bad")
 }
 
+# The comparison with the reference's releases; its last line has the counts.
+run_interop() {
+  local counts p f s
+  python3 tests/interop/run.py | tee "$logs/interop"
+  counts=$(grep -oE '^interop: [0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$logs/interop" | tr -dc '0-9 ')
+  read -r p f s <<<"${counts:-0 1 0}"
+  passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+  [ "$f" = 0 ] || failures+=("interop: $f")
+}
+
 # The last commit that has landed; what differs from it is what clang-tidy looks at.
 landed() { git rev-parse --verify -q origin/main || git rev-parse --verify -q HEAD~1; }
 
-scripts/install-deps.sh --dev || exit 1
-
-say "build"
-build release
-
-say "includes, format"
-check layers tools/check_layers.sh
-check format tools/check_format.sh
-
-if [ "$tier" != fast ]; then
-  say "clang-tidy on what changed"
-  check tidy tools/check_tidy.sh build "$(landed)"
+if [ "$tier" = interop ]; then
+  scripts/install-deps.sh --dev --interop || exit 1
+else
+  scripts/install-deps.sh --dev || exit 1
 fi
 
 # The real checkpoint, found once for all tests; without one its tests skip (with GRAFT_REQUIRE_CHECKPOINT they fail).
 export GRAFT_CHECKPOINT=${GRAFT_CHECKPOINT-$(scripts/get-model.sh | tail -1)}
 
-say "tests"
-if [ "$tier" = slow ]; then run_ctest tests build; else run_ctest tests build -L fast; fi
+say "build"
+if [ "$tier" = interop ]; then build release graft_cli; else build release; fi
 
-if [ "$tier" != fast ]; then
-  # What reads a stranger's files; --slow takes all.
+if [ "$tier" = interop ]; then
+  say "interop"
+  run_interop
+else
+  say "includes, format"
+  check layers tools/check_layers.sh
+  check format tools/check_format.sh
+
+  say "tests"
+  if [ "$tier" = slow ]; then run_ctest tests build; else run_ctest tests build -L fast; fi
+fi
+
+if [ "$tier" = default ] || [ "$tier" = slow ]; then
+  # What reads a stranger's files, and training steps; --slow takes all.
   folders="base hub data"
   seconds=5
   if [ "$tier" = slow ]; then folders="$folders text engine models tasks train capi cli" seconds=60; fi
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
   say "clang, address and undefined behaviour sanitizers: $folders"
-  build asan fuzzers $(printf 'test_%s ' ${folders/capi/capi pipeline})
+  # Every source is compiled on its own here: what the unity build hides (a missing include) fails.
+  build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' ${folders/capi/capi pipeline})
   for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
+  if [ "$tier" = default ]; then
+    run_ctest "asan operations" build-asan/tests/engine -L fast \
+      -R '^(AdamW|Arena|Attention|CrossEntropy|DropoutOp|ElementLoss|Embed|Gather|PlainOps|ResidualNorm|SelectRows|Tape)[.]'
+    run_ctest "asan training" build-asan/tests/train -L fast -R '^(Accumulation|AdamW|Fixtures/Parity|StepMemory|TrainerTest)[.]'
+  fi
+
+  say "clang-tidy on what changed"
+  check tidy tools/check_tidy.sh build-asan "$(landed)"
 
   say "fuzzing, $seconds s each"
   for target in build-asan/tests/fuzz/fuzz_*; do
@@ -97,11 +121,12 @@ if [ "$tier" != fast ]; then
 fi
 
 if [ "$tier" = slow ]; then
-  # Callers of the Pipeline and the pool's helpers; not oneDNN, which is not instrumented.
-  say "thread sanitizer over Pipeline and the pool of threads"
-  build tsan test_pipeline test_base test_text
+  # Callers of the Pipeline, the Trainer and the pool's helpers; not oneDNN, which is not instrumented.
+  say "thread sanitizer over Pipeline, Trainer and the pool of threads"
+  build tsan test_pipeline test_base test_text test_train
   export TSAN_OPTIONS=ignore_noninstrumented_modules=1
   check tsan_pipeline build-tsan/tests/capi/test_pipeline --gtest_brief=1 --gtest_filter=-*Slow*
+  check tsan_trainer build-tsan/tests/train/test_train --gtest_brief=1 --gtest_filter='TrainerTest*:Accumulation*:-*Slow*'
   check tsan_pool build-tsan/tests/base/test_base --gtest_brief=1 --gtest_filter=Threads*
   check tsan_text build-tsan/tests/text/test_text --gtest_brief=1 --gtest_filter=ScratchPool*:Batch*
 fi

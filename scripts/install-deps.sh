@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian 12 packages graft is built from; --dev adds what the checks need (format, tidy, sanitizers).
+# Installs the Debian 12 packages graft is built from; --dev adds what the checks need (format, tidy, sanitizers), --interop the
+# Python that ./test.sh --interop makes its environments with (nothing where python3 is 3.11 or newer and has venv).
 # Does nothing, and needs no root, where all of them are there already.
 set -euo pipefail
 
@@ -23,7 +24,8 @@ dev_packages=(
 for arg in "$@"; do
   case "$arg" in
     --dev) packages+=("${dev_packages[@]}") ;;
-    *) echo "usage: scripts/install-deps.sh [--dev]" >&2; exit 2 ;;
+    --interop) python3 -c 'import ensurepip, tomllib, venv' 2>/dev/null || packages+=(python3 python3-venv) ;;
+    *) echo "usage: scripts/install-deps.sh [--dev] [--interop]" >&2; exit 2 ;;
   esac
 done
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # clang-tidy on the .cpp files of src and examples that differ from a commit, newest first, for at most two minutes.
 #   tools/check_tidy.sh BUILD_DIR COMMIT [FILE...]     files given are checked whether they changed or not
+# BUILD_DIR must have been configured with GRAFT_UNITY=OFF, as the preset asan: its compile_commands.json then has every source.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$1 commit=$2
 shift 2
 export build
-command -v clang-tidy-14 >/dev/null || { echo "tidy: clang-tidy-14 is not installed, nothing was checked; scripts/install-deps.sh --dev"; exit 0; }
+command -v clang-tidy-14 >/dev/null || { echo "tidy: clang-tidy-14 is not installed, nothing was checked; run scripts/install-deps.sh --dev"; exit 1; }
 if [ $# -gt 0 ]; then
   files=("$@")
 else
