@@ -14,6 +14,29 @@ import families
 from common import TOLERANCE, Counter, worst_difference
 
 
+def ids_of(folder, texts):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return [tokenizer(text)["input_ids"] for text in texts]
+
+
+def check_tokenizer(counter, trained, folder, expected):
+    """What graft saved reads as the source folder does; with the release that made the source, as graft reads it."""
+    try:
+        original = ids_of(expected["source"], expected["texts"])
+    except (AttributeError, ValueError):  # 4.57 cannot read every folder of 5.24
+        if expected["layout"] != "generic":
+            counter.count("tokenizers that this release cannot read in the reference's own folder")
+            return []
+        original = expected["ids"]
+    ids = ids_of(folder, expected["texts"])
+    problems = []
+    if ids != original:
+        problems.append("the tokenizer that graft saved gives other ids than the one of the source folder")
+    if folder.relative_to(trained).parts[0] == transformers.__version__ and ids != expected["ids"]:
+        problems.append("ids differ from graft's")
+    return problems
+
+
 def check(counter, trained, folder, expected):
     head = expected["head"]
     auto = AutoModelForMaskedLM if head.startswith("mlm") else AutoModelForSequenceClassification
@@ -24,14 +47,9 @@ def check(counter, trained, folder, expected):
         problems.append(f"loaded as {', '.join(sorted(wrong))}")
     if type(model).__name__ != expected["model_class"]:
         problems.append(f"loaded as {type(model).__name__}, trained as {expected['model_class']}")
-    tokenizer, original = (AutoTokenizer.from_pretrained(f) for f in (folder, expected["source"]))
-    ids = [encoding["input_ids"] for encoding in map(tokenizer, expected["texts"])]
-    if ids != [encoding["input_ids"] for encoding in map(original, expected["texts"])]:
-        problems.append("the tokenizer that graft saved gives other ids than the one of the source folder")
-    if folder.relative_to(trained).parts[0] == transformers.__version__ and ids != expected["ids"]:
-        problems.append("ids differ from graft's")
+    problems += check_tokenizer(counter, trained, folder, expected)
     # Another release may read the same tokenizer files differently: the model gets graft's ids.
-    answers = [families.answer(model.float().eval(), head, tokenizer.mask_token_id, input_ids=torch.tensor([ids]))
+    answers = [families.answer(model.float().eval(), head, expected["mask_id"], input_ids=torch.tensor([ids]))
                for ids in expected["ids"]]
     difference = worst_difference(answers, expected["probabilities"])
     counter.difference(difference)

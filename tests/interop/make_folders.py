@@ -86,7 +86,7 @@ def main(out, names):
                 model = model.float()
                 texts, rows = texts_for(head, tokenizer), labelled_rows(head)
                 expected = {"family": family, "head": head, "dtype": dtype, "layout": layout, "texts": texts, "rows": rows,
-                            "model_class": type(model).__name__, "labels": LABELS, "vocabulary": list(range(len(tokenizer)))}
+                            "model_class": type(model).__name__, "labels": LABELS, "mask_id": tokenizer.mask_token_id, "vocabulary": list(range(len(tokenizer)))}
                 if layout != "bare":
                     expected["probabilities"] = families.probabilities(model, head, tokenizer, texts)
                     if not head.startswith("mlm"):
