@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs one libFuzzer target from its kept seeds, and from each seed repeated up to a megabyte (texts: 50 kB); a crash, leak, hang, an
-# allocation of more than 256 MB or a process of more than 512 MB is a failure.
+# allocation of more than 256 MB or a process of more than 512 MB (texts: 1.5 GB) is a failure.
 #   tools/fuzz.sh build-asan/tests/fuzz/fuzz_csv SECONDS
 set -uo pipefail
 target=$1 seconds=$2
@@ -10,9 +10,9 @@ seeds="$(dirname "$0")/../tests/fuzz/seeds/${name#fuzz_}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/found" "$work/large"
-largest=1000000
+largest=1000000 memory=512
 # A text's tokens take some hundred times its bytes, and so many are no reader's fault.
-case "$name" in fuzz_text | fuzz_tokenizer) largest=50000 ;; esac
+case "$name" in fuzz_text | fuzz_tokenizer) largest=50000 memory=1536 ;; esac
 # The first byte, which often picks the reader, and the rest of the seed over and over.
 for seed in "$seeds"/*; do
   [ "$(stat -c %s "$seed")" -gt 1 ] || continue
@@ -22,7 +22,7 @@ for seed in "$seeds"/*; do
 done
 # The sanitizer keeps freed memory aside, 256 MB by default: that is not the reader's.
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=16"
-if "$target" -max_total_time="$seconds" -timeout=20 -max_len=$largest -malloc_limit_mb=256 -rss_limit_mb=512 -print_final_stats=1 \
+if "$target" -max_total_time="$seconds" -timeout=20 -max_len=$largest -malloc_limit_mb=256 -rss_limit_mb=$memory -print_final_stats=1 \
      -artifact_prefix="$PWD/$name-" "$work/found" "$seeds" "$work/large" >"$work/log" 2>&1; then
   echo "$name: $(grep -oE 'number_of_executed_units: [0-9]+' "$work/log" | tr -dc 0-9) inputs in $seconds s," \
     "$(grep -oE 'peak_rss_mb: +[0-9]+' "$work/log" | tr -dc 0-9) MB at most"

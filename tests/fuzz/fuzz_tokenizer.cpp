@@ -21,9 +21,12 @@ void read_and_encode(const std::string& file, const std::string& text) {
   graft::EncodeOptions options;
   options.truncation = graft::Truncation::longest_first;
   options.max_length = 8;
+  tokenizer->encode_pair(text, text, options);
+  // Windows of one text: of two long ones each window of the first meets each of the second.
+  options.truncation = graft::Truncation::only_second;
   options.stride = 1;
   options.return_overflowing = true;
-  tokenizer->encode_pair(text, text, options);
+  tokenizer->encode_pair("", text, options);
 }
 
 }  // namespace

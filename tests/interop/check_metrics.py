@@ -17,7 +17,7 @@ from sklearn import metrics
 import families
 from common import Counter, GraftError, graft, json_lines
 
-FP32 = {}
+FP32 = {"bf16": "false"}
 LIMIT = 1e-9
 # head, labels of the model, what the head answers ("": as the weights say; a list: the same to every text), labels of the data
 CASES = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from common import TOLERANCE, Counter, GraftError, graft, json_lines, relative, worst_difference
 
-FP32 = {}
-TRAINING = {"bf16": "false", "max_steps": 3, "learning_rate": 1e-3, "save_strategy": "no", **FP32}
+FP32 = {"bf16": "false"}
+TRAINING = {"max_steps": 3, "learning_rate": 1e-3, "save_strategy": "no", **FP32}
 
 
 def probabilities(model, expected, texts_file, *options):
