@@ -7,6 +7,7 @@
 #include <cmath>
 #include <vector>
 
+#include "support/sanitized.h"
 #include "support/shared.h"
 
 namespace graft {
@@ -84,6 +85,7 @@ TEST(Memory, TheTightestLimitComesFirst) {
 }
 
 TEST(Memory, UlimitCountsAddresses) {
+  if (graft::test::kSanitized) return;
   const auto child = [] {
     struct rlimit limit {};
     limit.rlim_cur = limit.rlim_max = uint64_t{900000} * 1024;
@@ -96,6 +98,7 @@ TEST(Memory, UlimitCountsAddresses) {
 }
 
 TEST(Memory, ResidentMemoryFollowsWhatIsTouched) {
+  if (graft::test::kSanitized) return;
   const uint64_t before = resident_memory();
   std::vector<char> block(64 << 20, 1);
   EXPECT_NEAR(static_cast<double>(resident_memory() - before), static_cast<double>(block.size()), 4e6);

@@ -15,6 +15,7 @@
 
 #include "base/denormals.h"
 #include "base/memory.h"
+#include "support/sanitized.h"
 
 namespace graft {
 namespace {
@@ -156,6 +157,7 @@ TEST(Threads, ManyThrowAtOnce) {
 }
 
 TEST(Threads, AForkedChildGetsHelpersOfItsOwn) {
+  if (graft::test::kSanitized) return;
   set_num_threads(3);
   expect_pool_works();
   const auto child = [] {
@@ -168,6 +170,7 @@ TEST(Threads, AForkedChildGetsHelpersOfItsOwn) {
 
 // A system that gives no more threads: the tasks run on those that are there.
 TEST(Threads, WithoutMemoryForThreadsTheCallerDoesTheWork) {
+  if (graft::test::kSanitized) return;
   const auto child = [] {
     struct rlimit limit {};
     limit.rlim_cur = limit.rlim_max = uint64_t{1} << 20;  // less than is in use: nothing more is given

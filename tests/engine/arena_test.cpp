@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "graft/error.h"
+#include "support/sanitized.h"
 #include "support/shared.h"
 
 namespace graft::engine {
@@ -138,6 +139,7 @@ TEST(Arena, CountingNeedsNoMemory) {
 
 // Under ulimit -v an arena leaves addresses to others, and says what it could not get.
 TEST(Arena, UnderALimitOnAddresses) {
+  if (graft::test::kSanitized) return;
   const auto child = [] {
     struct rlimit limit {};
     limit.rlim_cur = limit.rlim_max = uint64_t{900000} * 1024;

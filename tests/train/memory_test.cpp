@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "models/model_case.h"
+#include "support/sanitized.h"
 #include "train/adamw.h"
 #include "train/evaluate_dataset.h"
 #include "train/runner.h"
@@ -124,6 +125,7 @@ std::string planned_and_measured(const std::string& task_name, bool bf16, bool t
 // Tolerance: 12 % of the total, and above it the library's 24 MB, which a test that ran before may have made
 // resident.
 TEST(MemoryPlan, AgreesWithTheResidentMemory) {
+  if (graft::test::kSanitized) return;
   for (const bool train : {true, false}) {
     for (const bool bf16 : {false, true}) {
       for (const char* task : {"sequence-classification", "masked-lm"}) {
@@ -192,6 +194,7 @@ TEST(MemoryBudget, LabelsOfEveryTaskFollowTheSmallerBatch) {
 
 // Under ulimit -v the arena leaves addresses to the library's code: no crash, and training goes through.
 TEST(MemoryBudget, TrainsUnderALimitOnAddresses) {
+  if (graft::test::kSanitized) return;
   TinyRun run;
   const auto train = run.single_csv("train.csv", 32, 1);
   const auto child = [&](uint64_t megabytes, uint64_t total, bool bf16) {
@@ -212,6 +215,7 @@ TEST(MemoryBudget, TrainsUnderALimitOnAddresses) {
 }
 
 TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
+  if (graft::test::kSanitized) return;
   TinyRun run;
   const auto train = run.single_csv("train.csv", 512, 1);
   const std::string text = in_child([&]() -> std::string {
