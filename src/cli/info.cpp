@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "base/folder.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "cli/console.h"
@@ -115,7 +116,7 @@ int info(int argc, char** argv) {
   } catch (const Error& e) {
     out["tokenizer"] = {{"error", e.what()}};
   }
-  const auto sentence = hub::read_sentence_transformer(fs::is_directory(name) ? fs::path(name) : folder);
+  const auto sentence = hub::read_sentence_transformer(is_folder(name) ? fs::path(name) : folder);
   if (sentence) out["sentence_transformer"] = json_of(*sentence);
   // The model is loaded: what is resident now is in every total.
   const uint64_t resident = resident_memory();

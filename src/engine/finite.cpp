@@ -42,7 +42,7 @@ void check(Kernels& table, const char* name) {
   table.*member = Call::call;
 }
 
-Kernels make_table() {
+Kernels make_checked_table() {
   Kernels t = cpu_kernels();
   check<&Kernels::linear>(t, "linear");
   check<&Kernels::linear_backward>(t, "matmul");
@@ -61,7 +61,7 @@ FiniteCheck::FiniteCheck(const ParameterStore& store) : store_(store), outer_(cu
 FiniteCheck::~FiniteCheck() { current = outer_; }
 
 const Kernels& FiniteCheck::kernels() const {
-  static const Kernels table = make_table();
+  static const Kernels table = make_checked_table();
   return table;
 }
 

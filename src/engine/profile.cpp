@@ -88,7 +88,7 @@ struct Sums {
 };
 
 constexpr int kOperations = 18;
-static_assert(sizeof(Kernels) == kOperations * sizeof(void (*)()), "make_table lacks an operation");
+static_assert(sizeof(Kernels) == kOperations * sizeof(void (*)()), "make_timed_table lacks an operation");
 std::array<Sums, kOperations> sums;
 std::array<const char*, kOperations> names;
 
@@ -121,7 +121,7 @@ void time(Kernels& table, const char* name) {
   names[index] = name;
 }
 
-Kernels make_table() {
+Kernels make_timed_table() {
   Kernels t{};
   time<0, &Kernels::linear>(t, "linear");
   time<1, &Kernels::linear_backward>(t, "linear_backward");
@@ -150,7 +150,7 @@ std::atomic<bool> on{false};
 
 const Kernels& cpu_kernels() {
   if (!on.load(std::memory_order_relaxed)) return cpu::untimed_kernels();
-  static const Kernels timed = make_table();
+  static const Kernels timed = make_timed_table();
   return timed;
 }
 
