@@ -7,11 +7,13 @@
 #include "train/inference.h"
 
 namespace graft {
+
+// How logits become scores.
+enum class Scores : uint8_t { raw, sigmoid, softmax };
+
 namespace {
 
 constexpr const char* kTask = "sequence-classification";
-
-enum class Scores { raw, sigmoid, softmax };
 
 // The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid.
 Scores scores_of(const std::string& problem, size_t num_labels) {
