@@ -11,19 +11,19 @@ namespace data {
 class LabelTally;
 }
 
-// One row. Labels stay as written until the checkpoint's label2id gives them meaning.
+// One row. Labels are the text of the file; LabelMap turns them into ids.
 struct Example {
   std::string text;
   std::string text_pair;
   bool has_pair = false;
   std::vector<std::string> labels;  // one, or several for multi-label; empty = unlabelled
   int64_t line = 0;                 // first line of the row in its file (1-based; 0 = not from a file)
-  bool no_label_applies = false;    // multi-label, and the list was empty: labelled, with nothing
+  bool no_label_applies = false;    // multi-label with an empty list: labelled, but with no label
 
   bool has_label() const { return !labels.empty() || no_label_applies; }
 };
 
-// How the labels of a file are written; decides the problem_type as the reference does.
+// The type of a file's labels. The problem_type is inferred from it as in the reference.
 enum class LabelKind { none, integers, strings, floats, lists };
 
 // A label that occurs in a file.
@@ -40,7 +40,7 @@ struct DatasetOptions {
                                    // column; none where text_column was named
   std::string label_column{};      // "" = label or labels, when present
   bool require_label = false;      // a file without a label column, or a row without a label, is an error
-  bool ignore_label = false;       // reads texts only, whatever the label column holds
+  bool ignore_label = false;       // does not read the label column
   int64_t max_samples = -1;        // first N rows; -1 = all
 };
 
@@ -59,10 +59,10 @@ class Dataset {
   const std::string& origin() const { return origin_; }              // the file, for messages
   const std::string& label_column() const { return label_column_; }  // its name, for messages; "" = none
   LabelKind label_kind() const { return label_kind_; }
-  // Of lists: integers or strings, what they hold; else label_kind().
+  // For lists the type of their items (integers or strings); else label_kind().
   LabelKind label_item_kind() const { return label_item_kind_; }
-  // The different labels in order of appearance; empty for floats. Those of the whole file even where
-  // max_samples keeps fewer rows: the reference, too, lists the labels before it selects.
+  // The distinct labels in order of appearance; empty for floats. They cover the whole file, also with
+  // max_samples, as in the reference.
   const std::vector<LabelCount>& label_counts() const { return label_counts_; }
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
 

@@ -1,12 +1,12 @@
-// The one exception type of the library: what went wrong, and what to do about it.
+// The exception type of the library: an error message and a hint.
 #pragma once
 #include <stdexcept>
 #include <string>
 
 namespace graft {
 
-// Thrown by every part of the library; nothing in it prints, exits or aborts. `what()` names the file, line,
-// tensor or option; `hint()` says how to mend it (may be empty). `main` prints both.
+// Thrown by every part of the library, which never prints, exits or aborts. `what()` names the file, line,
+// tensor or option. `hint()` tells how to fix it and may be empty. `main` prints both.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& what, std::string hint = "")
@@ -17,7 +17,7 @@ class Error : public std::runtime_error {
   std::string hint_;
 };
 
-// A wrong option or argument: the program ends with exit code 2 where other errors end with 1.
+// A wrong option or argument: exit code 2 instead of 1.
 class UsageError : public Error {
  public:
   using Error::Error;

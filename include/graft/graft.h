@@ -1,9 +1,8 @@
-/* graft for C and for whatever can call C: load a fine-tuned folder, predict, free. C99.
+/* The C interface of graft: load a fine-tuned folder, predict, free. C99.
  *
- * Every function may be called from many threads at once, on one pipeline too, and gives the same bits as
- * alone; only graft_free must come last. Failures come back as NULL or a status other than GRAFT_OK;
- * graft_last_error() then says what was wrong and what to do about it. Strings are UTF-8 and end in a zero
- * byte. */
+ * All functions except graft_free are thread-safe, also on one pipeline. Results do not depend on other
+ * threads, bit for bit. A failed call returns NULL or a status other than GRAFT_OK; graft_last_error() then
+ * returns the reason and what to do. Strings are UTF-8 and end in a zero byte. */
 #ifndef GRAFT_GRAFT_H
 #define GRAFT_GRAFT_H
 
@@ -16,14 +15,14 @@ extern "C" {
 typedef enum graft_status {
   GRAFT_OK = 0,
   GRAFT_ERROR = 1,           /* the file, the model or the text: graft_last_error() names it */
-  GRAFT_INVALID_ARGUMENT = 2 /* a NULL where there must be something */
+  GRAFT_INVALID_ARGUMENT = 2 /* a required pointer is NULL */
 } graft_status;
 
 /* A loaded sequence-classification model with its tokenizer. */
 typedef struct graft_pipeline graft_pipeline;
 
 typedef struct graft_prediction {
-  const char* label; /* belongs to the pipeline, until graft_free */
+  const char* label; /* owned by the pipeline, valid until graft_free */
   double score;      /* probability of the label; for regression the number itself */
 } graft_prediction;
 
@@ -42,13 +41,13 @@ graft_status graft_predict_batch(const graft_pipeline* pipeline, const char* con
 size_t graft_num_labels(const graft_pipeline* pipeline);
 const char* graft_label(const graft_pipeline* pipeline, size_t id);
 
-/* What the last failure on this thread was, with what to do on a second line where that is known. Never NULL;
- * "" before the first failure; valid until the next failure on this thread. */
+/* The last error of this thread; a second line holds the hint, if there is one. Never NULL; "" before the
+ * first failure. Valid until the next failure on this thread. */
 const char* graft_last_error(void);
 
-/* Takes what the library has to say (texts that were cut, unknown tokens): `level` is 0 for a note, 1 for a
- * warning; `text` holds during the call, which may come from any thread. NULL drops messages, as at the
- * start. */
+/* Receives log messages (truncated texts, unknown tokens). `level` is 0 for information, 1 for a warning.
+ * `text` is valid during the call. Calls may come from any thread. NULL drops messages, which is the
+ * default. */
 typedef void (*graft_log_function)(int level, const char* text, void* user);
 void graft_set_log(graft_log_function function, void* user);
 

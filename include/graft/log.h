@@ -1,5 +1,5 @@
-// What the library has to say (truncated texts, unknown tokens, label order) goes to a sink that the program
-// installs; without one it is dropped.
+// Log messages of the library (truncated texts, unknown tokens, label order). The program installs a sink;
+// without one, messages are dropped.
 #pragma once
 #include <functional>
 #include <string>
@@ -10,8 +10,8 @@ enum class LogLevel { info, warning };
 
 using LogSink = std::function<void(LogLevel, const std::string&)>;
 
-// Installs the sink for the process (thread-safe; calls come one at a time, from any thread); an empty
-// function drops messages. Returns the former one.
+// Installs the sink of the process and returns the previous one. Thread-safe. Calls to the sink are
+// serialised and may come from any thread. An empty function drops messages.
 LogSink set_log_sink(LogSink sink);
 
 }  // namespace graft

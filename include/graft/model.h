@@ -14,14 +14,14 @@ struct State;
 
 struct ModelOptions {
   std::string task = "sequence-classification";  // or "masked-lm"; aliases as on the command line
-  int num_labels = 0;                            // 0 = what config.json says (2 where it says nothing)
+  int num_labels = 0;                            // 0 = from config.json, 2 if it has none
   std::vector<std::string> labels{};             // names in the order of ids; decides num_labels
-  std::string problem_type{};                    // "" = what config.json says, or inferred from the labels
+  std::string problem_type{};                    // "" = from config.json, or inferred from the labels
   bool ignore_mismatched_sizes = false;          // reinitialise tensors of another shape instead of refusing
-  uint64_t seed = 42;                            // of what is not in the checkpoint
+  uint64_t seed = 42;                            // of newly initialised tensors
 };
 
-// What loading found, for the user's eyes and for tests.
+// Tensors that the checkpoint and the model do not share.
 struct LoadReport {
   std::vector<std::string> missing;     // newly initialised (a new head)
   std::vector<std::string> unexpected;  // in the checkpoint, not in the model
@@ -36,16 +36,15 @@ class Model {
   // From a config.json alone: random weights.
   static Model from_config(const std::filesystem::path& config_file, const ModelOptions& options = {});
 
-  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them. They replace
-  // the folder's former ones together: a crash leaves no new weights beside an old config.json. `dtype` is
-  // that of the file, in the reference's spelling: float32, or at half the size float16 or bfloat16. Throws
-  // Error for another.
+  // Writes config.json and model.safetensors (sharded above 5 GB) as `transformers` reads them. The files are
+  // replaced together: after a crash no new weights lie beside an old config.json. `dtype` is the stored
+  // type: float32, float16 or bfloat16. Throws Error for another.
   void save_pretrained(const std::filesystem::path& folder, const std::string& dtype = "float32") const;
 
   const std::string& task() const;
   std::string model_type() const;
   std::vector<std::string> labels() const;  // id2label; empty for masked-lm
-  std::string problem_type() const;         // "" where it is to be inferred
+  std::string problem_type() const;         // "" = inferred from the labels
   int64_t num_parameters() const;
   int64_t max_positions() const;  // tokens a sequence may have
   const LoadReport& load_report() const;

@@ -1,4 +1,4 @@
-// Training a vocabulary from text files, and measuring how well one fits a text.
+// Trains a vocabulary from text files, and measures how well a tokenizer fits a text.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -21,31 +21,31 @@ struct TrainTokenizerOptions {
   std::vector<std::string> special_tokens;
   int32_t limit_alphabet = 0;  // most characters to keep (the most frequent); 0: all
   std::vector<std::string>
-      initial_alphabet;          // characters that are kept however rare (bpe: all 256 bytes always are)
+      initial_alphabet;          // characters kept regardless of frequency (bpe: always all 256 bytes)
   int32_t max_token_length = 0;  // characters; 0: no limit (unigram: 16)
 
   bool lowercase = true;          // wordpiece: tokenizer_config.json's do_lower_case; others: off
   bool add_prefix_space = false;  // bpe
   int32_t model_max_length = 512;
 
-  double shrinking_factor = 0.75;  // unigram: what a pruning round keeps
-  int32_t num_sub_iterations = 2;  // unigram: EM steps a round
-  int32_t seed_size = 1000000;     // unigram: candidates to start from
+  double shrinking_factor = 0.75;  // unigram: share of pieces kept per pruning round
+  int32_t num_sub_iterations = 2;  // unigram: EM steps per round
+  int32_t seed_size = 1000000;     // unigram: number of initial candidates
 };
 
-// Reads the files line by line (a word never spans lines; a byte-order mark is dropped), on all cores; the
-// result does not depend on their number. Save it with Tokenizer::save. Throws Error for an unknown type, an
-// empty text, or a vocab_size that the special tokens and the alphabet exceed.
+// Reads the files line by line, in parallel; the result does not depend on the number of threads. Words do
+// not span lines, and a byte order mark is dropped. Save the result with Tokenizer::save. Throws Error for an
+// unknown type, an empty text, or a vocab_size below the number of special tokens and characters.
 std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
                                            const TrainTokenizerOptions& options);
 
 // How a tokenizer fits a text.
 struct TokenizerStats {
   int64_t lines = 0, bytes = 0, characters = 0;
-  int64_t words = 0;   // stretches without white space
+  int64_t words = 0;   // separated by white space
   int64_t tokens = 0;  // without special tokens around lines
   int64_t unknown_tokens = 0;
-  int64_t replaced = 0;  // invalid stretches of UTF-8
+  int64_t replaced = 0;  // invalid UTF-8 sequences
   TokenizerStats& operator+=(const TokenizerStats& other);
   double unknown_rate() const {
     return tokens ? static_cast<double>(unknown_tokens) / static_cast<double>(tokens) : 0;
@@ -55,7 +55,7 @@ struct TokenizerStats {
     return tokens ? static_cast<double>(bytes) / static_cast<double>(tokens) : 0;
   }
 };
-// Counts over a file (lines end at U+000A, a byte-order mark is dropped) or over texts, on all cores.
+// Statistics of a file (lines end at U+000A, a byte order mark is dropped) or of texts, in parallel.
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& file);
 TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts);
 

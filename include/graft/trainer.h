@@ -1,4 +1,4 @@
-// Fine-tuning: TrainingArguments with Hugging Face's names and defaults, and the Trainer that obeys them.
+// Fine-tuning: TrainingArguments with the names and defaults of Hugging Face, and the Trainer.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -64,35 +64,34 @@ struct TrainResult {
   double training_loss = 0;    // mean over the steps
   double last_epoch_loss = 0;  // mean over the steps of the last epoch
   double seconds = 0;
-  bool interrupted = false;  // by request_stop(); the model of the last whole step was saved
+  bool interrupted = false;  // by request_stop(); the model of the last whole step is saved
   LogEntry metrics;          // of the last evaluation
 };
 
 class Trainer {
  public:
-  // Classification. `train` decides the ids of labels unless the model names them; `eval` may be empty where
-  // the arguments ask for no evaluation. All errors are graft::Error, UsageError for an argument.
+  // Classification. `train` determines the label ids unless the model has label names. `eval` may be empty if
+  // no evaluation is requested. Throws Error, or UsageError for an argument.
   Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
           std::shared_ptr<Tokenizer> tokenizer);
-  // Masked language modelling on text files; a share of the lines is put aside for evaluation when
-  // `eval_files` is empty.
+  // Masked language modelling on text files. If `eval_files` is empty and evaluation is requested, a share of
+  // the lines is held out for it.
   Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
           const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
           bool line_by_line = false);
   ~Trainer();
 
-  // The whole run: trains, logs, evaluates and saves as the arguments say; the model is saved to output_dir
-  // at the end.
+  // Trains, logs, evaluates and saves as configured, then saves the model to output_dir.
   TrainResult train();
-  // Metrics on the evaluation set, names with "eval_" before them. Error where request_stop() ended it early.
+  // Metrics on the evaluation set, with the prefix "eval_". Throws Error if request_stop() interrupted it.
   LogEntry evaluate();
   void save_model(const std::filesystem::path& folder) const;
 
   void on_log(std::function<void(const LogEntry&)> f);
   void on_progress(std::function<void(const TrainProgress&)> f);
-  // From any thread or signal handler: train() finishes its batch, saves the model of the last whole step and
-  // returns. The request holds for the train() or evaluate() that runs, else for the next one; after that the
-  // Trainer can train and evaluate again.
+  // May be called from any thread or signal handler. train() finishes its batch, saves the model of the last
+  // whole step and returns. The request applies to the running train() or evaluate(), else to the next one.
+  // The Trainer can be used again afterwards.
   void request_stop();
 
   struct Parts;

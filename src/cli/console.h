@@ -1,4 +1,4 @@
-// What the program says on stderr: log lines, a progress bar with an ETA, tables. Results alone go to stdout.
+// Output on stderr: log lines, a progress bar with an ETA, tables. stdout has results only.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -18,9 +18,9 @@ inline constexpr const char* kVersion = "0.1.0";
 void install_log();
 // A line on stderr, above the progress bar if there is one.
 void say(const std::string& text);
-// Text to `out`; a stream that cannot be written (stderr closed, a pipe without a reader) must not end a run.
+// Writes text to `out` and ignores write errors: a closed stderr must not end a run.
 void put(std::FILE* out, const std::string& text);
-// On a terminal a bar that is redrawn; else a line now and then.
+// A progress bar on a terminal, else a line every 15 seconds.
 void show_progress(const TrainProgress& progress);
 void end_progress();
 void say_log_entry(const LogEntry& entry);
@@ -32,15 +32,15 @@ void print_result(const LogEntry& result, bool json, const Profile& profile);
 
 // "bert with 4.4 M parameters from DIR; fp32 (why); 2 threads (why), instruction set"
 void say_loaded(const Model& model, const std::string& name, const train::Precision& precision);
-// Verdicts on tensors that did not fit.
+// Logs missing, mismatched and unused tensors.
 void say_load_report(const LoadReport& report);
-void say_unused(const LoadReport& report);  // the tensors of the checkpoint that nothing reads
+void say_unused(const LoadReport& report);  // only the unused tensors of the checkpoint
 
-// --num_threads was given: the line of say_loaded names it.
+// Records that --num_threads was given, for say_loaded.
 void threads_were_chosen();
 
-// While one lives, SIGINT and SIGTERM ask `trainer` to stop, and say so at once; a second one ends the
-// program. Afterwards a signal ends the program, as by default.
+// During its lifetime SIGINT and SIGTERM print a message and call trainer.request_stop(); a second signal
+// ends the program. The destructor restores the default handlers.
 class StopOnSignals {
  public:
   explicit StopOnSignals(Trainer& trainer);
@@ -48,7 +48,7 @@ class StopOnSignals {
   StopOnSignals(const StopOnSignals&) = delete;
   StopOnSignals& operator=(const StopOnSignals&) = delete;
 };
-// 130 or 143 where such a signal came, 0 where none did.
+// 130 or 143 after such a signal, else 0.
 int signal_exit_code();
 
 }  // namespace graft::cli

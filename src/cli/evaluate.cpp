@@ -48,7 +48,7 @@ Options declare(EvaluateOptions& o) {
   return options;
 }
 
-// Text is masked as it was in training, so that the numbers can be compared.
+// Masks text as in training, so that the losses are comparable.
 LogEntry score_text(const EvaluateOptions& o, const fs::path& folder, const Model& model,
                     const train::SavedArguments& saved, const train::Precision& precision) {
   const auto tokenizer = Tokenizer::from_pretrained(folder);

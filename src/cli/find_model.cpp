@@ -12,7 +12,7 @@
 namespace graft::cli {
 namespace {
 
-// A line that is redrawn on a terminal, else a line every ten seconds.
+// Progress of a download: one redrawn line on a terminal, else a line every ten seconds.
 class DownloadLine {
  public:
   DownloadLine() : terminal_(::isatty(STDERR_FILENO) != 0) {}
@@ -35,7 +35,7 @@ class DownloadLine {
 
  private:
   bool terminal_, drawn_ = false;
-  // Not at once: what takes no time needs no line.
+  // Starts at construction: a short download prints nothing.
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 

@@ -5,7 +5,7 @@
 
 namespace graft::cli {
 
-// The folder of `name`; what is not there yet is downloaded.
+// The folder of model `name`, downloaded if it is not in the cache.
 std::filesystem::path find_model(const std::string& name);
 // The newest files of a model on the hub, downloaded into the cache.
 std::filesystem::path pull_newest(const std::string& name);

@@ -1,4 +1,4 @@
-// The program: finds the verb, catches what it throws, turns it into words and an exit code.
+// The program: runs the verb, prints the error that it throws, and returns the exit code.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -52,9 +52,9 @@ void print_help(std::FILE* out) {
              "interrupted.\n");
 }
 
-// A standard stream that is closed must not become the number of a file that is opened later: results would
-// be written into a model. In its place stands one on which the same calls fail (standard error: are
-// dropped).
+// Opens /dev/null for each closed standard stream. Otherwise a file opened later, such as a model, would get
+// its descriptor, and results would be written into it. Reads and writes on the replacement fail; standard
+// error is discarded.
 void occupy_standard_streams() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (::fcntl(fd, F_GETFD) != -1 || errno != EBADF) continue;
@@ -63,13 +63,13 @@ void occupy_standard_streams() {
   }
 }
 
-// A misspelt variable would be without effect, and nobody would know.
+// Warns of a misspelt GRAFT_ variable, which would have no effect.
 void check_environment() {
   const std::vector<std::string> known = {"GRAFT_ISA", "GRAFT_SHARED"};
   for (char** entry = environ; *entry; ++entry) {
     const std::string text = *entry, name = text.substr(0, text.find('='));
     if (!name.starts_with("GRAFT_") || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const std::string near = nearest_name(name, known);  // others belong to other programs
+    const std::string near = nearest_name(name, known);  // "" = a variable of another program
     if (near.empty()) continue;
     say(fmt::format("warning: the environment variable {} has no effect; did you mean {}?", name, near));
   }
@@ -110,7 +110,7 @@ int main(int argc, char** argv) {
     if (!hint.empty()) graft::cli::put(stderr, "hint: " + hint + "\n");
   };
   graft::cli::occupy_standard_streams();
-  // A reader that goes away and a file-size limit are errors of the write, not the end of a training run.
+  // A closed pipe or a file-size limit makes a write fail instead of ending a training run.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   const int kReaderGone = 128 + SIGPIPE;  // what a shell shows for `graft ... | head -1`

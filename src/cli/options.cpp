@@ -20,7 +20,7 @@
 namespace graft::cli {
 namespace {
 
-// "--weight-decay=0.1" -> "--weight_decay=0.1"; values are left alone.
+// "--weight-decay=0.1" -> "--weight_decay=0.1"; values are unchanged.
 std::string with_underscores(const std::string& arg) {
   if (!arg.starts_with("--")) return arg;
   const size_t end = std::min(arg.find('='), arg.size());
@@ -192,7 +192,7 @@ std::vector<std::string> Options::names() const {
   return out;
 }
 
-// The option that a name stands for; the name itself where it stands for none.
+// The option of an alias; other names are unchanged.
 std::string Options::canonical(const std::string& name) {
   if (find(name)) return name;
   const auto it = script_names().find(name);
@@ -237,7 +237,7 @@ void Options::set_from_file(const std::string& key, const Json& value) {
   if (name == "config") throw UsageError("\"config\": a config file cannot name another");
   const Option* o = find(canonical(name));
   if (o && value.is_object())
-    throw UsageError(fmt::format("\"{}\" is an object, which no option takes", key));
+    throw UsageError(fmt::format("\"{}\" is an object; options take values or lists", key));
   if (o && o->is_text) {
     bool texts = true;
     if (value.is_array()) {
@@ -292,7 +292,8 @@ bool Options::parse(int argc, char** argv, int first) {
   } catch (const CLI::ParseError& e) {
     throw UsageError(e.what(), fmt::format("graft {} --help lists the options", verb_));
   }
-  for (const std::string& extra : app.remaining()) {  // aliases, refused and unknown names, with their values
+  // Aliases, refused and unknown options with their values.
+  for (const std::string& extra : app.remaining()) {
     if (extra.starts_with("--")) {
       const size_t equals = extra.find('=');
       found.emplace_back(extra.substr(2, equals == std::string::npos ? equals : equals - 2),

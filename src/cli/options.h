@@ -1,5 +1,5 @@
-// The options of a verb: declared as a list, read from the command line and from --config, spelt with
-// underscores or dashes. Everything wrong is a UsageError (exit code 2) that names the nearest known option.
+// The options of a verb: declared as a list, read from the command line and from --config, with underscores
+// or dashes. An error is a UsageError (exit code 2); for an unknown option it suggests the nearest one.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -19,24 +19,24 @@ namespace graft::cli {
 
 class Options {
  public:
-  // `summary` one sentence, `examples` whole command lines; both for --help.
+  // For --help: `summary` is one sentence, `examples` are whole command lines.
   Options(std::string verb, std::string summary, std::vector<std::string> examples);
 
   void text(const std::string& name, std::string& to, const std::string& help, bool required = false);
   void list(const std::string& name, std::vector<std::string>& to, const std::string& help);
-  // The value `to` has is the default, and allowed whatever the range.
+  // The value of `to` is the default. It is allowed even outside the range.
   void integer(const std::string& name, int64_t& to, const std::string& help, const train::Range& range);
   void flag(const std::string& name, bool& to, const std::string& help);
-  // bf16: what to compute in; no value: the caller's default.
+  // --bf16; without a value `to` stays empty.
   void precision(std::optional<bool>& to, const std::string& fallback);
-  // num_threads: sets the number for this thread as it is read.
+  // --num_threads; sets the number of threads when it is parsed.
   void threads();
   // All of TrainingArguments under their names.
   void training_arguments(TrainingArguments& to);
   // text_column, text_pair_column, label_column.
   void columns(DatasetOptions& to);
 
-  // Reads argv[first..]. Returns false when --help was asked for (and printed to stdout).
+  // Parses argv[first..]. Returns false if --help was given; the help is printed to stdout.
   bool parse(int argc, char** argv, int first);
   bool given(const std::string& name) const;
   // On the command line, not in the --config file.

@@ -1,5 +1,5 @@
-// Results to a file or, for "-", to standard output; a write that fails is an Error, a pipe whose reader has
-// gone a std::system_error of EPIPE, which main ends on quietly.
+// Writes results to a file or, for "-", to standard output. A failed write is an Error. A closed pipe is a
+// std::system_error with EPIPE, on which main exits without a message.
 #pragma once
 #include <cstdio>
 #include <string>
@@ -23,7 +23,7 @@ class OutputStream {
   std::FILE* file_;
 };
 
-// UsageError where the output would be written over the input that is being read.
+// Throws UsageError if output and input are the same file.
 void refuse_same_file(const std::string& input, const std::string& output);
 
 }  // namespace graft::cli

@@ -36,8 +36,7 @@ std::string json_line(const Prediction& p, bool all_scores) {
   return dump(line);
 }
 
-// An array of tokens for a text with one mask, an array of such arrays for a text with more: as the
-// reference.
+// As the reference: an array of tokens for a text with one mask, an array of such arrays for more masks.
 std::string json_line(const std::vector<std::vector<MaskFill>>& masks) {
   Json line = Json::array();
   for (const std::vector<MaskFill>& fills : masks) {
@@ -54,8 +53,7 @@ std::string json_line(const std::vector<std::vector<MaskFill>>& masks) {
 // Answers a batch of texts (and their pairs): one line of output each.
 using Answer = std::function<std::string(const Texts& texts, const Texts& pairs)>;
 
-// Streams: whole batches of what has come, and an answer to all of it before waiting for more. Bounded memory
-// for any input.
+// Predicts in batches with bounded memory. All rows that have arrived are answered before it waits for more.
 class Stream {
  public:
   Stream(const std::string& input, const DatasetOptions& columns, const std::string& output,
@@ -83,7 +81,7 @@ class Stream {
     return columns;
   }
 
-  // An Error names the text; here is the file and line it came from. What came before it is answered.
+  // Adds file and line to a TextError. The texts before it are answered first.
   void hand_over(const Answer& answer) {
     try {
       out_.write(answer(texts_, pairs_));
@@ -148,7 +146,7 @@ Options declare(PredictOptions& o) {
   return options;
 }
 
-// An option that the model has no use for is a misunderstanding; ignoring it would hide that.
+// Refuses options that have no effect for the model.
 void check_options(const Options& options, const PredictOptions& o, bool masks) {
   for (const char* option : {"return_all_scores", "text_pair_column"}) {
     if (masks && options.given(option))

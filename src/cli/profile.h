@@ -1,4 +1,4 @@
-// What --profile shows: the operations of a run with their time, rates and share.
+// The output of --profile: time, rates and share of each operation.
 #pragma once
 #include <chrono>
 #include <cstdio>
@@ -9,13 +9,13 @@
 
 namespace graft::cli {
 
-// Records from construction to stop(), where it is on; make it before the model runs.
+// Records from construction to stop(). Construct it before the model runs.
 class Profile {
  public:
   explicit Profile(bool on);
   bool on() const { return on_; }
   void stop();
-  // A line an operation, longest first, and one for the time outside of them: data, tokenizer, log.
+  // One line per operation, longest first, and one for the time outside operations: data, tokenizer, log.
   void print(std::FILE* out) const;
   Json json() const;
 

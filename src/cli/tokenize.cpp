@@ -1,4 +1,4 @@
-// graft tokenize: what a checkpoint's tokenizer makes of text, one json object a line.
+// graft tokenize: ids, tokens and offsets of texts, one json object per line.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,15 +25,15 @@
 namespace graft::cli {
 namespace {
 
-// The lines of a file, many at a time. Lines end at U+000A only; bytes are left as they are, invalid UTF-8
-// too: the tokenizer replaces it.
+// Reads the lines of a file in blocks. Lines end at U+000A only. Invalid UTF-8 is passed on; the tokenizer
+// replaces it.
 class LineBlocks {
  public:
   explicit LineBlocks(const std::string& path)
       : name_(path == "-" ? "standard input" : path), stream_(data::open_stream(path)) {}
 
-  // All whole lines that are there without waiting for more, at least one; the last of the file may lack its
-  // U+000A. Valid until the next call. Empty at the end.
+  // All complete lines that are available without waiting, at least one. The last line of the file may lack
+  // its U+000A. Valid until the next call. Empty at the end of the file.
   std::string_view next() {
     buffer_.erase(0, done_);
     done_ = 0;
@@ -71,7 +71,7 @@ class LineBlocks {
   std::string name_;
   std::unique_ptr<data::ByteStream> stream_;
   std::string buffer_;
-  size_t done_ = 0;  // bytes of the buffer that were handed out
+  size_t done_ = 0;  // bytes of the buffer that were returned
   int64_t num_lines_ = 0;
 };
 
@@ -85,14 +85,13 @@ void for_each_line(std::string_view block, See see) {
   }
 }
 
-// Writes the json lines of a block, made on all cores. Returns how many invalid stretches of UTF-8 there
-// were.
+// Writes the json lines of a block, computed in parallel. Returns the number of invalid UTF-8 sequences.
 class BlockAnswer {
  public:
   BlockAnswer(const text::TokenWriter& writer, OutputStream& out) : writer_(writer), out_(out) {}
 
   int64_t write(std::string_view block) {
-    constexpr size_t kLong = size_t{1} << 20;  // its json is not held as a whole
+    constexpr size_t kLong = size_t{1} << 20;  // its json is written in pieces
     if (block.size() > 2 * kLong) {
       text::LineBuffer buffer;
       buffer.set_sink([this](std::string_view text) { out_.write(text); });
@@ -148,7 +147,7 @@ class BlockAnswer {
   std::vector<Part> parts_;
 };
 
-// How the tokenizer fits each file (a language, a domain): a table, or one json object a file.
+// Statistics of the tokenizer on each file: a table, or one json object per file.
 int print_stats(const Tokenizer& tokenizer, const std::vector<std::string>& files, bool json) {
   if (!json) {
     fmt::print("{:>12} {:>12} {:>10} {:>12} {:>12}  file\n", "tokens", "words", "tokens/word", "bytes/token",

@@ -80,7 +80,7 @@ void check_output_dir(const TrainOptions& o) {
         "files of the same names are replaced, others stay",
         "{}: the output folder is not empty; nothing was written", dir.string());
   }
-  train::prepare_output(dir);  // fails now and not after the download
+  train::prepare_output(dir);  // fails before the download
 }
 
 Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples) {
@@ -91,7 +91,7 @@ Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples
   return Dataset::from_file(file, options);
 }
 
-// Labels come from the training data, or from a head that is to be kept; they decide the shape of the head.
+// The labels determine the shape of the head. They come from the training data, or from a head that is kept.
 ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, const Dataset& train,
                           const Dataset& test) {
   ModelOptions options;
@@ -105,7 +105,7 @@ ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, co
   checkpoint.names = config.label_names();
   checkpoint.problem_type = checkpoint.has_head ? config.text_or("problem_type", "") : "";
   const data::LabelMap labels = data::LabelMap::for_training(train, checkpoint);
-  if (test.size() > 0) labels.check(test);  // now and not after hours of training
+  if (test.size() > 0) labels.check(test);  // before training, not after it
   options.labels = labels.names();
   options.problem_type = labels.problem_type();
   return options;
@@ -185,7 +185,7 @@ int train_language_model(TrainOptions& o) {
   return run(trainer, o, nullptr);
 }
 
-// An option that the task has no use for is a misunderstanding; ignoring it would hide that.
+// Refuses options that have no effect for the task.
 void check_options(const Options& options, TrainOptions& o) {
   const bool text = o.task == "masked-lm";
   const auto refuse = [&](const char* name, const std::string& reason) {

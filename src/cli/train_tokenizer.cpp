@@ -24,7 +24,7 @@ bool is_compressed(const fs::path& file) {
   return e == ".gz" || e == ".zst" || e == ".xz";
 }
 
-// The trainer maps plain text; a compressed file is unpacked beside the result first.
+// Decompresses a file into the output folder, because the trainer maps files into memory.
 fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
   const fs::path out = folder / fmt::format(".text-{}.tmp", index);
   const auto from = data::open_stream(file);

@@ -1,4 +1,4 @@
-// The verbs of the program, one file each; each returns the exit code.
+// The verbs of the program, one file each. A verb returns the exit code.
 #pragma once
 
 namespace graft::cli {

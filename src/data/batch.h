@@ -7,7 +7,7 @@
 
 namespace graft::data {
 
-// T rows in B sequences. Labels are the task's to fill; the batch only carries them.
+// T rows in B sequences. The task fills the labels.
 struct RaggedBatch {
   std::vector<int32_t> input_ids;            // [T]
   std::vector<int32_t> token_type_ids;       // [T]
@@ -21,7 +21,7 @@ struct RaggedBatch {
 
   int32_t size() const { return static_cast<int32_t>(cu_seqlens.size()) - 1; }  // B
   int32_t rows() const { return cu_seqlens.back(); }                            // T
-  // Keeps the capacity, so that a loop does not allocate.
+  // Keeps the capacity: a loop does not allocate.
   void clear();
   void append(const Encoding& encoding, int64_t index);
   // `token_type_ids` may be null: zeros.

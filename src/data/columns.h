@@ -13,9 +13,9 @@ struct Columns {
   size_t text = kNone, pair = kNone, label = kNone;
 };
 
-// Chooses by `options`, else the usual names (run_glue's task_to_keys and those of the common sets). Throws
-// Error naming `path`, the columns there are and the nearest name; `separator` is the file's (0 = none), for
-// what a header without it most likely means.
+// Columns named by `options`, else the usual names (run_glue's task_to_keys and those of common data sets).
+// Throws Error with `path`, the existing columns and the nearest name. `separator` is that of the file (0 =
+// none), for the hint about a header without it.
 Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
                        const std::string& path, char separator = 0);
 

@@ -1,4 +1,4 @@
-// Streams the examples of a file, a row at a time: predict reads with it what Dataset holds in memory.
+// Streams the examples of a file row by row, for predict. Dataset holds all rows in memory instead.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -19,11 +19,11 @@ class ExampleReader {
   // Text, pair and line of the next row; labels stay empty (see label()). False at the end; a file without a
   // row is an Error, an empty standard input is not. At the end a warning counts the empty texts.
   bool next(Example& example);
-  // Whether next() would probably answer without waiting: whoever serves a pipe answers before it waits.
+  // Whether next() would probably return without waiting for a pipe.
   bool has_buffered_row() const { return rows_->has_buffered_row(); }
   bool has_pairs() const { return columns_.pair != Columns::kNone; }
 
-  // The label's cell of the last row, of kind `missing` where there is none.
+  // The label cell of the last row; its kind is `missing` if there is none.
   const Cell& label() const;
   bool has_label_column() const { return columns_.label != Columns::kNone; }
   // "" without a label column.

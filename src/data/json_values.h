@@ -1,4 +1,4 @@
-// Values inside the text of a json row, without a tree of them: a tree takes up to 40 times its text.
+// Reads values from the text of a json row without building a tree, which takes up to 40 times the text.
 #pragma once
 #include <string>
 #include <string_view>
@@ -34,7 +34,7 @@ std::vector<Cell> list_items(const Cell& list, size_t limit);
 std::string_view skip_space(std::string_view json);
 const char* kind_of(std::string_view json);  // "an array", "a number", ...
 
-// What is most likely wrong with a text that did not parse, or "".
+// A hint about the likely cause of a parse error, or "".
 std::string parse_hint(std::string_view text, const JsonParseError& error);
 
 }  // namespace graft::data

@@ -1,4 +1,4 @@
-// Labels that look like lists of ids but are something else: vectors of zeros and ones, lists written as
+// Detects labels that look like lists of ids but are not: vectors of zeros and ones, and lists written as
 // text.
 #pragma once
 #include <string>
@@ -16,10 +16,10 @@ bool is_zeros_and_ones(const std::vector<Cell>& items);
 // The items as json, cut for a message: "[1, 0, 0]".
 std::string shown_list(const std::vector<Cell>& items);
 
-// What to write instead of a vector: "[0, 2]" for [1, 0, 1].
+// The list of ids that a vector stands for: "[0, 2]" for [1, 0, 1].
 std::string ids_of_vector(const std::vector<Cell>& items);
 
-// How a label that is a text reads as numbers.
+// What a text label looks like as numbers.
 enum class NumberList {
   no,       // a name
   one,      // "3"

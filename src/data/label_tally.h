@@ -1,4 +1,4 @@
-// Takes the label cells of a file one by one and infers how its labels are written.
+// Infers the label type of a file from its label cells.
 #pragma once
 #include <array>
 #include <optional>
@@ -12,9 +12,9 @@
 
 namespace graft::data {
 
-// An integer in ASCII, spaces around it allowed; nothing when it is not one or does not fit.
+// An ASCII integer, with optional spaces around it; nullopt if it is malformed or too large.
 std::optional<int64_t> parse_integer(std::string_view text);
-// Whether it is written as an integer, of whatever size.
+// Whether the text is an integer of any size.
 bool is_integer(std::string_view text);
 // A finite number, spaces around it allowed.
 std::optional<double> parse_number(std::string_view text);
@@ -31,14 +31,14 @@ class LabelTally {
   // As add, for labels that are already in the example; `as_list`: the labels of all examples are lists.
   void add_strings(const Example& example, bool as_list);
 
-  // To be called after the last row: decides the kinds and checks that all labels are of one. Throws Error
-  // naming the lines that differ. Warns of names that look alike, of a name that pandas reads as a missing
-  // value, and of a file with one label only.
+  // Call after the last row. Determines the kinds and throws Error with the line numbers if labels have
+  // different kinds. Warns of names that look alike, of a name that pandas reads as a missing value, and of a
+  // file with only one label.
   void finish();
   LabelKind kind() const { return kind_; }
   LabelKind item_kind() const { return item_kind_; }
   std::vector<LabelCount> counts() const;
-  // The label as it is kept: integers in their shortest form ("01" is 1).
+  // The stored form of a label: integers in their shortest form ("01" is 1).
   std::string canonical(const std::string& label) const;
 
  private:

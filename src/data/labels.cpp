@@ -278,11 +278,10 @@ int LabelMap::resolve(const std::string& label, const Example& example, const Da
   hint += default_names_ ? fmt::format("the model does not name its labels: write the ids 0..{} in the file",
                                        num_labels() - 1)
                          : unknown_hint();
-  fail_with(hint, "{}: label '{}' is not one that the model knows ({})", where, shown(label),
-            join_names(names_));
+  fail_with(hint, "{}: label '{}' is not a label of the model ({})", where, shown(label), join_names(names_));
 }
 
-// What to do about a label that the head does not have.
+// The hint for a label that the head does not have.
 const char* LabelMap::unknown_hint() const {
   switch (source_) {
     case Source::training_data:

@@ -8,16 +8,15 @@
 
 namespace graft::data {
 
-// What a checkpoint says of its labels.
+// The labels of a checkpoint.
 struct CheckpointLabels {
-  std::vector<std::string> names;  // id2label in the order of ids; empty = it names none
-  bool has_head = false;     // its head has trained weights with names.size() outputs that are to be kept
-  std::string problem_type;  // of config.json; "" = to be inferred
-  bool decided =
-      false;  // names and problem_type were chosen for this training file: nothing is left to be said
+  std::vector<std::string> names;  // id2label in the order of ids; empty = none
+  bool has_head = false;           // its head has names.size() trained outputs, which are kept
+  std::string problem_type;        // of config.json; "" = inferred
+  bool decided = false;  // names and problem_type were chosen for this training file: nothing is logged again
 };
 
-// LABEL_0, LABEL_1, ...: what transformers writes where nobody named the labels.
+// LABEL_0, LABEL_1, ...: the default names of transformers.
 std::vector<std::string> default_label_names(int num_labels);
 
 // As transformers' heads infer it: one output is regression; integer (or named) labels are
@@ -26,33 +25,32 @@ std::string infer_problem_type(LabelKind kind, int num_labels);
 
 class LabelMap {
  public:
-  // For fine-tuning on `train`. A head that is kept keeps its ids: labels must be its names, or integers in
-  // its range; otherwise Error (hint: --ignore_mismatched_sizes, where the caller passes has_head = false).
-  // Without a head to keep the ids are new: names sorted as Python sorts them; integers are ids and must be
-  // 0..N-1. Names of a checkpoint that cover all labels keep their order. Logs where the ids and the
-  // problem_type come from.
+  // For fine-tuning on `train`. With has_head, labels must be names of the head, or integers in its range;
+  // otherwise Error (hint: --ignore_mismatched_sizes, which sets has_head = false). Without it the ids are
+  // new: names are sorted as Python sorts them; integers are ids and must be 0..N-1. If the checkpoint's
+  // names cover all labels, their order is kept. Logs the source of the ids and of the problem_type.
   static LabelMap for_training(const Dataset& train, const CheckpointLabels& checkpoint = {});
-  // For evaluation and prediction with a trained head. Labels are looked at by check() and id().
+  // For evaluation and prediction with a trained head. check() and id() validate the labels.
   static LabelMap from_checkpoint(const CheckpointLabels& checkpoint, LabelKind kind = LabelKind::none);
 
   int num_labels() const { return static_cast<int>(names_.size()); }
   const std::vector<std::string>& names() const { return names_; }
   const std::string& problem_type() const { return problem_type_; }
 
-  // The id of the example's one label. All three throw Error naming file and line of a label that is not
-  // known (with the known ones and the nearest) or not there.
+  // The id of the example's one label. All three throw Error with file and line for a missing label, and for
+  // an unknown one with the known labels and the nearest.
   int id(const Example& example, const Dataset& dataset) const;
   // 1 for each label that applies, else 0: [num_labels].
   std::vector<float> multi_hot(const Example& example, const Dataset& dataset) const;
   // The number of a regression label.
   float score(const Example& example, const Dataset& dataset) const;
 
-  // Throws the Error of the first example whose label does not fit this map or its problem_type; unlabelled
-  // examples pass.
+  // Throws Error for the first example whose label does not fit this map or its problem_type. Unlabelled
+  // examples are accepted.
   void check(const Dataset& dataset) const;
 
  private:
-  // Where the names come from: decides what to do about a label that is not among them.
+  // Where the names come from. Determines the hint for an unknown label.
   enum class Source : uint8_t { training_data, head, evaluation };
   LabelMap(std::vector<std::string> names, std::string problem_type, Source source);
   static LabelMap for_regression(const Dataset& train, const CheckpointLabels& checkpoint);

@@ -1,4 +1,4 @@
-// One seam over the row formats: csv, tsv, jsonl, json and txt give named columns and rows of cells.
+// The common interface of the row formats csv, tsv, jsonl, json and txt: named columns and rows of cells.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -10,16 +10,16 @@
 
 namespace graft::data {
 
-// No file has more columns. With kMaxRowBytes it bounds what a row takes, whatever the bytes: about three
-// times its text and 1 MiB.
+// The maximum number of columns. Together with kMaxRowBytes it bounds the memory of a row to about three
+// times its text plus 1 MiB.
 inline constexpr size_t kMaxColumns = 16384;
 
-// What a row has in one column. csv cells are `text`; json keeps the kind that was written.
+// The value of one column. csv cells are `text`; json cells keep their kind.
 struct Cell {
   enum class Kind : uint8_t { missing, null, text, integer, real, boolean, list, object };
   Kind kind = Kind::missing;
-  // Of text its value, of an integer as written, of another number its shortest form, of a boolean "true" or
-  // "false"; of a list or object its json.
+  // The value of a text; an integer as written; another number in its shortest form; "true" or "false"; the
+  // json of a list or object.
   std::string text;
 };
 
@@ -35,10 +35,10 @@ class RowReader {
   virtual const std::vector<std::string>& columns() const = 0;
   // False at the end. Throws Error naming file, line and the fix on a row that does not parse.
   virtual bool next(Row& row) = 0;
-  // Whether next() would probably answer without waiting for a pipe.
+  // Whether next() would probably return without waiting for a pipe.
   virtual bool has_buffered_row() const = 0;
-  // What separates the columns of a csv or tsv; 0 in other formats. Where there is one, cells carry no types
-  // and "1" may be a number.
+  // The separator of a csv or tsv; 0 in other formats. With a separator cells have no types: "1" may be a
+  // number.
   virtual char separator() const { return 0; }
   bool untyped() const { return separator() != 0; }
   // True when rows are bare lines without named columns (txt).

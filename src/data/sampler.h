@@ -7,8 +7,8 @@
 namespace graft::data {
 
 // train_sampling_strategy. group_by_length: examples of similar length share a batch (transformers'
-// LengthGroupedSampler): shuffled, cut into mega-batches of 50 batches, each sorted by length, longest first;
-// the longest example of all comes first, so that memory runs out at once or never.
+// LengthGroupedSampler): shuffled, cut into mega-batches of 50 batches, each sorted by length, longest first.
+// The longest example of all comes first, so that a lack of memory shows in the first step.
 enum class Sampling { random, sequential, group_by_length };
 
 // "random", "sequential", "group_by_length"; else Error with the nearest.
@@ -30,8 +30,8 @@ class Sampler {
   int64_t num_batches() const;  // of an epoch
   // A permutation of 0..n-1.
   std::vector<int64_t> epoch_order(int64_t epoch) const;
-  // The examples of batch `index` of `epoch`, without replaying what came before. Keeps the order of the last
-  // epoch asked for; not for several threads at once.
+  // The examples of batch `index` of `epoch`, computed directly. Caches the order of one epoch; not
+  // thread-safe.
   std::vector<int64_t> batch(int64_t epoch, int64_t index);
 
  private:

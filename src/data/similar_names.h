@@ -1,5 +1,4 @@
-// Label names that a reader takes for one: "True" and "true", "sci fi" and "sci fi ", composed and decomposed
-// accents.
+// Label names that look equal: "True" and "true", "sci fi" and "sci fi ", composed and decomposed accents.
 #pragma once
 #include <string>
 #include <string_view>
@@ -13,7 +12,7 @@ namespace graft::data {
 // only.
 std::string folded(std::string_view name);
 
-// The first of `known` that folds as `name` does without being it, or "".
+// The first of `known` that differs from `name` but folds to the same text, or "".
 std::string look_alike(std::string_view name, const std::vector<std::string>& known);
 
 // Both names for a message, escaped to ASCII where they would look the same: "'cafe\u0301' and 'caf\u00E9'".

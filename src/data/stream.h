@@ -24,7 +24,7 @@ std::unique_ptr<ByteStream> open_stream(const std::filesystem::path& path);
 // The same from bytes in memory, which must outlive the stream.
 std::unique_ptr<ByteStream> memory_stream(std::string_view bytes);
 
-// The path as messages spell it: "standard input" for "-".
+// The path for messages: "standard input" for "-".
 std::string name_of(const std::filesystem::path& path);
 
 // Lines end at U+000A only (one U+000D before it is dropped when strip_cr).
@@ -36,7 +36,7 @@ class LineReader {
   ~LineReader();
   // False at the end. Throws Error naming file and line on invalid UTF-8 and on a line over kMaxRowBytes.
   bool next(std::string& line);
-  // Whether next() would answer without reading: whoever serves a pipe answers before it waits.
+  // Whether next() would return without reading from the stream.
   bool has_buffered_line() const { return buffer_.find('\n', pos_) != std::string::npos; }
   int64_t line_number() const { return line_; }  // of the line last returned, 1-based
 

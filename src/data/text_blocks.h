@@ -1,4 +1,4 @@
-// Text to sequences of ids for language modelling: a line each, or packed to full length (run_mlm).
+// Text to sequences of ids for language modelling: one per line, or packed to full length (run_mlm).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 namespace graft::data {
 
-// Sequences of ids, end to end.
+// Concatenated sequences of ids.
 struct TokenStore {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};   // [size()+1]
@@ -40,11 +40,11 @@ struct TextBlockOptions {
   DatasetOptions columns;               // where files have columns: which ones hold text
 };
 
-// What reading dropped and cut; to be told to the user.
+// Counts for the log: lines and tokens that were read, skipped and dropped.
 struct TextBlockCounts {
   int64_t lines = 0;             // all lines (texts) read
   int64_t empty_lines = 0;       // dropped: nothing but white space, or no token
-  int64_t validation_lines = 0;  // put aside
+  int64_t validation_lines = 0;  // held out
   int64_t tokens = 0;            // kept
   int64_t truncated_lines = 0;   // line by line: lines cut at max_seq_length,
   int64_t truncated_tokens = 0;  //   and what was cut from them
@@ -56,10 +56,10 @@ struct TextBlocks {
   TextBlockCounts counts;
 };
 
-// Reads files of any row format (of a pair both texts count as lines). Tokenises over all cores, a bounded
-// piece at a time; the result does not depend on the number of threads. Packed: the ids of all lines, special
-// tokens included, are put end to end over the whole corpus and cut; what does not fill a block at the end is
-// dropped, unless it is all there is. Throws Error when nothing is left.
+// Reads files of any row format; both texts of a pair count as lines. Tokenises in parallel, in pieces of
+// bounded size; the result does not depend on the number of threads. Packed: the ids of all lines, special
+// tokens included, are concatenated and cut into blocks. An incomplete last block is dropped unless it is the
+// only one. Throws Error if no sequence is left.
 TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
                             const TextBlockOptions& options);
 // The same with Tokenizer::encode as a function, called from several threads at once.
@@ -67,8 +67,8 @@ using EncodeText = std::function<Encoding(std::string_view, const EncodeOptions&
 TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, const EncodeText& encode_text,
                             const TextBlockOptions& options);
 
-// Whether row `index` of the corpus is put aside for validation: one seeded place in each stretch of
-// 100/percentage rows, so that the share is exact and the choice is a function of (seed, index).
+// Whether row `index` of the corpus is held out for validation: one seeded row of each 100/percentage rows.
+// The share is exact, and the choice is a function of (seed, index).
 bool in_validation_split(uint64_t seed, int64_t index, int32_t percentage);
 
 }  // namespace graft::data

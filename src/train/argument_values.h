@@ -1,4 +1,4 @@
-// Values of options: from text to bool and number, and the range that a number must lie in.
+// Parses the values of options and checks their ranges.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -7,7 +7,8 @@
 
 namespace graft::train {
 
-// What a number may be. `whole` numbers from 1 on are steps, numbers below 1 are ratios of all steps.
+// The allowed values of a number. With ratio_or_whole, numbers from 1 on are whole steps and numbers below 1
+// are ratios of all steps.
 struct Range {
   double min = std::numeric_limits<double>::lowest(), max = std::numeric_limits<double>::max();
   enum class Ends : uint8_t { included, without_min, without_max } ends = Ends::included;
@@ -24,8 +25,8 @@ double parse_real(const std::string& name, const std::string& value);
 // "", "true", "yes", "1", "on" are true.
 bool parse_switch(const std::string& name, const std::string& value);
 
-// UsageError naming option, value and range for a value outside of it; the option's default, where it has
-// one, is allowed whatever the range.
+// Throws UsageError with option, value and range. The default of the option is allowed even outside the
+// range.
 void check_range(const std::string& name, double value, const Range& range,
                  std::optional<double> fallback = std::nullopt);
 

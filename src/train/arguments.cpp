@@ -53,8 +53,8 @@ const std::vector<Argument>& argument_table() {
       {"bf16", &T::bf16,
        "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss); default: true "
        "where the CPU has bf16 matrix instructions"},
-      {"seed", &T::seed, "of everything random"},
-      {"data_seed", &T::data_seed, "of the order of the data; default: seed"},
+      {"seed", &T::seed, "seed of initialisation, dropout, masks and data order"},
+      {"data_seed", &T::data_seed, "seed of the data order; default: seed"},
       {"train_sampling_strategy", &T::train_sampling_strategy, "random, sequential or group_by_length"},
       {"dataloader_drop_last", &T::dataloader_drop_last, "leave out the last batch when it is not full"},
       {"logging_strategy", &T::logging_strategy, "no, steps or epoch"},

@@ -20,26 +20,26 @@ struct Argument {
   const char* name;
   Member member;
   const char* help;
-  Range range{};  // of numbers; the default is allowed whatever the range
+  Range range{};  // of numbers; the default is allowed even outside the range
 };
 
 const std::vector<Argument>& argument_table();
 bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
 
-// Sets one option from text ("1e-4", "10_000", "true"). An option that the reference has and graft refuses,
-// or has not yet, throws UsageError with the reason; an unknown name one with the nearest. Aliases are
-// understood.
+// Sets one option from text ("1e-4", "10_000", "true"). Aliases are accepted. Throws UsageError with the
+// reason for an option of the reference that graft refuses or does not implement, and with the nearest name
+// for an unknown one.
 void set_argument(TrainingArguments& arguments, const std::string& name, const std::string& value);
 // The canonical name of an alias ("evaluation_strategy" -> "eval_strategy"), the name itself otherwise.
 std::string canonical_argument(const std::string& name);
-// Whether set_argument knows the name, be it to refuse it.
+// Whether the name is an option of graft or of the reference, including refused ones.
 bool is_argument(const std::string& name);
 
 // UsageError for a value outside of its range or its choices.
 void check(const TrainingArguments& arguments);
 // Logs which values have no effect because of others. Before settle().
 void explain(const TrainingArguments& arguments);
-// check(), then fills what follows from others, as the reference's __post_init__.
+// check(), then derives dependent values, as the reference's __post_init__.
 void settle(TrainingArguments& arguments);
 Json to_json(const TrainingArguments& arguments);
 

@@ -9,8 +9,8 @@
 
 namespace graft::train {
 
-// The metrics of evaluation with `prefix` ("eval_", "test_") before their names. max_seq_length 0: as the
-// folder the model came from was trained.
+// The metrics of evaluation, with a prefix ("eval_", "test_"). max_seq_length 0 = the length of training,
+// from the folder of the model.
 LogEntry evaluate_dataset(Model& model, const Tokenizer& tokenizer, const Dataset& dataset,
                           int64_t max_seq_length, int64_t batch_size, const std::string& prefix);
 

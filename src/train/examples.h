@@ -1,4 +1,4 @@
-// Labelled examples to features, with what the user must know about them.
+// Encodes labelled examples and logs warnings about them.
 #pragma once
 #include <memory>
 #include <string>
@@ -11,8 +11,8 @@
 
 namespace graft::train {
 
-// Encodes `dataset`; warns of what was cut at max_seq_length (0 = no limit) and of unknown tokens. Error that
-// names file and line for a token without a row in the model's embedding. `part` starts the warnings.
+// Warns of examples truncated at max_seq_length (0 = no limit) and of unknown tokens. Throws Error with file
+// and line for a token without a row in the model's embedding. `part` is the prefix of the warnings.
 std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
                                                      const data::LabelMap& labels, const Model& model,
                                                      const Tokenizer& tokenizer, int64_t max_seq_length);

@@ -1,4 +1,4 @@
-// Masked places filled, as the reference's fill-mask pipeline answers.
+// The fill-mask pipeline, with the results of the reference's.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

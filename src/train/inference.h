@@ -1,5 +1,5 @@
-// A loaded folder that answers: what the pipelines share. Many threads may ask at once, each gets the bits
-// that it would get alone; no training memory is held.
+// Inference with a loaded folder, shared by the pipelines. Thread-safe; results do not depend on other
+// threads, bit for bit. It holds no training memory.
 #pragma once
 #include <atomic>
 #include <filesystem>
@@ -18,7 +18,7 @@
 
 namespace graft::train {
 
-// What is wrong with one text of many.
+// An error in one text of a call.
 class TextError : public Error {
  public:
   TextError(size_t index, size_t count, const Error& cause);
@@ -32,7 +32,7 @@ class TextError : public Error {
 
 class Inference {
  public:
-  // Error where the folder's config.json names another task's head than `task`, or its head is missing.
+  // Throws Error if config.json names the head of another task, or if the head is missing.
   Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options);
 
   const Model& model() const { return model_; }
@@ -41,11 +41,12 @@ class Inference {
   int64_t num_truncated() const { return truncated_; }
   const Precision& precision() const { return precision_; }
 
-  // The ids of texts[i], or of a pair where `pairs` is not empty, cut at max_seq_length (and counted).
-  // TextError where there are none, and for an id without a row in the embedding.
+  // The ids of texts[i], or of the pair if `pairs` is not empty, truncated at max_seq_length. Counts
+  // truncated texts. Throws TextError for a text without tokens and for an id without a row in the embedding.
   Encoding encode(const std::vector<std::string>& texts, const std::vector<std::string>& pairs,
                   size_t i) const;
-  // Hands the batch's logits to `use`; they are gone afterwards. Error where a row is not finite.
+  // Calls `use` with the logits of the batch, which are valid during the call. Throws Error if a logit is not
+  // finite.
   void run(const data::RaggedBatch& batch, const std::function<void(engine::Tensor logits)>& use) const;
 
  private:
@@ -58,11 +59,10 @@ class Inference {
   Precision precision_;
   mutable std::atomic<int64_t> truncated_ = 0;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<StepMemory>> free_;  // memory of calls that ended, for calls that come
+  mutable std::vector<std::unique_ptr<StepMemory>> free_;  // reused by later calls
 };
 
-// Sets the calling thread's number of threads (0 = leave it); gives it back what it had, also when an Error
-// leaves.
+// Sets the number of threads of the calling thread (0 = unchanged). The destructor restores it.
 class ThreadsOfACall {
  public:
   explicit ThreadsOfACall(int n);

@@ -74,7 +74,7 @@ void RunLog::emit(LogEntry entry, int64_t step) {
 }
 
 void RunLog::evaluation(LogEntry metrics, int64_t step) {
-  if (parts_.stop) return;  // a stop cut it short, and part of the data is no evaluation
+  if (parts_.stop) return;  // interrupted: metrics of a part of the data are dropped
   metrics.emplace_back("epoch", epoch_);
   evaluated_at_ = step;
   last_metrics_ = metrics;
@@ -111,8 +111,8 @@ Json RunLog::state() const {
 
 namespace {
 
-// Files of an earlier run that would contradict those of this one: weights in other shards, another
-// tokenizer, the pooling of a sentence encoder.
+// Files of an earlier run that would contradict this one: other shards, another tokenizer, the pooling of a
+// sentence encoder.
 bool is_model_file(const std::string& name) {
   return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name) ||
          name == "tokenizer.json" ||
@@ -152,7 +152,7 @@ void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step) {
   saved.push_back(step);
   const std::optional<int64_t> limit = parts.arguments.save_total_limit;
   while (limit && static_cast<int64_t>(saved.size()) > *limit) {
-    // Renamed first: what a crash leaves of it must not look like a checkpoint.
+    // Renamed first, so that after a crash the remains are no checkpoint.
     const fs::path old = output / checkpoint_name(saved.front()),
                    gone = output / ("tmp-" + checkpoint_name(saved.front()));
     move_path(old, gone);
@@ -195,14 +195,15 @@ void look_at_earlier_checkpoints(const fs::path& output) {
     const std::string name = path.filename().string();
     if (!is_folder(path)) continue;
     if (step_of_checkpoint(name) > 0) earlier.push_back(step_of_checkpoint(name));
-    // What a run that was killed while it saved left behind.
+    // The remains of a run that was killed while saving.
     if (name.starts_with("tmp-") && step_of_checkpoint(name.substr(4)) > 0) remove_tree(path);
   }
   if (earlier.empty()) return;
   std::sort(earlier.begin(), earlier.end());
   log_warning(
-      "{}: {} checkpoint{} of an earlier run, the last is {}; they stay, --save_total_limit counts those of "
-      "this run",
+      "{}: {} checkpoint{} of an earlier run, the last is {}; they are kept, and --save_total_limit does not "
+      "count "
+      "them",
       output.string(), earlier.size(), earlier.size() == 1 ? "" : "s", checkpoint_name(earlier.back()));
 }
 

@@ -1,4 +1,4 @@
-// What a run leaves behind: the log in memory, checkpoints, the output folder.
+// The output of a run: the log, checkpoints, the output folder.
 #pragma once
 #include <chrono>
 #include <filesystem>
@@ -19,7 +19,7 @@ class RunLog {
   void step(int64_t step, double epoch, double loss, double rate, double grad_norm, int64_t tokens,
             int64_t examples, bool epoch_ends);
   void evaluation(LogEntry metrics, int64_t step);
-  // The evaluation of this very step if there was one, else a new one.
+  // The evaluation of this step if it was done already, else a new one.
   LogEntry evaluation_once(int64_t step, const std::function<LogEntry()>& evaluate);
   TrainResult result(bool interrupted) const;
   Json state() const;                                           // trainer_state.json
@@ -38,17 +38,17 @@ class RunLog {
   std::vector<int64_t> checkpoints_;
 };
 
-// Makes output_dir and tries to write into it: what cannot work fails before the first step.
+// Creates output_dir and writes a test file, so that an unwritable folder fails before the first step.
 void prepare_output(const std::filesystem::path& output_dir);
 void save_model(const Trainer::Parts& parts, const std::filesystem::path& folder);
-// Warns of checkpoints in output_dir that this run has not written; removes what an interrupted save left.
+// Warns of checkpoints of an earlier run in output_dir and removes the remains of an interrupted save.
 void look_at_earlier_checkpoints(const std::filesystem::path& output_dir);
-// output_dir/checkpoint-N, made whole under another name and then renamed; older ones of this run go by
-// save_total_limit.
+// Writes output_dir/checkpoint-N under a temporary name and renames it. save_total_limit removes older
+// checkpoints of this run.
 void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step);
 // The model, the log and all_results.json in output_dir.
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result);
-// Puts metrics that came after training (a test set's) into all_results.json as well.
+// Adds metrics computed after training (of a test set) to all_results.json.
 void add_results(const std::filesystem::path& output_dir, const LogEntry& metrics);
 
 }  // namespace graft::train

@@ -1,4 +1,4 @@
-// A reference fixture run through the code that training uses: outputs, loss, gradients and five optimizer
+// Compares a reference fixture with the code that training uses: outputs, loss, gradients and five optimizer
 // steps.
 #pragma once
 #include <filesystem>
@@ -21,7 +21,7 @@ struct ParityKind {
 struct ParityReport {
   std::string fixture;
   std::vector<ParityKind> kinds;
-  std::vector<std::string> not_compared;  // fixture tensors that nothing was compared with: a failure
+  std::vector<std::string> not_compared;  // fixture tensors that were not compared: a failure
   bool ok() const;
 };
 

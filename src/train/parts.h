@@ -17,18 +17,18 @@ struct Trainer::Parts {
   TrainingArguments arguments;
   std::shared_ptr<Tokenizer> tokenizer;
   std::unique_ptr<tasks::Task> task;
-  std::unique_ptr<tasks::Features> train, eval;  // null where there is no such data
-  data::TextBlocks blocks;                       // what masked-lm features look into
+  std::unique_ptr<tasks::Features> train, eval;  // null without such data
+  data::TextBlocks blocks;                       // owns the ids of the masked-lm features
   train::StepMemory memory;
   std::function<void(const LogEntry&)> on_log = [](const LogEntry&) {};
   std::function<void(const TrainProgress&)> on_progress = [](const TrainProgress&) {};
-  std::atomic<bool> stop = false;  // asked for; the train() or evaluate() that obeys it clears it
-  bool line_by_line = false;       // masked-lm: lines are sequences of their own
+  std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
+  bool line_by_line = false;       // masked-lm: each line is a sequence
 };
 
 namespace train {
 
-// A request to stop holds for one train() or evaluate(): gone when this is.
+// Clears the stop request at the end of a train() or evaluate().
 struct StopRequest {
   explicit StopRequest(Trainer::Parts& p) : parts(p) {}
   ~StopRequest() { parts.stop = false; }

@@ -1,5 +1,5 @@
-// The reference's options that TrainingArguments does not have: one table says of each whether a value is
-// accepted without effect or refused, and why.
+// Options of the reference that TrainingArguments does not have. One table lists for each whether a value is
+// accepted without effect or refused, and the reason.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,7 +8,7 @@ namespace graft::train {
 
 struct ReferenceArgument {
   enum class Status : uint8_t {
-    no_effect,  // accepted; the log says that it has no effect, and why
+    no_effect,  // accepted; the log names the reason why it has no effect
     later,      // refused: not implemented yet
     never,      // refused: it has no meaning here
   };
@@ -16,15 +16,15 @@ struct ReferenceArgument {
   const char* name;
   Status status;
   Kind kind;
-  // Values that are accepted, with the same line in the log, separated by spaces; "*": all of the kind.
+  // Accepted values, separated by spaces, with a line in the log; "*" = all values of the kind.
   const char* accepted;
   const char* reason;
 };
 
 const std::vector<ReferenceArgument>& reference_arguments();
-// Null where the reference has no such option, or graft has it in argument_table().
+// Null if the reference has no such option, or if argument_table() has it.
 const ReferenceArgument* find_reference_argument(const std::string& name);
-// Accepts the value, which the log then names, or throws UsageError with the reason.
+// Accepts the value with a line in the log, or throws UsageError with the reason.
 void take_reference_argument(const ReferenceArgument& argument, const std::string& given,
                              const std::string& value);
 

@@ -26,7 +26,7 @@ SavedArguments saved_arguments(const std::filesystem::path& folder) {
       use(it->is_string() ? it->get<std::string>() : it->dump());
       check(saved.arguments);
     } catch (const UsageError& e) {
-      fail_with("mend the value, or remove the file: defaults then hold", "{}: \"{}\": {}", file.string(),
+      fail_with("correct the value, or remove the file to use the defaults", "{}: \"{}\": {}", file.string(),
                 key, e.what());
     }
   };

@@ -1,4 +1,4 @@
-// How many tokens an example may have. Everywhere 0 means no limit.
+// The maximum number of tokens of an example. 0 = no limit.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,12 +13,12 @@ int64_t smaller_limit(int64_t a, int64_t b);
 // The smaller of the model's and the tokenizer's limits.
 int64_t length_limit(const Model& model, const Tokenizer& tokenizer);
 
-// Error where `max_seq_length` (above 0) exceeds the model's positions or leaves no room for text beside
-// the tokenizer's special tokens.
+// Throws Error if `max_seq_length` (above 0) exceeds the model's positions or has no room for text beside the
+// special tokens.
 void check_length(int64_t max_seq_length, const Model& model, const Tokenizer& tokenizer);
 void check_length(int64_t max_seq_length, int64_t max_positions, int64_t special_tokens);
 
-// What training uses: `asked` where it is above 0, else the default of the task's script.
+// The length of training: `asked` if above 0, else the default of the task's script in the reference.
 int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer);
 int64_t default_length(const std::string& task, int64_t limit);
 

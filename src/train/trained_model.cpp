@@ -9,7 +9,7 @@ std::string trained_task(const std::filesystem::path& folder) {
   const std::string task = models::task_of_config(config);
   if (task.empty()) {
     models::find_architecture(config,
-                              "sequence-classification");  // a model_type that is not here is the reason
+                              "sequence-classification");  // throws if the model_type is not implemented
     fail_with("fine-tune it first: graft train", "{}: {}", folder.string(), models::head_in_words(config));
   }
   return task;
@@ -19,7 +19,7 @@ Model load_trained(const std::filesystem::path& folder, const std::string& task)
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   if (const std::string found = models::task_of_config(config); found != task) {
     if (found.empty())
-      models::find_architecture(config, task);  // a model_type that is not here is the reason
+      models::find_architecture(config, task);  // throws if the model_type is not implemented
     fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
               folder.string(), task, models::head_in_words(config));
   }

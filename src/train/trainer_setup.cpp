@@ -11,8 +11,8 @@
 namespace graft {
 namespace {
 
-// What every task begins with: arguments checked and completed, precision decided, tokenizer and model
-// matched.
+// The setup of every task: checks and completes the arguments, sets the precision, matches tokenizer and
+// model.
 void begin_setup(Trainer::Parts& p, TrainingArguments& arguments, std::shared_ptr<Tokenizer> tokenizer) {
   train::explain(arguments);
   train::settle(arguments);
@@ -24,7 +24,7 @@ void begin_setup(Trainer::Parts& p, TrainingArguments& arguments, std::shared_pt
   p.tokenizer = std::move(tokenizer);
 }
 
-// Evaluation that was asked for has data: found out now, not after the first steps.
+// Throws before the first step if evaluation is requested without data.
 void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a, const std::string& hint) {
   if (p.eval || !a.do_eval) return;
   const std::string asked = a.eval_strategy != "no" ? "--eval_strategy " + a.eval_strategy
@@ -39,7 +39,7 @@ void report_blocks(const char* part, const data::TokenStore& sequences, const da
       "{} corpus: {} lines -> {} sequences of <= {} tokens; skipped {} empty lines, dropped {} tokens{}",
       part, c.lines, sequences.size(), options.max_seq_length, c.empty_lines,
       c.truncated_tokens + c.dropped_tokens,
-      c.validation_lines > 0 ? fmt::format("; {} lines put aside for evaluation", c.validation_lines) : "");
+      c.validation_lines > 0 ? fmt::format("; {} lines held out for evaluation", c.validation_lines) : "");
 }
 
 // Random replacements are drawn from ids that have a row in the embedding.

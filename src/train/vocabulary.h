@@ -1,4 +1,4 @@
-// The tokenizer's ids against the rows of the model's embedding.
+// Checks the tokenizer's ids against the rows of the model's embedding.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -10,10 +10,10 @@ namespace graft::train {
 
 int64_t embedding_rows(const Model& model);
 
-// Warns where the tokenizer has ids without a row: as in the reference they may be there, but not be used.
+// Warns if the tokenizer has ids without a row. As in the reference they may exist but not be used.
 void warn_of_excess_tokens(const Model& model, const Tokenizer& tokenizer);
-// Error for the first id of `ids` without a row, with its token; `where` starts the message, where it is not
-// empty.
+// Throws Error with the token of the first id without a row. `where`, if not empty, is the prefix of the
+// message.
 void check_ids(const int32_t* ids, size_t count, const Model& model, const Tokenizer& tokenizer,
                const std::string& where);
 

@@ -71,7 +71,7 @@ TEST_F(BadData, Labels) {
   const std::string train = world.rows("train.csv", 16, 1),
                     unseen = world.write("unseen.csv", "text,label\ngood,pos\nfilm,new\n");
   const std::string
-      message = "unseen.csv: line 3: column 'label': label 'new' is not one that the model knows (neg, pos)",
+      message = "unseen.csv: line 3: column 'label': label 'new' is not a label of the model (neg, pos)",
       hint = "a label must occur in the training data";
   expect_train_error({"--train_file", train, "--validation_file", unseen}, {message, hint});
   expect_train_error({"--train_file", train, "--test_file", unseen}, {message, hint});

@@ -119,9 +119,8 @@ TEST(LabelMap, LabelsThatAHeadDoesNotKnowAreRefused) {
       error_of([] {
         LabelMap::for_training(labelled({"positive", "negativ"}), {{"positive", "negative"}, true, ""});
       }),
-      AllOf(
-          HasSubstr("data.csv: line 3: label 'negativ' is not one that the model knows (positive, negative)"),
-          HasSubstr("did you mean 'negative'?"), HasSubstr("--ignore_mismatched_sizes")));
+      AllOf(HasSubstr("data.csv: line 3: label 'negativ' is not a label of the model (positive, negative)"),
+            HasSubstr("did you mean 'negative'?"), HasSubstr("--ignore_mismatched_sizes")));
   EXPECT_THAT(error_of([] {
                 LabelMap::for_training(labelled({"0", "1", "2"}), {{"a", "b"}, true, ""});
               }),
@@ -175,18 +174,17 @@ TEST(LabelMap, EvaluationRefusesWhatTheModelDoesNotKnow) {
   EXPECT_THAT(error_of([&] {
                 map.check(labelled({"pos", "mixed"}));
               }),
-              HasSubstr("data.csv: line 3: label 'mixed' is not one that the model knows (neg, pos)"));
+              HasSubstr("data.csv: line 3: label 'mixed' is not a label of the model (neg, pos)"));
   // Integers among names are no ids.
   EXPECT_THAT(error_of([&] {
                 map.check(labelled({"pos", "1"}));
               }),
-              HasSubstr("line 3: label '1' is not one"));
+              HasSubstr("line 3: label '1' is not a label"));
   const LabelMap unnamed = LabelMap::from_checkpoint({default_label_names(2), true, ""});
-  EXPECT_THAT(
-      error_of([&] {
-        unnamed.check(labelled({"neg", "pos"}));
-      }),
-      AllOf(HasSubstr("label 'neg' is not one that the model knows"), HasSubstr("write the ids 0..1")));
+  EXPECT_THAT(error_of([&] {
+                unnamed.check(labelled({"neg", "pos"}));
+              }),
+              AllOf(HasSubstr("label 'neg' is not a label of the model"), HasSubstr("write the ids 0..1")));
   // Names that are integers are names: 0 is no id here.
   const LabelMap stars = LabelMap::from_checkpoint({{"1", "2", "3"}, true, ""});
   EXPECT_THAT(error_of([&] {
@@ -237,7 +235,7 @@ TEST(LabelMap, MultiLabel) {
   EXPECT_THAT(error_of([&] {
                 map.check(listed({{"a", "d"}, {}}));
               }),
-              HasSubstr("data.jsonl: line 1: label 'd' is not one that the model knows (a, b, c)"));
+              HasSubstr("data.jsonl: line 1: label 'd' is not a label of the model (a, b, c)"));
   EXPECT_THAT(error_of([&] {
                 LabelMap::from_checkpoint({{"a", "b"}, true, "single_label_classification"}).check(data);
               }),
@@ -271,11 +269,10 @@ TEST(LabelMap, ALabelSeenOnlyInValidationNamesFileLineAndColumn) {
   const Dataset dev =
       Dataset::from_file(dir.write("dev.csv", "text,topic\na,sports\n\"b\nb\",sport\n"), options);
   const LabelMap map = LabelMap::for_training(train);
-  EXPECT_THAT(
-      error_of([&] { map.check(dev); }),
-      AllOf(HasSubstr("dev.csv: line 3: column 'topic': label 'sport' is not one that the model knows "
-                      "(politics, sports)"),
-            HasSubstr("did you mean 'sports'?"), HasSubstr("must occur in the training data")));
+  EXPECT_THAT(error_of([&] { map.check(dev); }),
+              AllOf(HasSubstr("dev.csv: line 3: column 'topic': label 'sport' is not a label of the model "
+                              "(politics, sports)"),
+                    HasSubstr("did you mean 'sports'?"), HasSubstr("must occur in the training data")));
 }
 
 TEST(LabelMap, LabelsBeyondMaxSamplesCount) {
