@@ -107,7 +107,7 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
   if [ "$tier" = default ]; then
     run_ctest "asan operations" build-asan/tests/engine -L fast \
-      -R '^(AdamW|Arena|Attention|CrossEntropy|DropoutOp|ElementLoss|Embed|Gather|PlainOps|ResidualNorm|SelectRows|Tape)[.]'
+      -R '^(AdamW|Arena|Attention|BasicOps|CrossEntropy|DropoutOp|ElementLoss|Embed|Gather|ResidualNorm|SelectRows|Tape)[.]'
     run_ctest "asan training" build-asan/tests/train -L fast -R '^(Accumulation|AdamW|Fixtures/Parity|StepMemory|TrainerTest)[.]'
   fi
 

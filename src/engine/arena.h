@@ -1,5 +1,5 @@
-// The memory of a step: activations stacked in one region, gradients and scratch in another (docs/design.md,
-// idea 7). Both are addresses first and become real memory as they are used; nothing is freed in the loop.
+// The memory of a step: a stack for activations and a heap for gradients and scratch (docs/design.md, idea
+// 7). Both regions are reserved addresses whose pages are populated by use. The loop frees nothing.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -17,12 +17,12 @@ struct ArenaSize {
 
 class Arena {
  public:
-  // Addresses for steps of any size: as many as the machine has memory, or a quarter of what ulimit leaves.
+  // Reserves addresses for steps of any size: the machine's memory, or a quarter of the limit left by ulimit.
   Arena();
-  // Addresses for `size`; reserve() gets more. None at all: those of Arena() at the first use.
+  // Reserves addresses for `size`; reserve() adds more. With size 0 the first use reserves those of Arena().
   explicit Arena(ArenaSize size);
-  // For a plan: counts what would be used. push() gives memory, push_result() and take() addresses that
-  // nothing may touch, so that a plan of a step that is far too large costs nothing.
+  // For a plan: counts memory. push() returns memory; push_result() and take() return addresses that must not
+  // be accessed, so that planning a very large step needs no memory.
   struct Counting {};
   explicit Arena(Counting);
   ~Arena();
@@ -31,7 +31,7 @@ class Arena {
 
   // Stack region: 64-byte aligned, not initialised. `mark` and `release` keep it a stack.
   void* push(size_t bytes);
-  // The same for what only kernels write: a plan does not touch it.
+  // The same for memory that only kernels write; a plan does not access it.
   void* push_result(size_t bytes);
   size_t mark() const { return top_; }
   void release(size_t mark) { top_ = mark; }
@@ -40,10 +40,10 @@ class Arena {
   void* take(size_t bytes);
   void give(void* p);
 
-  // Forgets everything of the last step; memory stays.
+  // Frees all allocations of the last step and keeps the memory.
   void reset();
-  // Makes both regions at least this large; forgets the step, keeps the pages. Error where addresses are
-  // short.
+  // Grows both regions to at least this size; frees the step's allocations and keeps the pages. Throws Error
+  // if no addresses are left.
   void reserve(ArenaSize size);
   ArenaSize reserved() const { return reserved_; }
 
@@ -51,9 +51,9 @@ class Arena {
   ArenaSize peaks() const { return {top_peak_, heap_peak_}; }
   size_t peak() const { return peaks().total(); }
   void clear_peak() { top_peak_ = top_, heap_peak_ = 0; }
-  // Makes real what `size` says is needed, so that the loop has no page fault.
+  // Populates the pages of `size`, so that the loop has no page faults.
   void populate(ArenaSize size);
-  // Bytes that became real so far.
+  // Bytes populated so far.
   size_t populated() const { return populated_.total(); }
 
  private:
@@ -69,7 +69,7 @@ class Arena {
   ArenaSize reserved_, populated_;
   size_t top_ = 0, top_peak_ = 0, heap_peak_ = 0;
   std::vector<Block> blocks_;  // of the heap, by address; the last one is free and open-ended
-  std::deque<std::unique_ptr<std::byte[]>> kept_;  // what push() gave while counting
+  std::deque<std::unique_ptr<std::byte[]>> kept_;  // memory from push() while counting
 };
 
 }  // namespace graft::engine

@@ -1,5 +1,4 @@
-// Where a forward pass leaves the finite numbers: the diagnosis after a result turned out to be NaN or
-// infinite.
+// Finds the operation of a forward pass whose result is NaN or infinite.
 #pragma once
 #include <string>
 
@@ -8,7 +7,7 @@
 
 namespace graft::engine {
 
-// While one lives, passes of this thread with its kernels are the CPU's, and each result is looked through.
+// During its lifetime, its kernels() compute on this thread with the CPU's kernels and check each result.
 // Slow.
 class FiniteCheck {
  public:
@@ -22,7 +21,7 @@ class FiniteCheck {
   // bert.encoder.layer.0.output.dense.weight") or the last one before it; "" = none.
   const std::string& first() const { return first_; }
 
-  // For the kernels: a result, and the weights that it was made with (null = none).
+  // Called by the kernels with a result and the weights that it was computed with (null = none).
   void look(const char* operation, Tensor result, const float* weights, int64_t weights_stride);
 
  private:

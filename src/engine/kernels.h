@@ -1,5 +1,5 @@
-// The op table: every kernel of a device behind one struct of functions. The CPU fills it in engine/cpu; a
-// dry run uses a table that does nothing, so that the same model code plans the memory of a step.
+// The op table: one struct of functions for all kernels of a device. engine/cpu fills it for the CPU. A dry
+// run uses a table that computes nothing, so that the same model code plans the memory of a step.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -33,11 +33,12 @@ enum class Activation : uint8_t {
   sqrtsoftplus
 };
 
-// mu and sigma of laplace, the slope of leaky_relu below 0, the factor of quick_gelu: the reference's.
+// Constants of the reference: mu and sigma of laplace, the slope of leaky_relu below 0, the factor of
+// quick_gelu.
 inline constexpr double kLaplaceMu = 0.707107, kLaplaceSigma = 0.282095;
 inline constexpr double kLeakyReluSlope = 0.01, kQuickGelu = 1.702;
 
-// Which example and position each row of a packed batch is (docs/design.md, ideas 1 and 6).
+// The example and position of each row of a packed batch (docs/design.md, ideas 1 and 6).
 struct Rows {
   int64_t num_rows = 0;
   int64_t num_sequences = 0;
@@ -58,9 +59,9 @@ struct Dropout {
   float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
 };
 
-// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). With `pre` the value before the activation is kept there. y_bf16,
-// here and below: memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
-// none.
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). `pre`, if set, receives the value before the activation. y_bf16,
+// here and below, is memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
+// no copy.
 struct LinearArgs {
   Tensor x, w, y, pre, y_bf16;
   const float* bias = nullptr;
@@ -68,11 +69,11 @@ struct LinearArgs {
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
 };
 
-// Rows of a bf16 copy: up to the next multiple of 32, so that products over T need no case for the rest.
+// Rows of a bf16 copy: T rounded up to a multiple of 32, so that products over T have no remainder.
 inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
 
-// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are left
-// out. With an activation dy is first multiplied by its slope at `pre`. dy is clobbered.
+// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are skipped.
+// With an activation, dy is first multiplied by its slope at `pre`. dy is clobbered.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
   Tensor dy_bf16;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
@@ -83,7 +84,7 @@ struct LinearBackwardArgs {
   const void* packed = nullptr;
 };
 
-// y = LN(z), z = residual + dropout(x); z is kept for the backward pass and may be x's memory.
+// y = LN(z), z = residual + dropout(x). z is kept for the backward pass and may be computed in place of x.
 struct ResidualNormArgs {
   Tensor x, residual, z, y, y_bf16;  // [T,H]; residual may be null (then z = x)
   const float *gamma = nullptr, *beta = nullptr;
@@ -95,14 +96,14 @@ struct ResidualNormArgs {
 struct ResidualNormBackwardArgs {
   Tensor dy, z, dx, dresidual;  // dx, dresidual may be null
   const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
-  float *dgamma = nullptr, *dbeta = nullptr;  // null: not wanted (frozen)
+  float *dgamma = nullptr, *dbeta = nullptr;  // null = not computed (frozen)
   float* scratch = nullptr;                   // norm_scratch_size(T, H) floats
   bool add_dgamma = false, add_dbeta = false, add_dresidual = false, add_dx = false;
   Dropout dropout;
   Rows rows;
 };
 
-// y[T,H] = dropout(LN(sum of table rows)). Tables without ids are left out.
+// y[T,H] = dropout(LN(sum of table rows)). Tables without ids are skipped.
 struct EmbeddingArgs {
   const float* tables[3] = {nullptr, nullptr, nullptr};
   const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
@@ -131,7 +132,7 @@ struct AttentionArgs {
   int64_t num_heads = 1, head_dim = 1;
   float scale = 1;
   bool causal = false;
-  int32_t window = -1;  // keys with |i - j| > window are not seen; -1 = no limit
+  int32_t window = -1;  // keys with |i - j| > window are masked; -1 = no limit
   Dropout dropout;
   Rows q_rows, k_rows;  // the same sequences; q_rows may be a subset of the positions
 };
@@ -140,9 +141,9 @@ struct AttentionBackwardArgs {
   Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten
 };
 
-// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are left out. `loss` gets sum /
-// denominator. `total`, where set, has each term added to it in order: a sum carried from batch to batch,
-// which depends on the terms alone and not on how they are cut into batches.
+// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are skipped. `loss` receives sum /
+// denominator. Each term is added to `total`, if set, in order. A sum carried over batches therefore does not
+// depend on the batch size.
 struct CrossEntropyArgs {
   Tensor logits, dlogits;  // backward when dlogits is set: (softmax - onehot) * grad / denominator
   const int32_t* labels = nullptr;
@@ -222,9 +223,9 @@ struct Kernels {
   void (*element_loss)(const ElementLossArgs&);
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
-  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w where
-  // `transposed`; kept in the store until its values change. The answer goes into LinearArgs::packed. `both`:
-  // the other form will be asked for soon.
+  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w with
+  // `transposed`. The store caches them until its values change. The result is for LinearArgs::packed.
+  // `both`: the other form will be needed soon.
   const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w,
                                 bool transposed, bool both);
   void (*adamw)(const AdamWArgs&);

@@ -8,13 +8,13 @@
 
 namespace graft::engine {
 
-// y = x w^T + b as the checkpoint stores it: weight [out, in], bias [out] or none. Several parameters that
-// lie next to each other (query, key, value) act as one matrix of their rows.
+// y = x w^T + b with the checkpoint's layout: weight [out, in], bias [out] or none. Adjacent parameters
+// (query, key, value) form one matrix of their rows.
 struct Linear {
   Parameter* weight = nullptr;  // the first of `count`
   Parameter* bias = nullptr;    // likewise; null = none
   int count = 1;
-  bool fp32 = false;  // the product in fp32 under bf16 too: small layers whose rounding would show
+  bool fp32 = false;  // computes the product in fp32 also in bf16 mode: small layers sensitive to rounding
 };
 
 struct Norm {
@@ -49,12 +49,12 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activ
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows);
 
-// LN(residual + dropout(x)); residual may be null. x's memory is reused: it must not be read again.
+// LN(residual + dropout(x)); residual may be null. x is clobbered.
 Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
                   const Rows& rows);
 
-// [Tq, heads * dim]; q_rows may be a subset of k_rows' positions, sequence by sequence. A query whose
-// sequence has no keys, or that sees none, gets zeros.
+// [Tq, heads * dim]; q_rows may be a subset of k_rows' positions, sequence by sequence. The result is zero
+// for a query without unmasked keys. q, k and v must not be inputs of another operation.
 Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
               const Rows& q_rows, const Rows& k_rows);
 
@@ -63,8 +63,8 @@ Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows
 // Rows of x in the given order, [n]; a row may occur several times.
 Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 
-// Scalar losses: sum of row terms / denominator. Rows with a negative label are left out. `total`, where
-// given, has every term added to it in order.
+// Scalar losses: sum of row terms / denominator. Rows with a negative label are skipped. Each term is added
+// to `total`, if set, in order.
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr);
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);

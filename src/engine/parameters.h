@@ -13,7 +13,7 @@
 
 namespace graft::engine {
 
-// How a new parameter starts when no checkpoint has it: the reference's _init_weights.
+// Initialisation of a parameter that the checkpoint lacks: the reference's _init_weights.
 enum class Init : uint8_t { normal, zeros, ones };
 
 struct Parameter {
@@ -23,7 +23,7 @@ struct Parameter {
   bool row_sparse = false;  // gradient kept as rows by id; only for embeddings no matrix product reads
   bool no_decay = false;    // biases and normalisation layers, as the reference's parameter groups
   bool trainable = true;
-  int64_t padding_row = -1;      // row that starts as zeros and gets no gradient from a lookup
+  int64_t padding_row = -1;      // row initialised to zero, without gradient from a lookup
   int64_t offset = 0, size = 0;  // floats in the flat memory
   int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
   bool has_grad = false;         // written since the last clear_grads
@@ -32,14 +32,14 @@ struct Parameter {
   int64_t cols() const { return size / rows(); }
 };
 
-// Gradient of a row-sparse parameter: rows in the order in which they were first met since clear_grads.
+// Gradient of a row-sparse parameter: rows in the order of their first use since clear_grads.
 struct SparseGrad {
   std::vector<int32_t> ids;      // [n] rows of the parameter
   std::vector<float> rows;       // [n, cols]
   std::vector<int32_t> slot_of;  // [parameter rows] index into ids, or -1
 };
 
-// Memory of floats that starts as zeros and costs nothing until touched.
+// Zero-initialised floats whose pages take no memory before the first access.
 class FloatBuffer {
  public:
   FloatBuffer() = default;
@@ -49,8 +49,8 @@ class FloatBuffer {
   FloatBuffer& operator=(FloatBuffer&& other) noexcept;
   float* data() const { return data_; }
   int64_t size() const { return size_; }
-  // Floats [begin, end) will be touched here and there: memory comes in small pages, not 2 MB at a time.
-  // Before they are touched.
+  // Call before the first access if floats [begin, end) are accessed sparsely: uses small pages instead of 2
+  // MB pages.
   void expect_scattered(int64_t begin, int64_t end);
 
  private:
@@ -58,7 +58,7 @@ class FloatBuffer {
   int64_t size_ = 0;
 };
 
-// What a device keeps of the values in another form (packed weights), with the version it was made from.
+// A device's copy of values in another layout (packed weights), with the version of its source.
 struct Derived {
   std::shared_ptr<void> data;
   uint64_t version = 0;
@@ -66,12 +66,12 @@ struct Derived {
 
 class ParameterStore {
  public:
-  // Declares parameters; those of one call lie next to each other, so that they can be used as one matrix.
+  // Declares parameters. Those of one call are adjacent in memory and can be used as one matrix.
   Parameter& add(Parameter parameter);
   std::vector<Parameter*> add_group(std::vector<Parameter> parameters);
-  // Fixes the layout and makes the values (zeros). No add afterwards.
+  // Fixes the layout and allocates zero values. add() is an error afterwards.
   void allocate();
-  // Makes gradient memory; without it nothing can be trained and none is spent.
+  // Allocates gradients; only training needs them.
   void allocate_grads();
   bool allocated() const { return values_.size() > 0; }
   bool has_grads() const { return has_grads_; }
@@ -81,24 +81,24 @@ class ParameterStore {
   Parameter* find(const std::string& name);
   int64_t num_parameters() const;
 
-  // Null where there is no memory yet (a plan is made without).
+  // Null before allocation, as in a plan.
   float* value(const Parameter& p) const { return allocated() ? values_.data() + p.offset : nullptr; }
   float* grad(const Parameter& p) const {
     return grads_.size() > 0 ? grads_.data() + p.grad_offset : nullptr;
   }
   SparseGrad& sparse_grad(const Parameter& p);
-  // Forgets all gradients (memory is reused; the next write replaces).
+  // Clears all gradients. The memory is kept; the next write overwrites it.
   void clear_grads();
-  // A parameter that no backward pass reached has a zero gradient: makes that true in memory.
+  // Writes zeros into the gradients of parameters that no backward pass reached.
   void settle_grads();
 
   int64_t value_size() const { return size_; }
   int64_t grad_size() const { return grad_size_; }  // of the dense gradients
-  // The entry of (parameters from `first` on, how many, kind of form), new and empty at the first call. Held
-  // under derived_mutex() while it is made or looked up; it stays where it is.
+  // The entry for (first parameter, number of parameters, kind of layout), empty at the first call. Hold
+  // derived_mutex() during the call and while filling the entry. References stay valid.
   Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }
   std::mutex& derived_mutex() { return derived_mutex_; }
-  uint64_t version() const { return version_; }  // changes when values change: packed copies look at it
+  uint64_t version() const { return version_; }  // changes with the values; invalidates packed copies
   void touch_values() { ++version_; }
 
  private:

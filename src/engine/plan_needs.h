@@ -1,5 +1,4 @@
-// What kernels take beside the arena: collected by a dry run, so that the memory of a step is known before
-// it.
+// The memory that kernels take beside the arena, collected by a dry run.
 #pragma once
 #include <cstdint>
 #include <set>
@@ -9,7 +8,7 @@
 
 namespace graft::engine {
 
-// While one lives, dry runs of this thread (plan_kernels) add to it.
+// During its lifetime, dry runs of this thread (plan_kernels) add to it.
 class PlanNeeds {
  public:
   PlanNeeds();
@@ -17,12 +16,12 @@ class PlanNeeds {
   PlanNeeds(const PlanNeeds&) = delete;
   PlanNeeds& operator=(const PlanNeeds&) = delete;
 
-  // Packed forms of weights, which stay.
+  // Packed weights, which are kept.
   int64_t packed_weights = 0;
-  // Temporary memory of the thread that calls: panels and packed x of a weight's gradient, partial sums. The
-  // largest use of each counts, since it stays with the thread.
+  // Temporary memory of the calling thread: panels and packed x of a weight gradient, partial sums. The
+  // largest use of each counts, because the thread keeps it.
   int64_t panels = 0, packed_x = 0, partial_sums = 0, widened = 0;
-  // Of each thread: tiles, and the keys and values of one head.
+  // Per thread: tiles, and keys and values of one head.
   int64_t tile = 0, head = 0;
 
   int64_t temporary(int threads) const {

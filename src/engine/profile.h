@@ -1,11 +1,11 @@
-// Where a step spends its time: a clock around every kernel of the op table, for `--profile`.
+// Time of every kernel of the op table, for `--profile`.
 #pragma once
 #include <cstdint>
 #include <vector>
 
 namespace graft::engine {
 
-// What one operation of the table did. `flops` counts matrix products and attention (2 per multiply-add, of
+// Totals of one operation. `flops` counts matrix products and attention (2 per multiply-add, of
 // real rows; attention backward as twice its forward); `bytes` counts every operand once, read or written.
 struct OperationProfile {
   const char* name;
@@ -14,9 +14,9 @@ struct OperationProfile {
   double flops, bytes;
 };
 
-// While on, cpu_kernels() is a table that keeps these sums, which start from zero at each switching on; while
-// off it is the untimed one, at no cost. Switch before tapes and optimizers are made: they keep the table
-// they got.
+// While on, cpu_kernels() returns a table that records these totals, which start at zero. While off, it
+// returns the untimed table at no cost. Call before tapes and optimizers are created, because they keep their
+// table.
 void set_profiling(bool on);
 
 // The sums since profiling was switched on: operations that ran, longest first.

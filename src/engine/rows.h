@@ -1,11 +1,11 @@
-// The rows of a ragged batch: what an operation may rely on, and subsets.
+// The rows of a ragged batch: validation and subsets.
 #pragma once
 #include "engine/tape.h"
 
 namespace graft::engine {
 
-// Error unless the sequences of `rows` lie one behind the other in num_rows rows; a sequence may be empty.
-// One comparison a sequence.
+// Throws Error unless the sequences of `rows` are contiguous and cover num_rows rows. A sequence may be
+// empty. One comparison per sequence.
 void check_rows(const char* operation, const Rows& rows, int64_t num_rows);
 
 // Rows of a subset: the same sequences, only the rows listed (ascending, each once). Arrays live on the

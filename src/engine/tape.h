@@ -1,5 +1,4 @@
-// Reverse-mode differentiation over an arena: operations run as they are called and leave behind how to undo
-// them.
+// Reverse-mode differentiation over an arena. Operations are executed eagerly and record their backward pass.
 #pragma once
 #include <algorithm>
 #include <new>
@@ -14,19 +13,19 @@
 
 namespace graft::engine {
 
-// A result on the tape. Lives in the arena until the step ends or its backward has run.
+// A result on the tape. Its lifetime ends with the step or after its backward pass.
 struct Value {
   Tensor data;
-  Tensor bf16_copy{};  // once a matrix product needed it
-  Tensor grad{};       // set once something was added to it
+  Tensor bf16_copy{};  // set when a matrix product needs it
+  Tensor grad{};       // set by the first contribution
   bool needs_grad = false;
 };
 using Var = Value*;
 
-// What a forward pass is for.
+// The mode of a forward pass.
 struct TapeOptions {
-  bool training = false;  // dropout acts
-  bool record = false;    // operations keep what backward needs
+  bool training = false;  // applies dropout
+  bool record = false;    // operations record their backward pass
   uint64_t seed = 0;      // of the run
   uint64_t step = 0;      // optimizer step: part of every dropout key
   bool bf16 = false;      // matrix products of linear layers in bf16 with fp32 accumulation
@@ -42,13 +41,13 @@ class Tape {
   ParameterStore& parameters() { return parameters_; }
   const TapeOptions& options() const { return options_; }
   bool record() const { return options_.record; }
-  // A dry run: kernels do nothing and nothing outside the arena may change.
+  // True in a dry run: kernels compute nothing, and only the arena may change.
   bool planning() const { return &kernels_ == &plan_kernels(); }
 
   // Dropout of probability p for the operation called `scope`; none outside training.
   Dropout dropout(float p, std::string_view scope) const;
 
-  // Uninitialised memory that lives until backward has passed this point.
+  // Uninitialised memory, valid until backward has passed this point.
   Tensor push(int64_t rows, int64_t cols, DType dtype = DType::f32);
   template <class T>
   T* push_array(int64_t n) {
@@ -61,9 +60,9 @@ class Tape {
     return to;
   }
 
-  // The bf16 copy of v, made at the first call; its memory has rows up to the next multiple of 32, zeros.
+  // The bf16 copy of v, created at the first call and padded with zero rows to a multiple of 32.
   Tensor bf16_copy_of(Var v);
-  // Memory for one that the kernel of a result writes itself; null outside bf16.
+  // Memory for a bf16 copy that the kernel of a result fills; null in fp32.
   Tensor push_bf16_copy(int64_t rows, int64_t cols);
 
   // A constant.
@@ -71,7 +70,7 @@ class Tape {
   // The result of an operation.
   Var result(Tensor data, bool needs_grad, Tensor bf16_copy = {});
 
-  // f(tape) runs in backward when `out` has a gradient; afterwards out's gradient is given back.
+  // Registers f(tape), which backward calls if `out` has a gradient. Frees that gradient afterwards.
   template <class F>
   void on_backward(Var out, F f) {
     static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
@@ -81,7 +80,7 @@ class Tape {
         Node{last_, out, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
   }
 
-  // Where v's gradient is to be written; `add` says whether something is there already.
+  // Memory for v's gradient. `add` is set if it already has a value to add to.
   Tensor grad_of(Var v, bool& add);
   // Temporary memory of a backward operation.
   float* take(int64_t floats) { return static_cast<float*>(arena_.take(static_cast<size_t>(floats) * 4)); }
@@ -103,7 +102,7 @@ class Tape {
   ParameterStore& parameters_;
   TapeOptions options_;
   Node* last_ = nullptr;
-  FlushDenormals flush_denormals_;  // a tape is made, used and ends on one thread
+  FlushDenormals flush_denormals_;  // a tape belongs to one thread
 };
 
 }  // namespace graft::engine

@@ -6,8 +6,8 @@
 
 namespace graft::engine {
 
-// Two-dimensional: [rows, cols]; a vector is [1, n], a scalar [1, 1]. Memory belongs to an arena or a
-// parameter store.
+// Two-dimensional: [rows, cols]; a vector is [1, n], a scalar [1, 1]. The memory is owned by an arena
+// or a parameter store.
 struct Tensor {
   void* data = nullptr;
   int64_t rows = 0, cols = 0;

@@ -155,7 +155,7 @@ Network make_roberta_sequence_classification(engine::ParameterStore& store, cons
 }
 
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  // gelu whatever hidden_act says, as the reference
+  // gelu, independent of hidden_act, as in the reference
   return make_masked_lm(store, config, "roberta",
                         {"lm_head", "dense", "layer_norm", engine::Activation::gelu, true});
 }

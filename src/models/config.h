@@ -1,4 +1,4 @@
-// config.json: kept whole and in order, read field by field with errors that name file and key.
+// config.json: all keys in order, read field by field with errors that name file and key.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -15,30 +15,31 @@ class ModelConfig {
   ModelConfig(Json json, std::string origin) : json_(std::move(json)), origin_(std::move(origin)) {}
   static ModelConfig from_file(const std::filesystem::path& file);
 
-  // A needed key: Error naming the key when it is absent or of another type.
+  // A required key. Throws Error with the key if it is missing or has another type.
   int64_t integer(const std::string& key) const;
   std::string text(const std::string& key) const;
   // Optional keys; null counts as absent.
-  bool is_null(const std::string& key) const;                    // there, and null
+  bool is_null(const std::string& key) const;                    // present and null
   int64_t size_or(const std::string& key, int64_t other) const;  // positive
   int64_t integer_or(const std::string& key, int64_t other) const;
   double number_or(const std::string& key, double other) const;
   bool flag_or(const std::string& key, bool other) const;
   std::string text_or(const std::string& key, const std::string& other) const;
 
-  // Parameters that the sizes in this file ask for, roughly; absent sizes count as 1.
+  // Approximate number of parameters from the sizes in this file; missing sizes count as 1.
   double estimated_parameters() const;
-  // Error naming file and key for sizes that do not fit this machine's memory, and for values that no model
-  // can have: said before anything is built.
+  // Throws Error with file and key for sizes that do not fit this machine's memory and for impossible values.
+  // Call before building the model.
   void check() const;
 
   std::string model_type() const { return text("model_type"); }
   // id2label in the order of ids (numbers as names count as their text); without one num_labels gives
   // LABEL_0, ...; empty when the file has neither.
   std::vector<std::string> label_names() const;
-  // What this file says of labels, for the message of a head that does not fit: `"id2label" names 2 labels`.
+  // The labels of this file in words, for the message about a head that does not fit: `"id2label" names 2
+  // labels`.
   std::string labels_in_words() const;
-  // Logs a warning where num_labels or label2id contradict id2label, which is what counts.
+  // Logs a warning if num_labels or label2id contradict id2label, which takes precedence.
   void warn_of_label_contradictions() const;
   void set_labels(const std::vector<std::string>& names);
 

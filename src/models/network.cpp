@@ -15,7 +15,7 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
   for (int32_t b = 0; b < batch.size(); ++b) {
     const int32_t begin = batch.cu_seqlens[static_cast<size_t>(b)];
     const int32_t end = batch.cu_seqlens[static_cast<size_t>(b) + 1];
-    // Its first row, which a classification head reads, would be its neighbour's.
+    // A classification head would read the first row of the next sequence.
     if (begin == end)
       fail("sequence {} of the batch (example {}) has no tokens", b,
            batch.example_index[static_cast<size_t>(b)]);

@@ -1,5 +1,5 @@
-// The seam between architectures and what trains or runs them: an encoder that turns a ragged batch into
-// hidden states, and a head that turns some of their rows into logits.
+// The interface of an architecture: an encoder that turns a ragged batch into hidden states, and a head that
+// turns some of their rows into logits.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,7 +17,7 @@ struct Inputs {
   const int32_t* input_ids = nullptr;                 // [T]
   const int32_t* token_type_ids = nullptr;            // [T]
   std::vector<engine::Var>* hidden_states = nullptr;  // filled with every layer's output when set
-  bool one_row_each = false;  // the rows asked for are one of each sequence: few, so exact costs nothing
+  bool one_row_each = false;  // one row per sequence is requested: few rows, computed in fp32
 };
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
@@ -25,8 +25,8 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  // Hidden states of the given rows (ascending), [n, hidden_size]: the last layer computes nothing else.
-  // `rows` null: all T rows.
+  // Hidden states of the given rows (ascending), [n, hidden_size]. The last layer computes these rows only.
+  // `rows` null = all T rows.
   virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const int32_t* rows,
                              int64_t n) const = 0;
   // Tokens a sequence may have, 0 = no limit.
@@ -35,7 +35,7 @@ class Encoder {
   virtual engine::Parameter* word_embeddings() const = 0;
 };
 
-// What a head reads of each sequence.
+// The rows of each sequence that a head reads.
 enum class Reads : uint8_t { first_row, label_rows };
 
 class Head {
@@ -44,7 +44,7 @@ class Head {
   virtual Reads reads() const = 0;
   // hidden [n,H] of the rows that the head reads -> logits [n, num_labels or vocabulary].
   virtual engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const = 0;
-  // The reference's pooler_output, null where the architecture has none.
+  // The reference's pooler_output; null if the architecture has none.
   virtual engine::Var pooled(engine::Tape& /*tape*/, engine::Var /*hidden*/) const { return nullptr; }
 };
 

@@ -1,4 +1,4 @@
-// The architectures and heads there are: one line each.
+// The table of architectures and heads, one line each.
 #pragma once
 #include <string>
 #include <vector>
@@ -23,10 +23,10 @@ const Architecture& find_architecture(const ModelConfig& config, const std::stri
 
 // Canonical task name: aliases resolved ("text-classification"); Error with the nearest name otherwise.
 std::string canonical_task(const std::string& name);
-// The task of the head that config.json's "architectures" names, "" when it names none that is known.
+// The task of the head in config.json's "architectures"; "" = none that graft implements.
 std::string task_of_config(const ModelConfig& config);
-// What it names, for the message where that is not the head needed: "config.json names BertModel (model_type
-// "bert"), which is no head that graft has".
+// The head of config.json in words, for the message about another head: "config.json names BertModel
+// (model_type "bert"), which is no head that graft has".
 std::string head_in_words(const ModelConfig& config);
 
 }  // namespace graft::models

@@ -1,4 +1,4 @@
-// Parameters are declared under the names they have in the checkpoint: scope / "attention.self.query".
+// Declares parameters under their checkpoint names: scope / "attention.self.query".
 #pragma once
 #include <string>
 #include <vector>
@@ -18,7 +18,7 @@ class Scope {
 
   // weight [out, in] and bias [out] of `part` ("" = this scope itself).
   engine::Linear linear(const std::string& part, int64_t out, int64_t in) const;
-  // Several layers of one shape side by side, to be used as one.
+  // Several adjacent layers of one shape that form one layer.
   engine::Linear linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const;
   engine::Norm norm(const std::string& part, int64_t size, double eps) const;
   // weight [rows, cols]; row-sparse where no matrix product reads it.
@@ -34,7 +34,7 @@ class Scope {
   std::string name_;
 };
 
-// Parts [first, first + count) of a group as a layer of their own.
+// Parts [first, first + count) of a group as one layer.
 engine::Linear part_of(engine::ParameterStore& store, const engine::Linear& group, int first, int count);
 
 }  // namespace graft::models

@@ -1,4 +1,4 @@
-// What a loaded model is made of.
+// The parts of a loaded model.
 #pragma once
 #include <filesystem>
 #include <string>

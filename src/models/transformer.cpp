@@ -16,8 +16,8 @@ using engine::Var;
 
 Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const int32_t* rows, int64_t n) const {
   const int64_t width = attention.num_heads * attention.head_dim;
-  // One row of each sequence is a thirtieth of the rows: under bf16 the products of the last layer's query
-  // side stay in fp32, for less than packing the weights in bf16 would cost.
+  // With one row per sequence, the products of the last layer's query side stay in fp32 in bf16 mode: so few
+  // rows cost less in fp32 than packing the weights in bf16.
   const auto chosen = [&](engine::Linear layer) {
     layer.fp32 = rows && inputs.one_row_each;
     return layer;

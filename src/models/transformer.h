@@ -1,5 +1,5 @@
-// The post-norm transformer layer of BERT's kin (Vaswani et al. 2017; Devlin et al. 2019): structure shared
-// by files whose parameter names differ.
+// The post-norm transformer layer of BERT and related models (Vaswani et al. 2017; Devlin et al. 2019). The
+// architectures set the parameter names.
 #pragma once
 #include "models/network.h"
 #include "models/scope.h"
@@ -15,12 +15,12 @@ struct PostNormLayer {
   float attention_output_dropout = 0, hidden_dropout = 0;
   std::string scope;  // keys the layer's dropout
 
-  // x [T,H] -> [T,H]; with rows only those, [n,H], and the query side of the attention computes nothing else.
+  // x [T,H] -> [T,H]; with `rows` -> [n,H], and queries are computed for these rows only.
   engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const int32_t* rows,
                       int64_t n) const;
 };
 
-// Runs the layers on x, the last one for the rows asked for; fills inputs.hidden_states.
+// Runs the layers on x, the last one for the requested rows. Fills inputs.hidden_states.
 engine::Var run_layers(engine::Tape& tape, engine::Var x, const std::vector<PostNormLayer>& layers,
                        const Inputs& inputs, const int32_t* rows, int64_t n);
 

@@ -1,5 +1,4 @@
-// From the tensors of a checkpoint to a model's parameters and back, with a verdict for each that does not
-// fit.
+// Copies the tensors of a checkpoint to a model's parameters and back, and reports tensors that do not fit.
 #pragma once
 #include <filesystem>
 #include <optional>

@@ -17,7 +17,7 @@ class MaskedLm : public Task {
   std::unique_ptr<Metrics> metrics() const override;
 };
 
-// Sequences whose masks are drawn anew every epoch.
+// Sequences that are masked differently in every epoch.
 class MaskedFeatures : public Features {
  public:
   MaskedFeatures(const data::TokenStore& tokens, data::MlmMasker masker)

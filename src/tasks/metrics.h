@@ -1,4 +1,4 @@
-// Metrics that are updated batch by batch and are exact at the end: no logits are kept.
+// Streaming metrics: updated per batch, exact, without storing logits.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,8 +13,8 @@ using MetricValues = std::vector<std::pair<std::string, double>>;
 
 // Single-label classification: accuracy, f1_macro, f1_micro, matthews_correlation (Gorodkin 2004, "Comparing
 // two K-category assignments by a K-category correlation coefficient"); for two labels also f1 (of label 1).
-// Definitions and the value 0 of a ratio 0/0 are scikit-learn's. All follow from three counts a label, so
-// that memory grows with the labels and not with their square.
+// Definitions and the value 0 of a ratio 0/0 are scikit-learn's. They follow from three counts per
+// label, so memory is linear in the number of labels.
 class ClassCounts {
  public:
   explicit ClassCounts(int num_labels);
@@ -42,7 +42,7 @@ class LabelCounts {
 };
 
 // Regression: mse, pearson, spearmanr (undefined where a column is constant, as SciPy's). Ranks need all
-// values: eight bytes an example.
+// values: eight bytes per example.
 class Correlation {
  public:
   void add(float label, float prediction);

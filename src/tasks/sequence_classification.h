@@ -28,13 +28,13 @@ class SequenceClassification : public Task {
   Kind kind_;
 };
 
-// What encoding found, to be told to the user.
+// Counts of an encoding, for the log.
 struct EncodingCounts {
   int64_t truncated_examples = 0, truncated_tokens = 0, unknown_tokens = 0, tokens = 0;
 };
 
-// Encodes all texts; `labels` null = unlabelled (prediction). A row whose texts give no tokens (the tokenizer
-// adds no special ones) is an Error that names its line.
+// Encodes all texts; `labels` null = unlabelled (prediction). Throws Error with the line for a row without
+// tokens, which occurs if the tokenizer adds no special tokens.
 class TextFeatures : public Features {
  public:
   TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,

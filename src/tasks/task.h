@@ -1,4 +1,4 @@
-// What a task adds to a model: features from rows of data, a loss, metrics.
+// The parts of a task: features from rows of data, a loss, metrics.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -9,18 +9,18 @@
 
 namespace graft::tasks {
 
-// The examples of a task as ids and labels, ready to be put in batches.
+// The examples of a task as ids and labels.
 class Features {
  public:
   virtual ~Features() = default;
   virtual int64_t size() const = 0;
   virtual int32_t length(int64_t i) const = 0;  // tokens
-  // Adds example i with its labels to the batch. `index` keys its dropout; `epoch` its masks (-1:
-  // evaluation's).
+  // Appends example i with its labels to the batch. `index` keys its dropout, `epoch` its masks (-1 =
+  // evaluation).
   virtual void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
 };
 
-// Streaming: exact however the data is cut into batches.
+// Streaming metrics; exact for any batch size.
 class Metrics {
  public:
   virtual ~Metrics() = default;
@@ -32,10 +32,9 @@ class Task {
  public:
   virtual ~Task() = default;
   // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its
-  // micro-batches, so it does not depend on how the step is cut.
+  // micro-batches, so it does not depend on their number.
   virtual double loss_terms(const data::RaggedBatch& batch) const = 0;
-  // Scalar: sum of this batch's terms / denominator. `total`, where given, has each term added to it in
-  // order.
+  // Scalar: sum of this batch's terms / denominator. Each term is added to `total`, if set, in order.
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                            double denominator, double* total = nullptr) const = 0;
   virtual std::unique_ptr<Metrics> metrics() const = 0;

@@ -1,6 +1,6 @@
 // AdamW over a parameter store: dense parameters in one sweep, row-sparse ones by the rows that were read. A
-// row that was not read is left alone until it is needed; then the steps that it missed are replayed, which
-// gives the same bits as a dense sweep (docs/design.md, idea 2).
+// row that was not read is updated when it is needed: its missed steps are replayed, with the bits of a dense
+// sweep (docs/design.md, idea 2).
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,5 +1,5 @@
-// The memory of a step before it is taken: what it needs, what the process may have, and the largest batch
-// that fits.
+// Plans the memory of a step before it is allocated: the needs, the budget of the process, and the largest
+// batch that fits.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,8 +17,8 @@ struct MemoryNeeds {
   uint64_t gradients = 0, moments = 0;  // of training; addresses for them are reserved already
   uint64_t packed_weights = 0;          // bf16
   uint64_t temporary = 0;               // of kernels and threads
-  uint64_t libraries = 0;               // code made for the shapes at hand, stacks of threads
-  uint64_t stacks = 0;                  // addresses alone
+  uint64_t libraries = 0;               // generated code, stacks of threads
+  uint64_t stacks = 0;                  // addresses only
   engine::ArenaSize arena;              // activations and their gradients
 
   uint64_t total() const {
@@ -31,20 +31,20 @@ struct MemoryNeeds {
   void include(const MemoryNeeds& other);
 };
 
-// What a pass over `batch` needs, by a dry run; `record`: with its backward pass. Gradients and moments are
-// not in it.
+// The needs of a pass over `batch`, by a dry run; `record` includes the backward pass. Excludes gradients and
+// moments.
 MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                       bool record);
 // Gradients and the moments of AdamW. Of tables that are only looked up, rows that occur in no text get no
 // moments: `rows_read` counts those that do, -1 = all.
 MemoryNeeds plan_training(const models::State& state, int64_t rows_read = -1);
 
-// What the process has, as it was before the first pass: needs are held against that, since what they name
-// becomes real little by little.
+// The memory limits of the process before the first pass. Needs are compared with these, because later usage
+// already contains a part of them.
 class MemoryBudget {
  public:
   explicit MemoryBudget(std::vector<MemoryLimit> limits = memory_limits()) : limits_(std::move(limits)) {}
-  // The tightest limit that `needs` would break, null = none.
+  // The tightest limit that `needs` exceeds; null = none.
   const MemoryLimit* broken_by(const MemoryNeeds& needs) const;
   // Throws the Error for a batch that does not fit: the numbers, and the largest batch or length that does.
   // `extra` is needed beside the pass.

@@ -15,7 +15,7 @@ namespace {
 
 int64_t ceil_of(double x) { return static_cast<int64_t>(std::ceil(x)); }
 
-// "Below 1 is a ratio of all steps", as the reference reads logging_steps and its kin.
+// A value below 1 is a ratio of all steps, as in the reference.
 int64_t resolve(double steps, int64_t total) {
   return std::max<int64_t>(
       1, steps < 1 ? ceil_of(steps * static_cast<double>(total)) : static_cast<int64_t>(steps));
@@ -41,7 +41,7 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   const double per_epoch = static_cast<double>(plan.steps_per_epoch);
   plan.total_steps = a.max_steps > 0 ? a.max_steps : ceil_of(steps_of(a.num_train_epochs, per_epoch));
   plan.num_epochs = static_cast<double>(plan.total_steps) / per_epoch;
-  // The older name goes first where both are given, as in the reference.
+  // warmup_ratio overrides warmup_steps, as in the reference.
   plan.warmup_steps = a.warmup_ratio       ? ceil_of(*a.warmup_ratio * static_cast<double>(plan.total_steps))
                       : a.warmup_steps < 1 ? ceil_of(a.warmup_steps * static_cast<double>(plan.total_steps))
                                            : static_cast<int64_t>(a.warmup_steps);

@@ -1,4 +1,4 @@
-// How a run is cut into optimizer steps, and what one step needs.
+// Splits a run into optimizer steps and plans the memory of a step.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -30,21 +30,21 @@ std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t 
 double loss_terms(const tasks::Task& task, const tasks::Features& features,
                   const std::vector<std::vector<int64_t>>& batches, int64_t epoch);
 
-// Plans the step's memory with the longest examples there are, and says how much it is.
+// Plans the step's memory for the longest examples and logs its size.
 void plan_memory(Trainer::Parts& parts);
-// Memory for a batch of training; says so when it must grow, as a batch with more masked tokens makes it.
+// Provides the memory of a training batch. Logs growth, for example for a batch with more masked tokens.
 void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch);
 
-// Is something with this strategy due after `step`?
+// Whether an action with this strategy is due after `step`.
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends);
 
-// Error when an id lies outside the vocabulary or a sequence is longer than the positions.
+// Throws Error for an id outside the vocabulary and for a sequence longer than the model's positions.
 void check_batch(const data::RaggedBatch& batch, const Model& model);
-// Error with a diagnosis when the loss or the gradient is not finite.
-// `diagnose` is asked where all weights are finite: the operation that overflows.
+// Throws Error with a diagnosis if the loss or the gradient is not finite. If all weights are finite,
+// `diagnose` finds the operation that overflows.
 void check_finite(double loss, double grad_norm, int64_t step, models::State& state,
                   const std::function<std::string()>& diagnose = {});
-// Error naming the first parameter that is not finite: before weights are saved.
+// Throws Error with the first parameter that is not finite. Call before saving weights.
 void check_weights(const models::State& state, int64_t step);
 
 }  // namespace graft::train

@@ -1,5 +1,4 @@
-// One forward pass of a model with a task, and the memory it needs: what training, evaluation and prediction
-// share.
+// One forward pass of a model with a task, and its memory. Shared by training, evaluation and prediction.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -13,22 +12,21 @@
 
 namespace graft::train {
 
-// Plans and provides the memory of passes over ragged batches: a dry run of every batch that is larger than
-// all before, a check against the process's budget, then real memory at once, so that the pass itself meets
-// no page fault.
+// Plans and provides the memory of passes over ragged batches. For each batch that is larger than all before,
+// it does a dry run, checks the budget of the process and populates the memory, so that the pass has no page
+// faults.
 class StepMemory {
  public:
   engine::Arena& arena() { return arena_; }
-  // Training will take gradients and moments too: call before the first batch. `rows_read` as in
-  // plan_training.
+  // Includes gradients and moments in the plan. Call before the first batch. `rows_read` as in plan_training.
   void expect_training(const models::State& state, int64_t rows_read = -1);
-  // True when memory grew for this batch. Error where it does not fit into the process's budget; then nothing
-  // grew.
+  // Returns true if memory grew. Throws Error if the batch does not fit the process's budget; memory is then
+  // unchanged.
   bool prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                bool record);
-  // Of the arena: activations and their gradients.
+  // Bytes of the arena: activations and their gradients.
   size_t bytes() const { return needs_.arena.total(); }
-  // Of everything that was planned so far.
+  // The needs of everything planned so far.
   const MemoryNeeds& needs() const { return needs_; }
 
  private:
@@ -55,9 +53,8 @@ engine::Tensor predict_batch(models::State& state, const data::RaggedBatch& batc
 // Throws an Error where a logit is NaN or infinite, with why_not_finite's answer.
 void check_logits(models::State& state, const data::RaggedBatch& batch, engine::Tensor logits,
                   StepMemory& memory);
-// Which weight is not a finite number ("classifier.weight[3] is nan"), or else in which operation finite
-// weights overflow, found by a second forward pass; "" where that pass is finite. Overwrites the last pass in
-// `memory`.
+// The weight that is not finite ("classifier.weight[3] is nan"), else the operation in which finite weights
+// overflow, found by a second forward pass; "" if that pass is finite. Overwrites the last pass in `memory`.
 std::string why_not_finite(models::State& state, const data::RaggedBatch& batch, StepMemory& memory);
 
 }  // namespace graft::train

@@ -190,7 +190,7 @@ TEST(LabelMap, EvaluationRefusesWhatTheModelDoesNotKnow) {
   EXPECT_THAT(error_of([&] {
                 stars.check(labelled({"1", "0"}));
               }),
-              HasSubstr("line 3: label '0' is not one"));
+              HasSubstr("line 3: label '0' is not a label"));
 }
 
 TEST(LabelMap, Regression) {

@@ -1,8 +1,8 @@
 // A real checkpoint against the reference: tests/golden/minilm/expected.json holds what transformers 5.24.0
 // computes in fp32 from the weights that scripts/get-model.sh finds.
 #include "base/json.h"
-#include "engine/cpu/cpu_kernels.h"
 #include "engine/basic_ops.h"
+#include "engine/cpu/cpu_kernels.h"
 #include "graft/tokenizer.h"
 #include "hub/sentence_transformers.h"
 #include "models/model_case.h"

@@ -4,7 +4,7 @@
 
 namespace graft::engine::cpu {
 
-// The table of them; cpu_kernels() (engine/profile.cpp) gives it with or without a clock.
+// The table of these kernels. cpu_kernels() (engine/profile.cpp) returns it with or without a clock.
 const Kernels& untimed_kernels();
 
 void linear(const LinearArgs& args);
@@ -30,8 +30,8 @@ void clear_padding(Tensor copy);
 void store_gradient(Tensor tile, float* to, int64_t stride, bool add);
 // n numbers rounded to nearest even.
 void round_to_bf16(const float* from, uint16_t* to, int64_t n);
-// The library's order of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, and in a
-// block pairs of rows, interleaved column by column.
+// oneDNN's layout of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, in which pairs
+// of rows are interleaved column by column.
 struct PairOrder {
   int64_t width, row_step, col_step;  // steps from block to block, in pairs
   int64_t offset(int64_t k, int64_t n) const {

@@ -1,6 +1,5 @@
-// Matrix products, borrowed from oneDNN and cut into a fixed grid of tiles that depends on the shape alone,
-// so that a row's bits depend neither on its neighbours nor on the number of threads. The one file that knows
-// oneDNN.
+// Matrix products with oneDNN, on a grid of tiles that depends on the shape only. A row's bits depend neither
+// on its neighbours nor on the number of threads. Only gemm.cpp uses oneDNN.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -10,8 +9,8 @@
 
 namespace graft::engine::cpu {
 
-// Runs on each finished tile while it is in cache and writes what becomes of it: `tile` holds the products of
-// rows from `row` and columns from `col` of y on, in y itself or elsewhere.
+// Called for each finished tile while it is in cache; writes the final result. `tile` holds the products for
+// rows of y from `row` on and columns from `col` on, in y itself or in temporary memory.
 struct Epilogue {
   void (*run)(void* state, Tensor tile, int64_t row, int64_t col) = nullptr;
   void* state = nullptr;
@@ -20,9 +19,9 @@ struct Epilogue {
 // How the second factor lies in memory: nt = w[N,K] (y = x w^T), nn = w[K,N] (y = x w).
 enum class Layout : uint8_t { nt, nn };
 
-// A weight matrix in the blocked order that oneDNN likes best, for one layout. Where the library has no such
-// order, or no fast product with it, a bf16 form of fp32 weights is a rounded row-major copy, and any other
-// form is w itself.
+// A weight matrix in oneDNN's preferred blocked layout, for one Layout. If oneDNN has no such layout, or no
+// fast product with it, the bf16 form of fp32 weights is a rounded row-major copy, and any other form is w
+// itself.
 class PackedMatrix {
  public:
   PackedMatrix() = default;
@@ -31,7 +30,7 @@ class PackedMatrix {
   void pack(Tensor w, Layout layout, DType as);
   void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
   bool is_set() const { return set_; }
-  bool empty() const { return chunks_.empty(); }  // not in a blocked order
+  bool empty() const { return chunks_.empty(); }  // no blocked layout
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
   // The matrix that gemm reads in place of w, which has the type `as` or is read by its chunks. Error where
   // this is not the packed form of such a w.
@@ -51,8 +50,8 @@ class PackedMatrix {
 
 // y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth;
 // Error for others. A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the
-// CPU has no bf16 products the same sum is computed in fp32. With an epilogue y is what that writes; `add` is
-// then not allowed.
+// CPU has no bf16 products the same sum is computed in fp32. With an epilogue, y is the epilogue's
+// result and `add` is not allowed.
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed = nullptr,
           Epilogue epilogue = {});
 
@@ -71,7 +70,7 @@ uint16_t* panel_memory(int64_t T, int64_t N);
 const std::vector<int64_t>& tile_heights();
 // Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
 int64_t tile_depth(DType dtype, int64_t K);
-// Kinds of tile met so far for which the library has only its reference loops; for tests.
+// Number of tile shapes so far for which oneDNN has only its reference loops; for tests.
 int64_t num_reference_tiles();
 // One tile with the library, exposed for that test and for the benches' limit.
 void gemm_tile(Tensor x, Tensor w, Layout layout, Tensor y, bool add);
@@ -82,7 +81,7 @@ int64_t tile_memory(int64_t K, int64_t N);
 // Caps the library's instruction set; before the first product only.
 void cap_isa_avx2();
 void cap_isa_baseline();
-// Does the library have bf16 products on this CPU (avx512_bf16, AMX)?
+// Whether oneDNN has bf16 products on this CPU (avx512_bf16, AMX).
 bool has_bf16_gemm();
 
 }  // namespace graft::engine::cpu

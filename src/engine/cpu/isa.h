@@ -1,6 +1,5 @@
-// The instruction set in use: the best there is, or what GRAFT_ISA=avx2 or baseline caps it to, Highway and
-// oneDNN alike. baseline is SSE4.2 for Highway's kernels and SSE4.1 for oneDNN, which has no level between
-// that and AVX.
+// The instruction set in use: the best of the CPU, capped by GRAFT_ISA for Highway and oneDNN. `baseline` is
+// SSE4.2 for Highway and SSE4.1 for oneDNN, which has no level between SSE4.1 and AVX.
 #pragma once
 #include <string>
 

@@ -1,4 +1,4 @@
-// Memory of a thread for a kernel's temporaries; grows to the largest use and stays.
+// Temporary memory of a kernel, owned by the thread. It grows to the largest use and is kept.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace graft::engine::cpu {
 
-// 64-byte aligned, not initialised. Throws Error with the size where the system gives no more.
+// 64-byte aligned, not initialised. Throws Error with the size if the allocation fails.
 class ScratchBuffer {
  public:
   std::byte* at_least(size_t bytes) {
