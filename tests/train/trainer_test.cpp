@@ -97,7 +97,7 @@ TEST_F(TrainerTest, TheLimitCountsTheCheckpointsOfThisRun) {
   const LogSink former = set_log_sink([&](LogLevel, const std::string& text) { log += text + "\n"; });
   trainer(a).train();
   set_log_sink(former);
-  EXPECT_THAT(log, HasSubstr("2 checkpoints of an earlier run, the last is checkpoint-700; they stay"));
+  EXPECT_THAT(log, HasSubstr("2 checkpoints of an earlier run, the last is checkpoint-700; they are kept"));
   EXPECT_THAT(checkpoints_of(out()),
               ElementsAre("checkpoint-", "checkpoint--3", "checkpoint-700", "checkpoint-8", "checkpoint-80",
                           "checkpoint-9", "checkpoint-99999999999999999999", "checkpoint-x"));
