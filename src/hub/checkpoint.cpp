@@ -143,6 +143,9 @@ StateDict read_checkpoint(const fs::path& folder) {
 
 std::vector<fs::path> write_checkpoint(const fs::path& folder, const std::vector<TensorToWrite>& tensors,
                                        uint64_t max_shard_bytes) {
+  std::set<std::string> names;
+  for (const TensorToWrite& t : tensors)
+    if (!names.insert(t.name).second) fail("{}: tensor '{}' is there twice", folder.string(), t.name);
   const auto shards = split_into_shards(tensors, max_shard_bytes);
   std::vector<fs::path> written;
   for (size_t i = 0; i < shards.size(); ++i) {

@@ -88,8 +88,7 @@ double ModelConfig::estimated_parameters() const {
   // The first spelling is BERT's, the second DistilBERT's.
   const auto size = [&](const char* key, const char* other) {
     const Json* j = find(key) ? find(key) : find(other);
-    return j && j->is_number_integer() && j->get<int64_t>() > 0 ? static_cast<double>(j->get<int64_t>())
-                                                                : 1.0;
+    return j && j->is_number_integer() && j->get<double>() > 0 ? j->get<double>() : 1.0;
   };
   const double H = size("hidden_size", "dim"), wide = size("intermediate_size", "hidden_dim");
   const double rows =

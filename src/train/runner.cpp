@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "engine/finite.h"
 #include "models/weights.h"
+#include "train/trained_model.h"
 
 namespace graft::train {
 
@@ -115,12 +116,8 @@ void check_logits(models::State& state, const data::RaggedBatch& batch, engine::
     const float* x = logits.row(r);
     if (std::all_of(x, x + logits.cols, [](float v) { return std::isfinite(v); })) continue;
     const std::string why = why_not_finite(state, batch, memory);
-    fail_with(
-        "the weights are damaged, or the training that made them diverged: copy the model again, or train it "
-        "again "
-        "with a smaller learning rate",
-        "{}: the model's output is not a finite number{}{}", state.origin.string(), why.empty() ? "" : ": ",
-        why);
+    fail_with(kNotFiniteHint, "{}: the model's output is not a finite number{}{}", state.origin.string(),
+              why.empty() ? "" : ": ", why);
   }
 }
 

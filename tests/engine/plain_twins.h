@@ -22,8 +22,10 @@ struct Mat {
   double operator()(int64_t r, int64_t c) const { return v[static_cast<size_t>(r * cols + c)]; }
 };
 
-// Largest |got - want| must stay within tolerance * max(1e-3, largest |want|).
-void expect_close(const test::Matrix& got, const Mat& want, double tolerance, const std::string& what);
+// |got - want| must stay within tolerance * max(1e-3, largest |want|) and, for every element, within
+// tolerance * elementwise * the scale of its own row and column.
+void expect_close(const test::Matrix& got, const Mat& want, double tolerance, const std::string& what,
+                  double elementwise = 1);
 
 double activate(Activation activation, double x);
 double activate_slope(Activation activation, double x);
