@@ -43,40 +43,6 @@ void expect_close(const test::Matrix& got, const Mat& want, double tolerance, co
                               << " for " << want.v[where] << "; the largest is " << largest;
 }
 
-Mat::Mat(const test::Matrix& m) : rows(m.rows), cols(m.cols), v(m.v.begin(), m.v.end()) {}
-
-void expect_close(const test::Matrix& got, const Mat& want, double tolerance, const std::string& what) {
-  ASSERT_EQ(got.rows, want.rows) << what;
-  ASSERT_EQ(got.cols, want.cols) << what;
-  double largest = 1e-3, worst = 0;
-  std::vector<double> row_scale(static_cast<size_t>(want.rows)), col_scale(static_cast<size_t>(want.cols));
-  const auto each = [&](auto f) {
-    for (int64_t r = 0; r < want.rows; ++r) {
-      for (int64_t c = 0; c < want.cols; ++c)
-        f(static_cast<size_t>(r), static_cast<size_t>(c), static_cast<size_t>(r * want.cols + c));
-    }
-  };
-  each([&](size_t r, size_t c, size_t i) {
-    const double x = std::fabs(want.v[i]);
-    largest = std::max(largest, x);
-    row_scale[r] = std::max(row_scale[r], x);
-    col_scale[c] = std::max(col_scale[c], x);
-  });
-  size_t where = 0;
-  double scale = largest;
-  each([&](size_t r, size_t c, size_t i) {
-    // The terms that an element sums, and with them its rounding errors, are as large as its row and its
-    // column are: rows of small numbers are held to their own scale. A fifth of the largest allows for terms
-    // that cancel.
-    const double own =
-        std::max({std::sqrt(row_scale[r] * col_scale[c]), std::fabs(want.v[i]), 0.2 * largest});
-    const double error = std::fabs(double{got.v[i]} - want.v[i]) / own;
-    if (!(error <= worst)) worst = error, where = i, scale = own;
-  });
-  EXPECT_LE(worst, tolerance) << what << ": at [" << static_cast<int64_t>(where) / want.cols << ", "
-                              << static_cast<int64_t>(where) % want.cols << "] got " << got.v[where]
-                              << " for " << want.v[where] << "; relative to " << scale << ": " << worst;
-}
 
 namespace {
 constexpr double kSqrt2OverPi = 0.79788456080286535588, kInvSqrt2Pi = 0.39894228040143267794;
