@@ -16,7 +16,7 @@
 
 namespace graft {
 
-// A value is not of the kind that was asked for, or a key is not there.
+// A value has another kind than requested, or a key is missing.
 class JsonError : public Error {
  public:
   using Error::Error;
@@ -101,7 +101,7 @@ class Json {
   bool empty() const { return size() == 0; }
   bool contains(std::string_view key) const { return find_member(key) != nullptr; }
   ConstIterator find(std::string_view key) const;
-  // A key that is not there is an error; where the value may be changed it is added (null becomes an object).
+  // A missing key is an error in a const value; otherwise it is added, and null becomes an object.
   const Json& operator[](std::string_view key) const { return at(key); }
   Json& operator[](std::string_view key);
   const Json& at(std::string_view key) const;

@@ -1,4 +1,4 @@
-// How much memory this process may have: the machine's, and what ulimit and control groups allow.
+// The memory limits of this process: the machine's memory, ulimit and control groups.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +30,7 @@ MemoryLimit tightest_memory_limit();
 // Bytes of addresses that may still be reserved (ulimit -v).
 uint64_t addresses_left();
 
-// Throws the Error of a failed allocation: how much was asked for, for what, and which limit is near.
+// Throws the Error of a failed allocation, with its size, its purpose and the tightest limit.
 [[noreturn]] void fail_allocation(uint64_t bytes, const char* what);
 
 // "1.5 GB", "12.0 MB".

@@ -1,6 +1,6 @@
-// Threads that help a caller with its tasks. Why not OpenMP's: its barriers wait for every thread of a team,
-// spinning, so that beside another busy process a step of a small model took eighty times as long. Here the
-// caller waits only for helpers that took a task, and whoever waits spins for some microseconds, then sleeps.
+// A pool of helper threads. OpenMP is not used, because its threads spin at a barrier until all threads of
+// the team arrive, which is very slow beside another busy process. Here the caller waits only for helpers
+// that took a task. A waiting thread spins for some microseconds, then sleeps.
 #pragma once
 #include <atomic>
 #include <condition_variable>

@@ -29,7 +29,7 @@ Var matmul_transposed(Tape& tape, Var a, Var b);
 Var softmax(Tape& tape, Var x);
 Var log_softmax(Tape& tape, Var x);
 
-// What a reduction goes over: everything -> [1,1], the rows -> [1,C], the columns -> [R,1].
+// The dimensions of a reduction: all -> [1,1], rows -> [1,C], columns -> [R,1].
 enum class Over : uint8_t { all, rows, columns };
 Var reduce_sum(Tape& tape, Var x, Over over);
 Var reduce_mean(Tape& tape, Var x, Over over);

@@ -201,9 +201,8 @@ void look_at_earlier_checkpoints(const fs::path& output) {
   if (earlier.empty()) return;
   std::sort(earlier.begin(), earlier.end());
   log_warning(
-      "{}: {} checkpoint{} of an earlier run, the last is {}; they are kept, and --save_total_limit does not "
-      "count "
-      "them",
+      "{}: {} checkpoint{} of an earlier run, the last is {}; they are kept and not counted by "
+      "--save_total_limit",
       output.string(), earlier.size(), earlier.size() == 1 ? "" : "s", checkpoint_name(earlier.back()));
 }
 
