@@ -1,4 +1,4 @@
-// A file that appears whole or not at all: written beside its place, synced, then renamed into it.
+// Writes a file atomically: under a temporary name, synced, then renamed.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +30,7 @@ class DurableFile {
   bool pending_ = false;
 };
 
-// A whole DurableFile at once.
+// Writes a DurableFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
 // Writes to an open descriptor until all bytes are out. 0, or the errno of what failed.

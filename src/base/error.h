@@ -18,14 +18,14 @@ template <class... Args>
   throw_error({}, format, fmt::make_format_args(args...));
 }
 
-// fail_with(hint, format, args...): as fail, with what to do about it.
+// fail_with(hint, format, args...): like fail, with a hint.
 template <class... Args>
 [[noreturn]] void fail_with(std::string hint, fmt::format_string<Args...> format, Args&&... args) {
   throw_error(std::move(hint), format, fmt::make_format_args(args...));
 }
 
-// In a catch (...) of a public function: throws on what was caught, as Error where it is one of the standard
-// library's exceptions (no memory, a folder without rights). What a user's callback threw stays as it is.
+// For a catch (...) of a public function: converts exceptions of the standard library (out of memory, no
+// permission) to Error and rethrows. An exception of a user's callback is rethrown unchanged.
 [[noreturn]] void rethrow_as_error();
 
 }  // namespace graft

@@ -9,8 +9,8 @@
 
 namespace graft {
 
-// No line, csv record or json row may be longer: a file without line ends or a zip bomb must not eat the
-// memory.
+// Maximum size of a line, csv record or json row: bounds the memory for a file without line ends or a zip
+// bomb.
 inline constexpr size_t kMaxRowBytes = size_t{64} << 20;
 
 // A file mapped read-only. Throws Error naming the path when it is absent, a folder or unreadable.
@@ -27,7 +27,7 @@ class MappedFile {
   size_t size() const { return size_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(data_), size_}; }
   const std::filesystem::path& path() const { return path_; }
-  // Tells the kernel that [offset, offset+size) was read and need not stay resident.
+  // Tells the kernel that [offset, offset+size) is no longer needed in memory.
   void drop(size_t offset, size_t size) const;
 
  private:

@@ -1,5 +1,5 @@
-// Folders and what is in them. What the file system refuses is an Error that names the path:
-// std::filesystem's own exceptions do not leave the library (tests/house/filesystem_test.cpp).
+// Folders and their content. A failed operation throws Error with the path; exceptions of std::filesystem do
+// not leave the library (tests/house/filesystem_test.cpp).
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -8,8 +8,8 @@
 
 namespace graft {
 
-// False for a path that does not exist; Error where that cannot be found out (a folder without the right to
-// search it, a name that is too long).
+// False for a path that does not exist. Throws Error if that cannot be determined (no permission, a name that
+// is too long).
 bool path_exists(const std::filesystem::path& path);
 bool is_folder(const std::filesystem::path& path);
 bool is_file(const std::filesystem::path& path);
@@ -20,25 +20,24 @@ void remove_tree(const std::filesystem::path& path);                            
 void remove_file(const std::filesystem::path& path);                                  // nothing there is fine
 void move_path(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// Puts the folder `fresh` in the place of `former` (which may be absent; both on one file system) and removes
-// the former one. In one step where the system can exchange two folders; else a crash may leave the former
-// one renamed to `former` + ".former".
+// Replaces the folder `former`, which may be absent, by `fresh`; both are on one file system. The exchange is
+// atomic if the system supports it; else a crash may leave the old folder as `former` + ".former".
 void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& former);
 
-// Files that replace their former selves together, in a folder that also holds others. They are written into
-// path(), a folder of its own inside the target; publish() moves them. A crash at any instant leaves the
-// former files, the new ones, or a target without its `key` file, which no program loads: never a mixture.
+// Replaces several files of a folder together; the folder may hold others. New files are written into path(),
+// a subfolder of the target, and publish() moves them. After a crash at any time the target has the old
+// files, the new files, or no `key` file, in which case no program loads it.
 class StagedFiles {
  public:
-  // Makes the target, and removes what an interrupted save left in path().
+  // Creates the target and removes the remains of an interrupted save from path().
   explicit StagedFiles(std::filesystem::path target);
   ~StagedFiles();  // without publish(): the target's files stay as they were
   StagedFiles(const StagedFiles&) = delete;
   StagedFiles& operator=(const StagedFiles&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  // Moves the files; the one named `key` leaves first and arrives last. Files of the target for which
-  // `is_stale(name)` holds and that were not written anew are removed.
+  // Moves the files. `key` is removed first and moved last. Removes files of the target that are not among
+  // the new ones and for which `is_stale(name)` is true.
   void publish(const std::string& key, const std::function<bool(const std::string&)>& is_stale);
 
  private:

@@ -1,4 +1,4 @@
-// Values from files, made fit for a message: nothing in them moves the cursor, hides or fills the screen.
+// Escapes values from files for messages, so that they cannot control or fill the terminal.
 #pragma once
 #include <cstddef>
 #include <string>

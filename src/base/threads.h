@@ -1,5 +1,5 @@
-// Threads behind one function, so that their number never changes a result: work is cut into tasks by the
-// caller (by shape alone) and threads only take tasks.
+// Parallel loops whose results do not depend on the number of threads: the caller splits the work into tasks
+// by shape only, and threads take tasks.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,7 +12,7 @@ namespace graft {
 int num_threads();
 // Why there are that many, for the log: "OMP_NUM_THREADS", "one per CPU: hyper-threads of 1 core".
 std::string num_threads_reason();
-// Sets it for this thread (n >= 1); 0 goes back to the default.
+// Sets it for this thread (n >= 1); 0 restores the default.
 void set_num_threads(int n);
 // Threads that share the work of which the caller is a part: 1 outside of parallel_for.
 int num_threads_here();
@@ -21,9 +21,9 @@ namespace detail {
 void parallel_for(int64_t n, void (*task)(void*, int64_t), void* state);
 }
 
-// Calls f(i) for i in [0, n), each once, in any order and on any thread. What f throws is thrown here, after
-// the tasks that run at that moment; the others are then left out. Runs on the calling thread alone when one
-// thread or one task suffices, inside f, and while another thread's call has the helpers.
+// Calls f(i) once for each i in [0, n), in any order and on any thread. An exception of f is rethrown here
+// after the running tasks; the remaining tasks are skipped. Runs on the calling thread only with one thread
+// or one task, inside f, and while another thread's call uses the helpers.
 template <class F>
 void parallel_for(int64_t n, F&& f) {
   detail::parallel_for(
@@ -31,7 +31,7 @@ void parallel_for(int64_t n, F&& f) {
       const_cast<void*>(static_cast<const void*>(&f)));
 }
 
-// While one lives, libraries that use OpenMP themselves (oneDNN) see a single thread from this one.
+// During its lifetime, libraries with OpenMP (oneDNN) use a single thread when called from this thread.
 class SingleThread {
  public:
   SingleThread();
