@@ -43,7 +43,6 @@ void expect_close(const test::Matrix& got, const Mat& want, double tolerance, co
                               << " for " << want.v[where] << "; the largest is " << largest;
 }
 
-
 namespace {
 constexpr double kSqrt2OverPi = 0.79788456080286535588, kInvSqrt2Pi = 0.39894228040143267794;
 double logistic(double x) { return 1 / (1 + std::exp(-x)); }
