@@ -49,7 +49,7 @@ def close(expected, got, after):
     if TIME.match(after):
         return float(got) >= 0
     a, b = float(expected), float(got)
-    if re.match(r" ?(%|points)", after):
+    if re.match(r"( - \d+)? ?(%|points)", after):
         return abs(a - b) <= 7
     if re.match(r" ?(MB|GB)", after):
         return abs(a - b) <= 0.1 * abs(a)
@@ -69,7 +69,7 @@ def same(expected, got):
         if i % 2 == 0:
             if re.sub(r"\s+", " ", part) != re.sub(r"\s+", " ", other):
                 return False
-        elif not close(part, other, parts[i + 1]):
+        elif not close(part, other, "".join(parts[i + 1:])):
             return False
     return True
 
