@@ -111,6 +111,17 @@ Ids read_ids(const std::string& text, const std::string& where) {
   return ids;
 }
 
+// GPT-2's class can put bos_token first and eos_token last; only a tokenizer.json says how for every release.
+void refuse_added_ends(const FolderConfig& config, const std::filesystem::path& vocab) {
+  for (const char* key : {"add_bos_token", "add_eos_token"}) {
+    if (config.tokenizer_config.value(key, Json()) == Json(true))
+      fail_with("save the tokenizer as tokenizer.json with transformers, or set it to false",
+                "{}: tokenizer_config.json has \"{}\": true, which is not implemented for vocab.json and "
+                "merges.txt",
+                vocab.parent_path().string(), key);
+  }
+}
+
 }  // namespace
 
 std::string convert_vocab_json(const std::filesystem::path& vocab_path,
@@ -119,6 +130,7 @@ std::string convert_vocab_json(const std::filesystem::path& vocab_path,
   const std::string vocab_text(utf8::without_bom(vocab_file));
   const Ids ids = read_ids(vocab_text, vocab_path.string());
   const Style style = style_of(config, class_of(config, ids));
+  refuse_added_ends(config, vocab_path);
   std::vector<TokenSpec> specials;
   for (const std::string* token :
        {&style.bos, &style.eos, &style.unk, &style.cls, &style.sep, &style.pad, &style.mask}) {

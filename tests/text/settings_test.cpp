@@ -1,6 +1,8 @@
 // Special tokens, classes and settings that the small files of a folder give.
 #include <gmock/gmock.h>
 
+#include <fmt/format.h>
+
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -250,6 +252,23 @@ TEST(TokenizerClass, OneThatNeedsPythonIsRefusedByName) {
         EXPECT_THAT(folder.error(),
                     AllOf(HasSubstr(folder.dir / file), HasSubstr(name), HasSubstr("not implemented")));
       }
+}
+
+TEST(TokenizerClass, TokensAddedAtTheEndsOfVocabJsonAreRefused) {
+  for (const char* key : {"add_bos_token", "add_eos_token"}) {
+    test::TempDir folder;
+    folder.write("vocab.json", R"({"a": 0, "b": 1, "<|endoftext|>": 2})");
+    folder.write("merges.txt", "#version: 0.2\n");
+    const auto load = [&](const char* value) {
+      folder.write("tokenizer_config.json",
+                   fmt::format(R"({{"tokenizer_class": "GPT2Tokenizer", "{}": {}}})", key, value));
+      return Tokenizer::from_pretrained(folder.path());
+    };
+    EXPECT_EQ(load("false")->encode("ab").input_ids.size(), 2u);
+    EXPECT_THAT(test::error_of([&] { load("true"); }),
+                testing::AllOf(testing::HasSubstr(key), testing::HasSubstr(folder.path().string()),
+                               testing::HasSubstr("tokenizer.json")));
+  }
 }
 
 TEST(TokenizerClass, OneThatContradictsTheFilesIsRefused) {
