@@ -24,7 +24,7 @@ void parse(std::vector<std::string> arguments) {
   options.text("model", model, "checkpoint", true);
   options.text("task", task, "task");
   options.list("train_file", files, "data");
-  options.integer("max_train_samples", samples, "rows");
+  options.integer("max_train_samples", samples, "rows", {1, 1e12});
   options.flag("json", json, "json");
   options.columns(columns);
   options.training_arguments(training);
