@@ -26,7 +26,7 @@ bool is_compressed(const fs::path& file) {
 
 // Decompresses a file into the output folder, because the trainer maps files into memory.
 fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
-  const fs::path out = folder / fmt::format(".text-{}.tmp", index);
+  fs::path out = folder / fmt::format(".text-{}.tmp", index);
   const auto from = data::open_stream(file);
   OutputStream to(out.string());
   std::string buffer(size_t{1} << 16, '\0');

@@ -24,7 +24,7 @@ constexpr const char* kNewHeadHint =
     "to train a new head for the labels of this file pass --ignore_mismatched_sizes true";
 
 std::string place(const Dataset& dataset, int64_t line) {
-  const std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
+  std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
   if (line <= 0) return origin;
   return dataset.label_column().empty()
              ? fmt::format("{}: line {}", origin, line)

@@ -84,6 +84,7 @@ engine::Activation parse_activation(const std::string& name, const std::string& 
   if (name == "prelu" || name == "xielu")
     fail("{}: the activation \"{}\" has trained parameters, which graft does not implement", origin, name);
   std::vector<std::string> names;
+  names.reserve(known.size());
   for (const auto& [known_name, activation] : known) names.push_back(known_name);
   const std::string near = nearest_name(name, names);
   fail_with(near.empty() ? "" : "did you mean \"" + near + "\"?",

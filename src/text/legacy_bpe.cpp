@@ -48,7 +48,7 @@ using Ids = std::unordered_map<std::string, int64_t>;
 
 // Checkpoints that name no class are told apart by their special tokens.
 std::string class_of(const FolderConfig& config, const Ids& ids) {
-  const std::string name = config.tokenizer_class();
+  std::string name = config.tokenizer_class();
   if (!name.empty()) return name;
   if (ids.count("<s>") && ids.count("</s>") && ids.count("<mask>")) return "RobertaTokenizer";
   if (ids.count("[CLS]") && ids.count("[SEP]")) return "DebertaTokenizer";

@@ -66,7 +66,7 @@ void RunLog::step(int64_t step, double epoch, double loss, double rate, double g
   parts_.on_progress(progress);
 }
 
-void RunLog::emit(LogEntry entry, int64_t step) {
+void RunLog::emit(const LogEntry& entry, int64_t step) {
   Json line = json_of(entry);
   line["step"] = step;
   history_.push_back(std::move(line));

@@ -26,7 +26,7 @@ class RunLog {
   std::vector<int64_t>& checkpoints() { return checkpoints_; }  // steps that this run saved and kept
 
  private:
-  void emit(LogEntry entry, int64_t step);
+  void emit(const LogEntry& entry, int64_t step);
 
   Trainer::Parts& parts_;
   StepPlan plan_;

@@ -6,7 +6,7 @@
 namespace graft::train {
 std::string trained_task(const std::filesystem::path& folder) {
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
-  const std::string task = models::task_of_config(config);
+  std::string task = models::task_of_config(config);
   if (task.empty()) {
     models::find_architecture(config,
                               "sequence-classification");  // throws if the model_type is not implemented
