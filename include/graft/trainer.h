@@ -29,7 +29,7 @@ struct TrainingArguments {
   double weight_decay = 0;               // not on biases and normalisation layers
   double adam_beta1 = 0.9, adam_beta2 = 0.999, adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;  // 0 = no clipping
-  std::optional<bool> bf16{};  // matrix products in bf16; default: where the CPU has instructions for it
+  std::optional<bool> bf16{};  // matrix products in bf16; default: where that is faster
   uint64_t seed = 42;
   std::optional<uint64_t> data_seed{};             // default: seed
   std::string train_sampling_strategy = "random";  // random, sequential, group_by_length

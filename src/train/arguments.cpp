@@ -52,7 +52,7 @@ const std::vector<Argument>& argument_table() {
       {"max_grad_norm", &T::max_grad_norm, "gradient clipping; 0 = off", {0, 1e30}},
       {"bf16", &T::bf16,
        "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss); default: true "
-       "where the CPU has bf16 matrix instructions"},
+       "where that is faster (AMX, AMD with avx512_bf16)"},
       {"seed", &T::seed, "seed of initialisation, dropout, masks and data order"},
       {"data_seed", &T::data_seed, "seed of the data order; default: seed"},
       {"train_sampling_strategy", &T::train_sampling_strategy, "random, sequential or group_by_length"},

@@ -50,8 +50,10 @@ int64_t inference_length(int64_t asked, const SavedArguments& saved, const Model
 Precision training_precision(std::optional<bool> asked) {
   if (asked) return {*asked, *asked ? "--bf16 true" : "--bf16 false"};
   engine::cpu_kernels();  // fixes the instruction set
+  if (engine::cpu::bf16_is_faster())
+    return {true, "default on this CPU, which is faster in bf16; --bf16 false computes in fp32"};
   if (engine::cpu::has_bf16_gemm())
-    return {true, "default on this CPU, which has bf16 matrix instructions; --bf16 false computes in fp32"};
+    return {false, "default on this CPU, which is not faster in bf16"};
   return {false, "default on this CPU, which has no bf16 matrix instructions"};
 }
 

@@ -32,7 +32,7 @@ struct Precision {
   std::string why;
 };
 
-// The precision of training: as requested, else bf16 if the CPU has matrix instructions for it.
+// The precision of training: as requested, else bf16 if that is faster on this CPU.
 Precision training_precision(std::optional<bool> asked);
 // The precision of evaluation and prediction: as requested, else that of training, on any CPU. fp32 for a
 // folder without training_args.json.

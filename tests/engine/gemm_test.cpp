@@ -391,8 +391,10 @@ TEST_F(Gemm, TheCapOnInstructionSetsHolds) {
   const char* isa = std::getenv("GRAFT_ISA");
   if (isa && std::string(isa) != "avx512") {
     EXPECT_FALSE(cpu::has_bf16_gemm());
+    EXPECT_FALSE(cpu::bf16_is_faster());
     EXPECT_NE(cpu::isa_name(), "avx512");
   }
+  EXPECT_TRUE(cpu::has_bf16_gemm() || !cpu::bf16_is_faster());
   EXPECT_THAT(cpu::isa_name(), testing::AnyOf("avx512", "avx2", "baseline"));
 }
 

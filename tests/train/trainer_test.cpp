@@ -292,7 +292,7 @@ TEST_F(TrainerTest, PrecisionIsDecidedOnceAndSaved) {
   TrainingArguments a = run_.arguments();
   a.bf16.reset();
   engine::cpu_kernels();
-  const bool fast = engine::cpu::has_bf16_gemm();
+  const bool fast = engine::cpu::bf16_is_faster();
   EXPECT_EQ(training_precision({}).bf16, fast);
   trainer(a).train();
   EXPECT_EQ(read_json(out() / "training_args.json")["bf16"], fast);

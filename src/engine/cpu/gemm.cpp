@@ -572,4 +572,9 @@ bool has_bf16_gemm() {
   return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
 }
 
+bool bf16_is_faster() {
+  if (dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx) return true;
+  return has_bf16_gemm() && __builtin_cpu_is("amd");
+}
+
 }  // namespace graft::engine::cpu

@@ -83,5 +83,9 @@ void cap_isa_avx2();
 void cap_isa_baseline();
 // Whether oneDNN has bf16 products on this CPU (avx512_bf16, AMX).
 bool has_bf16_gemm();
+// Whether they are faster than fp32 products. AMX and AMD's avx512_bf16 are (1.4 to 2 times). Intel's
+// avx512_bf16 is not: vdpbf16ps runs on one port where fp32 multiply-add has two, and oneDNN reaches half the
+// rate of fp32 (bench/README.md).
+bool bf16_is_faster();
 
 }  // namespace graft::engine::cpu
