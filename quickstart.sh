@@ -92,7 +92,7 @@ if [ -n "$real" ]; then
   for few in 150 50; do
     count_words $few
     measure "$pretrained" $few "$out/reviews-$few" "$seeds" --model "$real" --per_device_train_batch_size 8 \
-      --num_train_epochs $((few == 50 ? 20 : 10)) --learning_rate 1e-4
+      --num_train_epochs $((few == 50 ? 12 : 6)) --learning_rate 1e-4
   done
 fi
 

@@ -268,7 +268,7 @@ void first_forward(const std::string& folder, bool bf16) {
   memory.prepare(state, nullptr, batch, false);
   engine::Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = bf16});
   memory.arena().reset();
-  models::forward_logits(tape, state.network, batch);
+  state.network.forward(tape, batch);
 }
 
 void measure_start(bool bf16, const char* program, const Report& plain) {

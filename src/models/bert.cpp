@@ -4,60 +4,83 @@
 
 #include "base/error.h"
 #include "models/heads.h"
+#include "models/registry.h"
 
 namespace graft::models {
 
 using engine::Tape;
 using engine::Var;
 
-BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope, const ModelConfig& config,
-                         bool tied, bool positions_after_padding)
-    : scope_(scope), positions_after_padding_(positions_after_padding) {
-  const int64_t H = config.integer("hidden_size"), heads = config.integer("num_attention_heads");
-  const int64_t wide = config.integer("intermediate_size");
-  const double eps = config.number_or("layer_norm_eps", 1e-12);
-  check_heads(config, H, heads);
-  padding_id_ = config.integer_or("pad_token_id", positions_after_padding ? 1 : 0);
-  if (positions_after_padding && config.is_null("pad_token_id"))
+BertConfig BertConfig::read(const ModelConfig& config, bool positions_after_padding) {
+  BertConfig c;
+  c.positions_after_padding = positions_after_padding;
+  c.vocab_size = config.integer("vocab_size");
+  c.hidden_size = config.integer("hidden_size");
+  c.num_hidden_layers = config.layers("num_hidden_layers");
+  c.num_attention_heads = config.integer("num_attention_heads");
+  c.intermediate_size = config.integer("intermediate_size");
+  c.max_position_embeddings = config.integer("max_position_embeddings");
+  c.type_vocab_size = config.size_or("type_vocab_size", 2);
+  c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
+  c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
+  c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
+  c.classifier_dropout = config.probability_or("classifier_dropout", c.hidden_dropout_prob);
+  c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
+  if (!config.is_null("pad_token_id"))
+    c.pad_token_id = config.integer_or("pad_token_id", positions_after_padding ? 1 : 0);
+  else if (positions_after_padding)
     fail("{}: \"pad_token_id\" is null; a {} counts its positions from there", config.origin(),
          config.model_type());
-  hidden_dropout_ = static_cast<float>(config.number_or("hidden_dropout_prob", 0.1));
-
-  const Scope root(store, scope), e = root / "embeddings";
-  embeddings_.word = e.embedding("word_embeddings", config.integer("vocab_size"), H, !tied,
-                                 config.is_null("pad_token_id") ? -1 : padding_id_);
-  embeddings_.position = e.embedding("position_embeddings", config.integer("max_position_embeddings"), H,
-                                     false, positions_after_padding ? padding_id_ : -1);
-  embeddings_.token_type =
-      e.embedding("token_type_embeddings", config.size_or("type_vocab_size", 2), H, false);
-  embeddings_.norm = e.norm("LayerNorm", H, eps);
-  for (int64_t i = 0; i < config.integer("num_hidden_layers"); ++i) {
-    const Scope s = root / "encoder.layer" / std::to_string(i);
-    PostNormLayer layer;
-    layer.scope = s.name();
-    layer.qkv = s.linear_group({"attention.self.query", "attention.self.key", "attention.self.value"}, H, H);
-    layer.query = part_of(store, layer.qkv, 0, 1);
-    layer.key_value = part_of(store, layer.qkv, 1, 2);
-    layer.attention_output = s.linear("attention.output.dense", H, H);
-    layer.attention_norm = s.norm("attention.output.LayerNorm", H, eps);
-    layer.intermediate = s.linear("intermediate.dense", wide, H);
-    layer.output = s.linear("output.dense", H, wide);
-    layer.output_norm = s.norm("output.LayerNorm", H, eps);
-    layer.activation = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-    layer.attention = attention_options(H, heads, config.number_or("attention_probs_dropout_prob", 0.1));
-    layer.attention_output_dropout = layer.hidden_dropout = hidden_dropout_;
-    layers_.push_back(std::move(layer));
-  }
+  c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+  c.num_labels = static_cast<int64_t>(config.label_names().size());
+  check_heads(config, c.hidden_size, c.num_attention_heads);
+  if (c.max_positions() < 1)
+    fail("{}: \"max_position_embeddings\" leaves no position for a token", config.origin());
+  return c;
 }
 
-int64_t BertEncoder::max_positions() const {
-  return embeddings_.position->rows() - (positions_after_padding_ ? padding_id_ + 1 : 0);
+int64_t BertConfig::max_positions() const {
+  return max_position_embeddings - (positions_after_padding ? *pad_token_id + 1 : 0);
+}
+
+namespace {
+
+constexpr PostNormNames kLayerNames = {{"attention.self.query", "attention.self.key", "attention.self.value"},
+                                       "attention.output.dense",
+                                       "attention.output.LayerNorm",
+                                       "intermediate.dense",
+                                       "output.dense",
+                                       "output.LayerNorm"};
+
+}  // namespace
+
+BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope, const BertConfig& config,
+                         bool tied)
+    : scope_(scope), config_(config) {
+  const int64_t H = config.hidden_size, padding = config.pad_token_id.value_or(-1);
+  const Scope root(store, scope), e = root / "embeddings";
+  embeddings_.word = e.embedding("word_embeddings", config.vocab_size, H, !tied, padding);
+  embeddings_.position = e.embedding("position_embeddings", config.max_position_embeddings, H, false,
+                                     config.positions_after_padding ? padding : -1);
+  embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, H, false);
+  embeddings_.norm = e.norm("LayerNorm", H, config.layer_norm_eps);
+  PostNormSizes sizes;
+  sizes.hidden = H;
+  sizes.heads = config.num_attention_heads;
+  sizes.intermediate = config.intermediate_size;
+  sizes.norm_eps = config.layer_norm_eps;
+  sizes.activation = config.hidden_act;
+  sizes.attention_dropout = config.attention_probs_dropout_prob;
+  sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+  for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+    layers_.push_back(
+        make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kLayerNames, sizes));
 }
 
 const int32_t* BertEncoder::position_ids(Tape& tape, const Inputs& inputs) const {
-  if (!positions_after_padding_) return inputs.rows.position;
+  if (!config_.positions_after_padding) return inputs.rows.position;
   auto* ids = tape.push_array<int32_t>(inputs.rows.num_rows);
-  const auto padding = static_cast<int32_t>(padding_id_);
+  const auto padding = static_cast<int32_t>(*config_.pad_token_id);
   int32_t count = 0;
   for (int64_t r = 0; r < inputs.rows.num_rows; ++r) {
     if (inputs.rows.position[r] == 0) count = 0;
@@ -69,95 +92,133 @@ const int32_t* BertEncoder::position_ids(Tape& tape, const Inputs& inputs) const
 // A tokenizer may number the texts of a pair 0 and 1 for a model that has one type: the reference's RoBERTa
 // does not read the numbers.
 const int32_t* BertEncoder::token_type_ids(Tape& tape, const Inputs& inputs) const {
-  if (embeddings_.token_type->rows() > 1) return inputs.token_type_ids;
+  if (config_.type_vocab_size > 1) return inputs.token_type_ids;
   auto* zeros = tape.push_array<int32_t>(inputs.rows.num_rows);
   std::fill_n(zeros, inputs.rows.num_rows, 0);
   return zeros;
 }
 
-Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const int32_t* rows, int64_t n) const {
-  const Var x =
-      engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
-                    token_type_ids(tape, inputs), hidden_dropout_, scope_ + ".embeddings", inputs.rows);
-  return run_layers(tape, x, layers_, inputs, rows, n);
+Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const {
+  const Var x = engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
+                              token_type_ids(tape, inputs), static_cast<float>(config_.hidden_dropout_prob),
+                              scope_ + ".embeddings", inputs.rows);
+  return run_layers(tape, x, layers_, inputs, rows);
 }
 
 namespace {
 
-int64_t num_labels(const ModelConfig& config) { return static_cast<int64_t>(config.label_names().size()); }
-
-double classifier_dropout(const ModelConfig& config) {
-  return config.number_or("classifier_dropout", config.number_or("hidden_dropout_prob", 0.1));
-}
-
-// What the masked-LM heads of BERT and RoBERTa are called, and where they differ.
+// The names of the masked-LM heads of BERT and RoBERTa.
 struct MaskedLmNames {
   const char *scope, *dense, *norm;
-  engine::Activation activation;
-  bool positions_after_padding;
 };
 
-Network make_masked_lm(engine::ParameterStore& store, const ModelConfig& config, const std::string& root,
-                       const MaskedLmNames& names) {
-  const int64_t H = config.integer("hidden_size"), V = config.integer("vocab_size");
+Network make_masked_lm(engine::ParameterStore& store, const BertConfig& c, const std::string& root,
+                       const MaskedLmNames& names, engine::Activation activation) {
   Network n;
-  const bool tied = config.flag_or("tie_word_embeddings", true);
-  n.encoder = std::make_unique<BertEncoder>(store, root, config, tied, names.positions_after_padding);
+  n.encoder = std::make_unique<BertEncoder>(store, root, c, c.tie_word_embeddings);
   const Scope s(store, names.scope);
   MaskedLmHead head;
-  head.dense = s.linear(names.dense, H, H);
-  head.activation = names.activation;
-  head.norm = s.norm(names.norm, H, config.number_or("layer_norm_eps", 1e-12));
-  if (tied) {
+  head.dense = s.linear(names.dense, c.hidden_size, c.hidden_size);
+  head.activation = activation;
+  head.norm = s.norm(names.norm, c.hidden_size, c.layer_norm_eps);
+  if (c.tie_word_embeddings) {
     head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = s.bias("bias", V);
+    head.decoder.bias = s.bias("bias", c.vocab_size);
   } else {
-    head.decoder = s.linear("decoder", V, H);
+    head.decoder = s.linear("decoder", c.vocab_size, c.hidden_size);
   }
   n.head = std::make_unique<MaskedLmHead>(std::move(head));
   return n;
 }
 
-}  // namespace
-
 Network make_bert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const int64_t H = config.integer("hidden_size");
+  const BertConfig c = BertConfig::read(config, false);
   Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, "bert", config, false, false);
+  n.encoder = std::make_unique<BertEncoder>(store, "bert", c, false);
   ClassificationHead head;  // BERT: tanh pooler, dropout, classifier
-  head.dense = Scope(store, "bert").linear("pooler.dense", H, H);
+  head.dense = Scope(store, "bert").linear("pooler.dense", c.hidden_size, c.hidden_size);
   head.activation = engine::Activation::tanh;
   head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", num_labels(config), H);
-  head.dropout_after = static_cast<float>(classifier_dropout(config));
+  head.out = Scope(store, "").linear("classifier", c.num_labels, c.hidden_size);
+  head.dropout_after = static_cast<float>(c.classifier_dropout);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
 }
 
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  const engine::Activation act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-  return make_masked_lm(store, config, "bert",
-                        {"cls.predictions", "transform.dense", "transform.LayerNorm", act, false});
+  const BertConfig c = BertConfig::read(config, false);
+  return make_masked_lm(store, c, "bert", {"cls.predictions", "transform.dense", "transform.LayerNorm"},
+                        c.hidden_act);
 }
 
 Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const int64_t H = config.integer("hidden_size");
+  const BertConfig c = BertConfig::read(config, true);
   Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, "roberta", config, false, true);
+  n.encoder = std::make_unique<BertEncoder>(store, "roberta", c, false);
   const Scope s(store, "classifier");
   ClassificationHead head;  // RoBERTa: dropout, dense, tanh, dropout, out_proj on <s>
-  head.dense = s.linear("dense", H, H);
+  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
   head.activation = engine::Activation::tanh;
-  head.out = s.linear("out_proj", num_labels(config), H);
-  head.dropout_before = head.dropout_after = static_cast<float>(classifier_dropout(config));
+  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
+  head.dropout_before = head.dropout_after = static_cast<float>(c.classifier_dropout);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
 }
 
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   // gelu, independent of hidden_act, as in the reference
-  return make_masked_lm(store, config, "roberta",
-                        {"lm_head", "dense", "layer_norm", engine::Activation::gelu, true});
+  return make_masked_lm(store, BertConfig::read(config, true), "roberta", {"lm_head", "dense", "layer_norm"},
+                        engine::Activation::gelu);
+}
+
+const FamilyKeys& keys() {
+  static const FamilyKeys keys = {
+      {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+       "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps",
+       "classifier_dropout"},
+      {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+      {}};
+  return keys;
+}
+
+constexpr SizeKeys kSizes = {"hidden_size", "intermediate_size", "num_hidden_layers"};
+
+Family roberta_like(const char* model_type, const char* class_prefix) {
+  return {model_type,
+          class_prefix,
+          "roberta",
+          kSizes,
+          {{&kSequenceClassification, make_roberta_sequence_classification},
+           {&kMaskedLm, make_roberta_masked_lm}},
+          keys(),
+          {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
+}
+
+}  // namespace
+
+const Family& bert_family() {
+  static const Family family = {
+      "bert",
+      "Bert",
+      "bert",
+      kSizes,
+      {{&kSequenceClassification, make_bert_sequence_classification}, {&kMaskedLm, make_bert_masked_lm}},
+      keys(),
+      {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"}};
+  return family;
+}
+
+const Family& roberta_family() {
+  static const Family family = roberta_like("roberta", "Roberta");
+  return family;
+}
+const Family& xlm_roberta_family() {
+  static const Family family = roberta_like("xlm-roberta", "XLMRoberta");
+  return family;
+}
+const Family& camembert_family() {
+  static const Family family = roberta_like("camembert", "Camembert");
+  return family;
 }
 
 }  // namespace graft::models

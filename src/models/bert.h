@@ -1,19 +1,39 @@
-// BERT (Devlin et al. 2019) and, with other numbers and names, RoBERTa (Liu et al. 2019) and XLM-R (Conneau
-// et al. 2020).
+// BERT (Devlin et al. 2019) and, with other numbers and names, RoBERTa (Liu et al. 2019), XLM-R (Conneau et
+// al. 2020) and CamemBERT (Martin et al. 2020).
 #pragma once
-#include "models/config.h"
+#include <optional>
+
+#include "models/family.h"
 #include "models/transformer.h"
 
 namespace graft::models {
 
+// config.json of BERT and its kin (BertConfig, RobertaConfig of transformers 5.24).
+struct BertConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
+          intermediate_size = 0, max_position_embeddings = 0, type_vocab_size = 2;
+  engine::Activation hidden_act = engine::Activation::gelu;
+  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, classifier_dropout = 0.1;
+  double layer_norm_eps = 1e-12;
+  std::optional<int64_t> pad_token_id;  // none: null in the file
+  bool tie_word_embeddings = true;
+  int64_t num_labels = 0;
+  // RoBERTa: positions count from the padding id + 1. A difference between families, not a key.
+  bool positions_after_padding = false;
+
+  // Throws Error naming file and key.
+  static BertConfig read(const ModelConfig& config, bool positions_after_padding);
+  // Tokens that a sequence may have.
+  int64_t max_positions() const;
+};
+
 class BertEncoder : public Encoder {
  public:
   // `tied`: a matrix product reads the word embeddings (a masked-LM head does).
-  BertEncoder(engine::ParameterStore& store, const std::string& scope, const ModelConfig& config, bool tied,
-              bool positions_after_padding);
+  BertEncoder(engine::ParameterStore& store, const std::string& scope, const BertConfig& config, bool tied);
 
-  engine::Var encode(engine::Tape& tape, const Inputs& inputs, const int32_t* rows, int64_t n) const override;
-  int64_t max_positions() const override;
+  engine::Var encode(engine::Tape& tape, const Inputs& inputs, const RowSelection& rows) const override;
+  int64_t max_positions() const override { return config_.max_positions(); }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
 
  private:
@@ -21,16 +41,14 @@ class BertEncoder : public Encoder {
   const int32_t* token_type_ids(engine::Tape& tape, const Inputs& inputs) const;
 
   std::string scope_;
+  BertConfig config_;
   engine::Embeddings embeddings_;
   std::vector<PostNormLayer> layers_;
-  float hidden_dropout_ = 0;
-  int64_t padding_id_ = 0;
-  bool positions_after_padding_ = false;  // RoBERTa: positions count from padding id + 1
 };
 
-Network make_bert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config);
-Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config);
-Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config);
-Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config);
+const Family& bert_family();
+const Family& roberta_family();
+const Family& xlm_roberta_family();
+const Family& camembert_family();
 
 }  // namespace graft::models

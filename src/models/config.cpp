@@ -84,30 +84,37 @@ std::string ModelConfig::text_or(const std::string& key, const std::string& othe
   return find(key) ? text(key) : other;
 }
 
-double ModelConfig::estimated_parameters() const {
-  // The first spelling is BERT's, the second DistilBERT's.
-  const auto size = [&](const char* key, const char* other) {
-    const Json* j = find(key) ? find(key) : find(other);
-    return j && j->is_number_integer() && j->get<double>() > 0 ? j->get<double>() : 1.0;
-  };
-  const double H = size("hidden_size", "dim"), wide = size("intermediate_size", "hidden_dim");
-  const double rows =
-      size("vocab_size", "") + size("max_position_embeddings", "") + size("type_vocab_size", "");
-  const double labels =
-      find("id2label") ? static_cast<double>(find("id2label")->size()) : size("num_labels", "");
-  return (rows + labels) * H + (size("num_hidden_layers", "n_layers") + 1) * (4 * H * H + 2 * H * wide);
+double ModelConfig::probability_or(const std::string& key, double other) const {
+  const double p = number_or(key, other);
+  if (!(p >= 0 && p < 1)) fail("{}: \"{}\" is {}; a probability in [0, 1) was expected", origin_, key, p);
+  return p;
 }
 
-void ModelConfig::check() const {
-  for (const char* key : {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
-                          "dropout", "attention_dropout", "seq_classif_dropout"}) {
-    if (const double p = number_or(key, 0); !(p >= 0 && p < 1))
-      fail("{}: \"{}\" is {}; a probability in [0, 1) was expected", origin_, key, p);
-  }
-  for (const char* key : {"initializer_range", "layer_norm_eps"}) {
-    if (const double x = number_or(key, 0); !(x >= 0 && x <= 1e6))
-      fail("{}: \"{}\" is {}; it cannot be negative", origin_, key, x);
-  }
+double ModelConfig::non_negative_or(const std::string& key, double other) const {
+  const double x = number_or(key, other);
+  if (!(x >= 0 && x <= 1e6)) fail("{}: \"{}\" is {}; a number from 0 to 1e6 was expected", origin_, key, x);
+  return x;
+}
+
+int64_t ModelConfig::layers(const std::string& key) const {
+  const int64_t n = integer(key);
+  if (n > kMaxLayers) fail("{}: \"{}\" is {}; at most {} are possible", origin_, key, n, kMaxLayers);
+  return n;
+}
+
+double ModelConfig::estimated_parameters(const SizeKeys& keys) const {
+  const auto size = [&](const char* key) {
+    const Json* j = find(key);
+    return j && j->is_number_integer() && j->get<double>() > 0 ? j->get<double>() : 1.0;
+  };
+  const double H = size(keys.hidden_size), wide = size(keys.intermediate_size);
+  const double rows = size("vocab_size") + size("max_position_embeddings") + size("type_vocab_size");
+  const double labels = find("id2label") ? static_cast<double>(find("id2label")->size()) : size("num_labels");
+  return (rows + labels) * H + (size(keys.num_layers) + 1) * (4 * H * H + 2 * H * wide);
+}
+
+void ModelConfig::check(const SizeKeys& keys) const {
+  non_negative_or("initializer_range", 0);
   static const std::set<std::string> kProblems = {"", "single_label_classification",
                                                   "multi_label_classification", "regression"};
   if (const std::string problem = text_or("problem_type", ""); !kProblems.count(problem)) {
@@ -117,12 +124,8 @@ void ModelConfig::check() const {
   if (const int64_t pad = integer_or("pad_token_id", 0), V = integer("vocab_size"); pad < 0 || pad >= V) {
     fail("{}: \"pad_token_id\" is {}, outside the vocabulary of {}", origin_, pad, V);
   }
-  for (const char* key : {"num_hidden_layers", "n_layers"}) {
-    if (integer_or(key, 0) > kMaxLayers)
-      fail("{}: \"{}\" is {}; at most {} are possible", origin_, key, integer_or(key, 0), kMaxLayers);
-  }
   const MemoryLimit limit = tightest_memory_limit();
-  const double bytes = 4 * estimated_parameters(), memory = static_cast<double>(limit.left());
+  const double bytes = 4 * estimated_parameters(keys), memory = static_cast<double>(limit.left());
   if (bytes <= memory) return;
   fail_with(
       "check the sizes in this file (hidden_size, num_hidden_layers, vocab_size, ...), or use a smaller "

@@ -8,6 +8,11 @@
 
 namespace graft::models {
 
+// The keys that decide the size of a model.
+struct SizeKeys {
+  const char *hidden_size, *intermediate_size, *num_layers;
+};
+
 class ModelConfig {
  public:
   ModelConfig() = default;
@@ -25,12 +30,15 @@ class ModelConfig {
   double number_or(const std::string& key, double other) const;
   bool flag_or(const std::string& key, bool other) const;
   std::string text_or(const std::string& key, const std::string& other) const;
+  double probability_or(const std::string& key, double other) const;   // in [0, 1)
+  double non_negative_or(const std::string& key, double other) const;  // in [0, 1e6]
+  int64_t layers(const std::string& key) const;                        // a required number of layers
 
   // Approximate number of parameters from the sizes in this file; missing sizes count as 1.
-  double estimated_parameters() const;
-  // Throws Error with file and key for sizes that do not fit this machine's memory and for impossible values.
-  // Call before building the model.
-  void check() const;
+  double estimated_parameters(const SizeKeys& keys) const;
+  // Throws Error with file and key for sizes that do not fit this machine's memory and for impossible values
+  // of the keys that all models have. Call before building the model.
+  void check(const SizeKeys& keys) const;
 
   std::string model_type() const { return text("model_type"); }
   // id2label in the order of ids (numbers as names count as their text); without one num_labels gives

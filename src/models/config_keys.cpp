@@ -1,31 +1,15 @@
 #include "models/config_keys.h"
 
-#include <algorithm>
 #include <set>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/shown.h"
+#include "models/registry.h"
 
 namespace graft::models {
 namespace {
-
-// A key that changes the computation. The value `accepted` (as JSON; null is always accepted) is what graft
-// computes.
-struct RefusedKey {
-  const char* name;
-  const char* accepted;
-  const char* other_values;        // what they ask for
-  bool when_initialising = false;  // only where weights are initialised: a checkpoint holds the values
-};
-
-struct Family {
-  std::vector<const char*> model_types;
-  std::vector<const char*> used;
-  std::vector<RefusedKey> refused;
-  std::vector<std::pair<const char*, const char*>> second_spellings;  // {accepted, own}
-};
 
 // Keys of every model (PreTrainedConfig of both releases).
 const std::vector<const char*>& used_by_all() {
@@ -80,31 +64,6 @@ const std::vector<const char*>& harmless() {
   return keys;
 }
 
-const std::vector<Family>& families() {
-  static const std::vector<Family> table = {
-      {{"bert", "roberta", "xlm-roberta", "camembert"},
-       {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-        "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps",
-        "classifier_dropout"},
-       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
-       {}},
-      {{"distilbert"},
-       {"dim", "n_layers", "n_heads", "hidden_dim", "activation", "dropout", "attention_dropout",
-        "seq_classif_dropout"},
-       {{"sinusoidal_pos_embds", "false", "positions initialised with sines", true}},
-       {{"hidden_size", "dim"}, {"num_attention_heads", "n_heads"}, {"num_hidden_layers", "n_layers"}}},
-  };
-  return table;
-}
-
-// Null for a model_type that is not there: find_architecture reports it.
-const Family* family_of(const ModelConfig& config) {
-  const std::string type = config.model_type();
-  for (const Family& f : families())
-    if (std::find(f.model_types.begin(), f.model_types.end(), type) != f.model_types.end()) return &f;
-  return nullptr;
-}
-
 void refuse(const ModelConfig& config, const RefusedKey& key, bool from_scratch) {
   const auto it = config.json().find(key.name);
   if (it == config.json().end() || it->is_null() || (key.when_initialising && !from_scratch)) return;
@@ -120,13 +79,13 @@ void refuse(const ModelConfig& config, const RefusedKey& key, bool from_scratch)
 }  // namespace
 
 void check_keys(const ModelConfig& config, bool from_scratch) {
-  const Family* family = family_of(config);
+  const Family* family = find_family_or_null(config);  // find_family reports an unknown model_type
   if (!family) return;
   std::set<std::string_view> known(used_by_all().begin(), used_by_all().end());
   known.insert(harmless().begin(), harmless().end());
-  known.insert(family->used.begin(), family->used.end());
-  for (const auto& [other, own] : family->second_spellings) known.insert(other);
-  for (const std::vector<RefusedKey>* list : {&refused_by_all(), &family->refused}) {
+  known.insert(family->keys.used.begin(), family->keys.used.end());
+  for (const auto& [other, own] : family->keys.second_spellings) known.insert(other);
+  for (const std::vector<RefusedKey>* list : {&refused_by_all(), &family->keys.refused}) {
     for (const RefusedKey& key : *list) {
       refuse(config, key, from_scratch);
       known.insert(key.name);
@@ -146,9 +105,9 @@ void check_keys(const ModelConfig& config, bool from_scratch) {
 }
 
 void resolve_second_spellings(ModelConfig& config) {
-  const Family* family = family_of(config);
+  const Family* family = find_family_or_null(config);  // find_family reports an unknown model_type
   if (!family) return;
-  for (const auto& [other, own] : family->second_spellings) {
+  for (const auto& [other, own] : family->keys.second_spellings) {
     const Json second = config.json().value(other, Json()), first = config.json().value(own, Json());
     if (second.is_null()) continue;
     if (first.is_null()) {

@@ -13,7 +13,9 @@ struct ClassificationHead : Head {
   float dropout_before = 0, dropout_after = 0;
   bool is_pooler = false;  // dense and activation are the encoder's pooler (BERT)
 
-  Reads reads() const override { return Reads::first_row; }
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return first_rows(batch);
+  }
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
   engine::Var pooled(engine::Tape& tape, engine::Var hidden) const override;
 };
@@ -24,7 +26,9 @@ struct MaskedLmHead : Head {
   engine::Activation activation = engine::Activation::gelu;
   engine::Norm norm;
 
-  Reads reads() const override { return Reads::label_rows; }
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return label_rows(batch);
+  }
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
 };
 

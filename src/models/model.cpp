@@ -14,7 +14,7 @@
 
 namespace graft {
 namespace fs = std::filesystem;
-using models::Architecture;
+using models::FamilyHead;
 using models::ModelConfig;
 using models::State;
 
@@ -37,25 +37,23 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
 }
 
 // Parameters declared and allocated, values not yet set.
-const Architecture& build(State& state, const ModelOptions& options, bool from_scratch) {
+void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.task = models::canonical_task(options.task);
   state.labels_given = !options.labels.empty();
-  const Architecture& architecture = models::find_architecture(state.config, state.task);
+  state.family = &models::find_family(state.config);
+  const FamilyHead& head = models::find_head(*state.family, state.task, state.config);
+  state.head = head.kind;
   models::check_keys(state.config, from_scratch);
   models::resolve_second_spellings(state.config);
-  if (state.task == "sequence-classification") {
+  if (state.head->has_labels) {
     if (options.labels.empty() && options.num_labels == 0) state.config.warn_of_label_contradictions();
     state.labels_in_config = state.config.labels_in_words();
     apply_options(state.config, options);
   }
-  state.config.check();
-  state.network = architecture.make(state.parameters, state.config);
-  if (state.config.json().contains("max_position_embeddings") && state.network.encoder->max_positions() < 1) {
-    fail("{}: \"max_position_embeddings\" leaves no position for a token", state.config.origin());
-  }
+  state.config.check(state.family->sizes);
+  state.network = head.make(state.parameters, state.config);
   state.parameters.allocate();
-  state.config.json()["architectures"] = Json::array({architecture.class_name});
-  return architecture;
+  state.config.json()["architectures"] = Json::array({models::class_name(*state.family, *state.head)});
 }
 
 }  // namespace
@@ -83,8 +81,8 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   auto state = std::make_shared<State>();
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");
-  const Architecture& architecture = build(*state, options, false);
-  models::load_weights(*state, architecture, hub::read_checkpoint(folder), options);
+  build(*state, options, false);
+  models::load_weights(*state, hub::read_checkpoint(folder), options);
   return Model(std::move(state));
 }
 
@@ -122,8 +120,7 @@ const std::string& Model::task() const { return state_->task; }
 std::string Model::model_type() const { return state_->config.model_type(); }
 
 std::vector<std::string> Model::labels() const {
-  return state_->task == "sequence-classification" ? state_->config.label_names()
-                                                   : std::vector<std::string>();
+  return state_->head->has_labels ? state_->config.label_names() : std::vector<std::string>();
 }
 
 std::string Model::problem_type() const { return state_->config.text_or("problem_type", ""); }

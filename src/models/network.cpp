@@ -1,8 +1,28 @@
 #include "models/network.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace graft::models {
+
+RowSelection all_rows(const data::RaggedBatch& batch) { return {nullptr, batch.rows(), false}; }
+
+RowSelection first_rows(const data::RaggedBatch& batch) {
+  return {batch.cu_seqlens.data(), batch.size(), true};
+}
+
+RowSelection last_rows(engine::Tape& tape, const data::RaggedBatch& batch) {
+  auto* rows = tape.push_array<int32_t>(batch.size());
+  for (int32_t b = 0; b < batch.size(); ++b) rows[b] = batch.cu_seqlens[static_cast<size_t>(b) + 1] - 1;
+  return {rows, batch.size(), true};
+}
+
+RowSelection label_rows(const data::RaggedBatch& batch) {
+  static constexpr int32_t kNoRow = 0;  // not null: a batch without labels selects no row, not all of them
+  const auto n = static_cast<int64_t>(batch.label_rows.size());
+  return {n == 0 ? &kNoRow : batch.label_rows.data(), n, false};
+}
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
   Inputs in;
@@ -27,18 +47,17 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
   return in;
 }
 
-engine::Var forward_logits(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch) {
+Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
+                         const ForwardOptions& options) const {
+  Forward out;
   Inputs inputs = make_inputs(tape, batch);
-  static constexpr int32_t kNoRow = 0;  // not null: an empty batch of labels reads no rows, not all of them
-  const int32_t* rows = batch.label_rows.empty() ? &kNoRow : batch.label_rows.data();
-  int64_t n = static_cast<int64_t>(batch.label_rows.size());
-  if (network.head->reads() == Reads::first_row) {
-    rows = batch.cu_seqlens.data();  // the first row of each sequence
-    n = batch.size();
-    inputs.one_row_each = true;
-  }
-  const engine::Var hidden = network.encoder->encode(tape, inputs, rows, n);
-  return network.head->logits(tape, hidden, engine::select_rows(tape, inputs.rows, rows, n));
+  if (options.hidden_states) inputs.hidden_states = &out.hidden_states;
+  const RowSelection read = head->rows(tape, batch);
+  out.hidden = encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);
+  if (options.every_row && read.rows) out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
+  out.rows = read.rows ? engine::select_rows(tape, inputs.rows, read.rows, read.n) : inputs.rows;
+  out.logits = head->logits(tape, out.hidden, out.rows);
+  return out;
 }
 
 }  // namespace graft::models

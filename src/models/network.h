@@ -11,13 +11,25 @@
 
 namespace graft::models {
 
+// Rows of a batch, ascending; `rows` null = all T rows. The array belongs to the batch or the tape.
+struct RowSelection {
+  const int32_t* rows = nullptr;
+  int64_t n = 0;              // length of `rows`
+  bool one_row_each = false;  // one row per sequence: few rows, whose products stay in fp32 in bf16 mode
+};
+
+// The selections that heads use. A sequence has at least one row.
+RowSelection all_rows(const data::RaggedBatch& batch);
+RowSelection first_rows(const data::RaggedBatch& batch);
+RowSelection last_rows(engine::Tape& tape, const data::RaggedBatch& batch);
+RowSelection label_rows(const data::RaggedBatch& batch);  // those of batch.label_rows
+
 // A batch laid out for one forward pass; arrays live in the batch or on the tape.
 struct Inputs {
   engine::Rows rows;                                  // all T rows
   const int32_t* input_ids = nullptr;                 // [T]
   const int32_t* token_type_ids = nullptr;            // [T]
   std::vector<engine::Var>* hidden_states = nullptr;  // filled with every layer's output when set
-  bool one_row_each = false;  // one row per sequence is requested: few rows, computed in fp32
 };
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
@@ -25,35 +37,47 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  // Hidden states of the given rows (ascending), [n, hidden_size]. The last layer computes these rows only.
-  // `rows` null = all T rows.
-  virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const int32_t* rows,
-                             int64_t n) const = 0;
+  // Hidden states of the selected rows, [n, hidden_size]. The last layer computes these rows only.
+  virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const RowSelection& rows) const = 0;
   // Tokens a sequence may have, 0 = no limit.
   virtual int64_t max_positions() const = 0;
   // The embedding that input_ids index.
   virtual engine::Parameter* word_embeddings() const = 0;
 };
 
-// The rows of each sequence that a head reads.
-enum class Reads : uint8_t { first_row, label_rows };
-
 class Head {
  public:
   virtual ~Head() = default;
-  virtual Reads reads() const = 0;
-  // hidden [n,H] of the rows that the head reads -> logits [n, num_labels or vocabulary].
+  // The rows that the head reads.
+  virtual RowSelection rows(engine::Tape& tape, const data::RaggedBatch& batch) const = 0;
+  // hidden [n,H] of these rows -> logits [n, num_labels or vocabulary].
   virtual engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const = 0;
   // The reference's pooler_output; null if the architecture has none.
   virtual engine::Var pooled(engine::Tape& /*tape*/, engine::Var /*hidden*/) const { return nullptr; }
 };
 
+// What a forward pass computes.
+struct Forward {
+  engine::Var logits = nullptr;  // [n, num_labels or vocabulary]
+  engine::Var hidden = nullptr;  // [n, hidden_size] of the last layer
+  engine::Rows rows;             // the n rows that the head reads
+  // The embeddings' output and that of each layer, [T, hidden_size], the last one [n, hidden_size]; filled on
+  // request.
+  std::vector<engine::Var> hidden_states;
+};
+
+struct ForwardOptions {
+  bool hidden_states = false;
+  bool every_row = false;  // the last layer computes all T rows; the head still reads its own
+};
+
 struct Network {
   std::unique_ptr<Encoder> encoder;
   std::unique_ptr<Head> head;
-};
 
-// Logits of a batch: rows chosen by the head (first rows, or batch.label_rows), encoder pruned to them, head.
-engine::Var forward_logits(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch);
+  // The encoder, pruned to the rows that the head reads, and the head.
+  Forward forward(engine::Tape& tape, const data::RaggedBatch& batch,
+                  const ForwardOptions& options = {}) const;
+};
 
 }  // namespace graft::models

@@ -1,5 +1,7 @@
 #include "models/registry.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 #include "base/error.h"
@@ -9,75 +11,64 @@
 #include "models/distilbert.h"
 
 namespace graft::models {
-namespace {
 
-constexpr const char* kClassify = "sequence-classification";
-constexpr const char* kMaskedLm = "masked-lm";
-
-std::string join(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& n : names) out += (out.empty() ? "" : ", ") + n;
-  return out;
-}
-
-}  // namespace
-
-const std::vector<Architecture>& registry() {
-  static const std::vector<Architecture> table = {
-      {"bert", kClassify, "BertForSequenceClassification", "bert", make_bert_sequence_classification},
-      {"bert", kMaskedLm, "BertForMaskedLM", "bert", make_bert_masked_lm},
-      {"roberta", kClassify, "RobertaForSequenceClassification", "roberta",
-       make_roberta_sequence_classification},
-      {"roberta", kMaskedLm, "RobertaForMaskedLM", "roberta", make_roberta_masked_lm},
-      {"xlm-roberta", kClassify, "XLMRobertaForSequenceClassification", "roberta",
-       make_roberta_sequence_classification},
-      {"xlm-roberta", kMaskedLm, "XLMRobertaForMaskedLM", "roberta", make_roberta_masked_lm},
-      {"camembert", kClassify, "CamembertForSequenceClassification", "roberta",
-       make_roberta_sequence_classification},
-      {"camembert", kMaskedLm, "CamembertForMaskedLM", "roberta", make_roberta_masked_lm},
-      {"distilbert", kClassify, "DistilBertForSequenceClassification", "distilbert",
-       make_distilbert_sequence_classification},
-      {"distilbert", kMaskedLm, "DistilBertForMaskedLM", "distilbert", make_distilbert_masked_lm},
-  };
+const std::vector<const HeadKind*>& head_kinds() {
+  static const std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm};
   return table;
 }
 
-const Architecture& find_architecture(const ModelConfig& config, const std::string& task) {
+std::vector<const Family*>& families() {
+  static std::vector<const Family*> table = {&bert_family(), &roberta_family(), &xlm_roberta_family(),
+                                             &camembert_family(), &distilbert_family()};
+  return table;
+}
+
+std::string class_name(const Family& family, const HeadKind& kind) {
+  return std::string(family.class_prefix) + kind.class_suffix;
+}
+
+const Family* find_family_or_null(const ModelConfig& config) {
   const std::string type = config.model_type();
-  std::vector<std::string> types, tasks;
-  for (const Architecture& a : registry()) {
-    if (type == a.model_type && task == a.task) return a;
-    if (types.empty() || types.back() != a.model_type) types.emplace_back(a.model_type);
-    if (type == a.model_type) tasks.emplace_back(a.task);
-  }
-  if (!tasks.empty())
-    fail("{}: model_type \"{}\" has no {} head here (it has: {})", config.origin(), type, task, join(tasks));
-  const std::string near = nearest_name(type, types);
+  for (const Family* f : families())
+    if (type == f->model_type) return f;
+  return nullptr;
+}
+
+const Family& find_family(const ModelConfig& config) {
+  if (const Family* f = find_family_or_null(config)) return *f;
+  std::vector<std::string> types;
+  for (const Family* f : families()) types.emplace_back(f->model_type);
+  const std::string near = nearest_name(config.model_type(), types);
   fail_with(near.empty() ? "" : "did you mean \"" + near + "\"?",
-            "{}: model_type \"{}\" is not implemented; graft has: {}", config.origin(), shown(type),
-            join(types));
+            "{}: model_type \"{}\" is not implemented; graft has: {}", config.origin(),
+            shown(config.model_type()), fmt::join(types, ", "));
+}
+
+const FamilyHead& find_head(const Family& family, const std::string& task, const ModelConfig& config) {
+  std::vector<std::string> tasks;
+  for (const FamilyHead& head : family.heads) {
+    if (task == head.kind->task) return head;
+    tasks.emplace_back(head.kind->task);
+  }
+  fail("{}: model_type \"{}\" has no {} head here (it has: {})", config.origin(), family.model_type, task,
+       fmt::join(tasks, ", "));
 }
 
 std::string canonical_task(const std::string& name) {
-  static const std::vector<std::pair<std::string, std::string>> aliases = {
-      {"sequence-classification", kClassify},
-      {"text-classification", kClassify},
-      {"masked-lm", kMaskedLm},
-      {"fill-mask", kMaskedLm}};
-  std::vector<std::string> known;
-  for (const auto& [alias, task] : aliases) {
-    if (alias == name) return task;
-    known.push_back(alias);
+  std::vector<std::string> known, tasks;
+  for (const HeadKind* kind : head_kinds()) {
+    if (name == kind->task || name == kind->alias) return kind->task;
+    known.emplace_back(kind->task);
+    known.emplace_back(kind->alias);
+    tasks.emplace_back(kind->task);
   }
   static const std::vector<std::string> later = {
       "token-classification", "ner",       "question-answering", "qa",
       "multiple-choice",      "causal-lm", "seq2seq-lm"};
-  if (std::find(later.begin(), later.end(), name) != later.end()) {
-    throw UsageError(
-        fmt::format("--task {} is not implemented yet; there are: sequence-classification, masked-lm", name));
-  }
-  const std::string near = nearest_name(name, known);
-  throw UsageError(fmt::format("--task {} is not known; there are: sequence-classification, masked-lm", name),
+  const bool planned = std::find(later.begin(), later.end(), name) != later.end();
+  const std::string near = planned ? "" : nearest_name(name, known);
+  throw UsageError(fmt::format("--task {} is not {}; there are: {}", name,
+                               planned ? "implemented yet" : "known", fmt::join(tasks, ", ")),
                    near.empty() ? "" : "did you mean --task " + near + "?");
 }
 
@@ -87,8 +78,8 @@ std::string task_of_config(const ModelConfig& config) {
   // Also of a model_type that is not here, so that the message about it names the model_type.
   for (const Json& name : *it) {
     const std::string text = name.is_string() ? name.get<std::string>() : "";
-    if (text.ends_with("ForSequenceClassification")) return kClassify;
-    if (text.ends_with("ForMaskedLM")) return kMaskedLm;
+    for (const HeadKind* kind : head_kinds())
+      if (text.ends_with(kind->class_suffix)) return kind->task;
   }
   return "";
 }

@@ -1,27 +1,28 @@
-// The table of architectures and heads, one line each.
+// The tables of model families and of head kinds, one line each.
 #pragma once
 #include <string>
 #include <vector>
 
-#include "models/config.h"
-#include "models/network.h"
+#include "models/family.h"
 
 namespace graft::models {
 
-struct Architecture {
-  const char* model_type;  // as in config.json
-  const char* task;
-  const char* class_name;   // as in config.json's "architectures"
-  const char* base_prefix;  // of the backbone's tensors
-  Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
-};
+// The families, in the order of messages. A program may append families of its own before it loads a model.
+std::vector<const Family*>& families();
 
-const std::vector<Architecture>& registry();
+inline constexpr HeadKind kSequenceClassification = {"sequence-classification", "text-classification",
+                                                     "ForSequenceClassification", true, false};
+inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", false, true};
+const std::vector<const HeadKind*>& head_kinds();
 
-// The entry, or Error that lists the model types (or, for a known type, its tasks).
-const Architecture& find_architecture(const ModelConfig& config, const std::string& task);
+// Null if the model_type is not implemented.
+const Family* find_family_or_null(const ModelConfig& config);
+// Throws Error that lists the model types.
+const Family& find_family(const ModelConfig& config);
+// The family's head for a canonical task name. Throws Error that lists the family's tasks.
+const FamilyHead& find_head(const Family& family, const std::string& task, const ModelConfig& config);
 
-// Canonical task name: aliases resolved ("text-classification"); Error with the nearest name otherwise.
+// Canonical task name: aliases resolved ("text-classification"); UsageError with the nearest name otherwise.
 std::string canonical_task(const std::string& name);
 // The task of the head in config.json's "architectures"; "" = none that graft implements.
 std::string task_of_config(const ModelConfig& config);

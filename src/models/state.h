@@ -5,7 +5,7 @@
 
 #include "graft/model.h"
 #include "models/config.h"
-#include "models/network.h"
+#include "models/family.h"
 
 namespace graft::models {
 
@@ -13,6 +13,8 @@ struct State {
   ModelConfig config;
   std::string labels_in_config;  // ModelConfig::labels_in_words of the file, before options changed `config`
   std::string task;
+  const Family* family = nullptr;
+  const HeadKind* head = nullptr;
   bool labels_given = false;  // by ModelOptions, not by config.json
   bool bf16 = false;          // matrix products of linear layers in bf16
   engine::ParameterStore parameters;

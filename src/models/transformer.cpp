@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/shown.h"
+#include "models/heads.h"
 
 namespace graft::models {
 
@@ -14,23 +15,43 @@ using engine::Rows;
 using engine::Tape;
 using engine::Var;
 
-Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const int32_t* rows, int64_t n) const {
+PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
+                                   const PostNormNames& names, const PostNormSizes& sizes) {
+  const int64_t H = sizes.hidden;
+  PostNormLayer layer;
+  layer.scope = scope.name();
+  layer.qkv = scope.linear_group({names.qkv.begin(), names.qkv.end()}, H, H);
+  layer.query = part_of(store, layer.qkv, 0, 1);
+  layer.key_value = part_of(store, layer.qkv, 1, 2);
+  layer.attention_output = scope.linear(names.attention_output, H, H);
+  layer.attention_norm = scope.norm(names.attention_norm, H, sizes.norm_eps);
+  layer.intermediate = scope.linear(names.intermediate, sizes.intermediate, H);
+  layer.output = scope.linear(names.output, H, sizes.intermediate);
+  layer.output_norm = scope.norm(names.output_norm, H, sizes.norm_eps);
+  layer.activation = sizes.activation;
+  layer.attention = attention_options(H, sizes.heads, sizes.attention_dropout);
+  layer.attention_output_dropout = static_cast<float>(sizes.attention_output_dropout);
+  layer.hidden_dropout = static_cast<float>(sizes.output_dropout);
+  return layer;
+}
+
+Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSelection& rows) const {
   const int64_t width = attention.num_heads * attention.head_dim;
   // With one row per sequence, the products of the last layer's query side stay in fp32 in bf16 mode: so few
   // rows cost less in fp32 than packing the weights in bf16.
   const auto chosen = [&](engine::Linear layer) {
-    layer.fp32 = rows && inputs.one_row_each;
+    layer.fp32 = rows.one_row_each;
     return layer;
   };
   Var residual = x, context = nullptr;
   Rows out_rows = inputs.rows;
-  if (!rows) {
+  if (!rows.rows) {
     const Var p = linear(tape, x, qkv);
     context = engine::attention(tape, {p, 0}, {p, width}, {p, 2 * width}, attention,
                                 scope + ".attention.probs", inputs.rows, inputs.rows);
   } else {
-    out_rows = engine::select_rows(tape, inputs.rows, rows, n);
-    residual = engine::gather(tape, x, rows, n);
+    out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
+    residual = engine::gather(tape, x, rows.rows, rows.n);
     const Var q = linear(tape, residual, chosen(query)), kv = linear(tape, x, key_value);
     context = engine::attention(tape, {q, 0}, {kv, 0}, {kv, width}, attention, scope + ".attention.probs",
                                 out_rows, inputs.rows);
@@ -45,11 +66,11 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const int32_
 }
 
 Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, const Inputs& inputs,
-               const int32_t* rows, int64_t n) {
+               const RowSelection& rows) {
+  const RowSelection every = {nullptr, inputs.rows.num_rows, false};
   if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   for (size_t i = 0; i < layers.size(); ++i) {
-    const bool last = i + 1 == layers.size();
-    x = layers[i].forward(tape, x, inputs, last ? rows : nullptr, last ? n : 0);
+    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every);
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   }
   return x;

@@ -1,6 +1,8 @@
 // The post-norm transformer layer of BERT and related models (Vaswani et al. 2017; Devlin et al. 2019). The
 // architectures set the parameter names.
 #pragma once
+#include <array>
+
 #include "models/network.h"
 #include "models/scope.h"
 
@@ -15,14 +17,31 @@ struct PostNormLayer {
   float attention_output_dropout = 0, hidden_dropout = 0;
   std::string scope;  // keys the layer's dropout
 
-  // x [T,H] -> [T,H]; with `rows` -> [n,H], and queries are computed for these rows only.
-  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const int32_t* rows,
-                      int64_t n) const;
+  // x [T,H] -> [n,H]. Queries are computed for the selected rows only.
+  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs,
+                      const RowSelection& rows) const;
 };
 
-// Runs the layers on x, the last one for the requested rows. Fills inputs.hidden_states.
+// The checkpoint names of a layer's parts below its scope.
+struct PostNormNames {
+  std::array<const char*, 3> qkv;
+  const char *attention_output, *attention_norm, *intermediate, *output, *output_norm;
+};
+
+struct PostNormSizes {
+  int64_t hidden = 0, heads = 0, intermediate = 0;
+  double norm_eps = 1e-12;
+  engine::Activation activation = engine::Activation::gelu;
+  double attention_dropout = 0, attention_output_dropout = 0, output_dropout = 0;
+};
+
+// Declares the parameters of one layer.
+PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
+                                   const PostNormNames& names, const PostNormSizes& sizes);
+
+// Runs the layers on x, the last one for the selected rows. Fills inputs.hidden_states.
 engine::Var run_layers(engine::Tape& tape, engine::Var x, const std::vector<PostNormLayer>& layers,
-                       const Inputs& inputs, const int32_t* rows, int64_t n);
+                       const Inputs& inputs, const RowSelection& rows);
 
 // "gelu", "gelu_new", "relu", ... as config.json spells them; Error naming the key otherwise.
 engine::Activation parse_activation(const std::string& name, const std::string& origin);

@@ -41,38 +41,24 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
 
 using Tensors = std::map<std::string, const hub::TensorView*>;
 
-// The decoder of a masked-LM head under its own names, and what it is tied to: with tie_word_embeddings the
-// two are one parameter, and a file may hold it under either name (transformers 4.57 and 5.24,
-// _tied_weights_keys of modeling_bert.py, modeling_roberta.py, modeling_distilbert.py).
-struct DecoderNames {
-  const char *weight, *bias, *tied_bias;  // bias null: the two biases have one name
-};
-constexpr DecoderNames kDecoders[] = {
-    {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"},
-    {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"},
-    {"vocab_projector.weight", nullptr, nullptr}};
-
 bool is_tied(const State& state) { return state.config.flag_or("tie_word_embeddings", true); }
 
 // The other name that the tensor of a parameter may have, "" for none.
 std::string other_name(const State& state, const Tensors& tensors, const std::string& name) {
-  if (is_tied(state) && name.ends_with("embeddings.word_embeddings.weight"))
-    for (const DecoderNames& d : kDecoders)
-      if (tensors.count(d.weight)) return d.weight;
-  for (const DecoderNames& d : kDecoders) {
-    if (d.bias && name == d.tied_bias) return d.bias;
-    if (d.bias && name == d.bias) return d.tied_bias;  // untied, saved by 4.57, which ties the biases always
-  }
+  const TiedDecoder& d = state.family->decoder;
+  if (is_tied(state) && name == state.network.encoder->word_embeddings()->name)
+    return d.weight && tensors.count(d.weight) ? d.weight : "";
+  if (d.bias && name == d.tied_bias) return d.bias;
+  if (d.bias && name == d.bias) return d.tied_bias;  // untied, saved by 4.57, which ties the biases always
   return "";
 }
 
 // Buffers and second copies that the reference writes beside the parameters: nothing is lost with them.
 bool is_known_extra(const State& state, const std::string& name) {
   if (name.ends_with("embeddings.position_ids")) return true;
-  if (state.task != "masked-lm") return false;
-  return std::any_of(std::begin(kDecoders), std::end(kDecoders), [&](const DecoderNames& d) {
-    return name == d.weight || (d.bias && (name == d.bias || name == d.tied_bias));
-  });
+  if (!state.head->predicts_tokens) return false;
+  const TiedDecoder& d = state.family->decoder;
+  return (d.weight && name == d.weight) || (d.bias && (name == d.bias || name == d.tied_bias));
 }
 
 const hub::TensorView* find_or_null(const Tensors& tensors, const std::string& name) {
@@ -90,7 +76,7 @@ const hub::TensorView* find_tensor(const State& state, const Tensors& tensors, c
   if (!t || !second) return t ? t : second;
   // Two copies of one parameter. Untied, the decoder's own bias is in use and the other one is not. A
   // classifier does not read the decoder.
-  if (is_tied(state) && state.task == "masked-lm" && t->data != second->data &&
+  if (is_tied(state) && state.head->predicts_tokens && t->data != second->data &&
       (t->shape != second->shape || t->num_bytes != second->num_bytes ||
        std::memcmp(t->data, second->data, t->num_bytes) != 0)) {
     fail_with(
@@ -137,7 +123,7 @@ namespace {
                                  const std::string& prefix, const ModelOptions& options) {
   const std::string what = fmt::format("{}: tensor {} is {} but the model needs {}", t.file, t.name,
                                        shape_text(t.shape), shape_text(p.shape));
-  const bool other_labels = state.task == "sequence-classification" && !starts_with(p.name, prefix + ".") &&
+  const bool other_labels = state.head->has_labels && !starts_with(p.name, prefix + ".") &&
                             t.shape.size() == p.shape.size() && !p.shape.empty() &&
                             std::equal(t.shape.begin() + 1, t.shape.end(), p.shape.begin() + 1);
   if (other_labels && options.labels.empty() && options.num_labels == 0) {
@@ -153,9 +139,8 @@ namespace {
 
 }  // namespace
 
-void load_weights(State& state, const Architecture& architecture, const hub::StateDict& dict,
-                  const ModelOptions& options) {
-  const std::string prefix = architecture.base_prefix;
+void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& options) {
+  const std::string prefix = state.family->base_prefix;
   const Tensors tensors = by_modern_name(dict);
   std::set<const hub::TensorView*> used;
   for (const Parameter& p : state.parameters.parameters()) {
@@ -204,8 +189,8 @@ std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype
   for (const Parameter& p : state.parameters.parameters()) {
     out.push_back({p.name, p.shape, dtype, state.parameters.value(p)});
     // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
-    for (const DecoderNames& d : kDecoders)
-      if (d.bias && p.name == d.bias) out.push_back({d.tied_bias, p.shape, dtype, state.parameters.value(p)});
+    const TiedDecoder& d = state.family->decoder;
+    if (d.bias && p.name == d.bias) out.push_back({d.tied_bias, p.shape, dtype, state.parameters.value(p)});
   }
   return out;
 }

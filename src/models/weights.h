@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "hub/state_dict.h"
-#include "models/registry.h"
 #include "models/state.h"
 
 namespace graft::models {
@@ -16,8 +15,7 @@ std::string modern_name(const std::string& name);
 
 // Fills the parameters. The backbone must be complete (a pooler may be missing); a head that is missing
 // is initialised from `seed`. Throws Error naming tensor and shapes.
-void load_weights(State& state, const Architecture& architecture, const hub::StateDict& tensors,
-                  const ModelOptions& options);
+void load_weights(State& state, const hub::StateDict& tensors, const ModelOptions& options);
 // Initialises every parameter as the reference's _init_weights does, each a function of (seed, name).
 void initialize_weights(State& state, uint64_t seed);
 

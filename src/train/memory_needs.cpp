@@ -84,7 +84,7 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   engine::Arena arena{engine::Arena::Counting()};
   engine::Tape tape(engine::plan_kernels(), arena, const_cast<engine::ParameterStore&>(state.parameters),
                     options);
-  const engine::Var logits = models::forward_logits(tape, state.network, batch);
+  const engine::Var logits = state.network.forward(tape, batch).logits;
   if (task) {
     const engine::Var loss = task->loss(tape, logits, batch, 1);
     if (record) tape.backward(loss);

@@ -196,21 +196,20 @@ class Fixture {
   // Once with everything computed, for the hidden states; once as training computes it, for logits and loss.
   void compare_outputs() {
     const hub::StateDict outputs = hub::read_safetensors(folder_ / "outputs.safetensors");
-    const bool per_token = state_.network.head->reads() == models::Reads::label_rows;
+    const bool per_token = state_.head->predicts_tokens;
     memory_.arena().reset();
     Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {});
-    models::Inputs inputs = models::make_inputs(tape, in_.batch);
-    std::vector<Var> hidden;
-    inputs.hidden_states = &hidden;
-    const Var last = state_.network.encoder->encode(tape, inputs, nullptr, 0);
+    const models::Forward every =
+        state_.network.forward(tape, in_.batch, {.hidden_states = true, .every_row = true});
+    const std::vector<Var>& hidden = every.hidden_states;
+    const Var last = hidden.back();
     Var full_logits = nullptr, pooled = nullptr;
     if (per_token) {
-      full_logits = state_.network.head->logits(tape, last, inputs.rows);
+      full_logits = state_.network.head->logits(tape, last, models::make_inputs(tape, in_.batch).rows);
     } else {
-      pooled = state_.network.head->pooled(
-          tape, engine::gather(tape, last, in_.batch.cu_seqlens.data(), in_.batch.size()));
+      pooled = state_.network.head->pooled(tape, every.hidden);
     }
-    const Var logits = models::forward_logits(tape, state_.network, in_.batch);
+    const Var logits = state_.network.forward(tape, in_.batch).logits;
     const double loss = *task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch))->data.f32();
     for (const hub::TensorView& t : outputs.tensors()) {
       if (t.name == "loss") {
@@ -245,12 +244,12 @@ class Fixture {
     if (!loss || !logits) fail("{}: outputs.safetensors has no loss or no logits", folder_.string());
     memory_.arena().reset();
     Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {.bf16 = true});
-    const Var got = models::forward_logits(tape, state_.network, in_.batch);
+    const Var got = state_.network.forward(tape, in_.batch).logits;
     const double value = *task_->loss(tape, got, in_.batch, task_->loss_terms(in_.batch))->data.f32();
     const double expected_loss = floats_of(*loss, 1)[0];
     comparison_.count("loss");
     comparison_.add("loss", "loss", value, expected_loss, 0.04 * std::max(1.0, std::fabs(expected_loss)));
-    const bool per_token = state_.network.head->reads() == models::Reads::label_rows;
+    const bool per_token = state_.head->predicts_tokens;
     const std::vector<float> expected =
         floats_of(*logits, (per_token ? rows_up_to(in_.padded_row) : got->data.rows) * got->data.cols);
     std::vector<double> errors;

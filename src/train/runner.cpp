@@ -41,7 +41,7 @@ auto with_memory_error(F f) {
 }
 
 Var forward(Tape& tape, const models::State& state, const data::RaggedBatch& batch) {
-  return models::forward_logits(tape, state.network, batch);
+  return state.network.forward(tape, batch).logits;
 }
 
 }  // namespace

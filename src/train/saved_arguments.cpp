@@ -52,8 +52,7 @@ Precision training_precision(std::optional<bool> asked) {
   engine::cpu_kernels();  // fixes the instruction set
   if (engine::cpu::bf16_is_faster())
     return {true, "default on this CPU, which is faster in bf16; --bf16 false computes in fp32"};
-  if (engine::cpu::has_bf16_gemm())
-    return {false, "default on this CPU, which is not faster in bf16"};
+  if (engine::cpu::has_bf16_gemm()) return {false, "default on this CPU, which is not faster in bf16"};
   return {false, "default on this CPU, which has no bf16 matrix instructions"};
 }
 

@@ -8,8 +8,7 @@ std::string trained_task(const std::filesystem::path& folder) {
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   std::string task = models::task_of_config(config);
   if (task.empty()) {
-    models::find_architecture(config,
-                              "sequence-classification");  // throws if the model_type is not implemented
+    models::find_family(config);  // throws if the model_type is not implemented
     fail_with("fine-tune it first: graft train", "{}: {}", folder.string(), models::head_in_words(config));
   }
   return task;
@@ -18,8 +17,7 @@ std::string trained_task(const std::filesystem::path& folder) {
 Model load_trained(const std::filesystem::path& folder, const std::string& task) {
   const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
   if (const std::string found = models::task_of_config(config); found != task) {
-    if (found.empty())
-      models::find_architecture(config, task);  // throws if the model_type is not implemented
+    if (found.empty()) models::find_head(models::find_family(config), task, config);  // throws if not there
     fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
               folder.string(), task, models::head_in_words(config));
   }

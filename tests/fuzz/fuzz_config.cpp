@@ -9,7 +9,7 @@
 
 #include "graft/error.h"
 #include "graft/model.h"
-#include "models/config.h"
+#include "models/registry.h"
 
 namespace {
 
@@ -37,7 +37,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ModelOptions options;
   if (data[0] % 2 != 0) options.task = "masked-lm";
   try {
-    if (models::ModelConfig::from_file(file.path()).estimated_parameters() > 1e6) return 0;
+    const models::ModelConfig config = models::ModelConfig::from_file(file.path());
+    const models::Family* family = models::find_family_or_null(config);
+    if (family && config.estimated_parameters(family->sizes) > 1e6) return 0;
     const Model model = Model::from_config(file.path(), options);
     if (model.num_parameters() <= 0 || model.max_positions() < 0) std::abort();
     if (options.task != "masked-lm" && model.labels().empty()) std::abort();

@@ -227,12 +227,13 @@ TEST_F(ConfigKeys, MutatedValuesAreErrorsOrModels) {
           config.labels_in_words();
           const std::string task =
               std::string(name).ends_with("mlm") ? "masked-lm" : "sequence-classification";
-          const models::Architecture& architecture = models::find_architecture(config, task);
-          config.check();
+          const models::Family& family = models::find_family(config);
+          const models::FamilyHead& head = models::find_head(family, task, config);
+          config.check(family.sizes);
           models::task_of_config(config);
           models::head_in_words(config);
           engine::ParameterStore store;
-          const models::Network network = architecture.make(store, config);
+          const models::Network network = head.make(store, config);
           ++models;
         } catch (const Error& e) {
           EXPECT_THAT(e.what(), HasSubstr("dir/config.json")) << key << " " << value.dump();

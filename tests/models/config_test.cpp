@@ -119,7 +119,7 @@ TEST(FromConfig, PublishedSizesHaveThePublishedNumberOfParameters) {
     models::ModelConfig config(std::move(json), "test");
     engine::ParameterStore store;
     const models::Network network =
-        models::find_architecture(config, "sequence-classification").make(store, config);
+        models::find_head(models::find_family(config), "sequence-classification", config).make(store, config);
     return store.num_parameters();
   };
   const Json base = {{"hidden_size", 768},

@@ -209,8 +209,8 @@ TEST(LastLayer, PrunedGivesTheBitsOfTheWholeOne) {
     }
     const auto n = static_cast<int64_t>(rows.size());
     const models::Encoder& encoder = *model.state().network.encoder;
-    const engine::Tensor some = encoder.encode(tape, inputs, rows.data(), n)->data;
-    const engine::Tensor all = encoder.encode(tape, inputs, nullptr, 0)->data;
+    const engine::Tensor some = encoder.encode(tape, inputs, {rows.data(), n, false})->data;
+    const engine::Tensor all = encoder.encode(tape, inputs, models::all_rows(batch))->data;
     ASSERT_EQ(some.rows, n);
     ASSERT_EQ(all.rows, batch.rows());
     for (int64_t i = 0; i < n; ++i) {
@@ -236,13 +236,7 @@ TEST(LastLayer, PrunedGivesTheGradientsOfTheWholeOne) {
     engine::Arena arena;
     engine::Tape tape(engine::cpu_kernels(), arena, state.parameters, {true, true, 42, 0});
     const models::Inputs inputs = models::make_inputs(tape, batch);
-    const bool first = state.network.head->reads() == models::Reads::first_row;
-    const int32_t* rows = first ? batch.cu_seqlens.data() : batch.label_rows.data();
-    const int64_t n = first ? batch.size() : static_cast<int64_t>(batch.label_rows.size());
-    const engine::Var hidden =
-        engine::gather(tape, state.network.encoder->encode(tape, inputs, nullptr, 0), rows, n);
-    const engine::Var logits =
-        state.network.head->logits(tape, hidden, engine::select_rows(tape, inputs.rows, rows, n));
+    const engine::Var logits = state.network.forward(tape, batch, {.every_row = true}).logits;
     const engine::Var loss = task->loss(tape, logits, batch, task->loss_terms(batch));
     tape.backward(loss);
     const std::vector<float> whole = all_gradients(state);
@@ -259,12 +253,11 @@ TEST(HiddenStates, HaveTheEmbeddingsFirstAndTheLastLayerLast) {
     const data::RaggedBatch batch = RandomFeatures(model, 7, 20).batch(7);
     engine::Arena arena;
     engine::Tape tape(engine::cpu_kernels(), arena, model.state().parameters, {});
-    models::Inputs inputs = models::make_inputs(tape, batch);
-    std::vector<engine::Var> hidden;
-    inputs.hidden_states = &hidden;
-    const engine::Var last = model.state().network.encoder->encode(tape, inputs, nullptr, 0);
+    const models::Forward out =
+        model.state().network.forward(tape, batch, {.hidden_states = true, .every_row = true});
+    const std::vector<engine::Var>& hidden = out.hidden_states;
     ASSERT_EQ(hidden.size(), 3u) << name;  // embeddings and two layers
-    EXPECT_EQ(hidden.back(), last) << name;
+    EXPECT_TRUE(model.state().network.forward(tape, batch).hidden_states.empty()) << name;
     for (const engine::Var h : hidden) {
       EXPECT_EQ(h->data.rows, batch.rows()) << name;
       EXPECT_EQ(h->data.cols, 32) << name;

@@ -168,7 +168,7 @@ std::vector<float> logits_of(const Model& model, const data::RaggedBatch& batch)
   static thread_local engine::Arena arena;  // its pages stay from call to call
   arena.reset();
   engine::Tape tape(engine::cpu_kernels(), arena, model.state().parameters, {.bf16 = model.state().bf16});
-  const engine::Tensor t = models::forward_logits(tape, model.state().network, batch)->data;
+  const engine::Tensor t = model.state().network.forward(tape, batch).logits->data;
   std::vector<float> out;
   for (int64_t r = 0; r < t.rows; ++r) out.insert(out.end(), t.row(r), t.row(r) + t.cols);
   return out;

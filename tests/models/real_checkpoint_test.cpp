@@ -27,13 +27,13 @@ Outputs outputs_of(const Model& model, const hub::SentenceTransformer& modules,
   engine::Tape tape(engine::cpu_kernels(), arena, model.state().parameters, {});
   const models::Inputs inputs = models::make_inputs(tape, batch);
   const models::Network& network = model.state().network;
-  const engine::Var hidden = network.encoder->encode(tape, inputs, nullptr, batch.rows());
+  const engine::Var hidden = network.encoder->encode(tape, inputs, models::all_rows(batch));
   EXPECT_THAT(modules.pooling, testing::ElementsAre(hub::Pooling::mean));
   engine::Var embedding = engine::mean_pool(tape, hidden, inputs.rows);
   if (modules.normalize) embedding = engine::normalize(tape, embedding);
   Outputs out{first_row(hidden->data), {}, first_row(embedding->data)};
   const int32_t first[] = {0};
-  const engine::Var cls = network.encoder->encode(tape, inputs, first, 1);
+  const engine::Var cls = network.encoder->encode(tape, inputs, {first, 1, true});
   out.pooler = first_row(network.head->pooled(tape, cls)->data);
   return out;
 }

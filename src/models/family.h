@@ -1,0 +1,64 @@
+// A model family: everything that graft needs to know of one model_type, as one value. `registry.h` lists
+// them.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/config.h"
+#include "models/network.h"
+
+namespace graft::models {
+
+// What a head computes. All families share these.
+struct HeadKind {
+  const char* task;              // canonical task name
+  const char* alias;             // its name in the reference's pipelines
+  const char* class_suffix;      // of the reference's class: BertForMaskedLM
+  bool has_labels = false;       // id2label of config.json has a name for each output
+  bool predicts_tokens = false;  // one output for each token of the vocabulary
+};
+
+struct FamilyHead {
+  const HeadKind* kind;
+  Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
+};
+
+// A key of config.json that changes the computation. The value `accepted` (as JSON; null is always accepted)
+// is what graft computes.
+struct RefusedKey {
+  const char* name;
+  const char* accepted;
+  const char* other_values;        // what they ask for
+  bool when_initialising = false;  // only where weights are initialised: a checkpoint holds the values
+};
+
+// The keys of config.json that the family adds to those of every model (config_keys.cpp).
+struct FamilyKeys {
+  std::vector<const char*> used;
+  std::vector<RefusedKey> refused;
+  std::vector<std::pair<const char*, const char*>> second_spellings;  // {accepted, own}
+};
+
+// The decoder of a masked-LM head under its own names, and the bias that it is tied to: with
+// tie_word_embeddings each pair is one parameter, and a file may hold it under either name (transformers 4.57
+// and 5.24, _tied_weights_keys).
+struct TiedDecoder {
+  const char* weight = nullptr;
+  const char *bias = nullptr, *tied_bias = nullptr;  // null: the two biases have one name
+};
+
+struct Family {
+  const char* model_type;    // as in config.json
+  const char* class_prefix;  // of the reference's classes: BertForMaskedLM
+  const char* base_prefix;   // of the backbone's tensors
+  SizeKeys sizes;
+  std::vector<FamilyHead> heads;
+  FamilyKeys keys;
+  TiedDecoder decoder;
+};
+
+// As in config.json's "architectures": "BertForMaskedLM".
+std::string class_name(const Family& family, const HeadKind& kind);
+
+}  // namespace graft::models
