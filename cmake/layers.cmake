@@ -25,6 +25,8 @@ function(graft_layer name)
   cmake_parse_arguments(L "COLD" "" "SOURCES;KEEP_APART;DEPENDS;LIBS" ${ARGN})
   add_library(graft_${name} STATIC ${L_SOURCES} ${L_KEEP_APART})
   graft_unity(graft_${name} ${L_KEEP_APART})
+  # For libgraft.so, which consists of the same objects as libgraft.a (cmake/install.cmake).
+  set_target_properties(graft_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(L_COLD)
     graft_optimize(graft_${name} -O1)
   endif()

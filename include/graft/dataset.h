@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "graft/export.h"
+
 namespace graft {
 
 namespace data {
@@ -44,7 +46,7 @@ struct DatasetOptions {
   int64_t max_samples = -1;        // first N rows; -1 = all
 };
 
-class Dataset {
+class GRAFT_API Dataset {
  public:
   Dataset() = default;
   // Reads by extension (.csv .tsv .jsonl .json .txt, each also .gz .zst .xz; "-" is standard input, a text a

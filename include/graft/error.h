@@ -3,11 +3,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "graft/export.h"
+
 namespace graft {
 
 // Thrown by every part of the library, which never prints, exits or aborts. `what()` names the file, line,
 // tensor or option. `hint()` tells how to fix it and may be empty. `main` prints both.
-class Error : public std::runtime_error {
+class GRAFT_API Error : public std::runtime_error {
  public:
   explicit Error(const std::string& what, std::string hint = "")
       : std::runtime_error(what), hint_(std::move(hint)) {}
@@ -18,7 +20,7 @@ class Error : public std::runtime_error {
 };
 
 // A wrong option or argument: exit code 2 instead of 1.
-class UsageError : public Error {
+class GRAFT_API UsageError : public Error {
  public:
   using Error::Error;
 };

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "graft/export.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -27,32 +29,34 @@ typedef struct graft_prediction {
 } graft_prediction;
 
 /* Loads a folder that `graft train` or Python wrote. NULL on failure. */
-graft_pipeline* graft_load(const char* folder);
+GRAFT_API graft_pipeline* graft_load(const char* folder);
 
 /* The best label of one text. */
-graft_status graft_predict(const graft_pipeline* pipeline, const char* text, graft_prediction* prediction);
+GRAFT_API graft_status graft_predict(const graft_pipeline* pipeline, const char* text,
+                                     graft_prediction* prediction);
 
 /* The same for `count` texts, faster than one by one. `pairs` is NULL, or the second text of each. Nothing is
  * written to `predictions` (room for `count`) on failure. */
-graft_status graft_predict_batch(const graft_pipeline* pipeline, const char* const* texts,
-                                 const char* const* pairs, size_t count, graft_prediction* predictions);
+GRAFT_API graft_status graft_predict_batch(const graft_pipeline* pipeline, const char* const* texts,
+                                           const char* const* pairs, size_t count,
+                                           graft_prediction* predictions);
 
 /* Number of labels, and their names in the order of ids; NULL beyond them. */
-size_t graft_num_labels(const graft_pipeline* pipeline);
-const char* graft_label(const graft_pipeline* pipeline, size_t id);
+GRAFT_API size_t graft_num_labels(const graft_pipeline* pipeline);
+GRAFT_API const char* graft_label(const graft_pipeline* pipeline, size_t id);
 
 /* The last error of this thread; a second line holds the hint, if there is one. Never NULL; "" before the
  * first failure. Valid until the next failure on this thread. */
-const char* graft_last_error(void);
+GRAFT_API const char* graft_last_error(void);
 
 /* Receives log messages (truncated texts, unknown tokens). `level` is 0 for information, 1 for a warning.
  * `text` is valid during the call. Calls may come from any thread. NULL drops messages, which is the
  * default. */
 typedef void (*graft_log_function)(int level, const char* text, void* user);
-void graft_set_log(graft_log_function function, void* user);
+GRAFT_API void graft_set_log(graft_log_function function, void* user);
 
 /* Frees a pipeline; NULL is allowed. */
-void graft_free(graft_pipeline* pipeline);
+GRAFT_API void graft_free(graft_pipeline* pipeline);
 
 #ifdef __cplusplus
 }

@@ -4,6 +4,8 @@
 #include <functional>
 #include <string>
 
+#include "graft/export.h"
+
 namespace graft {
 
 enum class LogLevel { info, warning };
@@ -12,6 +14,6 @@ using LogSink = std::function<void(LogLevel, const std::string&)>;
 
 // Installs the sink of the process and returns the previous one. Thread-safe. Calls to the sink are
 // serialised and may come from any thread. An empty function drops messages.
-LogSink set_log_sink(LogSink sink);
+GRAFT_API LogSink set_log_sink(LogSink sink);
 
 }  // namespace graft

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "graft/export.h"
+
 namespace graft {
 
 namespace models {
@@ -28,7 +30,7 @@ struct LoadReport {
   std::vector<std::string> mismatched;  // reinitialised because of a shape mismatch
 };
 
-class Model {
+class GRAFT_API Model {
  public:
   // From a checkpoint folder. Throws Error naming file, key or tensor: unknown model_type, missing backbone
   // tensor, tensor of another shape.

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "graft/export.h"
+
 namespace graft {
 
 class Model;
@@ -31,7 +33,7 @@ struct PipelineOptions {
 
 // Sequence classification. Thread-safe: many threads may call one pipeline, and results do not depend on it.
 // It holds the weights and no training memory.
-class Pipeline {
+class GRAFT_API Pipeline {
  public:
   // Loads a folder that `graft train` or Python wrote. Throws Error as Model and Tokenizer do.
   explicit Pipeline(const std::filesystem::path& folder, const PipelineOptions& options = {});
@@ -61,7 +63,7 @@ struct MaskFill {
 
 // Masked language models: tokens for each [MASK] (BERT) or <mask> (RoBERTa) of a text. Thread-safe like
 // Pipeline.
-class FillMaskPipeline {
+class GRAFT_API FillMaskPipeline {
  public:
   explicit FillMaskPipeline(const std::filesystem::path& folder, const PipelineOptions& options = {});
   ~FillMaskPipeline();

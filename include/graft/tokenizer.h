@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "graft/export.h"
+
 namespace graft {
 
 // The tokens of one text or pair. All vectors have one entry per token.
@@ -73,11 +75,12 @@ struct PaddingBlock {
 
 // Pads every encoding of a batch (special_tokens_mask 1, word and sequence ids -1) and returns the attention
 // mask, one row per encoding. For export and comparison only; the engine does not pad.
-std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch, const PaddingBlock& padding);
+GRAFT_API std::vector<std::vector<uint8_t>> pad_batch(std::vector<Encoding>& batch,
+                                                      const PaddingBlock& padding);
 
 // Thread-safe after loading, except for the methods that add tokens. Text is UTF-8; invalid bytes are
 // replaced as by Python's errors="replace".
-class Tokenizer {
+class GRAFT_API Tokenizer {
  public:
   // From a checkpoint folder: tokenizer.json, else the legacy files (vocab.txt, vocab.json + merges.txt,
   // sentencepiece.bpe.model, spiece.model). Throws Error naming the file and the missing part.

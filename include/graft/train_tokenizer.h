@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "graft/export.h"
 #include "graft/tokenizer.h"
 
 namespace graft {
@@ -36,8 +37,8 @@ struct TrainTokenizerOptions {
 // Reads the files line by line, in parallel; the result does not depend on the number of threads. Words do
 // not span lines, and a byte order mark is dropped. Save the result with Tokenizer::save. Throws Error for an
 // unknown type, an empty text, or a vocab_size below the number of special tokens and characters.
-std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
-                                           const TrainTokenizerOptions& options);
+GRAFT_API std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
+                                                     const TrainTokenizerOptions& options);
 
 // How a tokenizer fits a text.
 struct TokenizerStats {
@@ -56,7 +57,7 @@ struct TokenizerStats {
   }
 };
 // Statistics of a file (lines end at U+000A, a byte order mark is dropped) or of texts, in parallel.
-TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& file);
-TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts);
+GRAFT_API TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::filesystem::path& file);
+GRAFT_API TokenizerStats tokenizer_stats(const Tokenizer& tokenizer, const std::vector<std::string>& texts);
 
 }  // namespace graft

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "graft/dataset.h"
+#include "graft/export.h"
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 
@@ -68,7 +69,7 @@ struct TrainResult {
   LogEntry metrics;          // of the last evaluation
 };
 
-class Trainer {
+class GRAFT_API Trainer {
  public:
   // Classification. `train` determines the label ids unless the model has label names. `eval` may be empty if
   // no evaluation is requested. Throws Error, or UsageError for an argument.
