@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs one libFuzzer target from its kept seeds, and from each seed repeated up to a megabyte (texts: 50 kB); a crash, leak, hang, an
-# allocation of more than 256 MB or a process of more than 512 MB (texts: 1.5 GB) is a failure.
+# Runs one libFuzzer target from its kept seeds, and from each seed repeated up to a megabyte. A crash, a leak, a hang, an allocation of
+# more than 256 MB or a process of more than 512 MB is a failure.
 #   tools/fuzz.sh build-asan/tests/fuzz/fuzz_csv SECONDS
 set -uo pipefail
 target=$1 seconds=$2
@@ -11,8 +11,6 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/found" "$work/large"
 largest=1000000 memory=512
-# A text's tokens take some hundred times its bytes, and so many are no reader's fault.
-case "$name" in fuzz_text | fuzz_tokenizer) largest=50000 memory=1536 ;; esac
 # The first byte, which often picks the reader, and the rest of the seed over and over.
 for seed in "$seeds"/*; do
   [ "$(stat -c %s "$seed")" -gt 1 ] || continue

@@ -39,6 +39,9 @@ struct EncodeOptions {
   Truncation truncation = Truncation::none;
   int32_t max_length = 0;  // with special tokens; 0 = no limit
   int32_t stride = 0;      // overlap of overflowing windows
+  // Every window, also the overflowing ones. Of two cut texts each window of the first is combined with each
+  // of the second. Throws Error where the windows have more than 2^21 tokens and more than 16 times those of
+  // the texts.
   bool return_overflowing = false;
   TruncationSide truncation_side = TruncationSide::as_configured;
   // Windows of tokenizers 0.23, for comparison: reading stops after the word that reaches max_length tokens,

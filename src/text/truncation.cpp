@@ -7,7 +7,7 @@
 namespace graft::text {
 namespace {
 
-// Windows of `length` tokens that overlap by `stride`, from the kept end on.
+// Windows of `length` tokens that overlap by `stride`, starting at the end that truncation keeps.
 std::vector<Span> cut(int32_t size, int32_t length, const EncodeOptions& options, bool left) {
   if (length >= size) return {{0, size}};
   if (length <= 0)
@@ -15,7 +15,7 @@ std::vector<Span> cut(int32_t size, int32_t length, const EncodeOptions& options
   if (!options.return_overflowing) return {left ? Span{size - length, size} : Span{0, length}};
   if (options.stride >= length)
     fail_with("use a smaller stride or a larger max_length",
-              "stride {} must be smaller than the {} tokens that a window has for this text", options.stride,
+              "stride {} must be smaller than the {} tokens of this text in a window", options.stride,
               length);
   std::vector<Span> windows;
   for (int32_t step = 0;; step += length - options.stride) {
@@ -25,7 +25,7 @@ std::vector<Span> cut(int32_t size, int32_t length, const EncodeOptions& options
   }
 }
 
-// Lengths that keep the longer sequence no longer than needed.
+// The lengths after truncation: tokens are removed from the longer sequence first.
 void longest_first(int32_t room, int32_t& first, int32_t& second) {
   int32_t n1 = std::min(first, second), n2 = std::max(first, second);
   n2 = n1 > room ? n1 : std::max(n1, room - n1);
@@ -36,6 +36,35 @@ void longest_first(int32_t room, int32_t& first, int32_t& second) {
   if (first > second) std::swap(n1, n2);
   first = std::min(first, n1);
   second = std::min(second, n2);
+}
+
+// Windows repeat tokens: `stride` tokens of their neighbour, and the text that is not cut. Where both texts
+// are cut, each window of the first is combined with each window of the second. At worst the total is
+// quadratic in the size of the input.
+constexpr double kMaxWindowTokens = 1 << 21;  // allowed for every input; about 100 MB of encodings
+constexpr double kMaxRepetition = 16;         // allowed for longer inputs
+
+double tokens_of(const std::vector<Span>& windows) {
+  double tokens = 0;
+  for (const Span& window : windows) tokens += window.end - window.begin;
+  return tokens;
+}
+
+void check_size(const Windows& windows, double num_tokens, int32_t num_special,
+                const EncodeOptions& options) {
+  const auto first = static_cast<double>(windows.first.size()),
+             second = std::max(1.0, static_cast<double>(windows.second.size()));
+  const double total =
+      tokens_of(windows.first) * second + tokens_of(windows.second) * first + first * second * num_special;
+  const double limit = std::max(kMaxWindowTokens, kMaxRepetition * num_tokens);
+  if (total <= limit) return;
+  fail_with(first > 1 && second > 1
+                ? "use truncation only_first or only_second, a larger max_length, or no return_overflowing"
+                : "use a smaller stride, another max_length, or no return_overflowing",
+            "{} tokens cut into windows of max_length {} with stride {} give {} windows with {} tokens, more "
+            "than the "
+            "limit of {}",
+            num_tokens, options.max_length, options.stride, first * second, total, limit);
 }
 
 }  // namespace
@@ -72,6 +101,8 @@ Windows truncate(int32_t first_size, int32_t second_size, int32_t num_special, c
   }
   windows.first = cut(first_size, first, options, left);
   if (is_pair) windows.second = cut(second_size, second, options, left);
+  if (options.return_overflowing)
+    check_size(windows, static_cast<double>(first_size) + std::max(second_size, 0), num_special, options);
   return windows;
 }
 
