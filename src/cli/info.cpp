@@ -77,6 +77,10 @@ std::string describe(const hub::SentenceTransformer& modules) {
   return out;
 }
 
+bool lower_cases(const Tokenizer& tokenizer) {
+  return tokenizer.normalize("CAT").find("CAT") == std::string::npos;
+}
+
 std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e6); }
 
 }  // namespace
@@ -108,16 +112,23 @@ int info(int argc, char** argv) {
   if (model.task() != "masked-lm") out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
+  hub::DescribedModel described{folder / "config.json",
+                                config.size_or("hidden_size", config.size_or("dim", 0)),
+                                model.max_positions(), std::nullopt};
   try {
     const auto tokenizer = Tokenizer::from_pretrained(folder);
     out["tokenizer"] = {{"kind", tokenizer->kind()},
                         {"vocab_size", tokenizer->vocab_size()},
                         {"model_max_length", tokenizer->model_max_length()}};
+    described.lower_cases = lower_cases(*tokenizer);
   } catch (const Error& e) {
     out["tokenizer"] = {{"error", e.what()}};
   }
   const auto sentence = hub::read_sentence_transformer(is_folder(name) ? fs::path(name) : folder);
-  if (sentence) out["sentence_transformer"] = json_of(*sentence);
+  if (sentence) {
+    out["sentence_transformer"] = json_of(*sentence);
+    for (const std::string& warning : hub::contradictions(*sentence, described)) say("warning: " + warning);
+  }
   // The model is loaded: what is resident now is in every total.
   const uint64_t resident = resident_memory();
   const Needs fp32 = needs_of(model, false, 8, limit), bf16 = needs_of(model, true, 8, limit);

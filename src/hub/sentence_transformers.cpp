@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// "pooling_mode" and the boolean keys of releases before 5.4, in the order in which those concatenate.
+// "pooling_mode" and the boolean keys of releases before 5.4, in the order in which they are concatenated.
 constexpr std::array<std::pair<const char*, const char*>, 6> kPoolings = {
     {{"cls", "pooling_mode_cls_token"},
      {"max", "pooling_mode_max_tokens"},
@@ -23,12 +23,12 @@ constexpr std::array<std::pair<const char*, const char*>, 6> kPoolings = {
      {"weightedmean", "pooling_mode_weightedmean_tokens"},
      {"lasttoken", "pooling_mode_lasttoken"}}};
 
-// What follows the number in the name of a module's folder.
+// Names of module folders, without the number in front.
 constexpr const char* kModuleFolders[] = {"Pooling",   "Normalize", "Dense",
                                           "LayerNorm", "Dropout",   "WeightedLayerPooling"};
-// Beside the modules' folders.
+// Files beside the modules' folders.
 constexpr const char* kFiles[] = {"modules.json", "config_sentence_transformers.json", "router_config.json"};
-// The transformer's settings, under the names that releases gave them.
+// The transformer's settings, under the file names of all releases.
 constexpr const char* kTransformerFiles[] = {
     "sentence_bert_config.json",      "sentence_roberta_config.json", "sentence_distilbert_config.json",
     "sentence_camembert_config.json", "sentence_albert_config.json",  "sentence_xlm-roberta_config.json",
@@ -40,7 +40,7 @@ Json read_object(const fs::path& file) {
   return json;
 }
 
-// A positive whole number; nullopt for null or no such key.
+// A positive whole number; nullopt for null or a missing key.
 std::optional<int64_t> positive(const Json& json, const char* key, const fs::path& file) {
   if (!json.contains(key) || json.at(key).is_null()) return std::nullopt;
   const Json& value = json.at(key);
@@ -56,11 +56,11 @@ std::string text_of(const Json& module, const char* key, const fs::path& file) {
   return module.at(key).get<std::string>();
 }
 
-// The subfolder of a module: "1_Pooling", "./1_Pooling/" and "" are written.
+// The subfolder of a module: releases write "1_Pooling", "./1_Pooling/" and "".
 std::string subfolder(const std::string& path, const fs::path& file) {
   const fs::path clean = fs::path(path).lexically_normal();
   if (clean.is_absolute() || (!clean.empty() && *clean.begin() == ".."))
-    fail("{}: the path \"{}\" of a module leaves the folder", file.string(), path);
+    fail("{}: the path \"{}\" of a module leads out of the folder", file.string(), path);
   std::string out = clean.generic_string();
   if (out.ends_with('/')) out.pop_back();
   return out == "." ? "" : out;
@@ -106,6 +106,22 @@ void read_pooling(const fs::path& folder, SentenceTransformer& out) {
   out.pooling = pooling_modes(json, file);
   const auto dimension = positive(json, "embedding_dimension", file);
   out.embedding_dimension = dimension.value_or(positive(json, "word_embedding_dimension", file).value_or(0));
+  if (out.other_modules.empty()) out.pooling_file = file;
+}
+
+void read_transformer_settings(const fs::path& folder, SentenceTransformer& out) {
+  for (const char* name : kTransformerFiles) {
+    const fs::path file = folder / name;
+    if (!path_exists(file)) continue;
+    const Json settings = read_object(file);
+    out.transformer_file = file;
+    out.max_seq_length = positive(settings, "max_seq_length", file);
+    const Json lower = settings.value("do_lower_case", Json());
+    if (!lower.is_null() && !lower.is_boolean())
+      fail("{}: \"do_lower_case\" must be true or false, not {}", file.string(), lower.dump());
+    out.do_lower_case = lower == Json(true);
+    return;
+  }
 }
 
 }  // namespace
@@ -120,7 +136,7 @@ std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& fol
     fail("{}: must hold a list of modules, not {}", file.string(), modules.type_name());
   SentenceTransformer out;
   for (const Json& module : modules) {
-    // sentence_transformers.models.Pooling; later releases moved the package.
+    // The package differs between releases (sentence_transformers.models.Pooling).
     const std::string type = text_of(module, "type", file),
                       path = subfolder(text_of(module, "path", file), file);
     const std::string kind = type.substr(type.rfind('.') + 1);
@@ -134,12 +150,30 @@ std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& fol
       out.other_modules.push_back(kind);
     }
   }
-  for (const char* name : kTransformerFiles) {
-    const fs::path settings = folder / out.transformer_path / name;
-    if (!path_exists(settings)) continue;
-    out.max_seq_length = positive(read_object(settings), "max_seq_length", settings);
-    break;
-  }
+  read_transformer_settings(folder / out.transformer_path, out);
+  return out;
+}
+
+std::vector<std::string> contradictions(const SentenceTransformer& modules, const DescribedModel& model) {
+  std::vector<std::string> out;
+  if (!modules.pooling_file.empty() && modules.embedding_dimension > 0 && model.hidden_size > 0 &&
+      modules.embedding_dimension != model.hidden_size)
+    out.push_back(
+        fmt::format("{}: the pooling is for tokens of {} dimensions, but {} has a hidden size of {}; "
+                    "one of the two files belongs to another model",
+                    modules.pooling_file.string(), modules.embedding_dimension, model.config_file.string(),
+                    model.hidden_size));
+  if (modules.max_seq_length && model.max_positions > 0 && *modules.max_seq_length > model.max_positions)
+    out.push_back(
+        fmt::format("{}: \"max_seq_length\" is {}, but the model of {} has {} positions; "
+                    "sentence-transformers fails for longer texts",
+                    modules.transformer_file.string(), *modules.max_seq_length, model.config_file.string(),
+                    model.max_positions));
+  if (modules.do_lower_case && model.lower_cases == false)
+    out.push_back(
+        fmt::format("{}: \"do_lower_case\" is true, but the tokenizer of {} keeps upper case; graft "
+                    "encodes the text as the tokenizer does, sentence-transformers lower-cases it first",
+                    modules.transformer_file.string(), model.config_file.parent_path().string()));
   return out;
 }
 

@@ -1,5 +1,5 @@
 // The folder format of sentence-transformers (Reimers and Gurevych 2019; files as its releases 2 to 6 write
-// them): modules.json lists a transformer, a pooling over its tokens, and what follows.
+// them): modules.json lists a transformer, a pooling over its tokens, and further modules.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -16,19 +16,34 @@ struct SentenceTransformer {
   std::string transformer_path;  // subfolder of the checkpoint; "" = the folder itself
   std::vector<Pooling>
       pooling;  // in the order in which the results are concatenated; empty = no pooling module
-  int64_t embedding_dimension = 0;         // of a token, as the pooling's config.json has it; 0 = it has none
-  bool normalize = false;                  // embeddings are scaled to length 1
-  std::optional<int64_t> max_seq_length;   // tokens, special ones included
+  int64_t embedding_dimension = 0;        // of a token, as the pooling's config.json has it; 0 = it has none
+  bool normalize = false;                 // embeddings are scaled to length 1
+  std::optional<int64_t> max_seq_length;  // tokens, special ones included
+  bool do_lower_case = false;             // the text is lower-cased before the tokenizer reads it
+  // The files of the three settings above, where the folder has them. `pooling_file` is empty too if another
+  // module is between the transformer and the pooling.
+  std::filesystem::path pooling_file, transformer_file;
   std::vector<std::string> other_modules;  // types that graft does not compute, for example Dense
 };
 
-// What modules.json and the modules' own files say; nullopt where the folder has no modules.json. Throws
-// Error that names the file and the key: malformed json, a path that leaves the folder, a missing pooling
-// file, an unknown pooling mode.
+// Reads modules.json and the modules' own files; nullopt if the folder has no modules.json. Throws Error with
+// the file and the key for malformed json, a path that leads out of the folder, a missing pooling file or an
+// unknown pooling mode.
 std::optional<SentenceTransformer> read_sentence_transformer(const std::filesystem::path& folder);
 
-// Where config.json and the weights of a model folder are: a subfolder (0_Transformer) in folders of old
-// releases, else the folder itself.
+// The model that the folder's other files describe.
+struct DescribedModel {
+  std::filesystem::path config_file;
+  int64_t hidden_size = 0, max_positions = 0;  // 0 = unknown
+  std::optional<bool> lower_cases;             // what the tokenizer does; nullopt = it is unknown
+};
+
+// The settings of sentence-transformers that contradict the model. Each is one warning that names both files
+// and values.
+std::vector<std::string> contradictions(const SentenceTransformer& modules, const DescribedModel& model);
+
+// The folder of config.json and the weights: a subfolder (0_Transformer) in folders of old releases, else the
+// folder itself.
 std::filesystem::path transformer_folder(const std::filesystem::path& folder);
 
 // True for the names in a model folder that belong to sentence-transformers: modules.json, 1_Pooling,

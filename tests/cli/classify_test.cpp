@@ -288,5 +288,24 @@ TEST(Classify, InfoOfAFineTunedModel) {
               AllOf(HasSubstr("parameters"), HasSubstr("memory to train"), HasSubstr("tokenizer")));
 }
 
+TEST(Classify, InfoWarnsOfSentenceTransformersSettingsOfAnotherModel) {
+  World world;
+  const std::string model = world.model();
+  write_file(model + "/modules.json", R"([
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])");
+  fs::create_directories(model + "/1_Pooling");
+  write_file(model + "/1_Pooling/config.json", R"({"word_embedding_dimension": 16})");
+  write_file(model + "/sentence_bert_config.json", R"({"max_seq_length": 40, "do_lower_case": true})");
+  EXPECT_THAT(run_graft({"info", "--model", model}).err, Not(HasSubstr("warning: ")));
+  write_file(model + "/1_Pooling/config.json", R"({"word_embedding_dimension": 384})");
+  write_file(model + "/sentence_bert_config.json", R"({"max_seq_length": 256})");
+  EXPECT_THAT(
+      run_graft({"info", "--model", model}).err,
+      AllOf(HasSubstr("warning: " + model + "/1_Pooling/config.json: the pooling is for tokens of 384"),
+            HasSubstr("a hidden size of 16"), HasSubstr("\"max_seq_length\" is 256"),
+            HasSubstr("has 40 positions")));
+}
+
 }  // namespace
 }  // namespace graft::test

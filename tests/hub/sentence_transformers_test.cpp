@@ -96,13 +96,47 @@ TEST_F(SentenceTransformers, WhatIsWrongIsNamed) {
   folder.write("sentence_bert_config.json", R"({"max_seq_length": 1e300})");
   EXPECT_THAT(error(), HasSubstr("\"max_seq_length\" must be a positive whole number"));
   folder.write("modules.json", R"([{"type": "x.Pooling", "path": "../../etc"}])");
-  EXPECT_THAT(error(), HasSubstr("leaves the folder"));
+  EXPECT_THAT(error(), HasSubstr("leads out of the folder"));
   folder.write("modules.json", R"([{"type": "x.Pooling", "path": "/etc"}])");
-  EXPECT_THAT(error(), HasSubstr("leaves the folder"));
+  EXPECT_THAT(error(), HasSubstr("leads out of the folder"));
   folder.write("modules.json", R"([{"path": ""}])");
   EXPECT_THAT(error(), HasSubstr("a module without a \"type\""));
   folder.write("modules.json", R"({"a": 1})");
   EXPECT_THAT(error(), HasSubstr("must hold a list of modules"));
+}
+
+TEST_F(SentenceTransformers, SettingsThatContradictTheModelAreNamed) {
+  const DescribedModel fits{folder / "config.json", 384, 512, true};
+  EXPECT_THAT(contradictions(read(), fits), ElementsAre());
+  DescribedModel other = fits;
+  other.hidden_size = 128;
+  EXPECT_THAT(contradictions(read(), other),
+              ElementsAre(testing::AllOf(HasSubstr("1_Pooling/config.json"), HasSubstr("384"),
+                                         HasSubstr((folder / "config.json").string()), HasSubstr("128"))));
+  other = fits;
+  other.max_positions = 128;
+  EXPECT_THAT(contradictions(read(), other),
+              ElementsAre(testing::AllOf(HasSubstr("sentence_bert_config.json: \"max_seq_length\" is 256"),
+                                         HasSubstr("128 positions"))));
+  // Lower-casing twice is harmless; a tokenizer that lower-cases anyway needs no setting.
+  folder.write("sentence_bert_config.json", R"({"do_lower_case": true})");
+  EXPECT_THAT(contradictions(read(), fits), ElementsAre());
+  other = fits;
+  other.lower_cases = false;
+  EXPECT_THAT(contradictions(read(), other),
+              ElementsAre(HasSubstr("\"do_lower_case\" is true, but the tokenizer of")));
+  other.lower_cases.reset();
+  EXPECT_THAT(contradictions(read(), other), ElementsAre());
+  folder.write("sentence_bert_config.json", R"({"do_lower_case": "true"})");
+  EXPECT_THAT(error(), HasSubstr("\"do_lower_case\" must be true or false, not \"true\""));
+}
+
+TEST_F(SentenceTransformers, APoolingBehindAnotherModuleHasItsOwnSize) {
+  folder.write("modules.json", R"([
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_CNN", "type": "sentence_transformers.models.CNN"},
+    {"idx": 2, "name": "2", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])");
+  EXPECT_THAT(contradictions(read(), {folder / "config.json", 128, 512, true}), ElementsAre());
 }
 
 TEST(SentenceTransformersFiles, ByName) {
