@@ -119,6 +119,19 @@ std::string modern_name(const std::string& name) {
 
 namespace {
 
+// A file saved from a wrapper (DataParallel, torch.compile) has a prefix before every name.
+[[noreturn]] void fail_for_missing(const State& state, const Parameter& p, const Tensors& tensors) {
+  const std::string what =
+      fmt::format("{}: tensor {} {} is missing", state.origin.string(), p.name, shape_text(p.shape));
+  for (const auto& [name, t] : tensors)
+    if (name.ends_with("." + p.name))
+      fail_with(fmt::format("the file has it as {}: save the state dict of the model inside the wrapper, "
+                            "or remove \"{}\" from all names",
+                            name, name.substr(0, name.size() - p.name.size())),
+                "{}", what);
+  fail_with("the checkpoint does not fit its config.json, or the download is incomplete", "{}", what);
+}
+
 [[noreturn]] void fail_for_shape(const State& state, const Parameter& p, const hub::TensorView& t,
                                  const std::string& prefix, const ModelOptions& options) {
   const std::string what = fmt::format("{}: tensor {} is {} but the model needs {}", t.file, t.name,
@@ -146,10 +159,7 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
   for (const Parameter& p : state.parameters.parameters()) {
     const hub::TensorView* t = find_tensor(state, tensors, p, prefix);
     if (!t) {
-      if (!may_be_new(p, prefix)) {
-        fail_with("the checkpoint does not fit its config.json, or the download is incomplete",
-                  "{}: tensor {} {} is missing", state.origin.string(), p.name, shape_text(p.shape));
-      }
+      if (!may_be_new(p, prefix)) fail_for_missing(state, p, tensors);
       initialize(state, p, options.seed);
       state.report.missing.push_back(p.name);
       continue;

@@ -9,8 +9,8 @@
 namespace graft::text {
 namespace {
 
-// What a class does to the blocks of a tokenizer.json when it is made.
-enum class Overrides { nothing, bert, roberta, prefix_space };
+// What a class changes in the blocks of a tokenizer.json when it is constructed.
+enum class Overrides { bert, roberta, prefix_space, sentencepiece };
 
 struct ClassEntry {
   const char* name;
@@ -38,16 +38,15 @@ constexpr ClassEntry kClasses[] = {
     {"LEDTokenizer", LegacyFiles::vocab_json, Overrides::roberta},
     {"GPT2Tokenizer", LegacyFiles::vocab_json, Overrides::prefix_space},
     {"DebertaTokenizer", LegacyFiles::vocab_json, Overrides::prefix_space},
-    {"XLMRobertaTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
-    {"T5Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
-    {"MT5Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
-    {"AlbertTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
-    {"DebertaV2Tokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
-    {"LlamaTokenizer", LegacyFiles::sentencepiece, Overrides::nothing},
+    {"XLMRobertaTokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
+    {"T5Tokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
+    {"MT5Tokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
+    {"AlbertTokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
+    {"DebertaV2Tokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
+    {"LlamaTokenizer", LegacyFiles::sentencepiece, Overrides::sentencepiece},
 };
 
-// Classes that exist in Python only, with no counterpart that reads a tokenizer.json (transformers 4.57
-// and 5.24).
+// Classes that exist in Python only and cannot read a tokenizer.json (transformers 4.57 and 5.24).
 constexpr const char* kPythonOnly[] = {"BartphoTokenizer",
                                        "BertGenerationTokenizer",
                                        "BertJapaneseTokenizer",
@@ -95,7 +94,7 @@ constexpr const char* kPythonOnly[] = {"BartphoTokenizer",
                                        "XLMProphetNetTokenizer",
                                        "XLMTokenizer"};
 
-// Classes without a method of their own: they do what tokenizer.json says.
+// Classes without a method of their own: tokenizer.json alone defines them.
 constexpr const char* kGeneric[] = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend",
                                     "PythonBackend"};
 
@@ -124,7 +123,7 @@ std::string implemented(LegacyFiles files) {
   return out;
 }
 
-// Python code of the checkpoint itself makes the tokenizer.
+// True if the checkpoint's own Python code constructs the tokenizer.
 bool has_own_code(const FolderConfig& config) {
   const Json map = config.tokenizer_config.value("auto_map", Json());
   return map.is_array() || (map.is_object() && map.contains("AutoTokenizer"));
@@ -136,7 +135,7 @@ std::string reason_of(const std::string& name) {
   return "its rules are Python code";
 }
 
-// The normalizer of BERT's kin: a class sets all three fields.
+// The normalizer of BERT-like classes: the class sets all three fields.
 void override_normalizer(const FolderConfig& config, bool has_class, TokenizerParts& parts) {
   Json& normalizer = parts.blocks["normalizer"];
   if (!normalizer.is_object() || normalizer.value("type", "") != "BertNormalizer") return;
@@ -170,7 +169,8 @@ void override_flag(Json& block, const char* field, bool value, bool& changed) {
   changed = true;
 }
 
-// add_prefix_space of the pre-tokenizer and, for RoBERTa's kin, of the post-processor with its trim_offsets.
+// add_prefix_space of the pre-tokenizer and, for RoBERTa-like classes, add_prefix_space and trim_offsets of
+// the post-processor.
 void override_byte_level(const FolderConfig& config, const ClassEntry* entry, TokenizerParts& parts) {
   const bool forced = entry != nullptr;
   const bool sets_prefix = forced || config.tokenizer_config.contains("add_prefix_space");
@@ -191,8 +191,8 @@ void override_byte_level(const FolderConfig& config, const ClassEntry* entry, To
   if (changed) parts.post_processor = make_post_processor(post, parts.where);
 }
 
-// cls_token and sep_token of the small files, where BERT's and RoBERTa's kin build the post-processor with
-// them.
+// cls_token and sep_token of the small files: BERT-like and RoBERTa-like classes build the post-processor
+// with them.
 void override_template(const FolderConfig& config, const ClassEntry& entry, TokenizerParts& parts) {
   const bool roberta = entry.overrides == Overrides::roberta,
              mpnet = entry.name == std::string("MPNetTokenizer");
@@ -264,16 +264,18 @@ LegacyFiles legacy_files_of(const FolderConfig& config) {
 void apply_settings(const FolderConfig& config, TokenizerParts& parts) {
   const std::string name = config.tokenizer_class();
   const ClassEntry* entry = find_class(name);
-  if (!entry && !name.empty()) return;  // the class takes tokenizer.json as it is
+  if (!entry && !name.empty()) return;  // the class does not change tokenizer.json
   if (!entry || entry->overrides == Overrides::bert) override_normalizer(config, entry != nullptr, parts);
   if (!entry || entry->overrides == Overrides::roberta || entry->overrides == Overrides::prefix_space)
     override_byte_level(config, entry, parts);
+  if (entry && entry->overrides == Overrides::sentencepiece) override_sentencepiece(config, name, parts);
 }
 
 void apply_roles(const FolderConfig& config, TokenizerParts& parts) {
   const ClassEntry* entry = find_class(config.tokenizer_class());
   if (entry && (entry->overrides == Overrides::bert || entry->overrides == Overrides::roberta))
     override_template(config, *entry, parts);
+  if (entry && entry->overrides == Overrides::sentencepiece) override_end_tokens(config, entry->name, parts);
 }
 
 }  // namespace graft::text

@@ -10,18 +10,23 @@ namespace graft::text {
 // The legacy files that a class is read from.
 enum class LegacyFiles { vocab_txt, vocab_json, sentencepiece, none };
 
-// Throws Error naming the class, where it is named, why it cannot be used, and what to do: a class whose work
-// is done by Python code, or, without a tokenizer.json, a class that is not implemented.
+// Throws Error for a class that is implemented in Python code and, without a tokenizer.json, for a class that
+// is not implemented. The message names the class, the file, the reason and the remedy.
 void check_class(const FolderConfig& config, bool has_tokenizer_json);
 
 // The files of the folder's class; `none` when no class is named.
 LegacyFiles legacy_files_of(const FolderConfig& config);
 
-// The settings of tokenizer_config.json, and the defaults of the class, over the blocks of a tokenizer.json:
-// the normalizer of BERT's kin, add_prefix_space and trim_offsets of the byte-level classes.
+// Applies the settings of tokenizer_config.json and the defaults of the class to the blocks of a
+// tokenizer.json: the normalizers of BERT-like classes and of ALBERT, add_prefix_space, and trim_offsets of
+// the byte-level classes.
 void apply_settings(const FolderConfig& config, TokenizerParts& parts);
 
-// The same for cls_token and sep_token, once all tokens are added.
+// The same for the special tokens around a text. Call it after all tokens are added.
 void apply_roles(const FolderConfig& config, TokenizerParts& parts);
+
+// The parts of apply_settings and apply_roles for the class `name`, which is read from a sentencepiece model.
+void override_sentencepiece(const FolderConfig& config, const std::string& name, TokenizerParts& parts);
+void override_end_tokens(const FolderConfig& config, const std::string& name, TokenizerParts& parts);
 
 }  // namespace graft::text

@@ -22,15 +22,19 @@ struct Scored {
   double score;
 };
 
-// What a family makes of the pieces of the file.
+// How a model family converts the pieces of the file.
 struct Conversion {
   std::vector<Scored> vocab;
   int64_t unk_id = 0;
   std::vector<std::string> specials;
-  std::string mask;  // takes the white space on its left along
+  std::string mask;  // the mask token includes the white space on its left
   Json normalizers = Json::array();
   Json post_processor = nullptr;
 };
+
+bool has_piece(const std::vector<Scored>& vocab, const std::string& token) {
+  return std::any_of(vocab.begin(), vocab.end(), [&](const Scored& s) { return s.text == token; });
+}
 
 int64_t find(const std::vector<Scored>& vocab, const std::string& token, const std::string& where) {
   for (size_t i = 0; i < vocab.size(); ++i)
@@ -51,11 +55,11 @@ void add_charsmap(const SentencePieceModel& model, Json& normalizers) {
     normalizers.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(model.charsmap)}});
 }
 
-// fairseq's vocabulary: its own four tokens, then the pieces behind sentencepiece's three, then the mask.
+// fairseq's vocabulary: its own four tokens, then the pieces after sentencepiece's first three, then the
+// mask.
 Conversion convert_xlm_roberta(const SentencePieceModel& model, const FolderConfig& config,
                                const std::string& where) {
   Conversion c;
-  const std::string cls = config.role("cls_token", "<s>"), sep = config.role("sep_token", "</s>");
   c.mask = config.role("mask_token", "<mask>");
   c.specials = {"<s>", "<pad>", "</s>", "<unk>", c.mask};
   c.vocab = {{"<s>", 0.0}, {"<pad>", 0.0}, {"</s>", 0.0}, {"<unk>", 0.0}};
@@ -63,7 +67,14 @@ Conversion convert_xlm_roberta(const SentencePieceModel& model, const FolderConf
   c.vocab.push_back({c.mask, 0.0});
   c.unk_id = 3;
   add_charsmap(model, c.normalizers);
-  c.post_processor = template_block(cls, find(c.vocab, cls, where), sep, find(c.vocab, sep, where), true);
+  // The class puts bos_token and eos_token around a text, not cls_token and sep_token. One that is not a
+  // piece takes the place of fairseq's own token.
+  const auto token = [&](const char* role, const char* own) {
+    const std::string named = config.role(role, own);
+    return has_piece(c.vocab, named) ? named : own;
+  };
+  const std::string bos = token("bos_token", "<s>"), eos = token("eos_token", "</s>");
+  c.post_processor = template_block(bos, find(c.vocab, bos, where), eos, find(c.vocab, eos, where), true);
   return c;
 }
 
@@ -96,15 +107,27 @@ Json replace_block(const Json& pattern, const char* content) {
   return {{"type", "Replace"}, {"pattern", pattern}, {"content", content}};
 }
 
-// ALBERT does not take pieces like "5,": they lose 100 points.
+// ALBERT avoids pieces like "5,": their score is lowered by 100.
 bool is_number_comma(const std::string& piece) {
   return piece.size() >= 2 && piece.back() == ',' && piece[piece.size() - 2] >= '0' &&
          piece[piece.size() - 2] <= '9';
 }
 
+// With either setting the reference puts only the tokens that are set to true around a text.
+void refuse_albert_settings(const FolderConfig& config) {
+  const Json bos = config.tokenizer_config.value("add_bos_token", Json()),
+             eos = config.tokenizer_config.value("add_eos_token", Json());
+  if ((bos.is_null() && eos.is_null()) || (bos == Json(true) && eos == Json(true))) return;
+  fail_with("save the tokenizer as tokenizer.json with transformers, or remove both settings",
+            "{}: \"add_bos_token\" and \"add_eos_token\" other than true are not implemented for an "
+            "AlbertTokenizer without tokenizer.json",
+            (config.folder / "tokenizer_config.json").string());
+}
+
 Conversion convert_albert(const SentencePieceModel& model, const FolderConfig& config,
                           const std::string& where) {
   Conversion c;
+  refuse_albert_settings(config);
   const std::string cls = config.role("cls_token", "[CLS]"), sep = config.role("sep_token", "[SEP]");
   c.mask = config.role("mask_token", "[MASK]");
   c.specials = {config.role("pad_token", "<pad>"), config.role("unk_token", "<unk>"), cls, sep, c.mask};
@@ -131,10 +154,7 @@ Conversion convert_deberta_v2(const SentencePieceModel& model, const FolderConfi
   c.mask = config.role("mask_token", "[MASK]");
   c.vocab = pieces_of(model);
   c.unk_id = model.unk_id;
-  const auto there = [&](const std::string& t) {
-    return std::any_of(c.vocab.begin(), c.vocab.end(), [&](const Scored& s) { return s.text == t; });
-  };
-  if (!there(c.mask)) c.vocab.push_back({c.mask, 0.0});
+  if (!has_piece(c.vocab, c.mask)) c.vocab.push_back({c.mask, 0.0});
   c.specials = {config.role("pad_token", "[PAD]"), cls, sep, config.role("unk_token", "[UNK]"), c.mask};
   if (config.flag("do_lower_case", false)) c.normalizers.push_back({{"type", "Lowercase"}});
   c.normalizers.push_back({{"type", "Strip"}, {"strip_left", true}, {"strip_right", true}});
@@ -157,8 +177,11 @@ Json added_block(const Conversion& c, const FolderConfig& config) {
 
 ConvertedText unigram_text(const SentencePieceModel& model, const Conversion& c, const FolderConfig& config,
                            const std::string& name) {
-  const Json metaspace = {
-      {"type", "Metaspace"}, {"replacement", kSpace}, {"add_prefix_space", model.add_dummy_prefix}};
+  const bool is_t5 = name == "T5Tokenizer" || name == "MT5Tokenizer";
+  const bool prefix =
+      is_t5 ? model.add_dummy_prefix : config.flag("add_prefix_space", model.add_dummy_prefix);
+  Json metaspace = {{"type", "Metaspace"}, {"replacement", kSpace}, {"add_prefix_space", prefix}};
+  if (!prefix && name == "DebertaV2Tokenizer") metaspace["prepend_scheme"] = "first";
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   blocks["added_tokens"] = added_block(c, config);
   if (c.normalizers.empty())
@@ -191,8 +214,7 @@ ConvertedText unigram_text(const SentencePieceModel& model, const Conversion& c,
   return {text + "]}}", std::move(scores)};
 }
 
-// Which pairs make which piece: every cut of a piece into two pieces, best score first, as the reference
-// derives them.
+// The merges, derived as in the reference: every split of a piece into two pieces, best score first.
 std::vector<std::pair<std::string, std::string>> derive_merges(const SentencePieceModel& model) {
   struct Candidate {
     float score;
@@ -229,7 +251,7 @@ std::vector<std::pair<std::string, std::string>> derive_merges(const SentencePie
   return merges;
 }
 
-// Llama: no pre-tokenizer, a text is one word with U+2581 for spaces.
+// Llama: no pre-tokenizer. A text is one word in which U+2581 replaces the spaces.
 std::string bpe_text(const SentencePieceModel& model, const FolderConfig& config, const std::string& where) {
   Conversion c;
   c.vocab = pieces_of(model);
@@ -307,7 +329,7 @@ ConvertedText convert_sentencepiece(const std::filesystem::path& path, const Fol
                 "{}: a BPE model, but the tokenizer class {} is read from a Unigram model", where, name);
     return {bpe_text(model, config, where)};
   }
-  if (name.empty()) {  // the usual files of the families, else by their special tokens
+  if (name.empty()) {  // by the usual file names of the families, else by the special tokens
     const bool has_cls = std::any_of(model.pieces.begin(), model.pieces.end(),
                                      [](const auto& p) { return p.text == "[CLS]"; });
     name = path.filename() == "sentencepiece.bpe.model" ? "XLMRobertaTokenizer"
@@ -326,7 +348,7 @@ ConvertedText convert_sentencepiece(const std::filesystem::path& path, const Fol
   for (const auto& [family, convert] : kFamilies)
     if (name == family) return unigram_text(model, convert(model, config, where), config, name);
   fail_with("save the checkpoint with a tokenizer.json, which any tokenizer can be read from",
-            "{}: graft does not know how {} uses a sentencepiece model", where, name);
+            "{}: a sentencepiece model is not implemented for the tokenizer class {}", where, name);
 }
 
 }  // namespace graft::text

@@ -1,4 +1,4 @@
-// vocab.txt: one WordPiece token a line, the line number is the id.
+// vocab.txt: one WordPiece token per line; the line number, from 0, is the id.
 #include <algorithm>
 #include <string_view>
 
@@ -17,7 +17,11 @@ std::vector<std::string_view> read_lines(std::string_view text, const std::strin
     size_t end = text.find('\n', pos);
     if (end == std::string_view::npos) end = text.size();
     std::string_view line = text.substr(pos, end - pos);
-    if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
+    // An editor's spaces at the end of a line are no part of the token, as in the reference.
+    if (const size_t last = line.find_last_not_of(" \t\r"); last != std::string_view::npos)
+      line = line.substr(0, last + 1);
+    else if (!line.empty() && line.back() == '\r')
+      line.remove_suffix(1);
     if (utf8::find_invalid(line) != std::string_view::npos)
       fail("{}: line {} is not valid UTF-8", where, lines.size() + 1);
     lines.push_back(line);
@@ -28,7 +32,7 @@ std::vector<std::string_view> read_lines(std::string_view text, const std::strin
 }
 
 int64_t id_of(const std::vector<std::string_view>& tokens, const std::string& token) {
-  const auto it = std::find(tokens.rbegin(), tokens.rend(), token);  // of equal lines the last one counts
+  const auto it = std::find(tokens.rbegin(), tokens.rend(), token);  // the last of several equal lines counts
   return it == tokens.rend() ? -1 : tokens.rend() - it - 1;
 }
 

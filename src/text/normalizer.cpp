@@ -103,7 +103,8 @@ void nmt(AlignedText& t) {
   });
 }
 
-// What replaces a match shares the origin of the match's last byte.
+// The replacement of a match shares the origin of the match's last byte. That of an empty match shares the
+// origin of the byte before it, and is empty at the start of the text.
 void replace(AlignedText& t, const Pattern& pattern, const std::string& content) {
   std::vector<Match> matches;
   pattern.find(t.text, 0, t.text.size(), matches);
@@ -111,7 +112,8 @@ void replace(AlignedText& t, const Pattern& pattern, const std::string& content)
   for (const Match& m : matches) {
     if (m.is_match) {
       out.text += content;
-      out.align.resize(out.text.size(), t.align[m.end - 1]);
+      const int32_t start = t.align.empty() ? 0 : t.align.front().begin;
+      out.align.resize(out.text.size(), m.end > 0 ? t.align[m.end - 1] : Span{start, start});
     } else {
       out.text.append(t.text, m.begin, m.end - m.begin);
       out.align.insert(out.align.end(), t.align.begin() + m.begin, t.align.begin() + m.end);
@@ -203,7 +205,7 @@ BertNormalizerOptions bert_normalizer_options(const Json& json) {
   o.clean_text = json.value("clean_text", true);
   o.handle_chinese_chars = json.value("handle_chinese_chars", true);
   o.lowercase = json.value("lowercase", true);
-  const auto strip_accents = json.find("strip_accents");  // null: as lowercase
+  const auto strip_accents = json.find("strip_accents");  // null: the same value as lowercase
   o.strip_accents =
       strip_accents == json.end() || strip_accents->is_null() ? o.lowercase : strip_accents->get<bool>();
   return o;

@@ -3,6 +3,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -21,13 +22,13 @@ namespace {
 constexpr const char* kGpt2Expression =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-// Oniguruma's \s, \h and \p{...} names that PCRE2 spells otherwise.
+// Oniguruma's \s, \h and \p{...} names that are spelled differently in PCRE2.
 std::string to_pcre2(const std::string& expression) {
   std::string out;
   for (size_t i = 0; i < expression.size(); ++i) {
     if (expression[i] != '\\' || i + 1 >= expression.size()) {
       out += expression[i];
-    } else if (expression[i + 1] == 'h') {  // a hexadecimal digit there, horizontal space here
+    } else if (expression[i + 1] == 'h') {  // a hexadecimal digit in Oniguruma, horizontal space in PCRE2
       out += "[0-9a-fA-F]";
       ++i;
     } else {
@@ -55,27 +56,34 @@ void find_regex(const CompiledRegex& regex, std::string_view text, size_t begin,
   thread_local MatchData match;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data() + begin);
   const size_t size = end - begin;
-  size_t pos = 0, gap = 0;
+  size_t pos = 0, gap = 0, last_end = std::string_view::npos;
   while (pos <= size) {
     const int rc = pcre2_match(regex.code, subject, size, pos, PCRE2_NO_UTF_CHECK, match.data, match.context);
     if (rc == PCRE2_ERROR_NOMATCH) break;
     if (rc < 0) {
       PCRE2_UCHAR message[256];
       pcre2_get_error_message(rc, message, sizeof message);
-      fail("the pattern {:?} gives up on a text of {} bytes: {}", regex.expression, size,
+      fail("the pattern {:?} fails on a text of {} bytes: {}", regex.expression, size,
            reinterpret_cast<const char*>(message));
     }
     const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match.data);
-    if (range[1] == range[0]) {  // an empty match splits nothing
-      if (range[0] >= size) break;
-      pos = range[0] + sequence_length(text[begin + range[0]]);
+    // An empty match right after another match is no match, as in the reference.
+    if (range[1] == range[0] && range[0] == last_end) {
+      if (last_end >= size) break;
+      pos = last_end + sequence_length(text[begin + last_end]);
       continue;
     }
     if (range[0] > gap) out.push_back({begin + gap, begin + range[0], false});
     out.push_back({begin + range[0], begin + range[1], true});
-    gap = pos = range[1];
+    gap = pos = last_end = range[1];
   }
   if (gap < size) out.push_back({begin + gap, end, false});
+}
+
+void drop_empty(std::vector<Match>& matches, size_t first) {
+  const auto is_empty = [](const Match& m) { return m.begin == m.end; };
+  matches.erase(std::remove_if(matches.begin() + static_cast<std::ptrdiff_t>(first), matches.end(), is_empty),
+                matches.end());
 }
 
 void find_string(std::string_view needle, std::string_view text, size_t begin, size_t end,
@@ -142,7 +150,7 @@ size_t gpt2_word_end(std::string_view text, size_t pos, size_t end) {
     last = p;
     p = q;
   }
-  // Spaces before a word leave it their last one, if there is another.
+  // The last of several spaces belongs to the following word.
   if ((kind & kWhitespace) && p < end && last > pos) return last;
   return p;
 }
@@ -180,7 +188,8 @@ Pattern Pattern::regex(const std::string& expression, const std::string& where) 
     fail("{}: the regular expression {:?} does not compile: {} at character {}", where, expression,
          reinterpret_cast<const char*>(message), at);
   }
-  pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);  // without JIT the interpreter does the same, slower
+  // without JIT the interpreter gives the same result, slower
+  pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE);
   p.regex_ = std::move(regex);
   return p;
 }
@@ -199,8 +208,10 @@ Pattern Pattern::gpt2() {
 }
 
 Pattern Pattern::from_json(const Json& json, const std::string& where) {
-  if (json.is_string()) return string(json.get<std::string>());
-  if (json.is_object() && json.contains("String")) return string(json["String"].get<std::string>());
+  const Json& text = json.is_object() && json.contains("String") ? json["String"] : json;
+  // The empty string is the empty expression, which matches between any two characters.
+  if (text.is_string())
+    return text.get<std::string>().empty() ? regex("", where) : string(text.get<std::string>());
   if (json.is_object() && json.contains("Regex")) return regex(json["Regex"].get<std::string>(), where);
   fail("{}: a pattern is {{\"String\": ...}} or {{\"Regex\": ...}}, not {}", where, json.dump());
 }
@@ -232,17 +243,18 @@ void Pattern::split(std::string_view text, size_t begin, size_t end, Behavior be
                     std::vector<Match>& out) const {
   const size_t first = out.size();
   find(text, begin, end, out);
-  if (behavior == Behavior::removed) return;
+  if (behavior == Behavior::removed) return drop_empty(out, first);
   const size_t count = out.size();
   size_t write = first;
-  if (behavior == Behavior::merged_with_next) {  // a match joins what follows, unless that is a match too
+  // a match is merged with the next range, unless that is a match too
+  if (behavior == Behavior::merged_with_next) {
     for (size_t i = first; i < count; ++i) {
       Match m = out[i];
       if (m.is_match && i + 1 < count && !out[i + 1].is_match) m.end = out[++i].end;
       out[write++] = {m.begin, m.end, false};
     }
     out.resize(write);
-    return;
+    return drop_empty(out, first);
   }
   bool previous = false;
   for (size_t i = first; i < count; ++i) {
@@ -257,6 +269,7 @@ void Pattern::split(std::string_view text, size_t begin, size_t end, Behavior be
     previous = m.is_match;
   }
   out.resize(write);
+  drop_empty(out, first);
 }
 
 }  // namespace graft::text

@@ -1,5 +1,4 @@
-// What to look for in a text: a string, a regular expression or a kind of character; and what to do with the
-// finds.
+// A pattern (a string, a regular expression or a class of characters) and what a split does with its matches.
 #pragma once
 #include <functional>
 #include <memory>
@@ -27,14 +26,15 @@ class Pattern {
   // A regular expression in PCRE2's syntax, Unicode-aware; `where` names the component in the error.
   static Pattern regex(const std::string& expression, const std::string& where);
   static Pattern character(bool (*predicate)(char32_t));
-  static Pattern gpt2();  // the words of GPT-2, by hand
+  static Pattern gpt2();  // GPT-2's regular expression, written by hand
   // {"String": ...} or {"Regex": ...} or a bare string.
   static Pattern from_json(const Json& json, const std::string& where);
 
   void set_invert(bool invert) { invert_ = invert; }
-  // Covers text[begin, end) with matches and gaps, in order, without empty stretches; appends to `out`.
+  // Covers text[begin, end) with matches and gaps, in order; appends to `out`. Gaps are not empty; matches of
+  // a regular expression may be.
   void find(std::string_view text, size_t begin, size_t end, std::vector<Match>& out) const;
-  // The matches of a split, merged as `behavior` says; what is_match marks afterwards is to be dropped.
+  // Merges the matches of a split according to `behavior`. Ranges with is_match are to be removed afterwards.
   void split(std::string_view text, size_t begin, size_t end, Behavior behavior,
              std::vector<Match>& out) const;
 

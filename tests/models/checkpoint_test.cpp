@@ -171,7 +171,7 @@ TEST(Save, ATokenizersFilesLieBeside) {
 // Release 4 of the reference has no TokenizersBackend; both take tokenizer.json as it is under the class
 // written.
 TEST(Save, TheTokenizersClassIsOneThatBothReleasesHave) {
-  GRAFT_SHARED_PATH(folder, "data/checkpoints/bert-tiny-novels");
+  GRAFT_SHARED_PATH(folder, "data/tokenizers/small-bert-uncased");
   TempDir dir;
   for (const auto& [before, after] : std::vector<std::pair<std::string, std::string>>{
            {"TokenizersBackend", "PreTrainedTokenizerFast"}, {"BertTokenizer", "BertTokenizer"}}) {
@@ -202,6 +202,19 @@ TEST(Load, OldNamesOfNormalizationGiveTheSameBits) {
     EXPECT_TRUE(same_bits(probe(model), probe(load_model(golden / name)))) << name;
     EXPECT_THAT(model.load_report().missing, IsEmpty()) << name;
     EXPECT_THAT(model.load_report().unexpected, IsEmpty()) << name;
+  }
+}
+
+TEST(Load, NamesOfAWrapperAreExplained) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  TempDir dir;
+  for (const char* prefix : {"module.", "_orig_mod."}) {
+    copy_with_names(golden / "bert/seqcls_single", dir / prefix,
+                    [&](const std::string& n) { return prefix + n; });
+    EXPECT_THAT(error_of([&] { load_model(dir / prefix); }),
+                AllOf(HasSubstr("tensor bert.embeddings.word_embeddings.weight"), HasSubstr("is missing"),
+                      HasSubstr(prefix + std::string("bert.embeddings.word_embeddings.weight")),
+                      HasSubstr("inside the wrapper")));
   }
 }
 
