@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A limit of v1 from here on means none (it is LONG_MAX rounded down to a page).
+// v1 limits from this value on mean no limit (LONG_MAX rounded down to a page).
 constexpr uint64_t kUnlimited = uint64_t{1} << 60;
 
 std::optional<std::string> first_line(const fs::path& file) {
@@ -21,7 +21,7 @@ std::optional<std::string> first_line(const fs::path& file) {
   return line;
 }
 
-// A number in a file; nothing for "max", "-1" or no file.
+// A number in a file; nullopt for "max", "-1" or a missing file.
 std::optional<uint64_t> number_in(const fs::path& file) {
   const std::optional<std::string> line = first_line(file);
   if (!line || line->empty() || line->find_first_not_of("0123456789") != std::string::npos)
@@ -42,8 +42,8 @@ uint64_t stat_of(const fs::path& file, const std::string& key) {
   return 0;
 }
 
-// Folders of the process's group and its ancestors below `mount`. In a container the path of the membership
-// is often that of the host and absent: then the mount itself is the group.
+// Folders of the process's group and its ancestors below `mount`. In a container the membership is often a
+// path of the host, which does not exist: then the mount itself is the group.
 std::vector<fs::path> folders_below(const fs::path& mount, const std::string& group) {
   std::vector<fs::path> out;
   std::error_code ignored;
@@ -55,7 +55,7 @@ std::vector<fs::path> folders_below(const fs::path& mount, const std::string& gr
   return out;
 }
 
-// Groups that decide about `controller`, own first: of v2 (the line "0::/path") and of v1
+// The groups of `controller`, the process's own first: of v2 (the line "0::/path") and of v1
 // ("4:cpu,cpuacct:/path").
 std::vector<fs::path> groups(const CgroupFiles& files, const std::string& controller) {
   std::vector<fs::path> out;

@@ -1,9 +1,9 @@
-// Files of a checkpoint folder that more than one layer asks for.
+// Files of a checkpoint folder that several layers use.
 #pragma once
 
 namespace graft {
 
-// What may lie beside tokenizer.json: the tokenizers of every format.
+// Files of tokenizers of all formats, which may be beside tokenizer.json.
 inline constexpr const char* kTokenizerFiles[] = {"tokenizer_config.json",
                                                   "special_tokens_map.json",
                                                   "added_tokens.json",

@@ -1,13 +1,13 @@
-// Denormal numbers (below 1.2e-38) cost a hundred times as much as others and mean nothing to a model: the
-// moments of a row that gets no gradient any more decay into them and would stay there for ever (0.9 x rounds
-// back to x).
+// Arithmetic with denormal numbers (below 1.2e-38) is about a hundred times slower, and such numbers have no
+// effect on a model. The moments of a row without gradients decay to denormals and stay there (0.9 x is
+// rounded to x).
 #pragma once
 #include <xmmintrin.h>
 
 namespace graft {
 
-// While one lives, this thread reads denormals as zeros and writes zeros for them, and so do the threads that
-// help it in parallel_for. The former setting comes back at the end.
+// During its lifetime, this thread and its helpers in parallel_for treat denormals as zeros. The destructor
+// restores the previous setting.
 class FlushDenormals {
  public:
   FlushDenormals() : before_(_mm_getcsr()) {

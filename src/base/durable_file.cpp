@@ -17,7 +17,7 @@ DurableFile::DurableFile(fs::path path, uint64_t size)
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) refuse("cannot create it", errno);
   pending_ = true;
-  // Where the file system cannot reserve, the writes themselves report a full disk.
+  // If the file system cannot reserve space, a write reports the full disk.
   if (size > 0 && ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)) != 0 &&
       errno == ENOSPC) {
     ::close(fd_);
@@ -45,8 +45,8 @@ void DurableFile::refuse(const char* what, int error) const {
     std::error_code ignored;
     const fs::space_info space = fs::space(path_.parent_path().empty() ? "." : path_.parent_path(), ignored);
     hint = fmt::format(
-        "the file needs {} bytes and the disk has {} free: free some space there, or choose another "
-        "folder; the former file is unchanged",
+        "the file needs {} bytes and the disk has {} free: free some space, or choose another "
+        "folder; the old file is unchanged",
         size_, ignored ? 0 : space.available);
   } else if (error == EACCES || error == EPERM || error == EROFS) {
     hint = "choose a folder that you may write to";
@@ -94,10 +94,11 @@ void write_file(const fs::path& path, std::string_view content) {
 
 void sync_folder(const fs::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // the rename itself has happened; some file systems cannot open folders
+  if (fd < 0) return;  // the rename is done; some file systems cannot open folders
   const int error = ::fsync(fd) == 0 ? 0 : errno;
   ::close(fd);
-  if (error == EIO || error == ENOSPC || error == EDQUOT)  // others: the file system does not sync folders
+  // other errors: the file system cannot sync folders
+  if (error == EIO || error == ENOSPC || error == EDQUOT)
     fail("{}: cannot sync the folder: {}", folder.string(), std::strerror(error));
 }
 

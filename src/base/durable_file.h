@@ -12,12 +12,12 @@ class DurableFile {
   // Creates path + ".tmp" and reserves `size` bytes where the file system can, so that a full disk is
   // reported before the first byte is written. Throws Error naming the path, here and below.
   DurableFile(std::filesystem::path path, uint64_t size);
-  ~DurableFile();  // without commit(): removes the temporary, keeps the former file
+  ~DurableFile();  // without commit(): removes the temporary file, keeps the old one
   DurableFile(DurableFile&& other) noexcept;
   DurableFile& operator=(DurableFile&&) = delete;
 
   void write(const void* data, size_t size);
-  void close();   // all bytes are on the disk when it returns; still under the temporary name
+  void close();   // syncs all bytes to the disk, under the temporary name
   void commit();  // close, then rename into place; the folder is synced too
   const std::filesystem::path& path() const { return path_; }
 
@@ -33,7 +33,7 @@ class DurableFile {
 // Writes a DurableFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view content);
 
-// Writes to an open descriptor until all bytes are out. 0, or the errno of what failed.
+// Writes all bytes to an open descriptor. Returns 0 or an errno.
 int write_fully(int fd, const void* data, size_t size);
 
 // Makes renames and removals in `folder` durable.

@@ -9,7 +9,7 @@
 
 namespace graft {
 
-// Throws Error; in one place, so that the hundreds of calls below compile to little.
+// Throws Error. Not inline, so that the many calls below compile to little code.
 [[noreturn]] void throw_error(std::string hint, fmt::string_view format, fmt::format_args args);
 
 // fail("{}: line {} has {} columns", ...): throws Error with the formatted text.

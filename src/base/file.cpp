@@ -23,7 +23,7 @@ int open_for_reading(const fs::path& path, size_t& size) {
   if (::fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
     const bool folder = S_ISDIR(st.st_mode);
     ::close(fd);
-    fail("{}: {}", path.string(), folder ? "is a folder, a file was expected" : std::strerror(errno));
+    fail("{}: {}", path.string(), folder ? "is a folder, but a file is expected" : std::strerror(errno));
   }
   size = static_cast<size_t>(st.st_size);
   return fd;
@@ -73,7 +73,7 @@ std::string read_file(const fs::path& path) {
   std::string out;
   out.reserve(size + 1);
   char buffer[1 << 16];
-  for (;;) {  // not `size` bytes: pipes and /proc say 0
+  for (;;) {  // not `size` bytes: pipes and files of /proc have size 0
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {

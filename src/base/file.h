@@ -13,7 +13,7 @@ namespace graft {
 // bomb.
 inline constexpr size_t kMaxRowBytes = size_t{64} << 20;
 
-// A file mapped read-only. Throws Error naming the path when it is absent, a folder or unreadable.
+// A file mapped read-only. Throws Error with the path if it is absent, a folder or unreadable.
 class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);

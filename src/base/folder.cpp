@@ -75,8 +75,8 @@ void replace_folder(const fs::path& fresh, const fs::path& former) {
     move_path(fresh, former);
   } else if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, former.c_str(), RENAME_EXCHANGE) == 0) {
     sync_folder(former.parent_path());
-    return remove_tree(fresh);  // the former one by now
-  } else {                      // a file system that cannot exchange
+    return remove_tree(fresh);  // after the exchange it is the old folder
+  } else {                      // a file system without an atomic exchange
     remove_tree(aside);
     move_path(former, aside);
     move_path(fresh, former);
@@ -105,7 +105,7 @@ void StagedFiles::publish(const std::string& key, const std::function<bool(const
   std::vector<fs::path> stale;
   for (const fs::path& file : list_folder(target_))
     if (is_stale(file.filename().string()) && !is_new(file)) stale.push_back(file);
-  const fs::path staging = std::exchange(path_, fs::path());  // from here on it is what a repair needs
+  const fs::path staging = std::exchange(path_, fs::path());  // after this line a repair needs the folder
   if (fs::path old = target_ / key; path_exists(staging / key) && path_exists(old)) {
     remove_file(old);
     sync_folder(target_);

@@ -16,12 +16,15 @@ bool is_file(const std::filesystem::path& path);
 
 void make_folders(const std::filesystem::path& folder);                               // with its parents
 std::vector<std::filesystem::path> list_folder(const std::filesystem::path& folder);  // sorted
-void remove_tree(const std::filesystem::path& path);                                  // nothing there is fine
-void remove_file(const std::filesystem::path& path);                                  // nothing there is fine
+// no error if it does not exist
+void remove_tree(const std::filesystem::path& path);
+// no error if it does not exist
+void remove_file(const std::filesystem::path& path);
 void move_path(const std::filesystem::path& from, const std::filesystem::path& to);
 
-// Replaces the folder `former`, which may be absent, by `fresh`; both are on one file system. The exchange is
-// atomic if the system supports it; else a crash may leave the old folder as `former` + ".former".
+// Replaces the folder `former`, which may be absent, by `fresh`. Both must be on one file system. The
+// exchange is atomic if the system supports it; else a crash may leave the old folder as `former` +
+// ".former".
 void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& former);
 
 // Replaces several files of a folder together; the folder may hold others. New files are written into path(),
@@ -31,7 +34,7 @@ class StagedFiles {
  public:
   // Creates the target and removes the remains of an interrupted save from path().
   explicit StagedFiles(std::filesystem::path target);
-  ~StagedFiles();  // without publish(): the target's files stay as they were
+  ~StagedFiles();  // without publish(): the target's files stay unchanged
   StagedFiles(const StagedFiles&) = delete;
   StagedFiles& operator=(const StagedFiles&) = delete;
 
@@ -44,7 +47,7 @@ class StagedFiles {
   std::filesystem::path target_, path_;
 };
 
-// Where StagedFiles puts the files of `target` until they are published.
+// The folder in which StagedFiles keeps the files of `target` until publish().
 std::filesystem::path staging_folder(const std::filesystem::path& target);
 
 }  // namespace graft

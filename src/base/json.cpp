@@ -249,7 +249,7 @@ Json parse_json(std::string_view text, const std::string& origin) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(bad), '\n');
     fail_with("save the file as UTF-8", "{}: line {}: not valid UTF-8", origin, line);
   }
-  // The reader would take the first one for the end of the text.
+  // nlohmann's reader takes the first NUL as the end of the text.
   if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
     const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(zero), '\n');
     fail_with("the file is damaged: copy or download it again",
@@ -259,7 +259,7 @@ Json parse_json(std::string_view text, const std::string& origin) {
     return Json::parse(text);
   } catch (const JsonParseError& e) {
     if (e.reason != JsonParseError::Reason::syntax)
-      fail("{}: not JSON that can be held: {}", origin, e.what());
+      fail("{}: JSON beyond the limits of graft: {}", origin, e.what());
     const auto head = text.substr(0, e.at);
     const auto line = 1 + std::count(head.begin(), head.end(), '\n');
     const size_t newline = head.rfind('\n');

@@ -1,5 +1,5 @@
-// JSON with insertion order kept (files are written as they were read), and errors that name the file.
-// A value type without templates behind it: what includes this costs the compiler next to nothing.
+// JSON that keeps the insertion order, so that files are written as they were read. Errors name the file. The
+// value type has no templates, so that including this header is cheap.
 #pragma once
 #include <concepts>
 #include <cstddef>
@@ -16,13 +16,13 @@
 
 namespace graft {
 
-// A value has another kind than requested, or a key is missing.
+// The value has another type than requested, or a key is missing.
 class JsonError : public Error {
  public:
   using Error::Error;
 };
 
-// A text is not JSON. `at`: the byte where that shows; the text's size when it ends too early.
+// The text is not JSON. `at`: position of the invalid byte; the text's size if it ends too early.
 class JsonParseError : public Error {
  public:
   enum class Reason : uint8_t { syntax, number_too_large, too_deep };
@@ -58,7 +58,7 @@ class Json {
   Json(T value) : kind_(Kind::real), real_(static_cast<double>(value)) {}
   // {{"key", value}, ...} is an object; every other list is an array.
   Json(std::initializer_list<Json> list);
-  // A container of values is an array, a map with texts for keys an object.
+  // A container of values is an array, a map with string keys an object.
   template <class C>
   requires(!std::same_as<C, Json> && !std::convertible_to<C, std::string> &&
            requires(const C& c) { c.begin(), c.end(); }) Json(const C& container)
@@ -113,7 +113,7 @@ class Json {
   Json& operator[](I index) {
     return const_cast<Json&>(element(static_cast<size_t>(index)));
   }
-  void update(const Json& other);  // the members of `other`, over those of the same keys
+  void update(const Json& other);  // adds the members of `other`; they replace members of the same keys
   void push_back(Json value);      // null becomes an array
   void erase(std::string_view key);
 
@@ -138,8 +138,8 @@ class Json {
     }
     return out;
   }
-  std::string& text();  // of a string, to take it away
-  // The member, or `fallback` when there is none. The message about a wrong type names the key.
+  std::string& text();  // of a string, for moving it out
+  // The member, or `fallback` if there is none. The message about a wrong type names the key.
   template <class T>
   T value(std::string_view key, const T& fallback) const {
     const Json* member = member_of_object(key);

@@ -1,4 +1,4 @@
-// Whether a text is JSON, without building the value: memory does not grow with the text.
+// Checks that a text is JSON, without building the value: the memory does not depend on the text's size.
 #pragma once
 #include <string_view>
 

@@ -1,5 +1,5 @@
-// Json from a text and back: nlohmann's reader and writer, in the one source that includes them, because
-// their templates cost the compiler seconds in each.
+// Converts Json from and to text with nlohmann's reader and writer. Only this source includes them, because
+// their templates take seconds to compile.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -10,9 +10,9 @@
 namespace graft {
 namespace {
 
-constexpr size_t kMaxDepth = 1000;  // of brackets; what walks a value calls itself that often
+constexpr size_t kMaxDepth = 1000;  // of brackets; functions on values recurse to this depth
 
-// Of members with the same key the last value counts, in the place of the first.
+// Of several members with the same key the last value is kept, at the position of the first.
 void drop_repeated_keys(std::vector<Json::Member>& members) {
   std::vector<size_t> order(members.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -52,13 +52,13 @@ void drop_repeated_keys(std::vector<Json::Member>& members) {
                        "brackets nested over " + std::to_string(kMaxDepth) + " deep");
 }
 
-// nlohmann takes a NUL for the end of the text.
+// nlohmann takes a NUL as the end of the text.
 void throw_at_nul(std::string_view text) {
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
     throw JsonParseError(JsonParseError::Reason::syntax, nul, "NUL byte");
 }
 
-// The same events, of which it keeps the depth alone.
+// Receives the same events and only tracks the depth.
 struct JsonChecker {
   bool null() { return true; }
   bool boolean(bool) { return true; }
@@ -80,7 +80,7 @@ struct JsonChecker {
 
 }  // namespace
 
-// Takes the events of nlohmann's reader (its `json_sax_t`).
+// Receives the events of nlohmann's reader (its `json_sax_t`).
 class JsonBuilder {
  public:
   explicit JsonBuilder(size_t size) : size_(size) {}
@@ -92,7 +92,7 @@ class JsonBuilder {
   bool number_unsigned(uint64_t value) { return add(value); }
   bool number_float(double value, const std::string&) { return add(value); }
   bool string(std::string& value) { return add(std::move(value)); }
-  bool binary(nlohmann::json::binary_t&) { return false; }  // not in a text
+  bool binary(nlohmann::json::binary_t&) { return false; }  // does not occur in a text
   bool key(std::string& name) {
     open_.back().key = std::move(name);
     return true;
@@ -115,7 +115,7 @@ class JsonBuilder {
  private:
   struct Open {
     Json value;
-    std::string key;  // of the member that comes next
+    std::string key;  // of the next member
   };
 
   bool add(Json value) {

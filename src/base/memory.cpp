@@ -47,7 +47,7 @@ uint64_t peak_resident_memory() {
 std::vector<MemoryLimit> memory_limits(const CgroupFiles& files) {
   std::vector<MemoryLimit> out;
   MemoryLimit machine{"this machine's memory", physical_memory(), resident_memory()};
-  // What other processes hold is not there either.
+  // The memory of other processes is not available either.
   const uint64_t available =
       kilobytes_of("/proc/meminfo", "MemAvailable") + kilobytes_of("/proc/meminfo", "SwapFree");
   if (available > 0 && available < machine.left()) machine.used = machine.limit - available;
@@ -74,7 +74,7 @@ uint64_t addresses_left() {
 void fail_allocation(uint64_t bytes, const char* what) {
   const MemoryLimit limit = tightest_memory_limit();
   fail_with("use a smaller batch or model, shorter texts, or give the process more memory",
-            "out of memory: {} for {} could not be had; {} is {}, {} of it in use",
+            "out of memory: cannot allocate {} for {}; {} is {}, {} of it in use",
             bytes > 0 ? format_bytes(bytes) + " more" : "more", what, limit.name, format_bytes(limit.limit),
             format_bytes(limit.used));
 }

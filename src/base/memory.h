@@ -15,17 +15,17 @@ uint64_t physical_memory();
 uint64_t resident_memory();
 uint64_t peak_resident_memory();
 
-// A limit and what counts against it already, in bytes.
+// A limit and its used part, in bytes.
 struct MemoryLimit {
   std::string name;  // for messages: "this machine's memory", "ulimit -v", "the control group's limit"
   uint64_t limit = 0, used = 0;
-  bool addresses = false;  // counts reserved addresses too, not only memory in use (ulimit -v)
+  bool addresses = false;  // the limit counts reserved addresses too (ulimit -v)
   uint64_t left() const { return limit > used ? limit - used : 0; }
 };
 
-// All limits that hold now, the tightest first.
+// All current limits, the tightest first.
 std::vector<MemoryLimit> memory_limits(const CgroupFiles& files = {});
-// The first of them.
+// The tightest limit.
 MemoryLimit tightest_memory_limit();
 // Bytes of addresses that may still be reserved (ulimit -v).
 uint64_t addresses_left();

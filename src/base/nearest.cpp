@@ -21,10 +21,10 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
-  constexpr size_t kLongest = 200;  // the time grows with the product of the lengths, and a typo is in a name
+  constexpr size_t kLongest = 200;  // the time is the product of the lengths; longer texts are not names
   if (name.size() > kLongest) return "";
   std::string best;
-  // Names that share no character are not near, however short they are.
+  // Names without a common character are not near, even if they are short.
   size_t best_distance = std::min(std::max<size_t>(2, name.size() / 3) + 1, name.size());
   for (const std::string& candidate : known) {
     if (candidate.size() + best_distance <= name.size() || name.size() + best_distance <= candidate.size())

@@ -7,7 +7,7 @@
 namespace graft {
 namespace {
 
-// Controls, and what has no width or turns the direction of the text around.
+// Control characters, and characters without width or that change the direction of the text.
 bool is_hidden(char32_t c) {
   return c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD || c == 0x61C || c == 0x180E ||
          (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) || (c >= 0x2060 && c <= 0x206F) ||

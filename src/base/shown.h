@@ -10,7 +10,8 @@ namespace graft {
 // \xFF); after `limit` characters it is cut and its size in bytes is added: "aaa... (1048576 bytes)".
 std::string shown(std::string_view text, size_t limit = 60);
 
-// As shown, with every character outside ASCII escaped: tells look-alikes apart ("caf\u00E9", "cafe\u0301").
+// As shown(), with every character outside ASCII escaped: it distinguishes look-alikes ("caf\u00E9",
+// "cafe\u0301").
 std::string shown_in_ascii(std::string_view text, size_t limit = 60);
 
 }  // namespace graft

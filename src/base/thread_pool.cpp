@@ -9,8 +9,8 @@
 namespace graft {
 namespace {
 
-// Some tens of microseconds: longer than what lies between two calls of a training step, much shorter than
-// the time slice that another process could use.
+// Some tens of microseconds: longer than the time between two calls of a training step, much shorter than a
+// time slice of another process.
 constexpr int kSpins = 4000;
 
 thread_local int here = 1;
@@ -30,7 +30,7 @@ ThreadPool& ThreadPool::shared() {
   static std::atomic<ThreadPool*> pool{nullptr};
   static const bool made = [] {
     pool = new ThreadPool();
-    // A child process has none of the threads, but the lock and the waiters as they were.
+    // A child process has none of the threads, but a copy of the lock and the waiters.
     ::pthread_atfork(nullptr, nullptr, [] { pool = new ThreadPool(); });
     return true;
   }();
@@ -52,7 +52,8 @@ bool ThreadPool::run(int64_t n, int threads, void (*task)(void*, int64_t), void*
   const uint64_t call = phase_.load(std::memory_order_relaxed) / kCall + 1;
   phase_.store(call * kCall + static_cast<uint64_t>(threads - 1) * kSeat);
   if (sleepers_.load() > 0) {
-    { const std::lock_guard lock(mutex_); }  // who is about to sleep either sees the call or hears this
+    // a thread that is about to sleep either sees the call or is notified
+    { const std::lock_guard lock(mutex_); }
     called_.notify_all();
   }
   take_tasks();
@@ -64,14 +65,14 @@ bool ThreadPool::run(int64_t n, int threads, void (*task)(void*, int64_t), void*
   return true;
 }
 
-// Lets no exception out: the caller must wait for the helpers before its frame may go.
+// Does not throw: the caller must wait for the helpers before it leaves its frame.
 void ThreadPool::take_tasks() noexcept {
   here = threads_;
   _mm_setcsr(float_control_);
   try {
     for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_;) task_(state_, i);
   } catch (...) {
-    next_.store(n_, std::memory_order_relaxed);  // nobody takes another task
+    next_.store(n_, std::memory_order_relaxed);  // no further task is taken
     const std::lock_guard lock(mutex_);
     if (!thrown_) thrown_ = std::current_exception();
   }
@@ -90,7 +91,7 @@ void ThreadPool::wait_until_empty() {
 void ThreadPool::grow(int helpers) {
   try {
     for (; helpers_ < helpers; ++helpers_) std::thread([this] { help(); }).detach();
-  } catch (const std::exception&) {  // no thread or no memory for one: those there are do the rest
+  } catch (const std::exception&) {  // no thread or memory left: the existing threads do the work
   }
 }
 

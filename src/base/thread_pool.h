@@ -1,6 +1,6 @@
 // A pool of helper threads. OpenMP is not used, because its threads spin at a barrier until all threads of
 // the team arrive, which is very slow beside another busy process. Here the caller waits only for helpers
-// that took a task. A waiting thread spins for some microseconds, then sleeps.
+// with a task. A waiting thread spins for some microseconds, then sleeps.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -12,22 +12,21 @@ namespace graft {
 
 class ThreadPool {
  public:
-  // One pool a process (a forked child gets its own). It is never destroyed: at exit its threads sleep.
+  // One pool per process (a forked child has its own). It is never destroyed: its threads sleep at exit.
   static ThreadPool& shared();
 
   // Calls task(state, i) for i in [0, n) on this thread and at most threads - 1 helpers, and returns when all
-  // are done. False, and nothing called, while another thread's call has the helpers. The first exception of
-  // a task ends the call: tasks not yet taken are left out, and it is thrown here when no helper is inside
-  // any more.
+  // are done. Returns false without a call if another thread uses the helpers. After the first exception of a
+  // task, the remaining tasks are skipped, and it is rethrown when all helpers have left the call.
   bool run(int64_t n, int threads, void (*task)(void*, int64_t), void* state);
 
-  // How many threads share the call in which this thread runs; 1 outside.
+  // Number of threads of the current call; 1 outside of a call.
   static int threads_here();
 
  private:
   // phase_: helpers inside (16 bits), seats (16 bits), closed (1 bit), number of the call (the rest). A
-  // helper enters by adding itself while it is open, so that the call's fields below hold for all who are
-  // inside.
+  // helper enters by incrementing the count while the call is open, so that the fields below are valid for
+  // all helpers inside.
   static constexpr uint64_t kOne = 1, kInside = 0xFFFF, kSeat = uint64_t{1} << 16,
                             kClosed = uint64_t{1} << 32, kCall = uint64_t{1} << 33;
 
@@ -44,8 +43,8 @@ class ThreadPool {
   int threads_ = 0;
   void (*task_)(void*, int64_t) = nullptr;
   void* state_ = nullptr;
-  unsigned float_control_ = 0;  // the caller's MXCSR: a task's bits do not depend on who runs it
-  std::exception_ptr thrown_;   // under mutex_ while helpers are inside
+  unsigned float_control_ = 0;  // the caller's MXCSR: a task's bits do not depend on the thread that runs it
+  std::exception_ptr thrown_;   // guarded by mutex_ while helpers are inside
 
   int helpers_ = 0;
   std::atomic<int> sleepers_{0};

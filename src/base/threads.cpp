@@ -22,7 +22,7 @@ struct Default {
   std::string reason;
 };
 
-// Physical cores among the CPUs of the affinity mask; 0 where the kernel does not show it.
+// Physical cores among the CPUs of the affinity mask; 0 if the kernel does not report it.
 int physical_cores() {
   cpu_set_t mask;
   CPU_ZERO(&mask);

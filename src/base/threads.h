@@ -1,5 +1,5 @@
-// Parallel loops whose results do not depend on the number of threads: the caller splits the work into tasks
-// by shape only, and threads take tasks.
+// Parallel loops whose results do not depend on the number of threads. The caller splits the work into tasks
+// by shape only, and the threads run the tasks.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -10,11 +10,11 @@ namespace graft {
 // Threads that parallel_for uses when called from this thread; default: OMP_NUM_THREADS, or one for each CPU
 // that the process may use (its affinity mask, and the CPU quota of its control group, rounded up).
 int num_threads();
-// Why there are that many, for the log: "OMP_NUM_THREADS", "one per CPU: hyper-threads of 1 core".
+// The reason for this number, for the log: "OMP_NUM_THREADS", "one per CPU: hyper-threads of 1 core".
 std::string num_threads_reason();
 // Sets it for this thread (n >= 1); 0 restores the default.
 void set_num_threads(int n);
-// Threads that share the work of which the caller is a part: 1 outside of parallel_for.
+// Number of threads of the parallel_for that the caller runs in: 1 outside of parallel_for.
 int num_threads_here();
 
 namespace detail {

@@ -23,7 +23,7 @@ Lead classify(unsigned char lead) {
   return {0, 0, 0};
 }
 
-// Bytes of the longest prefix at `pos` that a valid sequence could start with; `valid` when it is whole.
+// Length of the longest prefix at `pos` of a valid sequence; `valid` is true if the sequence is complete.
 int scan(std::string_view text, size_t pos, bool& valid) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
   const Lead lead = classify(byte(pos));

@@ -7,8 +7,8 @@
 
 namespace graft::utf8 {
 
-// Length in bytes of the valid sequence at text[pos], 0 when it is not valid (overlong, surrogate, > 10FFFF,
-// cut). On success `code_point` holds the character.
+// Length in bytes of the valid sequence at text[pos]; 0 if it is invalid (overlong, surrogate, > 10FFFF,
+// incomplete). On success `code_point` holds the character.
 int decode(std::string_view text, size_t pos, char32_t& code_point);
 
 // Appends the UTF-8 form of `code_point` (must be a scalar value) to `out`.
@@ -21,7 +21,7 @@ size_t find_invalid(std::string_view text);
 // `count`, when given, is increased by the number of replacements.
 std::string replace_invalid(std::string_view text, size_t* count = nullptr);
 
-// The text without a byte-order mark (EF BB BF) at its start: every reader of text files drops it.
+// The text without a byte-order mark (EF BB BF) at its start. Every reader of text files removes it.
 inline std::string_view without_bom(std::string_view text) {
   return text.substr(0, 3) == "\xEF\xBB\xBF" ? text.substr(3) : text;
 }

@@ -70,7 +70,7 @@ bool is_name_part(const std::string& part) {  // as the hub's validate_repo_id
          std::string("-.").find(part.back()) == std::string::npos;
 }
 
-bool is_revision(const std::string& text) {  // refs/pr/1 is one; it becomes a path below refs/
+bool is_revision(const std::string& text) {  // may contain slashes (refs/pr/1); it becomes a path below refs/
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find('/', begin), text.size());
     if (!is_plain_name(text.substr(begin, end - begin))) return false;
@@ -79,8 +79,8 @@ bool is_revision(const std::string& text) {  // refs/pr/1 is one; it becomes a p
   return !text.empty();
 }
 
-// A name for what is renamed to `path` when it is whole: another process or thread sees the former or the new
-// one.
+// A temporary name beside `path`. The finished file is renamed, so that other processes and threads see the
+// old or the new one.
 fs::path unique_beside(const fs::path& path) {
   static std::atomic<uint64_t> counter{0};
   return path.string() + fmt::format(".{}-{}", ::getpid(), ++counter);
@@ -202,7 +202,7 @@ bool has_all_shards(const fs::path& index) {
     return std::all_of(shards.begin(), shards.end(),
                        [&](const std::string& file) { return path_exists(index.parent_path() / file); });
   } catch (const Error&) {
-    return false;  // a broken index: to be fetched again
+    return false;  // a broken index is downloaded again
   }
 }
 
@@ -221,7 +221,8 @@ SnapshotState state_of(const fs::path& snapshot) {
                            "spm.model", "tokenizer.model"})
     state.tokenizer |= has(file);
   state.tokenizer |= has("vocab.json") && has("merges.txt");
-  state.tokenizer |= has("adapter_config.json") && !has("config.json");  // an adapter takes its base model's
+  // an adapter uses its base model's tokenizer
+  state.tokenizer |= has("adapter_config.json") && !has("config.json");
   return state;
 }
 

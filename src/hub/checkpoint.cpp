@@ -1,4 +1,4 @@
-// The weights of a checkpoint folder, in whichever of the four layouts they lie.
+// The weights of a checkpoint folder, in one of four layouts.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -87,7 +87,7 @@ StateDict read_sharded(const fs::path& index, StateDict (*read_shard)(const fs::
                                      total > kShown ? ", ..." : ""));
 }
 
-// Tensors in the given order; a shard ends before the tensor that would make it too large.
+// Tensors in the given order; a new shard starts before the tensor that would exceed the limit.
 std::vector<std::vector<TensorToWrite>> split_into_shards(const std::vector<TensorToWrite>& tensors,
                                                           uint64_t limit) {
   std::vector<std::vector<TensorToWrite>> shards(1);

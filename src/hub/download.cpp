@@ -47,7 +47,7 @@ bool is_transient(const HttpResponse& response) {
   return !response.error.empty();
 }
 
-// The seconds that the server asks to wait; negative when it asks for none. A number, or a date.
+// The wait in seconds of a Retry-After header, which is a number or a date; negative if there is none.
 double retry_after(const HttpResponse& response) {
   const std::string text = response.header("retry-after");
   if (text.empty()) return -1;
@@ -71,8 +71,8 @@ bool is_sha256(const std::string& etag) {
                                           [](char c) { return std::strchr("0123456789abcdef", c) && c; });
 }
 
-// f(i) for i in [0, n) on at most `workers` threads; the first exception ends all (through `stop`) and is
-// thrown.
+// Calls f(i) for i in [0, n) on at most `workers` threads. The first exception sets `stop`, which ends the
+// others, and is rethrown.
 template <class F>
 void for_each_parallel(size_t n, int workers, std::atomic<bool>& stop, F f) {
   std::atomic<size_t> next{0};
@@ -95,14 +95,14 @@ void for_each_parallel(size_t n, int workers, std::atomic<bool>& stop, F f) {
   try {
     while (threads.size() + 1 < wanted) threads.emplace_back(work);
   } catch (const std::system_error&) {
-    // No more threads (a limit of the system): those there are do the work.
+    // No more threads (a limit of the system): the existing ones do the work.
   }
   work();
   for (std::thread& t : threads) t.join();
   if (first) std::rethrow_exception(first);
 }
 
-// A download in progress: appends to its file, and starts it anew when the server sends the whole again.
+// A download in progress. It appends to its file, and truncates it if the server sends the whole file again.
 class PartialFile {
  public:
   explicit PartialFile(const fs::path& path) : path_(path) {
@@ -166,8 +166,9 @@ void HubClient::refuse(const HttpResponse& response, const std::string& what) co
   const std::string page = settings_.endpoint + "/" + id_.name, code = response.header("x-error-code");
   const std::string tokens = settings_.endpoint + "/settings/tokens";
   if (response.refused) {
-    fail_with("check HF_ENDPOINT, or try again later", "{}: {}: {} answers with {}, which is not followed",
-              id_.name, what, settings_.endpoint, response.error);
+    fail_with("check HF_ENDPOINT, or try again later",
+              "{}: {}: {} answers with {}, which graft does not follow", id_.name, what, settings_.endpoint,
+              response.error);
   }
   if (!response.connected && response.status == 0) {
     fail_with(
@@ -207,7 +208,7 @@ void HubClient::refuse(const HttpResponse& response, const std::string& what) co
             "{}: {}: {} answers {}", id_.name, what, settings_.endpoint, response.status);
 }
 
-// Sleeps before the next attempt; false when there is none.
+// Sleeps before the next attempt; false if no attempt is left.
 bool HubClient::wait_to_retry(const HttpResponse& response, int attempt) {
   const bool unreachable = !response.connected && response.status == 0;
   if (stop_ || attempt >= (unreachable ? std::min(1, options_.max_retries) : options_.max_retries))
@@ -308,7 +309,8 @@ void HubClient::fetch(const std::string& commit, const std::vector<std::string>&
   }
   check_space(cache_.root(), needed);
   for_each_parallel(files.size(), options_.max_workers, stop_, [&](size_t i) { fetch_blob(files[i]); });
-  // Linked at the end and in this order: a snapshot that holds its weights (the last) is complete.
+  // Files are linked at the end and in this order. The weights are last, so that a snapshot with weights is
+  // complete.
   for (const RemoteFile& file : files) cache_.link(commit, file.name, file.etag);
 }
 
@@ -316,7 +318,7 @@ void HubClient::fetch_blob(const RemoteFile& file) {
   const fs::path blob = cache_.blob(file.etag);
   const FileLock lock(cache_.lock(file.etag), stop_);
   std::error_code ignored;
-  // A blob of another size is what a crash of an older program left; the lock says that nobody is writing it.
+  // A blob of another size was left by a crashed program; the lock guarantees that no process is writing it.
   const bool there =
       fs::is_regular_file(blob, ignored) && (!file.has_size || fs::file_size(blob, ignored) == file.size);
   if (!there) {
@@ -327,10 +329,10 @@ void HubClient::fetch_blob(const RemoteFile& file) {
   report(file, file.size);
 }
 
-// Each round asks for what is missing. A round that brought something new does not count as a failure.
+// Each round requests the missing bytes. A round that received new bytes does not count as a failure.
 void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete) {
   PartialFile part(incomplete);
-  // What an earlier process left is continued only where a hash will tell whether it was good.
+  // A partial file of an earlier process is continued only if a hash verifies the result.
   if (!is_sha256(file.etag) && part.size() > 0) part.clear();
   std::exception_ptr write_error;
   HttpRequest query;
@@ -361,7 +363,7 @@ void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete)
       response = http_request(query);
       if (write_error) std::rethrow_exception(write_error);
     } else {
-      response.status = 200;  // an earlier attempt brought all of it
+      response.status = 200;  // an earlier attempt received the whole file
     }
     const bool whole = response.ok() && (!file.has_size || part.size() == file.size);
     if (whole) {
@@ -369,14 +371,14 @@ void HubClient::fetch_locked(const RemoteFile& file, const fs::path& incomplete)
       if (!is_sha256(file.etag) || sha256_of_file(incomplete) == file.etag) return;
       part.clear();
       if (std::exchange(hash_was_wrong, true)) {
-        fail_with("the server or something between has damaged it: try again later, or without a proxy",
-                  "{}: {}: downloaded twice, each time with another sha256 than {}", id_.name, file.name,
+        fail_with("the server or a proxy damaged the file: try again later, or without a proxy",
+                  "{}: {}: downloaded twice, and both times the sha256 is not {}", id_.name, file.name,
                   file.etag);
       }
       log_warning("{}: {}: the sha256 is wrong, downloading it again", id_.name, file.name);
       continue;
     }
-    if (response.status == 416) {  // what lies here is no beginning of the file
+    if (response.status == 416) {  // the partial file is not a prefix of the file
       part.clear();
     } else if (response.ok()) {
       response.error = fmt::format("{} of {} bytes received", part.size(), file.size);

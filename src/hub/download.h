@@ -1,4 +1,4 @@
-// Downloads into the cache: looking files up on the hub, fetching their blobs with resume and checks.
+// Downloads into the cache: looks up files on the hub and fetches their blobs, with resume and checks.
 #pragma once
 #include <atomic>
 #include <functional>
@@ -13,13 +13,13 @@
 
 namespace graft::hub {
 
-// What the hub says of a model at a revision.
+// The hub's description of a model at a revision.
 struct ModelInfo {
   std::string commit;
   std::vector<std::string> files;
 };
 
-// What the hub says of a file, without its content.
+// The hub's description of a file, without its content.
 struct RemoteFile {
   std::string name, url;
   std::string etag;  // names the blob; 64 hex digits are the content's sha256
@@ -29,13 +29,13 @@ struct RemoteFile {
 
 class HubClient {
  public:
-  // `absent_hint` is what to tell a user whose model is not on the hub.
+  // `absent_hint` is the hint of the error for a model that is not on the hub.
   HubClient(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
             std::string absent_hint);
 
   ModelInfo look_up_model();
-  // Brings `files` of `commit` into the cache, several at a time, and links them into the snapshot. What is
-  // there already costs nothing. The first error ends all.
+  // Downloads `files` of `commit` into the cache, several at a time, and links them into the snapshot.
+  // Existing files are not downloaded again. The first error ends all downloads.
   void fetch(const std::string& commit, const std::vector<std::string>& files);
 
  private:

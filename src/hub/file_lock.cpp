@@ -23,12 +23,12 @@ FileLock::FileLock(const std::filesystem::path& path, const std::atomic<bool>& s
   while (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
     const int error = errno;
     if (error == ENOSYS || error == EOPNOTSUPP || error == ENOLCK)
-      return;  // a file system without locks: go on without
+      return;  // a file system without locks: continue without one
     if ((error != EWOULDBLOCK && error != EINTR) || stop.load()) {
       ::close(fd_);
       fail("{}: cannot lock: {}", path.string(), std::strerror(error));
     }
-    if (!told) log_info("another process downloads this model: waiting for it ({})", path.string());
+    if (!told) log_info("waiting for another process that downloads this model ({})", path.string());
     told = true;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }

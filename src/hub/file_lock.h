@@ -5,7 +5,7 @@
 
 namespace graft::hub {
 
-// Held from construction to destruction. Waits for another holder; `stop` becoming true ends the wait with an
+// Held during its lifetime. The constructor waits for another holder; if `stop` becomes true, it throws
 // Error.
 class FileLock {
  public:

@@ -24,7 +24,8 @@ struct Transfer {
 size_t on_header(char* data, size_t, size_t size, void* user) {
   HttpResponse& response = static_cast<Transfer*>(user)->response;
   const std::string_view line(data, size);
-  if (line.starts_with("HTTP/")) {  // the answer proper follows a "100 Continue" or a proxy's
+  // the headers of the final answer follow those of "100 Continue" or of a proxy
+  if (line.starts_with("HTTP/")) {
     response.headers.clear();
     const size_t space = line.find(' ');
     response.status =
@@ -78,7 +79,8 @@ HttpResponse perform(const HttpRequest& request, const std::string& url, const s
   curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, message);
   curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT, 10L);
-  curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);  // a connection silent for 30 s is a cut one
+  // a connection without data for 30 s counts as broken
+  curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
   curl_easy_setopt(curl.get(), CURLOPT_LOW_SPEED_TIME, 30L);
   curl_easy_setopt(curl.get(), CURLOPT_HEADERFUNCTION, on_header);
   curl_easy_setopt(curl.get(), CURLOPT_HEADERDATA, &transfer);
@@ -98,7 +100,7 @@ HttpResponse perform(const HttpRequest& request, const std::string& url, const s
   return std::move(transfer.response);
 }
 
-// `location` as seen from `base`; "" when it is no address.
+// `location` resolved against `base`; "" if it is not a valid address.
 std::string resolve_url(const std::string& base, const std::string& location) {
   const std::unique_ptr<CURLU, CurlDeleter> url(curl_url());
   if (!url || curl_url_set(url.get(), CURLUPART_URL, base.c_str(), 0) != CURLUE_OK ||

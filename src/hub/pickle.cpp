@@ -120,7 +120,7 @@ void Pickle::refuse(const std::string& what) const {
 
 void Pickle::refuse_global(std::string_view module, std::string_view name) const {
   fail_with(
-      "weights need no such thing, and a program that unpickles this file would run it. If you trust where "
+      "weights do not need it, and a program that unpickles this file would run it. If you trust where "
       "it "
       "comes from, save its state dict as safetensors",
       "{}: its pickle asks for {}.{}; refused, nothing was executed", origin_, printable(module),
@@ -187,7 +187,7 @@ std::vector<uint32_t> Pickle::pop_to_mark() {
   return items;
 }
 
-// The value on top of the stack, which stays there.
+// The value on top of the stack, without removing it.
 PickleValue& Pickle::top(PickleKind kind) {
   const uint32_t index = pop();
   stack_.push_back(index);
@@ -232,7 +232,7 @@ bool Pickle::step_constant(uint8_t opcode) {
       break;
     case BINFLOAT:
       read_number(8), push(value_of(PickleKind::floating));
-      break;  // no tensor needs its value
+      break;  // its value is not needed for a tensor
     case SHORT_BINSTRING:
     case SHORT_BINBYTES:
     case SHORT_BINUNICODE:
@@ -254,7 +254,7 @@ bool Pickle::step_constant(uint8_t opcode) {
     case STACK_GLOBAL:
       push_stack_global();
       break;
-    case INST: {  // a class by name and an instance of it at once
+    case INST: {  // a class by name, and an instance of it
       const std::string_view module = read_line();
       refuse_global(module, read_line());
     }
@@ -418,7 +418,7 @@ void Pickle::recall(uint64_t slot) {
   push_index(at->second);
 }
 
-// Calls stay data; OrderedDict(...) becomes its dict.
+// Calls are stored as data; OrderedDict(...) becomes its dict.
 void Pickle::call() {
   const uint32_t args = pop(), callee = pop();
   if (values_[callee].kind != PickleKind::global || values_[args].kind != PickleKind::tuple)
@@ -448,7 +448,7 @@ void Pickle::call() {
   push(std::move(result));
 }
 
-// Only an OrderedDict carries state: the modules' version numbers, which change no tensor.
+// Only an OrderedDict has state: the version numbers of the modules, which do not affect tensors.
 void Pickle::build() {
   pop();
   top(PickleKind::dict);

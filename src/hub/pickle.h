@@ -1,6 +1,6 @@
-// A reader of Python pickles (protocol 2 and up) that executes nothing. It knows the opcodes that torch.save
-// writes for a state dict and an explicit table of names; calls stay data, and any other name or opcode is
-// refused.
+// A reader of Python pickles (protocol 2 and up) that executes nothing. It accepts the opcodes that
+// torch.save writes for a state dict and the names of a fixed table. Calls are stored as data. Any other name
+// or opcode is an error.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -27,7 +27,7 @@ enum class PickleKind : uint8_t {
   persistent
 };
 
-// The names a state dict may ask for.
+// The names that a state dict may refer to.
 enum class PickleGlobal : uint8_t {
   ordered_dict,
   rebuild_tensor,
@@ -45,7 +45,7 @@ enum class PickleGlobal : uint8_t {
   bool_storage
 };
 
-// Values refer to each other by index (see Pickle::operator[]): cycles and depth cost nothing.
+// Values refer to each other by index (see Pickle::operator[]): cycles and deep nesting are harmless.
 struct PickleValue {
   PickleKind kind = PickleKind::none;
   PickleGlobal global{};        // global; call: the callee

@@ -1,11 +1,11 @@
-// Names from untrusted files, made fit for a message.
+// Escapes names from untrusted files for messages.
 #pragma once
 #include <string>
 #include <string_view>
 
 namespace graft::hub {
 
-// Control characters and bytes beyond ASCII become \xNN; longer than 120 bytes is cut.
+// Control characters and bytes beyond ASCII become \xNN; names longer than 120 bytes are cut.
 inline std::string printable(std::string_view text) {
   constexpr size_t kLongest = 120;
   constexpr char digits[] = "0123456789abcdef";

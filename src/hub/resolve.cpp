@@ -18,14 +18,14 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kConfigs[] = {"config.json", "adapter_config.json"};
-// Beside the tokenizer's: what sentence-transformers says of pooling.
+// Downloaded in addition to the tokenizer's files: the pooling of sentence-transformers.
 constexpr const char* kSmallFiles[] = {"generation_config.json",
                                        "tokenizer.json",
                                        "modules.json",
                                        "sentence_bert_config.json",
                                        "config_sentence_transformers.json",
                                        "1_Pooling/config.json"};
-// The first that a model has is taken.
+// The first one that a model has is used.
 constexpr const char* kWeights[] = {"model.safetensors",         "model.safetensors.index.json",
                                     "pytorch_model.bin",         "pytorch_model.bin.index.json",
                                     "adapter_model.safetensors", "adapter_model.bin"};
@@ -38,14 +38,14 @@ std::vector<std::string> subfolders(const fs::path& folder) {
   return names;
 }
 
-// "the nearest folder here is ...": for a path that is mistyped.
+// "the nearest folder is ...": the hint for a mistyped path.
 std::string nearest_folder(const std::string& text) {
   fs::path wanted(text);
   while (!wanted.has_filename() && wanted.has_parent_path() && wanted != wanted.parent_path())
     wanted = wanted.parent_path();
   fs::path parent = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
   std::error_code ignored;
-  if (!fs::is_directory(parent, ignored)) {  // the mistake is further up
+  if (!fs::is_directory(parent, ignored)) {  // a parent is mistyped as well
     wanted = parent;
     parent = wanted.has_parent_path() ? wanted.parent_path() : fs::path(".");
   }
@@ -100,7 +100,7 @@ fs::path pull_into_cache(const ModelId& id, const HubSettings& settings, const R
   return cache.snapshot(info.commit);
 }
 
-// Where the cache folder cannot be written, the remedy is another one.
+// If the cache folder is not writable, the hint proposes another one.
 fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptions& options,
               const std::string& absent_hint) {
   try {
@@ -111,8 +111,8 @@ fs::path pull(const ModelId& id, const HubSettings& settings, const ResolveOptio
   }
 }
 
-// What the cache has of a model when it lacks the revision asked for: "; it has commit C (main)" and how to
-// take it.
+// For a revision that the cache lacks: the cached commits of the model ("; cached commits: C (main)") and how
+// to use one.
 struct Cached {
   std::string what, hint;
 };
@@ -163,7 +163,7 @@ fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& opt
   std::error_code ignored;
   if (fs::is_directory(name_or_dir, ignored)) return transformer_folder(name_or_dir);
   if (fs::exists(name_or_dir, ignored))
-    fail_with("give the folder that it lies in", "{}: is a file; the folder of a model was expected",
+    fail_with("give the folder that contains it", "{}: is a file, but the folder of a model is expected",
               name_or_dir);
   const ModelId id = parse_or_refuse(name_or_dir);
   const HubSettings settings = hub_settings(options);
@@ -171,7 +171,7 @@ fs::path resolve_model(const std::string& name_or_dir, const ResolveOptions& opt
   const std::optional<std::string> commit = cache.commit_of(id.revision);
   const SnapshotState state = commit ? state_of(cache.snapshot(*commit)) : SnapshotState{};
   if (state.complete()) return cache.snapshot(*commit);
-  // A vocabulary may be missing because the model has none: asked for when there is a network.
+  // The model may have no vocabulary: the hub is asked only if the network is available.
   const bool usable = state.config && state.weights;
   const Cached other = commit ? Cached() : other_commits(cache, id);
   if (!settings.offline.empty()) {

@@ -16,7 +16,7 @@ namespace graft::hub {
 
 namespace {
 
-constexpr const char* kRepeatDownload = "the download or copy stopped early: fetch the file again";
+constexpr const char* kRepeatDownload = "the download or copy is incomplete: download or copy the file again";
 constexpr const char* kDamaged =
     "the file is damaged or was written by a faulty program: fetch or save it again";
 
@@ -33,7 +33,7 @@ std::optional<DType> dtype_of(std::string_view name) {
   return std::nullopt;
 }
 
-// Reads one value of the header; every failure names file and tensor.
+// Reads one entry of the header. Every error names the file and the tensor.
 class EntryReader {
  public:
   EntryReader(const std::string& origin, std::string_view name) : origin_(origin), name_(name) {}
@@ -129,7 +129,7 @@ void check_layout(const std::vector<Entry>& entries, uint64_t data_size, uint64_
     fail_with(kDamaged, "{}: {} bytes follow the last tensor and belong to none", origin, data_size - at);
 }
 
-// The header's text; throws when its size cannot be right.
+// The header's text; throws if its size is impossible.
 std::string_view header_text(std::span<const std::byte> bytes, const std::string& origin) {
   if (bytes.size() < 8) {
     fail_with(kRepeatDownload,
@@ -141,9 +141,8 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
   uint64_t size = 0;
   std::memcpy(&size, bytes.data(), 8);
   if (size > kMaxSafetensorsHeader || size < 2) {
-    fail_with(kDamaged,
-              "{}: is not a safetensors file: its header would have {} bytes ({} to {} are possible)", origin,
-              size, 2, kMaxSafetensorsHeader);
+    fail_with(kDamaged, "{}: is not a safetensors file: its header size is {} bytes ({} to {} are possible)",
+              origin, size, 2, kMaxSafetensorsHeader);
   }
   if (size > bytes.size() - 8) {
     fail_with(kRepeatDownload,

@@ -15,7 +15,7 @@ constexpr uint64_t kMaxSafetensorsHeader = 100'000'000;
 // in the order of their data.
 StateDict parse_safetensors(std::span<const std::byte> bytes, const std::string& origin);
 
-// Throws when `bytes` is something that often lies where weights should be: a Git LFS pointer, an HTML page.
+// Throws if `bytes` is a common mistake: a Git LFS pointer or an HTML page in place of the weights.
 void refuse_lookalikes(std::span<const std::byte> bytes, const std::string& origin);
 
 }  // namespace graft::hub

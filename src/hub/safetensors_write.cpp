@@ -72,7 +72,7 @@ std::string header_of(const std::vector<const TensorToWrite*>& order) {
   return out + json;
 }
 
-// Values are converted a block at a time: memory stays flat whatever the size of a tensor.
+// Values are converted in blocks, so that the memory does not depend on the size of a tensor.
 template <class Stored, class Convert>
 void write_converted(DurableFile& file, const float* data, uint64_t n, Convert convert) {
   constexpr uint64_t kBlock = 1 << 20;
@@ -87,7 +87,7 @@ void write_converted(DurableFile& file, const float* data, uint64_t n, Convert c
   }
 }
 
-// The first value that is finite as fp32 and would be infinite in the stored type is an error.
+// A value that is finite in fp32 and infinite in the stored type is an error.
 void check_range(const TensorToWrite& t, uint64_t n) {
   if (t.dtype != DType::f16 && t.dtype != DType::bf16) return;
   const bool half = t.dtype == DType::f16;

@@ -16,8 +16,9 @@ std::string sha256_of_file(const std::filesystem::path& file) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   bool good = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-  constexpr size_t kBlock = size_t{16}
-                            << 20;  // read pages are handed back: files are larger than memory at times
+  constexpr size_t kBlock =
+      size_t{16}  // pages are released after reading, because files may be larger than memory
+      << 20;
   for (size_t at = 0; good && at < mapped.size(); at += kBlock) {
     const size_t count = std::min(kBlock, mapped.size() - at);
     good = EVP_DigestUpdate(context.get(), mapped.data() + at, count) == 1;

@@ -34,7 +34,7 @@ const TensorView* StateDict::find(const std::string& name) const {
 
 namespace {
 
-// `data` may be unaligned, hence memcpy; the compiler turns it into plain (vector) loads.
+// `data` may be unaligned, hence memcpy, which compiles to (vector) loads.
 template <class Stored, class Convert>
 void convert(const std::byte* data, int64_t n, float* out, Convert to_float) {
   parallel_blocks(n, int64_t{1} << 18, [&](int64_t begin, int64_t end) {
@@ -46,7 +46,7 @@ void convert(const std::byte* data, int64_t n, float* out, Convert to_float) {
   });
 }
 
-// A value that is finite as fp64 and would be infinite as fp32 is an error.
+// A value that is finite in fp64 and infinite in fp32 is an error.
 void check_range(const TensorView& tensor, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     double value;

@@ -29,10 +29,10 @@ struct TensorView {
 // Tensors in the order of their files, found by name.
 class StateDict {
  public:
-  void add(TensorView tensor);  // a second tensor of one name throws
+  void add(TensorView tensor);  // throws if a tensor of this name exists
   void keep(
       std::shared_ptr<const void> owner);  // memory (a mapping, an inflated archive) the views point into
-  const TensorView* find(const std::string& name) const;  // nullptr when absent
+  const TensorView* find(const std::string& name) const;  // nullptr if absent
   const std::vector<TensorView>& tensors() const { return tensors_; }
 
  private:
@@ -45,13 +45,13 @@ class StateDict {
 // hold, naming the tensor.
 void copy_to_float(const TensorView& tensor, float* out);
 
-// One .safetensors file, memory-mapped and checked whole (header size, offsets, overlaps, holes, shapes)
-// before any tensor is handed out.
+// One .safetensors file, memory-mapped and checked completely (header size, offsets, overlaps, gaps, shapes)
+// before a tensor is returned.
 StateDict read_safetensors(const std::filesystem::path& file);
 
 // The weights of a folder, first found of: model.safetensors, model.safetensors.index.json (sharded),
-// pytorch_model.bin (zip or legacy), pytorch_model.bin.index.json. Names the folder and what it holds when
-// none is there.
+// pytorch_model.bin (zip or legacy), pytorch_model.bin.index.json. The error for a folder without weights
+// lists its files.
 StateDict read_checkpoint(const std::filesystem::path& folder);
 
 // A tensor to write: fp32 values converted to `dtype` while writing.
@@ -62,7 +62,7 @@ struct TensorToWrite {
   const float* data = nullptr;
 };
 
-// Bytes of the tensor's values in a file; throws when its dtype or shape cannot be written.
+// Bytes of the tensor's values in a file; throws if its dtype or shape cannot be written.
 uint64_t stored_bytes(const TensorToWrite& tensor);
 
 // Writes a file as the reference does (metadata format "pt", tensors sorted as safetensors sorts them: by
@@ -74,7 +74,8 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Tens
 std::vector<std::filesystem::path> write_checkpoint(const std::filesystem::path& folder,
                                                     const std::vector<TensorToWrite>& tensors,
                                                     uint64_t max_shard_bytes = 5'000'000'000);
-// A file that write_checkpoint writes: stale beside the files of a later save.
+// True for the names of files that write_checkpoint writes. Such a file of an earlier save is stale after a
+// later one.
 bool is_written_weights(const std::string& name);
 
 }  // namespace graft::hub

@@ -15,7 +15,7 @@ namespace graft::hub {
 
 namespace {
 
-constexpr const char* kRepeatDownload = "the download or copy stopped early: fetch the file again";
+constexpr const char* kRepeatDownload = "the download or copy is incomplete: download or copy the file again";
 
 // The first pickle of a file of the layout before zip: 0x1950a86a20f9469cfc6c (torch/serialization.py,
 // MAGIC_NUMBER).
@@ -24,7 +24,7 @@ constexpr int64_t kLegacyProtocol = 1001;
 
 using StorageBytes = std::map<std::string, std::span<const std::byte>, std::less<>>;
 
-// The zip layout: NAME/data.pkl, and each storage in NAME/data/KEY.
+// The zip layout: NAME/data.pkl and one file NAME/data/KEY per storage.
 class ZipCheckpoint {
  public:
   ZipCheckpoint(std::span<const std::byte> bytes, const std::string& origin)
@@ -65,10 +65,10 @@ class ZipCheckpoint {
 
   void check_byte_order() {
     const ZipEntry* entry = zip_.find(prefix_ + "byteorder");
-    if (!entry) return;  // only torch 2.1 and later write it
+    if (!entry) return;  // only torch 2.1 and later releases write it
     const std::span<const std::byte> text = load(*entry).bytes;
     if (std::string_view(reinterpret_cast<const char*>(text.data()), text.size()) != "little")
-      fail("{}: was saved on a big-endian machine, which is not read here", origin_);
+      fail("{}: was saved on a big-endian machine, which is not supported", origin_);
   }
 
   ZipBytes load(const ZipEntry& entry) {
@@ -100,7 +100,7 @@ class LegacyCheckpoint {
     }
     const Pickle protocol = next();
     if (protocol.root().integer != kLegacyProtocol)
-      fail("{}: is of protocol {} of torch.save; {} is read", origin_, protocol.root().integer,
+      fail("{}: has protocol {} of torch.save; only {} is supported", origin_, protocol.root().integer,
            kLegacyProtocol);
     check_byte_order(next());
     const Pickle main = next();
@@ -120,7 +120,7 @@ class LegacyCheckpoint {
     const std::vector<uint32_t>& items = system.root().items;
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
       if (system[items[i]].text == "little_endian" && system[items[i + 1]].integer == 0)
-        fail("{}: was saved on a big-endian machine, which is not read here", origin_);
+        fail("{}: was saved on a big-endian machine, which is not supported", origin_);
     }
   }
 
@@ -139,7 +139,7 @@ class LegacyCheckpoint {
       }
       std::memcpy(&count, rest_.data(), 8);
       if (count != storage->second.num_elements) {
-        fail("{}: storage '{}' has {} elements where its pickle says {}", origin_, printable(key), count,
+        fail("{}: storage '{}' has {} elements, but {} in its pickle", origin_, printable(key), count,
              storage->second.num_elements);
       }
       out[key] = rest_.subspan(8, bytes);

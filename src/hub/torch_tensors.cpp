@@ -12,9 +12,9 @@ namespace graft::hub {
 
 namespace {
 
-constexpr size_t kMaxRank = 64;  // as torch
-// Strides of zero repeat elements: a few bytes could ask for terabytes. What is laid out anew may take as
-// much as the storages themselves and this.
+constexpr size_t kMaxRank = 64;  // torch's limit
+// Strides of zero repeat elements, so that a small file can describe terabytes. Tensors that are copied may
+// take this much memory more than the storages.
 constexpr uint64_t kExpandFree = uint64_t{64} << 20;
 constexpr const char* kStateDictOnly =
     "save the state dict alone, in Python: torch.save(model.state_dict(), ...), or save_pretrained";
@@ -58,7 +58,7 @@ bool is_contiguous(const std::vector<int64_t>& shape, const std::vector<int64_t>
 void copy_strided(const std::byte* from, const std::vector<int64_t>& shape,
                   const std::vector<int64_t>& stride, size_t element, std::vector<std::byte>& out) {
   std::vector<int64_t> at(shape.size(), 0);
-  uint64_t offset = 0;  // unsigned: the stride of a dimension of size 1 may be anything, and wraps back
+  uint64_t offset = 0;  // unsigned: a dimension of size 1 may have any stride; the wrap-around is undone
   for (size_t done = 0; done < out.size(); done += element) {
     std::memcpy(out.data() + done, from + offset * element, element);
     for (size_t d = shape.size(); d-- > 0;) {
@@ -99,7 +99,7 @@ void TorchTensors::add_storage(const PickleValue& persistent) {
       pickle_[id.items[1]].global < PickleGlobal::double_storage ||
       pickle_[id.items[2]].kind != PickleKind::text || pickle_[id.items[4]].kind != PickleKind::integer ||
       pickle_[id.items[4]].integer < 0) {
-    fail("{}: its pickle describes a storage in a way that torch.save does not", origin_);
+    fail("{}: the description of a storage in its pickle is not one of torch.save", origin_);
   }
   const std::string key(pickle_[id.items[2]].text);
   const TorchStorage storage{storage_dtype(pickle_[id.items[1]].global),
@@ -114,7 +114,7 @@ void TorchTensors::add_storage(const PickleValue& persistent) {
 void TorchTensors::add_entry(uint32_t key, uint32_t value) {
   if (pickle_[key].kind != PickleKind::text ||
       utf8::find_invalid(pickle_[key].text) != std::string_view::npos)
-    fail_with(kStateDictOnly, "{}: its dict has a key that is not a name", origin_);
+    fail_with(kStateDictOnly, "{}: a key of its dict is not a string", origin_);
   const std::string name(pickle_[key].text);
   const PickleValue* call = &pickle_[value];
   if (call->kind == PickleKind::dict) {
@@ -122,9 +122,8 @@ void TorchTensors::add_entry(uint32_t key, uint32_t value) {
               "{}: is not a flat state dict: '{}' is itself a dict, as in a training checkpoint", origin_,
               printable(name));
   }
-  if (call->kind !=
-      PickleKind::call) {  // a number or text among the tensors: state of a module that has no use here
-    log_warning("{}: '{}' is not a tensor and was left out", origin_, printable(name));
+  if (call->kind != PickleKind::call) {  // a number or text among the tensors: other state of a module
+    log_warning("{}: '{}' is not a tensor and is ignored", origin_, printable(name));
     return;
   }
   if (call->global == PickleGlobal::rebuild_parameter) {
@@ -158,7 +157,7 @@ void TorchTensors::read_storage_of(Spec& spec, const PickleValue& persistent) co
   spec.dtype = storage.dtype;
   spec.end = storage.num_elements;
   if (id.size() < 6 || pickle_[id[5]].kind == PickleKind::none) return;
-  // Before torch 0.4 a storage could be a window of another: (key, offset, number of elements).
+  // torch before 0.4 wrote views of storages: (key, offset, number of elements).
   const std::vector<uint32_t>& view = pickle_[id[5]].items;
   if (view.size() != 3) refuse(spec.name, "is described in a way that torch.save does not");
   spec.begin = count(spec.name, view[1]);
@@ -182,7 +181,7 @@ std::vector<int64_t> TorchTensors::counts(const std::string& name, uint32_t tupl
   return out;
 }
 
-// The last element that the strides reach lies inside the storage.
+// Checks that the last element of the strides is inside the storage.
 void TorchTensors::check_bounds(const Spec& spec) const {
   if (spec.shape.size() != spec.stride.size())
     refuse(spec.name, "has a shape and a stride of different lengths");
@@ -208,8 +207,8 @@ StateDict TorchTensors::state_dict(
     if (at == storages.end()) fail("{}: storage '{}' is not in the file", origin_, printable(key));
     if (at->second.size() != storage.num_bytes()) {
       fail_with("the file is damaged: fetch or save it again",
-                "{}: storage '{}' has {} bytes where its pickle says {} elements of {}", origin_,
-                printable(key), at->second.size(), storage.num_elements, dtype_name(storage.dtype));
+                "{}: storage '{}' has {} bytes, but {} elements of {} in its pickle", origin_, printable(key),
+                at->second.size(), storage.num_elements, dtype_name(storage.dtype));
     }
     budget += at->second.size();
   }

@@ -1,4 +1,4 @@
-// What the pickle of a PyTorch state dict says: tensors as strided views of storages.
+// The tensors in the pickle of a PyTorch state dict, as strided views of storages.
 #pragma once
 #include <map>
 #include <span>
@@ -18,12 +18,12 @@ struct TorchStorage {
 
 class TorchTensors {
  public:
-  // Reads the whole pickle; throws when it is not a flat dict of tensors.
+  // Reads the whole pickle; throws if it is not a flat dict of tensors.
   TorchTensors(const Pickle& pickle, const std::string& origin);
 
   const std::map<std::string, TorchStorage, std::less<>>& storages() const { return storages_; }
   // The tensors over the bytes of their storages (which must outlive the result). Contiguous ones are views,
-  // aliases share memory; others are laid out anew.
+  // aliases share memory; others are copied.
   StateDict state_dict(const std::map<std::string, std::span<const std::byte>, std::less<>>& storages) const;
 
  private:

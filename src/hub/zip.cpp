@@ -16,15 +16,15 @@ namespace {
 constexpr uint32_t kLocalHeader = 0x04034b50, kCentralHeader = 0x02014b50, kEndRecord = 0x06054b50;
 constexpr uint32_t kEndRecord64 = 0x06064b50, kLocator64 = 0x07064b50;
 constexpr size_t kLocalSize = 30, kCentralSize = 46, kEndSize = 22, kLocatorSize = 20, kEnd64Size = 56;
-// torch.save stores without packing. A checkpoint that somebody packed shrinks by a tenth; tensors of zeros
-// shrink a thousandfold, but are small. More than this is no checkpoint.
+// torch.save does not compress. Compression reduces a checkpoint by about a tenth, and small tensors of zeros
+// a thousandfold. A higher ratio indicates a zip bomb.
 constexpr uint64_t kInflateFree = uint64_t{64} << 20, kInflateFactor = 20;
 
 uint32_t crc_of(std::span<const std::byte> bytes) {
   return static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-// Raw deflate into exactly out.size() bytes; false when the stream is damaged, shorter or longer.
+// Inflates a raw stream into exactly out.size() bytes; false if it is damaged, shorter or longer.
 bool inflate_exactly(std::span<const std::byte> packed, std::span<std::byte> out) {
   z_stream stream{};
   if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) return false;
@@ -96,7 +96,7 @@ ZipReader::Directory ZipReader::find_directory() const {
     const bool has_locator = at >= kLocatorSize && number<uint32_t>(at - kLocatorSize) == kLocator64;
     return wide && has_locator ? find_directory64(at) : small;
   }
-  fail_with("the download or copy stopped early: fetch the file again",
+  fail_with("the download or copy is incomplete: download or copy the file again",
             "{}: is cut short: it begins as a zip archive of {} bytes or more, but the directory at its end "
             "is missing",
             origin_, bytes_.size());
@@ -109,7 +109,7 @@ ZipReader::Directory ZipReader::find_directory64(size_t end_record) const {
   return {number<uint64_t>(at + 48), number<uint64_t>(at + 40), number<uint64_t>(at + 32)};
 }
 
-// Reads the directory's record at `at`; returns where the next one begins.
+// Reads the directory's record at `at`; returns the position of the next one.
 size_t ZipReader::read_entry(size_t at, size_t end) {
   if (end - at < kCentralSize || number<uint32_t>(at) != kCentralHeader)
     damaged("its zip directory is broken");
@@ -124,7 +124,7 @@ size_t ZipReader::read_entry(size_t at, size_t end) {
   entry.size = number<uint32_t>(at + 24);
   uint64_t header = number<uint32_t>(at + 42);
   if (number<uint16_t>(at + 8) & 1) damaged(fmt::format("entry '{}' is encrypted", printable(entry.name)));
-  // Extra field 1 holds, in this order, those of the three that are all ones above.
+  // Extra field 1 holds, in this order, the three values above whose fields are all ones.
   const size_t extras = at + kCentralSize + name_size;
   for (size_t x = extras; x + 4 <= extras + extra_size; x += 4 + number<uint16_t>(x + 2)) {
     if (number<uint16_t>(x) != 1) continue;
@@ -157,7 +157,7 @@ void ZipReader::locate(ZipEntry& entry, uint64_t header) const {
   entry.packed = bytes_.subspan(begin, entry.packed_size);
 }
 
-// Entries that share bytes make an archive that grows without end when it is unpacked.
+// Entries that share bytes can make an archive that unpacks to an unlimited size.
 void ZipReader::check_overlaps() const {
   std::vector<const ZipEntry*> order;
   for (const ZipEntry& e : entries_)
@@ -185,7 +185,7 @@ ZipBytes ZipReader::read(const ZipEntry& entry) {
     return {entry.packed, nullptr};
   }
   if (entry.method != 8)
-    damaged(fmt::format("entry '{}' is packed by method {}, not read here", name, entry.method));
+    damaged(fmt::format("entry '{}' uses compression method {}, which is not supported", name, entry.method));
   if (entry.size > inflate_budget_) {
     fail_with("do not extract this file",
               "{}: entry '{}' would grow from {} to {} bytes: suspicious compression ratio (zip bomb?)",
@@ -194,7 +194,7 @@ ZipBytes ZipReader::read(const ZipEntry& entry) {
   inflate_budget_ -= entry.size;
   auto inflated = std::make_shared<std::vector<std::byte>>(entry.size);
   if (!inflate_exactly(entry.packed, *inflated))
-    damaged(fmt::format("entry '{}' does not unpack to the {} bytes that it declares", name, entry.size));
+    damaged(fmt::format("entry '{}' does not unpack to its declared size of {} bytes", name, entry.size));
   return {*inflated, inflated};
 }
 
@@ -207,7 +207,7 @@ void ZipReader::check(
   });
   for (size_t i = 0; i < entries.size(); ++i)
     if (wrong[i])
-      damaged(fmt::format("entry '{}' does not have its checksum", printable(entries[i].first->name)));
+      damaged(fmt::format("the checksum of entry '{}' is wrong", printable(entries[i].first->name)));
 }
 
 }  // namespace graft::hub

@@ -15,10 +15,10 @@ struct ZipEntry {
   uint16_t method = 0;  // 0 stored, 8 deflated
   uint32_t crc32 = 0;
   uint64_t packed_size = 0, size = 0;
-  std::span<const std::byte> packed;  // where it lies in the archive
+  std::span<const std::byte> packed;  // its bytes in the archive
 };
 
-// The bytes of an entry; `owner` is empty when they lie in the archive itself.
+// The bytes of an entry; `owner` is empty if they are in the archive itself.
 struct ZipBytes {
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
@@ -29,12 +29,12 @@ class ZipReader {
   static bool is_zip(std::span<const std::byte> bytes);
 
   // Reads and checks the directory: every entry inside the archive, none overlapping another, no name twice.
-  // `bytes` must outlive the reader and what it hands out.
+  // `bytes` must outlive the reader and its results.
   ZipReader(std::span<const std::byte> bytes, std::string origin);
 
   const std::vector<ZipEntry>& entries() const { return entries_; }
-  const ZipEntry* find(const std::string& name) const;  // nullptr when absent
-  // Throws when the entry is a zip bomb or does not inflate to its declared size. Checksums: see check().
+  const ZipEntry* find(const std::string& name) const;  // nullptr if absent
+  // Throws if the entry is a zip bomb or does not inflate to its declared size. Checksums: see check().
   ZipBytes read(const ZipEntry& entry);
   // Throws naming the first of `entries` whose bytes do not have its CRC-32. Runs on all cores.
   void check(const std::vector<std::pair<const ZipEntry*, std::span<const std::byte>>>& entries) const;

@@ -24,7 +24,7 @@ struct AddedToken {
   }
 };
 
-// A stretch of text: an added token (id >= 0) or what lies between (id -1).
+// A stretch of text: an added token (id >= 0) or text between added tokens (id -1).
 struct Section {
   size_t begin, end;
   int32_t id;
@@ -36,9 +36,10 @@ class TokenFinder {
   void add(const AddedToken& token, const std::string& pattern);
   // Special tokens are read as text, like the rest (tokenizer_config.json's split_special_tokens).
   void set_splits_special(bool splits) { splits_special_ = splits; }
-  void finish() { trie_ = builder_.build(); }  // after the last
+  void finish() { trie_ = builder_.build(); }  // call it after the last add()
   bool empty() const { return tokens_.empty(); }
-  // Appends sections that cover text[begin, end), with the white space that lstrip and rstrip take along.
+  // Appends sections that cover text[begin, end). A token with lstrip or rstrip includes the white space
+  // beside it.
   void find(std::string_view text, size_t begin, size_t end, std::vector<Section>& out) const;
   // First position at or behind `pos` where a token could begin, or `end`.
   size_t candidate(std::string_view text, size_t pos, size_t end) const;
@@ -51,9 +52,9 @@ class TokenFinder {
   Trie trie_;
   std::vector<AddedToken> tokens_;
   bool first_[256] = {};   // bytes that begin a token
-  bool second_[256] = {};  // bytes that follow
+  bool second_[256] = {};  // second bytes of tokens
   bool has_single_byte_ = false, splits_special_ = false;
-  int num_first_ = 0;  // how many bytes begin a token, and the last of them
+  int num_first_ = 0;  // number of first bytes; only_first_ is one of them
   char only_first_ = 0;
 };
 
@@ -62,7 +63,7 @@ class AddedTokens {
  public:
   // Replaces a token of the same content.
   void add(AddedToken token);
-  void set_splits_special(bool splits) { splits_special_ = splits; }  // refresh() afterwards
+  void set_splits_special(bool splits) { splits_special_ = splits; }  // call refresh() afterwards
   void refresh(const Normalizer* normalizer);
 
   const std::vector<AddedToken>& tokens() const { return tokens_; }

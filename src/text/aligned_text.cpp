@@ -19,7 +19,7 @@ void AlignedText::transform(size_t begin, size_t end, const HugeArray<CharChange
   HugeArray<Span> new_align;
   new_text.reserve(end - begin);
   new_align.reserve(end - begin);
-  size_t pos = begin;  // the next character of the old text that is not used up
+  size_t pos = begin;  // the next unread character of the old text
   const auto skip = [&] {
     if (pos < end) pos += sequence_length(text[pos]);
   };

@@ -1,5 +1,4 @@
-// A text on its way through the normalizers: each byte remembers the bytes of the original text it stands
-// for.
+// A text while it is normalized. Each byte has the range of bytes of the original text that it comes from.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -17,9 +16,8 @@ struct Span {
   bool operator==(const Span& other) const { return begin == other.begin && end == other.end; }
 };
 
-// One character of a rewritten text. `change` says how it relates to the characters it comes from: 0 replaces
-// one character, 1 is inserted behind the previous one (and shares its origin), -n replaces one and swallows
-// n more.
+// One character of a rewritten text. `change`: 0 replaces one character of the old text, 1 is inserted after
+// the previous one (and shares its origin), -n replaces n + 1 characters.
 struct CharChange {
   char32_t c;
   int32_t change;
@@ -27,13 +25,13 @@ struct CharChange {
 
 struct AlignedText {
   std::string text;       // valid UTF-8
-  HugeArray<Span> align;  // one entry a byte: the bytes of the original text
+  HugeArray<Span> align;  // one entry per byte: its range in the original text
 
-  // `original` as it is; `base` is added to every alignment (its position in a longer text).
+  // Sets the text to `original`. `base`, its position in a longer text, is added to every alignment.
   void assign(std::string_view original, int32_t base);
 
-  // Rewrites [begin, end) with `changes`; the first `initial` characters of the range are dropped without
-  // trace.
+  // Rewrites [begin, end) with `changes`; the first `initial` characters of the range are removed, and no
+  // character takes over their origin.
   void transform(size_t begin, size_t end, const HugeArray<CharChange>& changes, size_t initial = 0);
   void transform(const HugeArray<CharChange>& changes, size_t initial = 0) {
     transform(0, text.size(), changes, initial);

@@ -13,7 +13,7 @@
 namespace graft::text {
 namespace {
 
-// Words up to this many symbols are merged by scanning, longer ones through a heap.
+// Words of at most this many symbols are merged by scanning, longer words with a heap.
 constexpr size_t kShortWord = 40;
 
 // The raw bytes of a token in GPT-2's alphabet; false when it holds other characters.
@@ -98,11 +98,12 @@ void Bpe::add_merge(int32_t left, int32_t right, int32_t rank, int32_t id) {
   filter_[filter_bit(pair) / 64] |= uint64_t{1} << filter_bit(pair) % 64;
 }
 
-// What the vocabulary is asked for again and again: single characters by code point, and for where a word
-// falls apart the first and the last character of every token. They are those of the characters it is made
-// of, whatever the merges before; so no token holds two neighbours that stand at no merge's seam.
+// Tables for frequent lookups: the ids of single characters by code point, and the first and last character
+// of every token. Two neighbouring characters that no merge joins are never inside one token. A word is cut
+// between them.
 void Bpe::index_vocab() {
-  constexpr char32_t kMostCodePoints = 0x20000;  // half a megabyte; rarer characters are looked up by text
+  // half a megabyte; characters beyond it are looked up by text
+  constexpr char32_t kMostCodePoints = 0x20000;
   const auto end_id = static_cast<size_t>(vocab.end_id());
   if (!joints_.empty()) ends_.assign(end_id, {0, 0});
   for (size_t i = 0; i < end_id; ++i) {
@@ -117,8 +118,8 @@ void Bpe::index_vocab() {
   }
 }
 
-// The symbols of a word, up to where it falls apart: there they are merged and written out, and the memory
-// is used again. A word of megabytes without a seam in it is all that fills it.
+// The symbols of a word up to the next cut. At a cut they are merged and written, and the memory is reused.
+// Only a long word without cuts needs memory in proportion to its length.
 class Bpe::Stretch {
  public:
   Stretch(const Bpe& bpe, size_t word_bytes, uint64_t seed, Pieces& out)
@@ -129,13 +130,13 @@ class Bpe::Stretch {
         out_(out) {
     symbols_.clear();
   }
-  // A symbol of `size` bytes, behind those there are.
+  // Appends a symbol of `size` bytes.
   void add(int32_t id, int32_t size) {
     if (cuts_ && !symbols_.empty() && !bpe_.may_join(symbols_.back().id, id)) merge();
     symbols_.push_back({id, position_, position_ + size, 0, 0});
     position_ += size;
   }
-  // An unknown token stays open: more of the word may go into it.
+  // An unknown token stays open: it may take in the characters that follow.
   void add_unknown(int32_t id, int32_t size) {
     if (!bpe_.options_.fuse_unk) close_unknown();
     unknown_ = {id, unknown_.second + size};
@@ -161,14 +162,14 @@ class Bpe::Stretch {
   }
   HugeArray<Symbol>& symbols_;
   const Bpe& bpe_;
-  const bool cuts_;  // a short word is merged as it is
+  const bool cuts_;  // false for a short word, which is merged whole
   uint64_t seed_;
   Pieces& out_;
   std::pair<int32_t, int32_t> unknown_{-1, 0};
   int32_t position_ = 0;
 };
 
-// A character without an id: bytes if the vocabulary has them, else the unknown token, else nothing at all.
+// A character without an id: bytes if the vocabulary has them, else the unknown token, else nothing.
 void Bpe::add_unknown(std::string_view piece, int32_t size, Stretch& stretch) const {
   if (!byte_ids_.empty() && std::all_of(piece.begin(), piece.end(), [&](char c) {
         return byte_ids_[static_cast<unsigned char>(c)] >= 0;
@@ -230,9 +231,9 @@ void Bpe::tokenize_bytes(std::string_view bytes, Pieces& out) const {
   stretch.merge();
 }
 
-// The lowest rank of all neighbouring pairs is merged until none is left. Nothing moves: a symbol that went
-// into its left neighbour keeps its place with no rank. What is compared is the rank with the position behind
-// it, so that the leftmost of equals wins and no branch hangs on the outcome.
+// Merges the neighbouring pair of lowest rank until none is left. Symbols stay in place: a symbol that was
+// merged into its left neighbour has no rank. The comparison key is the rank followed by the position. So the
+// leftmost of equal ranks is taken, without a branch.
 void Bpe::merge_short(std::span<Symbol> symbols) const {
   constexpr uint64_t kNoMerge = ~uint64_t{0};
   const size_t n = symbols.size();
@@ -267,8 +268,8 @@ void Bpe::merge_short(std::span<Symbol> symbols) const {
 
 namespace {
 
-// Candidate merges of one rank: positions, leftmost first. They come mostly in order and are then a plain
-// list; once one does not, what is left becomes a heap.
+// Candidate merges of one rank: positions, leftmost first. They are a list while they are added in order, and
+// a heap after the first one that is not.
 class Bucket {
  public:
   bool empty() const { return head_ == positions_.size(); }
@@ -297,7 +298,7 @@ class Bucket {
   bool is_heap_ = false;
 };
 
-// All candidates: the lowest rank first, within it the leftmost.
+// All candidates: lowest rank first, leftmost first within a rank.
 class Candidates {
  public:
   bool empty() const { return ranks_.empty(); }
@@ -312,7 +313,7 @@ class Candidates {
     if (bucket.empty()) ranks_.push({rank, it->second});
     bucket.push(position);
   }
-  // Takes the next candidate.
+  // Removes the next candidate.
   void pop(int32_t& rank, int32_t& position, int32_t& id) {
     Bucket& bucket = buckets_[static_cast<size_t>(ranks_.top().second)];
     rank = bucket.rank;
@@ -330,8 +331,8 @@ class Candidates {
 
 }  // namespace
 
-// Candidates by rank; stale ones are recognised and dropped. Sweeps over a long word stay in order, so that
-// this is close to linear.
+// Candidates by rank; stale ones are skipped. The candidates of one rank are mostly in order, so that the
+// time is almost linear in the length of the word.
 void Bpe::merge_long(std::span<Symbol> symbols, uint64_t seed) const {
   struct Skipped {
     int32_t rank, position, id;

@@ -20,7 +20,7 @@ class Bpe : public Model {
   void tokenize(std::string_view word, Pieces& out) const override;
   // A word as raw bytes, for byte-level vocabularies (has_byte_alphabet): pieces are ranges of the raw bytes.
   void tokenize_bytes(std::string_view bytes, Pieces& out) const;
-  // Every byte of GPT-2's alphabet has an id, and nothing else bears on a word (no prefix, suffix, dropout).
+  // True if every byte of GPT-2's alphabet has an id and the model has no prefix, suffix or dropout.
   bool has_byte_alphabet() const { return has_byte_alphabet_; }
 
   std::string kind() const override { return "BPE"; }
@@ -70,9 +70,9 @@ class Bpe : public Model {
 
   BpeOptions options_;
   HugeArray<Merge> merges_;
-  std::vector<uint64_t> filter_;  // four bits a slot; 0: no merge there. Small enough for a near cache
-  // Which characters some merge brings together: what stands before its seam, what behind. As the filter: a
-  // bit of 0 is sure. Empty where words are not cut there (a prefix or dropout).
+  std::vector<uint64_t> filter_;  // four bits per slot; 0: no merge there. Fits into the L2 cache
+  // Pairs of characters that some merge joins: last character of its left part, first character of its right
+  // part. A Bloom filter, as filter_: a bit of 0 is certain. Empty if words are not cut (prefix or dropout).
   struct Ends {
     char32_t first, last;  // characters of a token
   };

@@ -9,7 +9,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace graft::text::HWY_NAMESPACE {
 
-// Bytes as signed numbers: those beyond ASCII are negative.
+// Bytes as signed numbers: bytes above 0x7F are negative.
 namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::CappedTag<int8_t, 64>;
 using Bytes = hn::Vec<Tag>;

@@ -21,7 +21,7 @@ class Charsmap : public Normalizer {
     if (blob_.size() >= 4) std::memcpy(&trie_size, blob_.data(), 4);
     if (blob_.size() < 4 || trie_size % 4 != 0 || trie_size == 0 || trie_size > blob_.size() - 4)
       fail_with("the file is damaged: download it again",
-                "{}: precompiled_charsmap says that its trie has {} bytes, but holds {} bytes in all", where,
+                "{}: precompiled_charsmap gives its trie a size of {} bytes, but has only {} bytes", where,
                 trie_size, blob_.size());
     units_.resize(trie_size / 4);
     std::memcpy(units_.data(), blob_.data() + 4, trie_size);
@@ -77,7 +77,7 @@ void add_replacement(HugeArray<CharChange>& changes, std::string_view old_part, 
     const char32_t c = next_char(new_part, pos);
     changes.push_back({c, new_count >= old_count ? 1 : 0});
   }
-  // Where nothing comes before, what is removed is forgotten: the reference does the same.
+  // Characters removed at the start of the text leave no alignment, as in the reference.
   if (new_count < old_count && !changes.empty()) changes.back().change += new_count - old_count;
 }
 

@@ -12,7 +12,7 @@
 namespace graft::text {
 namespace {
 
-// A grapheme cluster or a normal form may reach from the character before `pos` into the one there.
+// True if a grapheme cluster or a normal form may join the character before `pos` with the one at `pos`.
 bool may_join(std::string_view text, size_t pos) {
   const char32_t c = next_char(text, pos);
   const auto bound = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->boundclass;
@@ -20,7 +20,8 @@ bool may_join(std::string_view text, size_t pos) {
          bound == UTF8PROC_BOUNDCLASS_SPACINGMARK || (char_flags(c) & kMark);
 }
 
-// The character before `pos` clings to what follows (Unicode: Prepend); all such lie behind these lead bytes.
+// True if the character before `pos` joins the next one (Unicode: Prepend). All such characters have one of
+// these lead bytes.
 bool ends_with_prepend(std::string_view text, size_t pos) {
   size_t start = pos - 1;
   while (start > 0 && is_continuation(text[start])) --start;
@@ -37,7 +38,7 @@ size_t contraction_size(std::string_view text, size_t pos) {
   return ((a == 'r' || a == 'v') && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-// Shifts bits to the next position; `carry` is the last bit of the word before.
+// Shifts bits to the next position; `carry` is the last bit of the previous word.
 uint64_t shift_in(uint64_t bits, uint64_t& carry) {
   const uint64_t shifted = bits << 1 | carry;
   carry = bits >> 63;
@@ -67,8 +68,8 @@ void ChunkCutter::start(std::string_view text, Rule rule, bool isolates_chinese)
 
 namespace {
 
-// Writes base + the positions of the bits, eight at a time: a branch for each would be guessed wrong too
-// often. Up to seven entries behind the last are written as well.
+// Writes base + the positions of the bits, eight at a time, because a branch per bit is mispredicted too
+// often. Up to seven entries after the last one are overwritten.
 size_t write_positions(uint64_t bits, uint32_t base, uint32_t* out) {
   const auto count = static_cast<size_t>(__builtin_popcountll(bits));
   for (size_t i = 0; i < count; i += 8)
@@ -97,7 +98,7 @@ size_t ChunkCutter::next(uint32_t* begins, uint32_t* ends) {
   return num_ends;
 }
 
-// Calls see(w, classes) for every word; behind the end of the text lie spaces.
+// Calls see(w, classes) for every word. The text is padded with spaces.
 template <class See>
 void ChunkCutter::for_each_word(See see) const {
   constexpr size_t kGroup = 8;
@@ -121,7 +122,7 @@ void ChunkCutter::clear_bounds(size_t begin, size_t end) {
   for (; begin < end; ++begin) clear_bound(begin);
 }
 
-// The last bound at or before i; there is one at 0.
+// The last bound at or before i; position 0 is always a bound.
 size_t ChunkCutter::last_bound(size_t i) const {
   size_t w = i / 64;
   uint64_t bits = bounds_[w] << (63 - i % 64);
@@ -131,7 +132,7 @@ size_t ChunkCutter::last_bound(size_t i) const {
   return 64 * w + 63 - static_cast<size_t>(__builtin_clzll(bounds_[w]));
 }
 
-// The first bit at or behind i, `none` where there is none.
+// The first bit at or after i; `none` if there is none.
 size_t ChunkCutter::next_bit(const std::vector<uint64_t>& bits, size_t i, size_t none) {
   size_t w = i / 64;
   if (w >= bits.size()) return none;
@@ -165,10 +166,10 @@ void ChunkCutter::isolate_ideographs() {
     }
 }
 
-// A word begins where the class of the characters changes, but the last white space before something else
-// begins a word of its own, which goes on with that if it is a space.
+// A word begins where the class of the characters changes. The last white space before another class begins a
+// word as well, and this word continues with that class if the white space is a space.
 void ChunkCutter::cut_gpt2() {
-  uint64_t letters = 0, digits = 0, spaces = 0, blanks = 0, highs = 0;  // carried over
+  uint64_t letters = 0, digits = 0, spaces = 0, blanks = 0, highs = 0;  // of the previous word
   uint64_t any_high = 0;
   for_each_word([&](size_t w, const ByteClasses& c) {
     const uint64_t space_before = shift_in(c.space, spaces);
@@ -199,15 +200,15 @@ void ChunkCutter::cut_contractions() {
   }
 }
 
-// Bounds are right as long as no byte beyond ASCII lies in the word or within two characters behind it.
-// Around the others the words are cut one by one.
+// Bounds are valid if no byte beyond ASCII is in the word or within two characters after it. Other words are
+// cut one by one.
 void ChunkCutter::cut_gpt2_beyond_ascii() {
   const size_t size = text_.size();
   size_t pos = 0;
   for (size_t high = next_bit(odd_, 0, size); high < size; high = next_bit(odd_, std::max(pos, high), size)) {
     pos = high == 0 ? 0 : last_bound(high - 1);
     if (pos > 0 && pos + 1 == high && (text_[pos] == ' ' || (text_[pos] >= 9 && text_[pos] <= 13)))
-      pos = last_bound(pos - 1);  // this may be the middle of white space
+      pos = last_bound(pos - 1);  // pos may be inside white space
     for (;;) {
       const size_t end = gpt2_word_end(text_, pos, size);
       clear_bounds(pos + 1, end);
@@ -236,7 +237,7 @@ void ChunkCutter::cut_spaces() {
   if (any_high) join_clusters();
 }
 
-// Takes away the bounds at spaces that a character before or behind clings to.
+// Removes the bounds at spaces that join the character before or after them.
 void ChunkCutter::join_clusters() {
   uint64_t high_before = 0;
   for (size_t w = 0; w < words_; ++w) {

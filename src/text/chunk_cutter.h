@@ -1,6 +1,6 @@
-// Cuts a text into the chunks that the fast path tokenizes one by one. Sixty-four bytes at a time: classes of
-// bytes become bits, and where chunks begin and end follows from shifts of these; what lies beyond ASCII is
-// looked at closely afterwards.
+// Cuts a text into the chunks that the fast path tokenizes one by one. It works on blocks of 64 bytes:
+// classes of bytes are bits, and shifts of these bits give the bounds of the chunks. Characters beyond ASCII
+// are checked one by one afterwards.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -11,18 +11,18 @@ namespace graft::text {
 class ChunkCutter {
  public:
   enum class Rule {
-    bert,    // a punctuation mark, an ideograph, or what lies between these and white space
+    bert,    // a punctuation mark, an ideograph, or the text between these and white space
     gpt2,    // GPT-2's words
-    spaces,  // spaces and what follows up to the next space
+    spaces,  // spaces and the text up to the next space
   };
   static constexpr size_t kBatch = 32;
   static constexpr size_t kBatchRoom = kBatch + 72;
 
-  // Starts on a text, which must be valid UTF-8 and outlive the calls of next(). `isolates_chinese`: bert's
-  // ideographs are chunks.
+  // Starts on a text, which must be valid UTF-8 and outlive the calls of next(). `isolates_chinese`: each of
+  // BERT's ideographs is a chunk.
   void start(std::string_view text, Rule rule, bool isolates_chinese);
-  // Chunks [begins[i], ends[i]) in order; both arrays have kBatchRoom entries. Returns how many, 0 at the
-  // end.
+  // Chunks [begins[i], ends[i]) in order; both arrays have kBatchRoom entries. Returns the number of chunks,
+  // 0 at the end.
   size_t next(uint32_t* begins, uint32_t* ends);
 
  private:
@@ -44,10 +44,11 @@ class ChunkCutter {
   static size_t next_bit(const std::vector<uint64_t>& bits, size_t i, size_t none);
 
   std::string_view text_;
-  size_t words_ = 0, word_ = 0;  // words of 64 positions; the one that next() looks at
-  bool has_open_ = false;        // a chunk has begun, at open_
+  size_t words_ = 0, word_ = 0;  // number of words of 64 positions; the current one of next()
+  bool has_open_ = false;        // a chunk has begun at open_
   uint32_t open_ = 0;
-  // Bit i: a chunk may begin or end before byte i; byte i belongs to no chunk; byte i needs a closer look.
+  // Bit i: a chunk may begin or end before byte i; byte i belongs to no chunk; byte i must be checked by
+  // itself.
   std::vector<uint64_t> bounds_, gaps_, odd_;
 };
 

@@ -28,7 +28,7 @@ void byte_level(Tokens& tokens) {
     const size_t before = bytes.size();
     for (size_t pos = 0; pos < token.size();) {
       const int b = char_to_byte(next_char(token, pos));
-      if (b < 0) {  // not a byte-level token: as it is
+      if (b < 0) {  // not a byte-level token: copied unchanged
         bytes.resize(before);
         bytes += token;
         break;

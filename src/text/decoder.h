@@ -14,7 +14,7 @@ using Decoder = std::function<void(std::vector<std::string>&)>;
 
 Decoder make_decoder(const Json& json, const std::string& where);
 
-// WordPiece's clean-up of a piece of text: no space before punctuation and in contractions.
+// WordPiece's clean-up of a piece of text: removes the space before punctuation and in contractions.
 std::string clean_up_pieces(std::string text);
 std::string replace_all(std::string text, std::string_view from, std::string_view to);
 

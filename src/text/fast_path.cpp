@@ -14,7 +14,7 @@
 namespace graft::text {
 namespace {
 
-constexpr int kCacheBits = 18;  // 16 MiB a thread: a miss costs many times what a line from a far cache does
+constexpr int kCacheBits = 18;  // 16 MiB per thread: a miss is much slower than a line from the L3 cache
 constexpr size_t kCacheSize = size_t{1} << kCacheBits;
 
 uint64_t load_word(const char* p) {
@@ -23,7 +23,7 @@ uint64_t load_word(const char* p) {
   return v;
 }
 
-// Bytes that stay and bytes that go: 24 - size bytes into it lies the mask of a chunk's key.
+// Masks for the bytes of a chunk's key: the mask for a chunk of `size` bytes starts at 24 - size.
 struct alignas(64) KeyMask {
   char bytes[48] = {};
   constexpr KeyMask() {
@@ -53,7 +53,7 @@ uint64_t hash_of(const ChunkKey& key) {
 uint8_t tag_of(uint64_t hash) { return static_cast<uint8_t>(hash >> 8); }
 size_t pair_of(uint64_t hash) { return hash >> (64 - kCacheBits) & ~size_t{1}; }
 
-// Normalizers that treat what is left and right of a space independently.
+// Normalizers that treat the texts left and right of a space independently.
 bool is_local(const Json& normalizer) {
   const std::string type = normalizer.value("type", infer_normalizer_type(normalizer));
   if (type == "Sequence") {
@@ -70,7 +70,8 @@ bool is_local(const Json& normalizer) {
   return std::any_of(std::begin(kLocal), std::end(kLocal), [&](const char* name) { return type == name; });
 }
 
-// Characters that occur in Replace patterns: not plain, whatever they become alone.
+// Characters that occur in Replace patterns: the table cannot hold them, because the result depends on their
+// neighbours.
 void collect_pattern_chars(const Json& normalizer, std::string& out) {
   if (!normalizer.is_object()) return;
   if (normalizer.contains("normalizers"))
@@ -81,7 +82,7 @@ void collect_pattern_chars(const Json& normalizer, std::string& out) {
 
 }  // namespace
 
-// Appends tokens to a SequenceTokens whose arrays are sized ahead.
+// Appends tokens to a SequenceTokens whose arrays are large enough.
 template <bool offsets>
 class FastPath::Writer {
  public:
@@ -92,7 +93,7 @@ class FastPath::Writer {
   void add(const CachedChunk& c) {
     if (n_ + CachedChunk::kMaxTokens > size_) resize(2 * n_ + 16);
     std::memcpy(ids_ + n_, c.ids, sizeof c.ids);
-    if (offsets) {  // all six: how many there are is hard to guess
+    if (offsets) {  // always six: a branch on their number is mispredicted too often
       for (size_t i = 0; i < CachedChunk::kMaxTokens; ++i) {
         spans_[n_ + i] = {chars_ + (c.begin[i] & 31), chars_ + c.end[i]};
         words_[n_ + i] = num_words_ + (c.begin[i] >> 5);
@@ -197,8 +198,8 @@ bool FastPath::accepts(std::string_view section) const {
   if (rule_ != Rule::spaces || section.empty()) return true;
   const uint8_t first = byte_at(section, 0);
   if (first >= 0x20 && first < 0x7F) return true;
-  // Where the character map removes the first character, the reference's offsets are off by it to the end of
-  // the text: that cannot be told from a chunk.
+  // If the character map removes the first character, the reference's offsets are shifted up to the end of
+  // the text. A chunk alone does not show this.
   AlignedText text;
   text.assign(section.substr(0, static_cast<size_t>(sequence_length(section[0]))), 0);
   if (parts_.normalizer) parts_.normalizer->normalize(text);
@@ -210,7 +211,7 @@ void FastPath::remember(const ChunkKey& key, std::string_view chunk, int32_t num
   if (scratch.tokens.size() > CachedChunk::kMaxTokens ||
       num_words >= static_cast<int32_t>(CachedChunk::kMaxWords))
     return;
-  // A newcomer leaves the first place to a chunk that has been met more than once.
+  // A new chunk does not replace the first entry if that chunk has been seen more than once.
   const bool second = !pair[0].is_free();
   if (second) pair[0].second = tag_of(hash_of(key));
   CachedChunk& entry = pair[second];
@@ -229,7 +230,7 @@ void FastPath::remember(const ChunkKey& key, std::string_view chunk, int32_t num
 template <bool offsets>
 void FastPath::encode_chunk(std::string_view chunk, const ChunkKey& key, CachedChunk* pair, Scratch& scratch,
                             Writer<offsets>& writer) const {
-  if (pair && pair[0].second == tag_of(hash_of(key)) && pair[1].key == key) {  // met again
+  if (pair && pair[0].second == tag_of(hash_of(key)) && pair[1].key == key) {  // seen again
     std::swap(pair[0], pair[1]);
     pair[0].second = tag_of(hash_of(pair[1].key));
     return writer.add(pair[0]);
@@ -246,10 +247,10 @@ int32_t FastPath::encode_chunks(std::string_view section, int32_t first_char, Sc
   Writer<offsets> writer(out, section.size(), first_char);
   uint32_t begins[ChunkCutter::kBatchRoom], ends[ChunkCutter::kBatchRoom], done = 0;
   ChunkKey keys[ChunkCutter::kBatchRoom];
-  CachedChunk* pairs[ChunkCutter::kBatchRoom];  // where a chunk may be remembered; nullptr: it is too long
+  CachedChunk* pairs[ChunkCutter::kBatchRoom];  // cache entries of a chunk; nullptr: the chunk is too long
   scratch.cutter.start(section, rule_, isolates_chinese_);
   while (const size_t n = scratch.cutter.next(begins, ends)) {
-    // All cache lines of a batch are asked for before the first is looked at.
+    // All cache lines of a batch are prefetched before the first one is read.
     for (size_t i = 0; i < n; ++i) {
       const size_t size = ends[i] - begins[i];
       pairs[i] = nullptr;
@@ -301,7 +302,7 @@ void FastPath::tokenize_bytes(std::string_view chunk, Scratch& scratch, int32_t&
   }
 }
 
-// A word of plain ASCII characters: the normalizer is a table.
+// A word of ASCII characters: the normalizer is a table.
 bool FastPath::tokenize_ascii(std::string_view chunk, Scratch& scratch, int32_t& num_words) const {
   constexpr std::string_view kPrefix = "\xE2\x96\x81";
   const bool bert = rule_ == Rule::bert;
@@ -320,7 +321,7 @@ bool FastPath::tokenize_ascii(std::string_view chunk, Scratch& scratch, int32_t&
   parts_.model->tokenize(scratch.word, scratch.pieces);
   num_words = 1;
   const auto first = static_cast<int32_t>(spaces), shift = static_cast<int32_t>(prefix);
-  for (const Piece& p : scratch.pieces) {  // what was put in front shares the place of the first character
+  for (const Piece& p : scratch.pieces) {  // a prepended character shares the position of the first character
     const int32_t begin = std::max(0, p.begin - shift), end = std::max(1, p.end - shift);
     scratch.tokens.push_back({p.id, first + begin, first + end, 0});
   }
@@ -355,7 +356,7 @@ void FastPath::tokenize_generic(std::string_view chunk, Scratch& scratch, int32_
 
 ScratchPool::~ScratchPool() { clear(); }
 
-// A small number of this thread's own, used again from the 65th thread on.
+// A small number for this thread. Numbers repeat from the 65th thread on.
 size_t ScratchPool::place_of_thread() {
   static std::atomic<size_t> threads{0};
   thread_local const size_t place = threads++ % kPlaces;
@@ -365,7 +366,7 @@ size_t ScratchPool::place_of_thread() {
 ScratchPool::Lease::Lease(ScratchPool& pool) : pool_(pool) {
   const size_t own = place_of_thread();
   scratch_ = pool.places_[own].free.exchange(nullptr);
-  // Threads that come and go must not each leave one behind.
+  // Bounds the number of entries when threads are created and destroyed many times.
   for (size_t i = 0; !scratch_ && i < kPlaces && pool.made_ >= num_threads(); ++i)
     if (pool.places_[i].free.load(std::memory_order_relaxed))
       scratch_ = pool.places_[i].free.exchange(nullptr);

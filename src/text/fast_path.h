@@ -1,6 +1,6 @@
-// The fast way through a tokenizer: where the components allow it, a text is cut into chunks that can be
-// tokenized one by one, and what a chunk becomes is remembered. The general way (file_tokenizer.cpp) gives
-// the same tokens.
+// The fast path of a tokenizer. If the components allow it, a text is cut into chunks that are tokenized one
+// by one, and the tokens of each chunk are cached. The general path (file_tokenizer.cpp) gives the same
+// tokens.
 #pragma once
 #include <array>
 #include <atomic>
@@ -20,18 +20,18 @@ namespace graft::text {
 
 struct TokenizerParts;
 
-// The bytes of a short chunk, zeros behind them, and as the last byte their number; all 0: none.
+// The bytes of a short chunk, padded with zeros; the last byte is their number. All 0: no chunk.
 struct ChunkKey {
   uint64_t a, b, c;
   bool operator==(const ChunkKey& k) const { return ((a ^ k.a) | (b ^ k.b) | (c ^ k.c)) == 0; }
 };
 
-// What a short chunk becomes, in one cache line.
+// A short chunk and its tokens, in one cache line.
 struct alignas(64) CachedChunk {
   static constexpr size_t kMaxBytes = 23, kMaxTokens = 6, kMaxWords = 8;
   ChunkKey key;
   uint8_t num_tokens, num_words, num_chars;
-  uint8_t second;  // of the first of a pair: a few bits of the second's hash
+  uint8_t second;  // in the first entry of a pair: a few bits of the second entry's hash
   int32_t ids[kMaxTokens];
   uint8_t begin[kMaxTokens];  // code points from the chunk's start; the upper three bits count words
   uint8_t end[kMaxTokens];
@@ -40,7 +40,7 @@ struct alignas(64) CachedChunk {
 };
 static_assert(sizeof(CachedChunk) == 64);
 
-// A token of a chunk: code points and word from the chunk's start.
+// A token of a chunk. Code points and words are counted from the chunk's start.
 struct ChunkToken {
   int32_t id, begin, end, word;
 };
@@ -48,13 +48,13 @@ struct ChunkToken {
 // The tokens of one sequence, without special ones around it.
 struct SequenceTokens {
   HugeArray<int32_t> ids;
-  HugeArray<std::pair<int32_t, int32_t>> offsets;  // bytes first, code points at the end of encoding
+  HugeArray<std::pair<int32_t, int32_t>> offsets;  // in bytes while encoding, then in code points
   HugeArray<int32_t> words;
   int32_t num_words = 0;
   bool has_prefix_space = false;  // every word got a space in front
-  size_t max_tokens = SIZE_MAX;   // no further word once there are as many
+  size_t max_tokens = SIZE_MAX;   // encoding stops after the word that reaches this number
   bool is_full() const { return ids.size() >= max_tokens; }
-  // Empty again; the memory stays unless a very long text left a lot.
+  // Removes all tokens. The memory is kept unless a very long text made it large.
   void clear() {
     constexpr size_t kKeep = 8 << 20;
     if (ids.capacity() > kKeep) *this = {};
@@ -67,9 +67,9 @@ struct SequenceTokens {
   }
 };
 
-// One thread's working memory, on cache lines of its own.
+// The working memory of one thread, on separate cache lines.
 struct alignas(128) Scratch {
-  HugeArray<CachedChunk> cache;  // pairs of places
+  HugeArray<CachedChunk> cache;  // pairs of entries
   ChunkCutter cutter;
   PreTokenized cut;
   std::string word;
@@ -80,13 +80,13 @@ struct alignas(128) Scratch {
 
 class FastPath {
  public:
-  // nullptr where the components' results depend on more than a chunk.
+  // nullptr if the result of a component depends on more than one chunk.
   static std::unique_ptr<FastPath> make(const TokenizerParts& parts);
 
-  // Whether this stretch may go this way (some normalizers must leave it unchanged).
+  // True if the fast path can encode this stretch (some normalizers must leave it unchanged).
   bool accepts(std::string_view section) const;
   // Encodes a whole stretch between added tokens; `first_char` is its position in code points. Returns its
-  // number of code points (of no use when no offsets are wanted).
+  // number of code points (undefined without offsets).
   int32_t encode(std::string_view section, bool offsets, int32_t first_char, Scratch& scratch,
                  SequenceTokens& out) const;
 
@@ -114,12 +114,12 @@ class FastPath {
   Rule rule_ = Rule::spaces;
   const Bpe* bpe_ = nullptr;
   bool needs_nfc_ = false, isolates_chinese_ = true, prepends_ = false;
-  char ascii_map_[128] = {};  // what the normalizer makes of a character, 0: not one plain character
+  char ascii_map_[128] = {};  // the normalized character; 0: not a single ASCII character
 };
 
-// Scratch memory that threads borrow, without a lock, and each its own again if it can: what it remembers
-// lies in the caches of that thread's core. (With one list behind a mutex two threads were now and then no
-// faster than one: they swapped theirs text by text, or slept for the lock.)
+// A lock-free pool of scratch memory. A thread gets the memory that it used before, if it is free, because
+// that memory is in the caches of the thread's core. A single list behind a mutex is slower: threads exchange
+// their memory text by text and wait for the lock.
 class ScratchPool {
  public:
   ScratchPool() = default;
@@ -140,7 +140,7 @@ class ScratchPool {
     ScratchPool& pool_;
     Scratch* scratch_;
   };
-  void clear();  // after the tokenizer changed
+  void clear();  // call after a change of the tokenizer
 
  private:
   static constexpr size_t kPlaces = 64;

@@ -27,7 +27,7 @@ void push_token(SequenceTokens& out, int32_t id, Span bytes, bool offsets) {
 
 }  // namespace
 
-// Byte offsets to code points, for offsets that mostly grow.
+// Converts byte offsets to code points. Fast for increasing offsets.
 class FileTokenizer::CharCounter {
  public:
   explicit CharCounter(std::string_view text) : text_(text) {}
@@ -36,7 +36,7 @@ class FileTokenizer::CharCounter {
     for (; pos_ > pos; --pos_) chars_ -= !is_continuation(text_[pos_ - 1]);
     return chars_;
   }
-  // What at(pos) is, from someone who has counted.
+  // Sets the value of at(pos).
   void set(int32_t pos, int32_t chars) {
     pos_ = pos;
     chars_ = chars;
@@ -102,8 +102,13 @@ void FileTokenizer::encode_general(std::string_view text, size_t begin, size_t e
     if (out.is_full()) break;
     if (section.id >= 0) {
       const bool is_first = out.ids.empty() || aligned.align[section.begin].begin == 0;
-      const Span span = added_span(aligned.text, section, is_first);
-      push_token(out, section.id, aligned.original(span.begin, span.end), offsets);
+      Span span = added_span(aligned.text, section, is_first);
+      if (span.begin < span.end) {
+        span = aligned.original(span.begin, span.end);
+      } else {  // white space only: an empty span at its end
+        span.begin = span.end = aligned.original(section.begin, section.end).end;
+      }
+      push_token(out, section.id, span, offsets);
       ++out.num_words;
       continue;
     }
@@ -183,9 +188,8 @@ void FileTokenizer::encode_text(std::string_view text, bool offsets, Scratch& sc
   }
 }
 
-// An added token with lstrip or rstrip covers white space, which trimming takes off again. Where texts get a
-// space in front, a single one before a token that is the first, or at the start of the text, counts as that
-// space.
+// An added token with lstrip or rstrip includes white space, which trimming removes from its span. With
+// add_prefix_space, a single space before the first token or at the start of the text is not trimmed.
 Span FileTokenizer::added_span(std::string_view text, const Section& section, bool is_first) const {
   size_t begin = section.begin, end = section.end;
   if (!parts_.post_processor.trims_offsets) return {static_cast<int32_t>(begin), static_cast<int32_t>(end)};
@@ -374,6 +378,7 @@ Encoding FileTokenizer::assemble(SequenceTokens& first, SequenceTokens* second,
     return out;
   }
   const size_t num_second = is_pair ? windows.second.size() : 1;
+  out.overflowing.reserve(windows.first.size() * num_second - 1);
   for (size_t i = 1; i <= windows.first.size(); ++i) {  // the main first window comes last
     const size_t a = i % windows.first.size();
     for (size_t b = a == 0 ? 1 : 0; b < num_second; ++b) {

@@ -1,4 +1,5 @@
-// The tokenizer that a tokenizer.json describes: its components in a row.
+// The tokenizer of a tokenizer.json: normalizer, pre-tokenizer, model and post-processor, one after the
+// other.
 #pragma once
 #include <functional>
 #include <map>
@@ -18,7 +19,7 @@
 
 namespace graft::text {
 
-// Everything that was read: the parts, and the texts they came from (for saving).
+// Everything that was read: the parts, and their texts for saving.
 struct TokenizerParts {
   std::unique_ptr<Normalizer> normalizer;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
@@ -46,8 +47,8 @@ class FileTokenizer : public Tokenizer {
   Encoding encode_pair(std::string_view text, std::string_view pair,
                        const EncodeOptions& options) const override;
   Encoding encode_words(const std::vector<std::string>& words, const EncodeOptions& options) const override;
-  // Encodes a text without copying the tokens: see(tokens of the text, template of what stands around them).
-  // Returns how many invalid stretches of UTF-8 were replaced.
+  // Encodes a text without copying the tokens: see(tokens of the text, template with the special tokens
+  // around it). Returns how many invalid stretches of UTF-8 were replaced.
   using Visitor = std::function<void(const SequenceTokens&, const std::vector<TemplatePiece>&)>;
   int32_t visit(std::string_view text, bool add_special_tokens, const Visitor& see) const;
   std::string decode(const std::vector<int32_t>& ids, bool skip_special_tokens, bool clean_up) const override;
@@ -89,11 +90,12 @@ class FileTokenizer : public Tokenizer {
   Json added_outside_vocab() const;
 
   TokenizerParts parts_;
-  std::unique_ptr<FastPath> fast_;  // nullptr: every text goes the general way
+  std::unique_ptr<FastPath> fast_;  // nullptr: every text takes the general path
   mutable ScratchPool scratch_;
   std::vector<std::pair<int32_t, int32_t>>
-      spaces_;                 // by id: white space at the two ends of a token, for trimming
-  bool prefix_words_ = false;  // pre-split words get the space that the reference insists on
+      // by id: number of white space characters at both ends of a token, for trimming
+      spaces_;
+  bool prefix_words_ = false;  // a space is put before each pre-split word, which the reference requires
   bool changed_ = false;       // tokens were added since loading
 };
 

@@ -10,7 +10,7 @@
 namespace graft::text {
 namespace {
 
-// In the order in which the reference adds those that are new (SPECIAL_TOKENS_ATTRIBUTES).
+// In the order in which the reference adds new tokens (SPECIAL_TOKENS_ATTRIBUTES).
 constexpr const char* kRoleNames[] = {"bos_token", "eos_token", "unk_token", "sep_token",
                                       "pad_token", "cls_token", "mask_token"};
 
@@ -34,8 +34,8 @@ struct File {
   }
 };
 
-// A token written as a string or as an object with its content and flags. One that the file does not call
-// special itself is special where `special` says so.
+// A token written as a string or as an object with its content and flags. `special` is the default of its
+// flag "special".
 TokenSpec read_token(const Json& json, const File& file, const std::string& key, bool special) {
   TokenSpec t;
   t.special = special;
@@ -92,8 +92,8 @@ void add_extra(FolderConfig& config, const Json& list, const File& file, const s
       config.extra.push_back(std::move(t));
 }
 
-// Special tokens of tokenizer_config.json or special_tokens_map.json; the latter, read second, replaces roles
-// and adds to the lists.
+// Special tokens of tokenizer_config.json or special_tokens_map.json. The latter is read second: it replaces
+// roles and adds to the lists.
 void read_special_tokens(FolderConfig& config, const Json& json, const File& file) {
   const auto add_role = [&](const std::string& name, const Json& value) {
     set_role(config, name, value.is_null() ? TokenSpec{} : read_token(value, file, name, true));
@@ -122,7 +122,7 @@ void read_decoder(FolderConfig& config, const Json& json, const File& file) {
   }
 }
 
-// added_tokens.json: {"<user>": 30522}. Those that another file calls special are.
+// added_tokens.json: {"<user>": 30522}. A token is special if another file lists it as special.
 void read_added_tokens_file(FolderConfig& config, std::vector<TokenSpec>& out) {
   const std::string where = (config.folder / "added_tokens.json").string();
   for (const auto& [content, id] : config.added_tokens.items()) {

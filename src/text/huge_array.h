@@ -1,6 +1,5 @@
-// An array that lies on huge pages, where the system has them, once it is large. Tables that are read at
-// random miss the translation of addresses less; the buffers of a very long text cost a page fault for two
-// megabytes and not for four kilobytes.
+// An array that uses huge pages, if the system has them, once it is large. Random reads of a table cause
+// fewer TLB misses. The buffers of a very long text cause one page fault per 2 MB instead of one per 4 kB.
 #pragma once
 #include <sys/mman.h>
 
@@ -27,8 +26,8 @@ struct HugeAllocator {
       else
         return static_cast<T*>(::operator new(bytes));
     }
-    // Always from the system: what malloc would keep for the next text up to some size and give back beyond
-    // it makes the time for a text jump there.
+    // Always from the system: malloc keeps freed memory up to some size and returns larger blocks, so that
+    // the time per text would jump at that size.
     const size_t size = rounded(bytes);
     void* map = mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED) throw std::bad_alloc();
@@ -36,7 +35,7 @@ struct HugeAllocator {
     const size_t skipped = (kHugePage - reinterpret_cast<uintptr_t>(begin) % kHugePage) % kHugePage;
     if (skipped > 0) munmap(begin, skipped);
     if (skipped < kHugePage) munmap(begin + skipped + size, kHugePage - skipped);
-    madvise(begin + skipped, size, MADV_HUGEPAGE);  // advice: without it everything works, slower
+    madvise(begin + skipped, size, MADV_HUGEPAGE);  // an advice only: the result of the call does not matter
     return reinterpret_cast<T*>(begin + skipped);
   }
   void deallocate(T* p, size_t n) {

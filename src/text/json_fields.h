@@ -29,7 +29,7 @@ inline const Json& array_field(const Json& json, const char* name, const std::st
   return value;
 }
 
-// Older files name no type; each of these blocks is known by a field that only it has.
+// Older files have no type. Each of these blocks has a field that no other block has.
 inline std::string infer_normalizer_type(const Json& json) {
   if (json.contains("handle_chinese_chars")) return "BertNormalizer";
   if (json.contains("precompiled_charsmap")) return "Precompiled";
@@ -40,7 +40,7 @@ inline std::string infer_normalizer_type(const Json& json) {
   return "";
 }
 
-// Looks the block's type up in an explicit table of (type, maker).
+// Looks up the block's type in a table of (type, maker).
 template <class Make>
 auto make_component(const std::vector<std::pair<std::string, Make>>& table, const Json& json,
                     const std::string& inferred_type, const char* kind, const std::string& where) {

@@ -13,7 +13,7 @@ TokenSpec special_token(const FolderConfig& config, TokenSpec fallback) {
     if (token.content == fallback.content) {
       const Json& written = (token.source == "special_tokens_map.json" ? config.special_tokens_map
                                                                        : config.tokenizer_config)[role];
-      if (!written.is_object()) continue;  // a string: the class gives the flags
+      if (!written.is_object()) continue;  // a string: the class defines the flags
       TokenSpec t = token;
       t.id = fallback.id;
       return t;
@@ -71,7 +71,7 @@ const char* sentencepiece_file(const FolderConfig& config) {
   return nullptr;
 }
 
-// Of several kinds of files the class decides, else the order here.
+// If the folder has several kinds of files, the class decides. Without a class, the order below decides.
 LegacyFiles choose_files(const FolderConfig& config) {
   const bool txt = is_in(config, "vocab.txt"), json = is_in(config, "vocab.json"),
              piece = sentencepiece_file(config) != nullptr;

@@ -12,14 +12,14 @@ namespace graft::text {
 // Legacy files as the text of a tokenizer.json.
 struct ConvertedText {
   std::string json;
-  std::vector<double> scores = {};  // of a Unigram model's pieces, exact; the text rounds them
+  std::vector<double> scores = {};  // exact scores of a Unigram model; the text rounds them
 };
 
-// `origin` becomes the file that was read. Throws Error naming the files it looked for when there are none,
-// and the class when it is not read from the files that are there.
+// Sets `origin` to the file that was read. Throws Error if no file is found (the message lists the file
+// names) or if the class needs other files (the message names the class).
 ConvertedText convert_legacy(const FolderConfig& config, std::filesystem::path& origin);
 
-// Each is one kind of file (legacy_wordpiece.cpp, legacy_bpe.cpp, legacy_sentencepiece.cpp).
+// One function per kind of file (legacy_wordpiece.cpp, legacy_bpe.cpp, legacy_sentencepiece.cpp).
 std::string convert_vocab_txt(const std::filesystem::path& path, const FolderConfig& config);
 std::string convert_vocab_json(const std::filesystem::path& vocab, const std::filesystem::path& merges,
                                const FolderConfig& config);
@@ -28,7 +28,7 @@ ConvertedText convert_sentencepiece(const std::filesystem::path& path, const Fol
 // The "added_tokens" block of these tokens, in the order of their ids.
 Json added_tokens_block(std::vector<TokenSpec> tokens);
 
-// A special token of the vocabulary with the flags that the files give it, else with those of `fallback`.
+// A special token of the vocabulary: its flags come from the files, else from `fallback`.
 TokenSpec special_token(const FolderConfig& config, TokenSpec fallback);
 
 // <cls> A <sep> and <cls> A <sep> B <sep>; `roberta` doubles the separator and keeps type id 0.

@@ -13,7 +13,7 @@
 namespace graft::text {
 namespace {
 
-// ["a b", ...] of the lines of merges.txt behind its #version line.
+// ["a b", ...]: the lines of merges.txt after its #version line.
 void append_merges(std::string& out, std::string_view text, const std::string& where) {
   out += '[';
   bool first = true;
@@ -46,7 +46,7 @@ struct Style {
 
 using Ids = std::unordered_map<std::string, int64_t>;
 
-// Checkpoints that name no class are told apart by their special tokens.
+// The class of a checkpoint that names none, by its special tokens.
 std::string class_of(const FolderConfig& config, const Ids& ids) {
   std::string name = config.tokenizer_class();
   if (!name.empty()) return name;
@@ -97,7 +97,7 @@ Ids read_ids(const std::string& text, const std::string& where) {
   simdjson::dom::parser parser;
   simdjson::dom::object object;
   if (parser.parse(text).get_object().get(object) != simdjson::SUCCESS) {
-    parse_json(text, where);  // the slow parser names line and column
+    parse_json(text, where);  // the slow parser reports line and column
     fail("{}: must hold an object of tokens and ids", where);
   }
   Ids ids;
@@ -111,7 +111,8 @@ Ids read_ids(const std::string& text, const std::string& where) {
   return ids;
 }
 
-// GPT-2's class can put bos_token first and eos_token last; only a tokenizer.json says how for every release.
+// GPT-2's class can put bos_token first and eos_token last. Releases differ in this, and only a
+// tokenizer.json is unambiguous.
 void refuse_added_ends(const FolderConfig& config, const std::filesystem::path& vocab) {
   for (const char* key : {"add_bos_token", "add_eos_token"}) {
     if (config.tokenizer_config.value(key, Json()) == Json(true))

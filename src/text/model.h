@@ -1,4 +1,4 @@
-// Models of tokenizer.json: one word in, pieces with ids out.
+// Models of tokenizer.json: they cut a word into pieces with ids.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -15,7 +15,7 @@ namespace graft::text {
 struct Piece {
   int32_t id, begin, end;
 };
-using Pieces = HugeArray<Piece>;  // of a text of megabytes: see huge_array.h
+using Pieces = HugeArray<Piece>;  // large for a long word: see huge_array.h
 
 class Model {
  public:
@@ -23,7 +23,7 @@ class Model {
   // Appends the pieces of `word` (valid UTF-8, not empty) to `out`.
   virtual void tokenize(std::string_view word, Pieces& out) const = 0;
   virtual std::string kind() const = 0;
-  // False where the same word may be cut differently from call to call (BPE dropout).
+  // False if calls with the same word may give different pieces (BPE dropout).
   virtual bool is_cacheable() const { return true; }
 
   Vocab vocab;
@@ -35,7 +35,7 @@ struct WordPieceOptions {
 };
 std::unique_ptr<Model> make_wordpiece(Vocab vocab, const WordPieceOptions& options, const std::string& where);
 
-// Word by word, with one unknown token.
+// One token per word; other words are the unknown token.
 std::unique_ptr<Model> make_wordlevel(Vocab vocab, const std::string& unk_token, const std::string& where);
 
 struct UnigramOptions {

@@ -1,5 +1,5 @@
-// NFC, NFD, NFKC and NFKD (Unicode Standard Annex 15) with the alignment changes the reference gives each
-// character.
+// NFC, NFD, NFKC and NFKD (Unicode Standard Annex 15) with the same alignment changes per character as the
+// reference.
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -23,7 +23,8 @@ uint8_t combining_class(char32_t c) {
   return ccc == 0 || is_late_mark(c) ? 0 : static_cast<uint8_t>(ccc);
 }
 
-// Whether NFC leads from a full decomposition back to `c`: not so for exclusions and for singletons (U+1FD3).
+// True if NFC of the full decomposition of `c` is `c`. False for composition exclusions and singletons
+// (U+1FD3).
 bool composes_to(const utf8proc_int32_t* parts, utf8proc_ssize_t n, char32_t c) {
   utf8proc_int32_t copy[8];
   std::copy(parts, parts + n, copy);
@@ -34,14 +35,15 @@ bool composes_to(const utf8proc_int32_t* parts, utf8proc_ssize_t n, char32_t c) 
 // Primary composites: (first, second) -> composed; without the composition exclusions.
 const std::unordered_map<uint64_t, char32_t>& composites() {
   static const auto* map = [] {
-    auto* m = new std::unordered_map<uint64_t, char32_t>;  // lives as long as the process
-    // Twice: a few composites (U+0390) are composed from later ones (U+03CA).
+    auto* m = new std::unordered_map<uint64_t, char32_t>;  // never freed
+    // Two passes: a few composites (U+0390) are composed from later ones (U+03CA).
     for (char32_t i = 0; i < 2 * 0x1D200; ++i) {
       const char32_t c = i % 0x1D200;
       const auto* p = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
       if (p->comp_exclusion || p->decomp_type != 0 || p->decomp_seqindex == UINT16_MAX) continue;
-      if (c >= 0xAC00 && c <= 0xD7A3) continue;  // Hangul composes by arithmetic
-      // One step of the canonical decomposition: the full one with all but the last character composed again.
+      if (c >= 0xAC00 && c <= 0xD7A3) continue;  // Hangul is composed by arithmetic
+      // One step of the canonical decomposition: the full decomposition, with all characters but the last
+      // composed again.
       utf8proc_int32_t parts[8];
       int last_class = 0;
       const auto n = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 8, UTF8PROC_DECOMPOSE,
@@ -108,7 +110,7 @@ void decompose(std::string_view text, bool compatibility, HugeArray<Unit>& out) 
   sort_marks();
 }
 
-// Composes in place; what is swallowed shows as a lower change of the character that swallows it.
+// Composes in place. The `change` of a composite is lowered by the number of characters merged into it.
 void recompose(HugeArray<Unit>& units) {
   size_t write = 0;
   size_t starter = SIZE_MAX;
@@ -141,7 +143,7 @@ bool is_surely_normal(std::string_view text, NormalForm form) {
       continue;
     }
     const char32_t c = next_char(text, pos);
-    // Below U+0300 everything is composed already; these blocks hold neither marks nor singletons.
+    // All characters below U+0300 are composed already. These blocks contain neither marks nor singletons.
     const bool plain =
         (c >= 0x4E00 && c <= 0x9FFF) ||
         (composed && ((c >= 0x3041 && c <= 0x3093) || (c >= 0x30A1 && c <= 0x30F6))) ||

@@ -1,4 +1,4 @@
-// Normalizers of tokenizer.json: rewriting the text before it is cut into words.
+// Normalizers of tokenizer.json: they rewrite the text before it is cut into words.
 #pragma once
 #include <memory>
 #include <string>
@@ -14,8 +14,8 @@ class Normalizer {
   virtual void normalize(AlignedText& text) const = 0;
 };
 
-// From the "normalizer" block; null gives nullptr. Throws Error naming an unknown type; `where` names the
-// file.
+// From the "normalizer" block; null gives nullptr. An unknown type is an Error with its name; `where` is the
+// file for the message.
 std::unique_ptr<Normalizer> make_normalizer(const Json& json, const std::string& where);
 
 struct BertNormalizerOptions {
@@ -26,8 +26,7 @@ BertNormalizerOptions bert_normalizer_options(const Json& json);
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 // Canonical or compatibility forms with alignments (normalization_forms.cpp).
 void normalize_form(AlignedText& text, NormalForm form);
-// True where every character is certainly unchanged by the form (a quick check; false may still mean
-// unchanged).
+// A quick check: true only if the form leaves every character unchanged. False does not imply a change.
 bool is_surely_normal(std::string_view text, NormalForm form);
 
 // The sentencepiece character map (charsmap.cpp): `blob` is the decoded precompiled_charsmap.

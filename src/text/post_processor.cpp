@@ -68,7 +68,7 @@ std::vector<TemplatePiece> make_template(const Json& pieces, const Json& special
     if (piece.contains("Sequence")) {
       const Json& block = piece["Sequence"];
       const std::string id = string_field(block, "id", where);
-      if (id != "A" && id != "B") fail("{}: a template knows the sequences A and B, not {:?}", where, id);
+      if (id != "A" && id != "B") fail("{}: the sequences of a template are A and B, not {:?}", where, id);
       out.push_back(sequence(id == "B", block.value("type_id", 0)));
     } else if (piece.contains("SpecialToken")) {
       out.push_back(special_piece(piece["SpecialToken"], specials, where));
@@ -88,7 +88,7 @@ PostProcessor make_template_processing(const Json& json, const std::string& wher
   return p;
 }
 
-// Templates nest: the sequences of a later step are what an earlier one made.
+// Nested templates: a sequence of a later step is the output of the earlier step.
 std::vector<TemplatePiece> nest(const std::vector<TemplatePiece>& outer,
                                 const std::vector<TemplatePiece>& inner, bool is_pair) {
   std::vector<TemplatePiece> out;
@@ -101,7 +101,7 @@ std::vector<TemplatePiece> nest(const std::vector<TemplatePiece>& outer,
       for (const TemplatePiece& p : inner) out.push_back(p);
       continue;
     }
-    // The part of the inner template that belongs to this sequence: up to and with its text and what follows
+    // The part of the inner template that belongs to this sequence: its text, and the special tokens around
     // it.
     int32_t at = 0;
     for (const TemplatePiece& p : inner) {

@@ -19,8 +19,8 @@ struct TemplatePiece {
 
 struct PostProcessor {
   std::vector<TemplatePiece> single, pair;
-  bool trims_offsets = false;     // white space at the ends of a token leaves its offsets
-  bool add_prefix_space = false;  // ... except the one space that the pre-tokenizer put in front
+  bool trims_offsets = false;     // offsets exclude the white space at the ends of a token
+  bool add_prefix_space = false;  // ... except one space that the pre-tokenizer adds in front
   bool is_template = false;       // TemplateProcessing
   int32_t num_special(bool is_pair) const;
 };

@@ -158,7 +158,7 @@ std::unique_ptr<PreTokenizer> make_fixed_length(const Json& json, const std::str
 bool is_word_char(char32_t c) { return char_flags(c) & kWord; }
 bool is_symbol_char(char32_t c) { return !(char_flags(c) & (kWord | kWhitespace)); }
 
-// \w+|[^\w\s]+ : runs of word characters and runs of everything else but white space.
+// \w+|[^\w\s]+ : runs of word characters, and runs of other characters except white space.
 std::unique_ptr<PreTokenizer> make_whitespace(const Json&, const std::string&) {
   return rule([](PreTokenized& t) {
     std::vector<Span> words;

@@ -1,4 +1,4 @@
-// Pre-tokenizers of tokenizer.json: cutting the normalized text into words that the model sees one by one.
+// Pre-tokenizers of tokenizer.json: they cut the normalized text into words, the input of the model.
 #pragma once
 #include <memory>
 #include <string>

@@ -1,6 +1,4 @@
 // Loading a folder and saving into one.
-#include <algorithm>
-
 #include "base/checkpoint_files.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -14,26 +12,19 @@
 
 namespace graft {
 namespace text {
+
 std::string FileTokenizer::added_tokens_text() const {
-  std::vector<AddedToken> tokens = parts_.added.tokens();
-  std::stable_sort(tokens.begin(), tokens.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  Json list = Json::array();
-  for (const AddedToken& t : tokens)
-    list.push_back({{"id", t.id},
-                    {"content", t.content},
-                    {"single_word", t.single_word},
-                    {"lstrip", t.lstrip},
-                    {"rstrip", t.rstrip},
-                    {"normalized", t.normalized},
-                    {"special", t.special}});
-  return list.dump();
+  std::vector<TokenSpec> tokens;
+  for (const AddedToken& t : parts_.added.tokens())
+    tokens.push_back({t.id, t.content, t.special, t.lstrip, t.rstrip, t.normalized, t.single_word});
+  return added_tokens_block(std::move(tokens)).dump();
 }
 
 namespace {
 
-// Release 5 of the reference writes "TokenizersBackend", which release 4 does not have. Under
-// PreTrainedTokenizerFast both take tokenizer.json as it is; under a family's own class release 5 does not
-// (RobertaTokenizer builds its normalizer and pre_tokenizer anew).
+// Release 5 of the reference writes "TokenizersBackend", which release 4 does not have. With
+// PreTrainedTokenizerFast both releases use tokenizer.json unchanged. With a family's own class release 5
+// rebuilds parts of it (RobertaTokenizer: normalizer and pre_tokenizer).
 std::string with_portable_class(const std::string& tokenizer_config, const std::string& origin) {
   Json json = parse_json(tokenizer_config, origin);
   if (!json.is_object() || !(json.value("tokenizer_class", Json()) == Json("TokenizersBackend")))

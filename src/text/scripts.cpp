@@ -1,4 +1,4 @@
-// The UnicodeScripts pre-tokenizer: a word ends where the script changes; spaces go with either side.
+// The UnicodeScripts pre-tokenizer: a word ends where the script changes; a space fits every script.
 #include <algorithm>
 #include <iterator>
 
@@ -31,7 +31,7 @@ void split_scripts(std::string_view text, size_t begin, size_t end, std::vector<
     if (script == kAnyScript) continue;
     if (last != script) {
       if (last != kNone) out.push_back({static_cast<int32_t>(start), static_cast<int32_t>(at)});
-      start = at;  // spaces in front of everything belong to nobody: the reference drops them
+      start = at;  // the reference drops spaces at the start of the text
     }
     last = script;
   }

@@ -1,5 +1,5 @@
-// The first candidates of Unigram training: all beginnings of all suffixes of the words, sorted, so that
-// equal ones lie side by side.
+// The first candidates of Unigram training: all prefixes of all suffixes of the words, sorted, so that equal
+// ones are adjacent.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -16,11 +16,11 @@
 namespace graft::text {
 namespace {
 
-// A suffix of a word: where it begins in the row of all characters.
+// A suffix of a word: its position in the array of all characters.
 struct Suffix {
-  uint64_t key;  // the three characters that it is being sorted by
+  uint64_t key;  // the three characters of the current sort key
   uint32_t begin;
-  uint16_t size, common;  // its characters, and how many of them the suffix before has in common
+  uint16_t size, common;  // number of characters; number that it shares with the previous suffix
 };
 
 struct Candidate {
@@ -29,7 +29,7 @@ struct Candidate {
   int32_t length;
 };
 
-// Scores to one of 2048 bins, in order: the exponent and five bits behind the first.
+// Maps a score to one of 2048 bins, in order: the exponent and five bits of the mantissa.
 size_t bin_of(int64_t score) {
   const auto s = static_cast<uint64_t>(score);
   const int exponent = 63 - __builtin_clzll(s | 1);
@@ -55,7 +55,7 @@ class SeedPieces {
     sort();
   }
 
-  // Characters, and of what occurs more than once about the `size` best at least, in no order.
+  // Characters, and at least about the `size` best substrings that occur more than once, unordered.
   std::vector<Candidate> candidates(size_t size) const {
     const auto n = static_cast<int64_t>(buckets_.size());
     std::vector<std::vector<int64_t>> bins(buckets_.size());
@@ -140,11 +140,12 @@ class SeedPieces {
     return n;
   }
 
-  // Calls see(candidate) for every distinct beginning of the bucket's suffixes that occurs more than once,
-  // and for the character itself.
+  // Calls see(candidate) for the bucket's character and for every distinct prefix of its suffixes that occurs
+  // more than once.
   template <class See>
   void visit(const Bucket& bucket, See see) const {
-    std::vector<int64_t> before(max_length_ + 1, 0);  // occurrences before the first with so many characters
+    // [n]: occurrences before the first suffix with n characters
+    std::vector<int64_t> before(max_length_ + 1, 0);
     int64_t count = 0;
     const auto close = [&](const Suffix& s, size_t common) {
       for (size_t length = common + 1; length <= s.size; ++length)
@@ -161,7 +162,7 @@ class SeedPieces {
   }
 
   size_t max_length_;
-  std::vector<char32_t> text_;  // all words, a zero behind each
+  std::vector<char32_t> text_;  // all words, each followed by a zero
   std::vector<int64_t> weight_;
   std::vector<Suffix> suffixes_;
   std::vector<Bucket> buckets_;
@@ -174,7 +175,7 @@ std::vector<ScoredPiece> seed_pieces(const WordCounts& words, const UnigramTrain
   const auto wanted = static_cast<size_t>(options.seed_size);
   std::vector<Candidate> candidates = seeds.candidates(wanted);
   const auto is_better = [](const Candidate& a, const Candidate& b) {
-    if ((a.length == 1) != (b.length == 1)) return a.length == 1;  // characters all stay
+    if ((a.length == 1) != (b.length == 1)) return a.length == 1;  // all characters are kept
     if (a.score != b.score) return a.score > b.score;
     return a.length != b.length ? a.length > b.length : a.begin < b.begin;
   };
@@ -188,7 +189,7 @@ std::vector<ScoredPiece> seed_pieces(const WordCounts& words, const UnigramTrain
     pieces.push_back({seeds.text(c), std::log(static_cast<double>(c.score)) - std::log(sum)});
     if (c.length == 1) seen.insert(pieces.back().text);
   }
-  for (const std::string& c : options.alphabet)  // characters that only the caller names
+  for (const std::string& c : options.alphabet)  // characters that are only in options.alphabet
     if (!seen.count(c)) pieces.push_back({c, -std::log(sum)});
   return pieces;
 }

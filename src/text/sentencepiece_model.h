@@ -1,4 +1,4 @@
-// Reading sentencepiece .model files: a protocol buffer of which few fields matter.
+// Reads sentencepiece .model files: a few fields of a protocol buffer.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,7 +22,7 @@ struct SentencePieceModel {
   std::string charsmap;  // the precompiled character map, may be empty
 };
 
-// Throws Error naming `where` and the byte at which the file makes no sense.
+// Throws Error with `where` and the position of the invalid byte.
 SentencePieceModel read_sentencepiece(std::string_view bytes, const std::string& where);
 
 }  // namespace graft::text

@@ -49,7 +49,7 @@ std::optional<double> parse_serde_number(std::string_view number) {
   pos += negative;
   uint64_t significand = 0;
   int64_t exponent = 0;
-  bool full = false;  // the next digit does not fit: all that follow are left out
+  bool full = false;  // a digit does not fit: the remaining ones are dropped
   const auto take_digit = [&] {
     const auto digit = static_cast<uint64_t>(number[pos] - '0');
     constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
@@ -59,7 +59,7 @@ std::optional<double> parse_serde_number(std::string_view number) {
   };
   for (; is_digit(); ++pos) exponent += !take_digit();
   if (pos < number.size() && number[pos] == '.') {
-    full = false;  // a shorter fraction may still fit, digit by digit
+    full = false;  // the digits of the fraction are tried separately
     for (++pos; is_digit(); ++pos) exponent -= take_digit();
   }
   if (pos < number.size() && (number[pos] == 'e' || number[pos] == 'E')) {

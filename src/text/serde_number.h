@@ -6,9 +6,10 @@
 
 namespace graft::text {
 
-// `number`: a valid JSON number. Up to 64 bits of its digits are taken as an integer, which is multiplied or
-// divided by a power of ten: two roundings, so that the result may be one unit in the last place off the
-// nearest double. Sums of such scores decide between segmentations (unigram.cpp). nullopt: out of range.
+// `number`: a valid JSON number. The digits that fit into 64 bits are read as an integer, which is multiplied
+// or divided by a power of ten. These two roundings make the result differ from the nearest double by up to
+// one unit in the last place. Sums of such scores decide between segmentations (unigram.cpp). nullopt: out of
+// range.
 std::optional<double> parse_serde_number(std::string_view number);
 
 }  // namespace graft::text

@@ -36,7 +36,7 @@ constexpr Setting kSettings[] = {
     {"tokenizer_class", Kind::text},
 };
 
-constexpr int64_t kMaxCount = 1'000'000;  // of T5's extra ids; guards against absurd files eating all memory
+constexpr int64_t kMaxCount = 1'000'000;  // of T5's extra ids; bounds the memory for a damaged file
 
 bool is_valid(Kind kind, const Json& value) {
   switch (kind) {
@@ -44,7 +44,7 @@ bool is_valid(Kind kind, const Json& value) {
       return value.is_boolean();
     case Kind::flag_or_null:
       return value.is_boolean() || value.is_null();
-    case Kind::length: {  // the reference writes 1e30 where there is no limit
+    case Kind::length: {  // the reference writes 1e30 for no limit
       if (value.is_null()) return true;
       const double length = value.is_number() ? value.get<double>() : 0;
       return length > 0 && length == std::floor(length);

@@ -1,4 +1,4 @@
-// The settings of tokenizer_config.json that decide what a text becomes, and their types.
+// The settings of tokenizer_config.json that change ids, and their types.
 #pragma once
 #include <string>
 
@@ -6,10 +6,9 @@
 
 namespace graft::text {
 
-// Throws Error naming `where` (the file) and the key when a setting has a value that the reference does not
-// take.
+// Throws Error with `where` (the file) and the key if the reference does not accept the value of a setting.
 void check_settings(const Json& tokenizer_config, const std::string& where);
-// The keys of config.json that the tokenizer is chosen by.
+// The keys of config.json that select the tokenizer.
 void check_model_settings(const Json& model_config, const std::string& where);
 
 }  // namespace graft::text

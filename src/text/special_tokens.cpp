@@ -8,7 +8,7 @@
 namespace graft::text {
 namespace {
 
-// The id of a token that is there, else the next free one.
+// The id of an existing token, else the next free id.
 int32_t id_for(const TokenizerParts& parts, const std::string& content, bool& is_new) {
   is_new = false;
   if (const AddedToken* known = parts.added.by_content(content)) return known->id;
@@ -42,7 +42,7 @@ bool is_named(const FolderConfig& config, const std::string& content) {
                      [&](const auto& entry) { return entry.second.content == content; });
 }
 
-// Roles that no file names: the usual spellings, if the tokenizer has them.
+// The token of a role that no file names: the usual spelling, if the tokenizer has such a token.
 std::string usual_token(const std::string& role, const TokenizerParts& parts,
                         const std::string& tokenizer_class) {
   static const std::map<std::string, std::vector<std::string>> kUsual = {{"unk_token", {"[UNK]", "<unk>"}},
@@ -80,7 +80,7 @@ void warn_of_ignored(const FolderConfig& config, const TokenizerParts& parts) {
 
 void add_special_tokens(const FolderConfig& config, TokenizerParts& parts) {
   const bool has_decoder = config.tokenizer_config.contains("added_tokens_decoder");
-  for (const TokenSpec& t : config.numbered)  // of added_tokens.json only what is new counts
+  for (const TokenSpec& t : config.numbered)  // added_tokens.json only adds new tokens
     if (has_decoder || !parts.added.by_content(t.content))
       add(t, t.special || is_named(config, t.content), parts);
   for (const auto& [name, t] : config.named)
@@ -94,7 +94,7 @@ void add_special_tokens(const FolderConfig& config, TokenizerParts& parts) {
 void find_roles(const FolderConfig& config, TokenizerParts& parts) {
   for (const char* role :
        {"unk_token", "cls_token", "sep_token", "pad_token", "mask_token", "bos_token", "eos_token"})
-    if (!config.find_role(role))  // null in a file: there is none
+    if (!config.find_role(role))  // null in a file: the role has no token
       if (std::string token = usual_token(role, parts, config.tokenizer_class()); !token.empty())
         parts.roles[role] = token;
   for (const auto& [role, token] : config.named)

@@ -1,4 +1,4 @@
-// Special tokens and settings of the small files, over what tokenizer.json or the legacy files gave.
+// Applies the special tokens and settings of the small files to a tokenizer that was read.
 #pragma once
 #include "text/file_tokenizer.h"
 #include "text/folder_config.h"

@@ -30,7 +30,7 @@ TokenWriter::TokenWriter(const Tokenizer& tokenizer, bool add_special_tokens)
     text.size = static_cast<uint8_t>(end - text.bytes);
   }
   begin_.push_back(static_cast<uint32_t>(quoted_.size()));
-  quoted_.append(Text::kMax + 1, '\0');  // readable behind the last
+  quoted_.append(Text::kMax + 1, '\0');  // append() reads beyond the last token
 }
 
 void LineBuffer::add(std::string_view text) {
@@ -40,7 +40,7 @@ void LineBuffer::add(std::string_view text) {
 }
 
 void LineBuffer::grow(size_t size) {
-  if (sink_ && size_ > 1) {  // the last byte stays: it may be a comma to drop
+  if (sink_ && size_ > 1) {  // the last byte stays: drop_comma() may remove it
     sink_({bytes_.get(), size_ - 1});
     bytes_[0] = bytes_[size_ - 1];
     size_ = 1;

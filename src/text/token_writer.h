@@ -1,5 +1,5 @@
-// Texts as lines of json: {"input_ids":[...],"tokens":[...],"offsets":[[begin,end],...]}. The numbers go from
-// the tokenizer's working memory to the line, without an Encoding between.
+// Texts as lines of json: {"input_ids":[...],"tokens":[...],"offsets":[[begin,end],...]}. They are written
+// directly from the tokenizer's working memory, without an Encoding.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -12,13 +12,13 @@
 
 namespace graft::text {
 
-// Bytes that are written at the end; what is reserved is not initialised.
+// A growing buffer of bytes. Reserved memory is not initialised.
 class LineBuffer {
  public:
   std::string_view text() const { return {bytes_.get(), size_}; }
   void clear() { size_ = 0; }
-  // Where `size` bytes may be written; take() says how far they were. With a sink, what is there goes to the
-  // sink first when it is much.
+  // Returns room for `size` bytes; call take() with the end of the written bytes. With a sink, a full buffer
+  // is written to the sink first.
   char* ask(size_t size) {
     if (size_ + size > capacity_) grow(size);
     return bytes_.get() + size_;
@@ -26,7 +26,7 @@ class LineBuffer {
   void take(const char* end) { size_ = static_cast<size_t>(end - bytes_.get()); }
   void add(std::string_view text);
   void set_sink(std::function<void(std::string_view)> sink) { sink_ = std::move(sink); }
-  // A comma at the end goes.
+  // Removes a comma at the end.
   void drop_comma() { size_ -= size_ > 0 && bytes_[size_ - 1] == ','; }
 
  private:
@@ -47,7 +47,7 @@ class TokenWriter {
   int32_t append(std::string_view text, LineBuffer& out) const;
 
  private:
-  // A short string at a fixed address: what it holds is copied whole, whatever its size.
+  // A short string of fixed capacity. All its bytes are copied, whatever its size.
   struct Text {
     static constexpr size_t kMax = 15;
     char bytes[kMax];
@@ -56,9 +56,9 @@ class TokenWriter {
 
   const FileTokenizer& tokenizer_;
   bool add_special_tokens_;
-  std::string quoted_;           // the tokens as json strings with a comma, one behind the other
-  std::vector<uint32_t> begin_;  // of each in quoted_
-  std::vector<Text> number_;     // the ids with a comma
+  std::string quoted_;           // the tokens as json strings, each followed by a comma
+  std::vector<uint32_t> begin_;  // the start of each in quoted_
+  std::vector<Text> number_;     // the ids, each followed by a comma
 };
 
 }  // namespace graft::text

@@ -1,4 +1,4 @@
-// What every tokenizer can do through its virtual functions.
+// The functions of Tokenizer that use its virtual functions only.
 #include "graft/tokenizer.h"
 
 #include <algorithm>

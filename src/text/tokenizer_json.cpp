@@ -41,8 +41,7 @@ Json to_json(const element& e) {
   }
 }
 
-constexpr int64_t kMaxId =
-    50'000'000;  // far above any vocabulary; guards against absurd ids eating all memory
+constexpr int64_t kMaxId = 50'000'000;  // far above any vocabulary; bounds the memory for a damaged file
 
 void add_entry(Vocab& vocab, std::string_view token, const element& id, const std::string& where) {
   int64_t value = -1;
@@ -92,8 +91,8 @@ Bpe::Merges read_merges(const element& model, const std::string& where) {
   return merges;
 }
 
-// The second element of each entry of model.vocab, as the reference reads numbers (serde_number.h). The tree
-// that the rest is read from has lost the digits, so they are looked up in the text. Its structure was
+// The second element of each entry of model.vocab, as the reference reads numbers (serde_number.h). The
+// parsed tree does not have the digits any more, so they are read from the text, whose structure is already
 // checked.
 std::vector<double> read_scores(const std::string& json_text, const std::string& where) {
   simdjson::ondemand::parser parser;
@@ -165,7 +164,7 @@ std::unique_ptr<Model> read_wordlevel(const element& model, const Json& fields, 
   return make_wordlevel(read_vocab_object(model, where), fields.value("unk_token", "[UNK]"), where);
 }
 
-// Older files name no type.
+// Older files have no type.
 std::string infer_model_type(const element& model) {
   const element vocab = model["vocab"];
   if (vocab.is_array()) return "Unigram";
@@ -210,7 +209,7 @@ void read_added_tokens(const Json& list, TokenizerParts& parts) {
     token.single_word = item.value("single_word", false);
     token.lstrip = item.value("lstrip", false);
     token.rstrip = item.value("rstrip", false);
-    // The model's own id wins, as in the reference.
+    // The id of the model's vocabulary takes precedence, as in the reference.
     if (const int32_t known = parts.model->vocab.find(token.content); known >= 0) token.id = known;
     if (const AddedToken* other = parts.added.by_id(token.id); other && other->content != token.content)
       fail_with("every id may stand for one token only",
@@ -269,7 +268,7 @@ TokenizerParts read_tokenizer_json(std::string json_text, const std::string& whe
   simdjson::dom::parser parser;
   element root;
   if (const auto error = parser.parse(parts.json_text.data(), size, false).get(root)) {
-    parse_json(parts.json_text, where);  // the slow parser names line and column
+    parse_json(parts.json_text, where);  // the slow parser reports line and column
     fail("{}: not valid JSON: {}", where, simdjson::error_message(error));
   }
   if (!root.is_object()) fail("{}: a tokenizer.json must hold an object", where);
@@ -313,7 +312,7 @@ std::string with_added_tokens(const std::string& json_text, const std::string& a
         break;
     }
   }
-  if (old.empty()) {  // no such block: put one in front
+  if (old.empty()) {  // no such block: insert one at the start
     const size_t brace = json_text.find('{') + 1;
     return json_text.substr(0, brace) + "\"added_tokens\":" + added_tokens + "," + json_text.substr(brace);
   }

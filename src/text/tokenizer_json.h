@@ -8,16 +8,16 @@
 
 namespace graft::text {
 
-// Reads the whole of a tokenizer.json's text into parts. `where` (a path) starts every message. The scores of
-// a Unigram model are read as the reference's JSON reader reads them (serde_number.h), or are `exact_scores`
-// where the text was made from a sentencepiece model.
+// Reads the text of a tokenizer.json. `where` (a path) starts every message. The scores of a Unigram model
+// are read as the reference's JSON reader reads them (serde_number.h). `exact_scores` replaces them if the
+// text was made from a sentencepiece model.
 TokenizerParts read_tokenizer_json(std::string json_text, const std::string& where,
                                    std::vector<double> exact_scores = {});
 
-// `json_text` with its "added_tokens" replaced, everything else byte by byte as it was.
+// `json_text` with its "added_tokens" replaced; all other bytes are unchanged.
 std::string with_added_tokens(const std::string& json_text, const std::string& added_tokens);
 
-// A model for the "model" block built from parts (for tests and training).
+// A tokenizer from the text of a tokenizer.json (for tests and training).
 std::shared_ptr<Tokenizer> tokenizer_from_json(std::string json_text, const std::string& where);
 
 }  // namespace graft::text

@@ -1,4 +1,4 @@
-// How a tokenizer fits a text: counts over lines, on all cores.
+// Statistics of a tokenizer on a text: counts over lines, on all cores.
 #include <exception>
 
 #include "base/file.h"
@@ -30,7 +30,7 @@ void add_line(const Tokenizer& tokenizer, std::string_view line, int32_t unknown
   }
 }
 
-// Runs f(part, stats of the part) for each of n parts and adds up.
+// Runs f(part, stats of the part) for each of n parts and returns the sum.
 template <class F>
 TokenizerStats sum_parts(size_t n, F f) {
   std::vector<TokenizerStats> parts(n);

@@ -21,7 +21,7 @@ struct PairHash {
 
 struct PairInfo {
   int64_t count = 0;
-  std::vector<int32_t> words;  // where the pair occurs or once occurred
+  std::vector<int32_t> words;  // words in which the pair occurs or occurred before a merge
 };
 
 // A word: its pieces in one shared array, and how often it occurs.
@@ -48,7 +48,7 @@ class Trainer {
       queue_.pop();
       const auto it = pairs_.find(top.pair);
       const int64_t count = it == pairs_.end() ? 0 : it->second.count;
-      if (count != top.count) {  // it has become rarer since
+      if (count != top.count) {  // its count has decreased since it was queued
         if (count > 0) queue_.push({count, top.pair});
         continue;
       }
@@ -94,7 +94,7 @@ class Trainer {
         const size_t begin = pos;
         next_char(word, pos);
         const std::string c = word.substr(begin, pos - begin);
-        if (!alphabet.count(c)) continue;  // beyond the limit: it is as if it were not there
+        if (!alphabet.count(c)) continue;  // not in the limited alphabet: ignored
         symbols_.push_back(begin > 0 && !options_.prefix.empty() ? id_of(options_.prefix + c) : id_of(c));
         ++w.size;
       }
@@ -119,7 +119,7 @@ class Trainer {
     std::string merged = a + (prefixed ? b.substr(options_.prefix.size()) : b);
     if (options_.max_token_length > 0 &&
         count_chars(merged) > static_cast<size_t>(options_.max_token_length)) {
-      info.count = 0;  // never to be looked at again
+      info.count = 0;  // done
       return;
     }
     merges_.emplace_back(a, b);
@@ -134,7 +134,7 @@ class Trainer {
     if (pairs_[pair].count == 0) pairs_.erase(pair);
   }
 
-  // Replaces the pair from left to right and corrects the counts of the pairs around.
+  // Replaces the pair from left to right and updates the counts of the neighbouring pairs.
   void merge_in_word(int32_t word, int32_t left, int32_t right, int32_t id) {
     TrainWord& w = words_[word];
     int32_t* s = symbols_.data() + w.begin;

@@ -1,4 +1,4 @@
-// Learning byte-pair merges from counted words; WordPiece vocabularies come from the same merges.
+// Learns byte-pair merges from counted words. A WordPiece vocabulary is made of the same merges.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -15,7 +15,7 @@ struct BpeTrainerOptions {
   std::vector<std::string> special_tokens;
   int32_t limit_alphabet = 0;  // 0: no limit
   std::vector<std::string> initial_alphabet;
-  std::string prefix;  // of pieces inside a word ("##"), may be empty
+  std::string prefix;  // prefix of pieces inside a word ("##"), may be empty
   int32_t max_token_length = 0;
 };
 
@@ -24,7 +24,8 @@ struct TrainedBpe {
   std::vector<std::pair<std::string, std::string>> merges;  // in order
 };
 
-// Merges the most frequent pair (of equals the one with the lowest ids) until the vocabulary is full.
+// Merges the most frequent pair until the vocabulary is full. Of equally frequent pairs, the one with the
+// lowest ids is first.
 TrainedBpe train_bpe(const WordCounts& words, const BpeTrainerOptions& options);
 
 // The characters to keep, sorted: the most frequent `limit` and all of `initial`.

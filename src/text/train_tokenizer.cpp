@@ -36,7 +36,7 @@ std::string special_with_role(const std::vector<std::string>& specials, const ch
   return special_tokens_map(specials).value(role, "");
 }
 
-// Words of a piece as a normalizer and a pre-tokenizer make them.
+// Normalizes a piece and cuts it into words.
 Expander expand_with(const Json& normalizer, const Json& pre_tokenizer) {
   std::shared_ptr<Normalizer> n = make_normalizer(normalizer, "train_tokenizer");
   std::shared_ptr<PreTokenizer> p = make_pre_tokenizer(pre_tokenizer, "train_tokenizer");
@@ -55,7 +55,7 @@ int64_t index_of(const std::vector<std::string>& tokens, const std::string& toke
   return std::find(tokens.begin(), tokens.end(), token) - tokens.begin();
 }
 
-// The blocks around the model that all kinds share.
+// The blocks that all types of tokenizers share.
 Json common_blocks(const std::vector<std::string>& specials, Json normalizer, Json pre_tokenizer,
                    Json decoder) {
   std::vector<TokenSpec> tokens;
@@ -112,7 +112,7 @@ void check_size(size_t size, const TrainTokenizerOptions& options) {
               options.vocab_size, size);
 }
 
-// Whoever asked for a size sizes an embedding by it.
+// The caller may have chosen the embedding's size by vocab_size, so a smaller vocabulary is reported.
 void warn_of_size(size_t size, const TrainTokenizerOptions& options) {
   if (size < static_cast<size_t>(options.vocab_size))
     log_warning(
@@ -162,7 +162,7 @@ std::shared_ptr<Tokenizer> train_byte_level(const std::vector<std::filesystem::p
                               {"add_prefix_space", options.add_prefix_space},
                               {"trim_offsets", true},
                               {"use_regex", true}};
-  // The pieces are words already; only the bytes remain to be spelt.
+  // The pieces are words already. Only their bytes are replaced by the byte-level alphabet.
   Json spelling = pre_tokenizer;
   spelling["add_prefix_space"] = false;
   spelling["use_regex"] = false;

@@ -11,9 +11,10 @@
 namespace graft::text {
 namespace {
 
-constexpr int64_t kNumParts = 16;     // words are dealt into as many sums whatever the number of threads
-constexpr double kMinExpected = 0.5;  // pieces that are expected less often leave (sentencepiece's threshold)
-constexpr double kOvershoot = 1.1;    // pruning stops a little above the wanted size
+constexpr int64_t kNumParts = 16;  // number of partial sums, independent of the number of threads
+// pieces with a smaller expected count are removed (sentencepiece's threshold)
+constexpr double kMinExpected = 0.5;
+constexpr double kOvershoot = 1.1;  // pruning stops slightly above the requested size
 // Longer words (texts of languages without spaces) are cut: the probabilities of a word's segmentations, each
 // multiplied by kMaxWordChars gains, must stay within a double's range (e^700), and a character costs up to
 // e^14.
@@ -29,8 +30,8 @@ double digamma(double x) {
          127.0 / 30720 * xx4 * xx4;
 }
 
-// Hands out the stretch of a run without spaces in parts of at most kMaxWordChars characters, cut behind the
-// last punctuation mark among them if there is one.
+// Cuts a word without spaces into parts of at most kMaxWordChars characters: after the last punctuation mark
+// in reach, if there is one.
 template <class Emit>
 void cut_run(std::string_view run, Emit emit) {
   for (size_t begin = 0; begin < run.size();) {
@@ -43,8 +44,8 @@ void cut_run(std::string_view run, Emit emit) {
   }
 }
 
-// Words without characters outside the alphabet, none too long. Parts of several words may be equal: their
-// counts are added up, in the order of the words.
+// Words without the characters outside the alphabet, and cut if too long. The counts of equal parts are added
+// in the order of the words.
 WordCounts restrict_words(const WordCounts& words, const std::vector<std::string>& alphabet) {
   const std::unordered_set<std::string> known(alphabet.begin(), alphabet.end());
   CountMap parts;
@@ -71,8 +72,8 @@ WordCounts restrict_words(const WordCounts& words, const std::vector<std::string
   return out;
 }
 
-// The current pieces with what the passes over the words need. Scores may change while it is in use; a piece
-// that is given the score kGone is as if it were not there.
+// The current pieces as a lattice over words. Scores may change during its lifetime. A piece with the score
+// kGone is ignored.
 constexpr double kGone = -INFINITY;
 class Lattice {
  public:
@@ -98,7 +99,8 @@ class Lattice {
     }
   }
 
-  // The best segmentation; `banned` is a piece that may not be used (-1: none). False when there is none.
+  // The best segmentation; `banned` is a piece that must not be used (-1: none). False if there is no
+  // segmentation.
   bool viterbi(std::string_view word, int32_t banned, std::vector<int32_t>& out) const {
     thread_local std::vector<double> score;
     thread_local std::vector<std::pair<size_t, int32_t>> back;
@@ -124,7 +126,7 @@ class Lattice {
   Trie trie_;
 };
 
-// sum over parts of the words, each part's vector added in order: the same bits for any number of threads.
+// Sum over parts of the words. The parts are added in order: the same bits for any number of threads.
 template <class Visit>
 std::vector<double> sum_over_words(const WordCounts& words, size_t size, Visit visit) {
   std::vector<std::vector<double>> parts(kNumParts);
@@ -138,8 +140,8 @@ std::vector<double> sum_over_words(const WordCounts& words, size_t size, Visit v
   return std::move(parts[0]);
 }
 
-// Expected number of uses of each piece (forward-backward). Probabilities are multiplied by `gain` a byte,
-// which cancels out and keeps products away from underflow.
+// Expected number of uses of each piece (forward-backward). Probabilities are multiplied by `gain` per byte,
+// which cancels out and prevents underflow of the products.
 std::vector<double> expectation(const WordCounts& words, const std::vector<ScoredPiece>& pieces,
                                 const Lattice& lattice, double log_gain) {
   std::vector<double> weight(pieces.size());
@@ -197,7 +199,7 @@ class Trainer {
   }
 
  private:
-  // About the cost of a byte under the current pieces, from the words' best segmentations of a sample.
+  // Approximate cost per byte under the current pieces, from the best segmentations of a sample of words.
   double log_gain(const Lattice& lattice) const {
     std::vector<int32_t> path;
     double cost = 0, bytes = 0;
@@ -210,7 +212,7 @@ class Trainer {
     return bytes > 0 ? cost / bytes : 0;
   }
 
-  // New scores; returns how many pieces are left.
+  // Sets the new scores; returns the number of remaining pieces.
   size_t maximise(const std::vector<double>& expected) {
     size_t left = 0;
     double sum = 0;
@@ -231,7 +233,7 @@ class Trainer {
     return left;
   }
 
-  // Removes the pieces whose loss costs the likelihood least; false when nothing can go.
+  // Removes the pieces whose removal lowers the likelihood least; false if none can be removed.
   bool prune(const Lattice& lattice, size_t size) {
     const std::vector<double> uses =
         sum_over_words(words_, pieces_.size(), [&](const auto& entry, auto& counts) {
@@ -249,7 +251,7 @@ class Trainer {
         if (pieces_[i].score == kGone) loss[i] = kDrop;
         if (loss[i] == kDrop || required_.count(pieces_[i].text)) continue;
         lattice.viterbi(pieces_[i].text, -1, path);
-        if (path.size() != 1 || uses[i] == 0) {  // its own parts are better
+        if (path.size() != 1 || uses[i] == 0) {  // its segmentation into other pieces has a better score
           loss[i] = kDrop;
           continue;
         }

@@ -1,4 +1,4 @@
-// Learning a Unigram vocabulary: expectation maximisation with pruning (Kudo 2018).
+// Learns a Unigram vocabulary: expectation maximisation with pruning (Kudo 2018).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -14,7 +14,7 @@ struct UnigramTrainerOptions {
   double shrinking_factor = 0.75;
   int32_t num_sub_iterations = 2;
   int32_t seed_size = 1000000;
-  std::vector<std::string> alphabet;  // characters that stay pieces; others are as if they were not there
+  std::vector<std::string> alphabet;  // characters that are always pieces; other characters are ignored
 };
 
 struct ScoredPiece {
@@ -22,10 +22,10 @@ struct ScoredPiece {
   double score;  // log probability
 };
 
-// Best score first. The same for any number of threads.
+// Pieces, best score first. The result does not depend on the number of threads.
 std::vector<ScoredPiece> train_unigram(const WordCounts& words, const UnigramTrainerOptions& options);
 
-// The candidates to start from: characters and substrings that occur more than once, by frequency times
+// The initial candidates: characters, and substrings that occur more than once, ordered by frequency times
 // length.
 std::vector<ScoredPiece> seed_pieces(const WordCounts& words, const UnigramTrainerOptions& options);
 

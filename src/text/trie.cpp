@@ -9,7 +9,7 @@
 namespace graft::text {
 namespace {
 
-// The first eight bytes, zeros behind a shorter key, as a number that is ordered as they are.
+// The first eight bytes, padded with zeros, as a number with the same order.
 uint64_t head_of(std::string_view key) {
   uint64_t head = 0;
   std::memcpy(&head, key.data(), std::min<size_t>(key.size(), 8));
@@ -62,7 +62,7 @@ TrieBuilder::Sorted TrieBuilder::sorted() const {
 Trie TrieBuilder::build() const {
   const Sorted all = sorted();
   const std::vector<Key>& keys = all.keys;
-  // A node stands for a range of keys that begin with the same bytes, `depth` of them.
+  // A node is a range of keys whose first `depth` bytes are equal.
   struct Node {
     uint32_t first, last, depth, place;
   };
@@ -80,7 +80,7 @@ Trie TrieBuilder::build() const {
   while (!open.empty()) {
     auto [first, last, depth, place] = open.back();
     open.pop_back();
-    if (first < last && keys[first].size == depth) ++first;  // the key that ends here
+    if (first < last && keys[first].size == depth) ++first;  // this key ends at the node
     if (first == last) continue;
     children.clear();
     for (uint32_t begin = first; begin < last;) {
@@ -106,7 +106,7 @@ Trie TrieBuilder::build() const {
       trie.nodes_.push_back(uint64_t{value} << 32 | uint64_t{child.byte} << 24);
     }
     trie.nodes_.back() |= Trie::kLast;
-    for (size_t i = children.size(); i-- > 0;) {  // the fullest comes next
+    for (size_t i = children.size(); i-- > 0;) {  // the child with the most keys is popped first
       const auto at = row + static_cast<uint32_t>(i);
       open.push_back({children[i].first, children[i].last, depth + 1, at});
       if (place == Trie::kRoot) trie.root_[children[i].byte] = at;

@@ -1,5 +1,6 @@
-// A trie over bytes. The children of a node lie in a row, the one with the most keys below it first, and a
-// chain without branches is a row of neighbours: a step seldom leaves the cache line. Up to 2^23 nodes.
+// A trie over bytes. The children of a node are adjacent, the one with the most keys below it first. The
+// nodes of a chain without branches are adjacent too, so that most steps stay in one cache line. At most 2^23
+// nodes.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,7 +17,7 @@ class Trie {
   static constexpr uint32_t kRoot = 0;
   static constexpr uint32_t kNone = 0xFFFFFFFF;
 
-  // The node behind `node` over `byte`, kNone when there is none.
+  // The child of `node` for `byte`, kNone if there is none.
   uint32_t next(uint32_t node, unsigned char byte) const {
     if (node == kRoot) return root_[byte];
     uint32_t child = nodes_[node] & kChild;
@@ -27,7 +28,7 @@ class Trie {
       if (word & kLast) return kNone;
     }
   }
-  // -1 where no key ends.
+  // -1 if no key ends at the node.
   int32_t value(uint32_t node) const { return static_cast<int32_t>(nodes_[node] >> 32); }
   bool empty() const { return nodes_.size() <= 1; }
 
@@ -45,22 +46,22 @@ class Trie {
   }
 };
 
-// Keys are collected and sorted, so that building reads memory from front to back.
+// Collects and sorts the keys, so that building accesses memory in order.
 class TrieBuilder {
  public:
-  // Makes room for keys of `bytes` bytes in all.
+  // Reserves memory for keys of `bytes` bytes in total.
   void reserve(size_t keys, size_t bytes);
-  // Later keys replace the value of equal earlier ones. Values are >= 0. The empty key is ignored.
+  // A later key replaces the value of an equal earlier key. Values are >= 0. The empty key is ignored.
   void add(std::string_view key, int32_t value);
   Trie build() const;
 
  private:
   struct Key {
-    uint32_t begin, size;  // bytes in text_
+    uint32_t begin, size;  // range of bytes in text_
     int32_t value;
   };
   struct Sorted {
-    std::vector<Key> keys;  // in the order of their bytes, each once
+    std::vector<Key> keys;  // sorted by their bytes, without repetition
     std::string text;
   };
   Sorted sorted() const;

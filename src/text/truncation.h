@@ -1,4 +1,4 @@
-// Which tokens of one or two sequences stay, and the windows that overflow.
+// Truncation of one or two sequences of tokens, and their overflowing windows.
 #pragma once
 #include <vector>
 
@@ -13,8 +13,8 @@ struct Windows {
   std::vector<Span> first, second;
 };
 
-// `sizes`: tokens without special ones (second -1: no pair). `num_special`: special tokens that will be
-// added.
+// `first_size`, `second_size`: numbers of tokens without special tokens (second -1: no pair). `num_special`:
+// number of special tokens that are added to a window.
 Windows truncate(int32_t first_size, int32_t second_size, int32_t num_special, const EncodeOptions& options,
                  bool left);
 

@@ -23,7 +23,8 @@ bool has_white_space(char32_t c) {
          c == 0x3000;
 }
 
-// Alphabetic beyond category L: Nl and Other_Alphabetic; the latter lies in M (counted anyway) and So here.
+// Alphabetic characters outside category L: Nl and Other_Alphabetic. The latter are in M, which counts
+// anyway, and in So.
 bool is_other_alphabetic(char32_t c) {
   return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
          (c >= 0x1F170 && c <= 0x1F189);
@@ -36,7 +37,7 @@ const R* find_range(const R (&ranges)[n], char32_t c) {
   return it != ranges && c <= std::prev(it)->last ? std::prev(it) : nullptr;
 }
 
-// The flags as the reference's tables have them.
+// The flags according to the reference's tables.
 uint16_t with_differences(char32_t c, uint16_t flags) {
   const auto has = [&](const auto& ranges, CharFlag flag) {
     if (find_range(ranges, c)) flags |= flag;
@@ -59,7 +60,7 @@ uint16_t with_differences(char32_t c, uint16_t flags) {
 }
 
 const uint16_t* build_table() {
-  auto* table = new uint16_t[detail::kTableSize];  // lives as long as the process
+  auto* table = new uint16_t[detail::kTableSize];  // never freed
   for (char32_t c = 0; c < detail::kTableSize; ++c) table[c] = detail::compute_char_flags(c);
   return table;
 }

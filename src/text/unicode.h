@@ -1,4 +1,4 @@
-// Properties of characters as the reference implementation sees them, in one table of flags.
+// Properties of characters according to the reference's Unicode tables, in one table of flags.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +18,7 @@ enum CharFlag : uint16_t {
   kNumber = 64,      // N
   kChinese = 128,    // the CJK blocks that BERT isolates
   kWord = 256,       // \w: alphabetic, marks, decimal digits, connectors, joiners
-  kNumeric = 512,    // N as the Digits pre-tokenizer sees it: a newer table than kNumber's
+  kNumeric = 512,    // N in the newer table of the Digits pre-tokenizer
 };
 
 namespace detail {
@@ -34,12 +34,12 @@ inline bool is_whitespace(char32_t c) { return char_flags(c) & kWhitespace; }
 inline bool is_punctuation(char32_t c) { return char_flags(c) & kPunctuation; }
 inline bool is_numeric(char32_t c) { return char_flags(c) & kNumeric; }
 
-// Whether the reference's normal forms leave this character whole, though newer tables decompose it.
+// True if the reference's normal forms do not decompose this character and newer tables do.
 bool is_not_decomposed(char32_t c);
-// Whether the reference's table of combining marks is too old for this one: its class is 0 there.
+// True if the reference's older table of combining marks lacks this character (class 0).
 bool is_late_mark(char32_t c);
 
-// Full lower-case mapping without context; one character but for U+0130, which becomes two.
+// Full lower-case mapping without context: one character, except U+0130, which becomes two.
 int to_lower(char32_t c, char32_t out[2]);
 
 // Length of the sequence that starts with this byte of a valid text.
@@ -50,7 +50,7 @@ inline int sequence_length(char lead) {
 inline uint8_t byte_at(std::string_view text, size_t pos) { return static_cast<uint8_t>(text[pos]); }
 inline bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
-// Decodes the character at `pos` of a valid text and moves `pos` behind it.
+// Decodes the character at `pos` of a valid text and moves `pos` to the next character.
 inline char32_t next_char(std::string_view text, size_t& pos) {
   const auto* p = reinterpret_cast<const unsigned char*>(text.data()) + pos;
   if (p[0] < 0x80) return pos += 1, p[0];

@@ -2,7 +2,7 @@
 // reference (tokenizers 0.23.3) has several: unicode_categories 0.1 (Unicode 8) in its BERT components and
 // for punctuation, unicode-normalization-alignments (Unicode 9) for accents and normal forms, regex and
 // Rust's char (Unicode 16, 17) for word characters, numbers and lower case, Oniguruma (Unicode 16) for the
-// classes of GPT-2's pattern. Found by asking its components about every code point
+// classes of GPT-2's pattern. Found by running its components on every code point
 // (tests/text/unicode_test.cpp checks the sums).
 #pragma once
 #include <cstdint>
@@ -100,7 +100,7 @@ inline constexpr Range kNotDecomposed[] = {
     {0x32FF, 0x32FF}, {0xA7F2, 0xA7F4}, {0xAB69, 0xAB69}, {0x10781, 0x10785}, {0x10787, 0x107B0},
     {0x107B2, 0x107BA}, {0x11938, 0x11938}, {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},};
 
-// Code points with a lower case that utf8proc lacks, and its distance.
+// Code points whose lower case utf8proc lacks, and the distance to it.
 struct LowerCase {
   char32_t first, last;
   int32_t distance;

@@ -1,5 +1,5 @@
-// Ranges of code points with one script each (Scripts.txt, Unicode 14); Hiragana and Katakana count as Han.
-// The numbers only tell scripts apart. Code points between the ranges have no script.
+// Ranges of code points with one script each (Scripts.txt, Unicode 14); Hiragana and Katakana count as Han. A
+// number identifies a script. Code points outside the ranges have no script.
 #pragma once
 #include <cstdint>
 

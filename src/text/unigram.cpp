@@ -31,14 +31,14 @@ class Unigram : public Model {
     longest_ = static_cast<int32_t>(std::max<size_t>(vocab.max_token_bytes(), 4));
   }
 
-  // Of a long word only a stretch is in memory: a position that no piece spans lies on every path, so that
-  // what is before it is settled there.
+  // Of a long word only a stretch is in memory: a position that no piece spans is on every path, so that the
+  // best path up to it is final.
   void tokenize(std::string_view word, Pieces& out) const override {
     thread_local HugeArray<Node> best;
     const auto size = static_cast<int32_t>(word.size());
     const size_t first = out.size();
     best.assign(static_cast<size_t>(std::min(size, kStretch + longest_)) + 1, Node{});
-    int32_t base = 0, reach = 0;  // where the stretch starts; how far pieces go
+    int32_t base = 0, reach = 0;  // start of the stretch; furthest end of a piece
     for (int32_t begin = 0; begin < size; begin += sequence_length(word[begin])) {
       if (begin - base >= kStretch) {
         if (begin == reach) {
@@ -60,13 +60,13 @@ class Unigram : public Model {
   std::string kind() const override { return "Unigram"; }
 
  private:
-  // The best way to reach a position: its score, where its last piece starts (-1: not reached), that piece.
+  // The best path to a position: its score, the start of its last piece (-1: not reached), that piece.
   struct Node {
     double score = 0;
     int32_t begin = -1, id = 0;
   };
 
-  // All pieces from `begin` on, whose node is nodes[0]; returns the furthest end.
+  // Adds all pieces that start at `begin`, whose node is nodes[0]; returns the furthest end.
   int32_t relax_from(std::string_view word, int32_t begin, Node* nodes) const {
     const auto size = static_cast<int32_t>(word.size());
     const double here = nodes[0].score;
@@ -84,7 +84,7 @@ class Unigram : public Model {
       reach = std::max(reach, i + 1);
     }
     if (!has_single) {
-      if (unk_id_ < 0) fail("the text has a character that no piece covers, and the model names no unk_id");
+      if (unk_id_ < 0) fail("the text has a character without a piece, and the model has no unk_id");
       relax(nodes[char_end - begin], here + unk_score_, begin, unk_id_);
     }
     return reach;
@@ -94,7 +94,7 @@ class Unigram : public Model {
     if (node.begin < 0 || score > node.score) node = {score, begin, id};
   }
 
-  // Writes the best path from `base` to `end` behind the word's pieces, which begin at `first`. Neighbouring
+  // Appends the best path from `base` to `end` to the word's pieces, which begin at `first`. Neighbouring
   // unknown characters become one piece.
   void backtrack(const HugeArray<Node>& best, int32_t base, int32_t end, size_t first, Pieces& out) const {
     const size_t settled = out.size();
@@ -117,7 +117,7 @@ class Unigram : public Model {
     out.erase(out.begin() + static_cast<std::ptrdiff_t>(settled));
   }
 
-  // Unknown pieces as bytes, where there is a token for each.
+  // Replaces unknown pieces by bytes if every byte has a token.
   void fall_back_to_bytes(std::string_view word, size_t first, Pieces& out) const {
     const auto has_token = [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] >= 0; };
     const auto begin = out.begin() + static_cast<std::ptrdiff_t>(first);
@@ -135,12 +135,12 @@ class Unigram : public Model {
     }
   }
 
-  static constexpr int32_t kStretch = 4096;  // bytes; the nodes of one fit a near cache
+  static constexpr int32_t kStretch = 4096;  // bytes; the nodes of one stretch fit into the L2 cache
   Trie trie_;
   std::vector<double> scores_;
   std::vector<int32_t> byte_ids_;
   double unk_score_ = 0;
-  int32_t unk_id_, longest_ = 0;  // longest_: bytes of a piece
+  int32_t unk_id_, longest_ = 0;  // longest_: bytes of the longest piece
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The vocabulary: token <-> id, in flat arrays. Ids may have holes; a token may only have one id.
+// The vocabulary: token <-> id, in flat arrays. Ids may have gaps. A token has one id.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -27,14 +27,14 @@ inline uint64_t hash_bytes(const char* data, size_t size) {
 
 class Vocab {
  public:
-  // Makes room for `tokens` entries with `bytes` bytes in all.
+  // Reserves memory for `tokens` entries with `bytes` bytes in total.
   void reserve(size_t tokens, size_t bytes);
-  // Adds a token; false when the id is taken by another token. A token that is there already moves to the new
-  // id (its old id keeps the text), as in a map read from front to back.
+  // Adds a token; false if another token has the id. An existing token gets the new id, as in a map that is
+  // read in order; its old id keeps the text.
   bool add(std::string_view token, int32_t id);
 
   int32_t find(std::string_view token) const;  // -1 when absent
-  // The text of an id; empty for a hole (an empty token has has(id) true).
+  // The text of an id; empty if the id has no token (has(id) tells it from an empty token).
   std::string_view token(int32_t id) const {
     return has(id) ? std::string_view(bytes_.data() + entries_[id].begin, entries_[id].size)
                    : std::string_view();

@@ -31,7 +31,7 @@ void count_block(std::string_view block, Cutter cut, CountMap& counts) {
   }
 }
 
-// Counts of a whole file; a block goes to whichever thread is free, sums do not care.
+// Counts of a whole file. Blocks go to any free thread, because the order of the sums does not matter.
 void count_file(const MappedFile& file, Cutter cut, std::vector<CountMap>& maps) {
   const std::string_view text = utf8::without_bom(file.text());
   const size_t skipped = file.size() - text.size();
@@ -110,7 +110,7 @@ std::vector<size_t> block_bounds(std::string_view text, size_t size, const std::
     const size_t begin = bounds.back(), from = std::min(begin + size, text.size());
     const size_t newline = from < text.size() ? text.find('\n', from) : std::string_view::npos;
     const size_t end = newline == std::string_view::npos ? text.size() : newline + 1;
-    if (end - begin > kMaxRowBytes) {  // a long line begins in the first `size` bytes
+    if (end - begin > kMaxRowBytes) {  // the line begins in the first `size` bytes of the block
       const size_t last = text.substr(begin, size).rfind('\n');
       const size_t line = last == std::string_view::npos ? begin : begin + last + 1;
       if (end - line > kMaxRowBytes + 1)

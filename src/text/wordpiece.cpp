@@ -1,4 +1,4 @@
-// WordPiece (Schuster and Nakajima 2012): the longest piece first, from left to right.
+// WordPiece (Schuster and Nakajima 2012): the longest matching piece, from left to right.
 #include "base/error.h"
 #include "text/model.h"
 #include "text/trie.h"
@@ -73,8 +73,7 @@ class WordLevel : public Model {
   void tokenize(std::string_view word, Pieces& out) const override {
     int32_t id = vocab.find(word);
     if (id < 0) id = unk_id_;
-    if (id < 0)
-      fail("the word {:?} is not in the vocabulary, and neither is an unknown token", std::string(word));
+    if (id < 0) fail("the word {:?} is not in the vocabulary, which has no unknown token", std::string(word));
     out.push_back({id, 0, static_cast<int32_t>(word.size())});
   }
   std::string kind() const override { return "WordLevel"; }

@@ -34,9 +34,8 @@ TEST(DurableFile, AFullDiskLeavesTheOldFile) {
   folder.write("f", "old");
   fs::create_symlink("/dev/full", folder / "f.tmp");
   const std::string error = test::error_of([&] { write_file(folder / "f", std::string(4104, 'x')); });
-  EXPECT_THAT(error,
-              AllOf(HasSubstr((folder / "f").string() + ": cannot write it: No space left"),
-                    HasSubstr("the file needs 4104 bytes"), HasSubstr("the former file is unchanged")));
+  EXPECT_THAT(error, AllOf(HasSubstr((folder / "f").string() + ": cannot write it: No space left"),
+                           HasSubstr("the file needs 4104 bytes"), HasSubstr("the old file is unchanged")));
   EXPECT_EQ(read_file(folder / "f"), "old");
 }
 

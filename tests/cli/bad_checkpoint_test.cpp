@@ -104,7 +104,8 @@ TEST_F(BadCheckpoint, TheRealTruncatedDownloads) {
       const Result r = run_graft(args);
       EXPECT_EQ(r.code, 1);
       EXPECT_THAT(r.err, HasSubstr("model.safetensors: is cut short: " + size + " of "));
-      EXPECT_THAT(r.err, HasSubstr("hint: the download or copy stopped early: fetch the file again"));
+      EXPECT_THAT(r.err,
+                  HasSubstr("hint: the download or copy is incomplete: download or copy the file again"));
     }
   }
 }
@@ -116,7 +117,7 @@ TEST_F(BadCheckpoint, HeadersOfSafetensors) {
   };
   write_safetensors("{}", uint64_t{1} << 60);
   expect_error(
-      {"model.safetensors: is not a safetensors file: its header would have 1152921504606846976 bytes"});
+      {"model.safetensors: is not a safetensors file: its header size is 1152921504606846976 bytes"});
   std::string header = tensors("[0,8]", "[4,12]");
   write_safetensors(header, header.size(), std::string(12, '\0'));
   expect_error(

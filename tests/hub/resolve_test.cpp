@@ -216,9 +216,9 @@ TEST_F(Hub, AHashThatStaysWrongIsRefused) {
   hub_.corrupted = 100;
   EXPECT_THAT(
       refusal(),
-      AllOf(HasSubstr("org/model: model.safetensors: downloaded twice, each time with another sha256 than " +
+      AllOf(HasSubstr("org/model: model.safetensors: downloaded twice, and both times the sha256 is not " +
                       sha256_of(weights_)),
-            HasSubstr("damaged it")));
+            HasSubstr("damaged the file")));
   EXPECT_EQ(hub_.count("GET", "/cdn/model.safetensors"), 2);
   EXPECT_FALSE(fs::exists(blob(weights_)));
   EXPECT_FALSE(fs::exists(folder_ / "cache/models--org--model/refs/main"));
@@ -300,7 +300,7 @@ TEST_F(Hub, ANameThatIsNotThereNamesTheNearestFolder) {
 TEST_F(Hub, FoldersAndFiles) {
   EXPECT_EQ(resolve_model(folder_.path().string(), options_), folder_.path());
   EXPECT_THAT(refusal(folder_.write("weights.bin", "").string()),
-              HasSubstr("is a file; the folder of a model was expected"));
+              HasSubstr("is a file, but the folder of a model is expected"));
   EXPECT_THAT(refusal("/no/such/folder"), HasSubstr("/no/such/folder: no such folder"));
   EXPECT_TRUE(hub_.requests().empty());
 }
@@ -407,10 +407,10 @@ TEST_F(Hub, AServerThatIsNoHub) {
   EXPECT_THAT(refusal(), AllOf(HasSubstr("ETag '../../../evil'"), HasSubstr("check HF_ENDPOINT")));
   hub_.etag_override = "";
   hub_.location_override = "file:///etc/passwd";
-  EXPECT_THAT(refusal(), HasSubstr("answers with a redirect to 'file:///etc/passwd', which is not followed"));
+  EXPECT_THAT(refusal(), HasSubstr("answers with a redirect to 'file:///etc/passwd', which graft does not follow"));
   hub_.location_override = "";
   hub_.redirect_loop = true;
-  EXPECT_THAT(refusal(), HasSubstr("answers with more than 10 redirects, which is not followed"));
+  EXPECT_THAT(refusal(), HasSubstr("answers with more than 10 redirects, which graft does not follow"));
 }
 
 TEST_F(Hub, ProgressReachesTheTotal) {

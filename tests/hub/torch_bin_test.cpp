@@ -189,13 +189,13 @@ TEST(TorchBin, RefusesStoragesThatDoNotFit) {
   EXPECT_THAT(test::error_of([&] {
                 parse(zip_checkpoint(main, {{"0", "short"}}));
               }),
-              HasSubstr("storage '0' has 5 bytes where its pickle says 6 elements of F32"));
+              HasSubstr("storage '0' has 5 bytes, but 6 elements of F32 in its pickle"));
   EXPECT_THAT(test::error_of([&] { parse(legacy_file(main, {})); }),
               HasSubstr("storage '0' is not in the file"));
   EXPECT_THAT(test::error_of([&] {
                 parse(legacy_file(main, {{"0", {5, std::string(24, 'x')}}}));
               }),
-              HasSubstr("storage '0' has 5 elements where its pickle says 6"));
+              HasSubstr("storage '0' has 5 elements, but 6 in its pickle"));
   EXPECT_THAT(test::error_of([&] {
                 parse(legacy_file(main, {{"1", {6, std::string(24, 'x')}}}));
               }),
@@ -204,7 +204,7 @@ TEST(TorchBin, RefusesStoragesThatDoNotFit) {
                 parse(legacy_file(main, {{"0", {6, "cut"}}}));
               }),
               AllOf(HasSubstr("is cut short: storage '0' needs 24 bytes and 3 are left"),
-                    HasSubstr("fetch the file again")));
+                    HasSubstr("download or copy the file again")));
   EXPECT_THAT(refusal(tensor(storage("0", "FloatStorage", INT64_MAX), 0, {1}, {1})),
               HasSubstr("storage '0' is larger than any file"));
   EXPECT_THAT(
@@ -219,7 +219,7 @@ TEST(TorchBin, RefusesWhatIsNotAFlatStateDict) {
   EXPECT_THAT(test::error_of([] { parse(zip_checkpoint(pickle("]"), {})); }),
               HasSubstr("does not hold a state dict"));
   EXPECT_THAT(test::error_of([] { parse(zip_checkpoint(pickle("}K\x01K\x02s"), {})); }),
-              HasSubstr("a key that is not a name"));
+              HasSubstr("a key of its dict is not a string"));
   EXPECT_THAT(test::error_of([] {
                 parse(zip_file({{"m/data.pkl", ""}, {"m/constants.pkl", ""}}));
               }),
@@ -244,7 +244,7 @@ TEST(TorchBin, NoticesAFlippedBit) {
   std::string file = zip_checkpoint(main, {{"0", floats({0, 1, 2, 3, 4, 5})}});
   file[file.find(floats({4, 5})) + 1] ^= 1;
   EXPECT_THAT(test::error_of([&] { parse(file); }),
-              HasSubstr("entry 'archive/data/0' does not have its checksum"));
+              HasSubstr("the checksum of entry 'archive/data/0' is wrong"));
 }
 
 TEST(TorchBin, ShardsWithAnIndex) {

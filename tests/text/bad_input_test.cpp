@@ -99,8 +99,9 @@ TEST(BadTokenizerJson, ACharacterMapThatLiesAboutItsSize) {
     t.normalizer = R"({"type":"Precompiled","precompiled_charsmap":")" + encode_base64(blob) + "\"}";
     return error_of_json(t.json());
   };
-  EXPECT_THAT(with(std::string("\xFF\xFF\x00\x00....", 8)), HasSubstr("says that its trie has 65535 bytes"));
-  EXPECT_THAT(with("ab"), HasSubstr("holds 2 bytes in all"));
+  EXPECT_THAT(with(std::string("\xFF\xFF\x00\x00....", 8)),
+              HasSubstr("gives its trie a size of 65535 bytes"));
+  EXPECT_THAT(with("ab"), HasSubstr("has only 2 bytes"));
   EXPECT_THAT(with(std::string("\x04\0\0\0\0\0\0\0\xFF", 9)), HasSubstr("not valid UTF-8"));
   SmallTokenizer t;
   t.normalizer = R"({"type":"Precompiled","precompiled_charsmap":"*"})";

@@ -284,6 +284,81 @@ TEST(Truncation, StrategiesAndWindows) {
   EXPECT_THAT(test::error_of([&] { tokenizer->encode("a b a b", o); }), testing::HasSubstr("stride 3"));
 }
 
+// The plain twin of overflowing pairs: windows of `room` tokens each way, the first window of the first text
+// last.
+std::vector<std::vector<int32_t>> plain_windows(const std::vector<int32_t>& a, const std::vector<int32_t>& b,
+                                                size_t room_a, size_t room_b, size_t stride) {
+  const auto cut = [&](const std::vector<int32_t>& ids, size_t room) {
+    std::vector<std::vector<int32_t>> out;
+    for (size_t begin = 0; out.empty() || begin + stride < ids.size(); begin += room - stride)
+      out.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                       ids.begin() + static_cast<std::ptrdiff_t>(std::min(ids.size(), begin + room)));
+    return out;
+  };
+  const auto first = cut(a, room_a), second = cut(b, room_b);
+  std::vector<std::vector<int32_t>> out;
+  const auto combine = [&](size_t i, size_t j) {
+    out.push_back(first[i]);
+    out.back().insert(out.back().end(), second[j].begin(), second[j].end());
+  };
+  combine(0, 0);
+  for (size_t i = 1; i < first.size(); ++i)
+    for (size_t j = 0; j < second.size(); ++j) combine(i, j);
+  for (size_t j = 1; j < second.size(); ++j) combine(0, j);
+  return out;
+}
+
+std::string words(size_t n) {
+  std::string text;
+  for (size_t i = 0; i < n; ++i) text += i % 3 ? "a " : "b ";
+  return text;
+}
+
+TEST(Truncation, WindowsOfTwoCutTextsAreThoseOfThePlainTwin) {
+  const auto tokenizer = SmallTokenizer().make();
+  EncodeOptions o;
+  o.truncation = Truncation::longest_first;
+  o.return_overflowing = true;
+  for (const int32_t stride : {0, 1, 2})
+    for (const size_t n : {7, 8, 20}) {
+      const std::string a = words(n), b = words(2 * n);
+      o.max_length = 7;  // 3 + 4 where both are longer
+      o.stride = stride;
+      const Encoding e = tokenizer->encode_pair(a, b, o);
+      std::vector<std::vector<int32_t>> got = {e.input_ids};
+      for (const Encoding& window : e.overflowing) got.push_back(window.input_ids);
+      EXPECT_EQ(got, plain_windows(tokenizer->encode(a).input_ids, tokenizer->encode(b).input_ids, 3, 4,
+                                   static_cast<size_t>(stride)))
+          << stride << " " << n;
+    }
+}
+
+TEST(Truncation, WindowsThatRepeatTooMuchAreRefused) {
+  const auto tokenizer = SmallTokenizer().make();
+  const std::string text = words(300'000);
+  EncodeOptions o;
+  o.truncation = Truncation::longest_first;
+  o.max_length = 8;
+  o.stride = 1;
+  EXPECT_EQ(tokenizer->encode_pair(text, text, o).input_ids.size(), 8);
+  o.return_overflowing = true;
+  // 100,000 windows of 4 tokens of each text, each with each.
+  const std::string error = test::error_of([&] { tokenizer->encode_pair(text, text, o); });
+  EXPECT_THAT(error, testing::AllOf(
+                         testing::HasSubstr("600000 tokens cut into windows of max_length 8 with stride 1"),
+                         testing::HasSubstr("limit of 9600000"), testing::HasSubstr("only_second")));
+  o.truncation = Truncation::only_second;
+  EXPECT_EQ(tokenizer->encode_pair("a b", text, o).overflowing.size(), 59'999);
+  // One text, of which each window repeats nearly the whole.
+  o.max_length = 100'000;
+  o.stride = 99'997;
+  EXPECT_THAT(test::error_of([&] { tokenizer->encode("a " + text, o); }),
+              testing::HasSubstr("only_second needs"));
+  o.truncation = Truncation::longest_first;
+  EXPECT_THAT(test::error_of([&] { tokenizer->encode(text, o); }),
+              testing::AllOf(testing::HasSubstr("limit of 4800000"), testing::HasSubstr("a smaller stride")));
+}
+
 TEST(EncodeWords, CountsWordsAsGiven) {
   const auto tokenizer = Tokenizer::from_pretrained(test::fixture_path("data/tokenizers/small-roberta"));
   const Encoding e = tokenizer->encode_words({"EU", "rejects", "German", "\u00e9t\u00e9"});
