@@ -407,7 +407,8 @@ TEST_F(Hub, AServerThatIsNoHub) {
   EXPECT_THAT(refusal(), AllOf(HasSubstr("ETag '../../../evil'"), HasSubstr("check HF_ENDPOINT")));
   hub_.etag_override = "";
   hub_.location_override = "file:///etc/passwd";
-  EXPECT_THAT(refusal(), HasSubstr("answers with a redirect to 'file:///etc/passwd', which graft does not follow"));
+  EXPECT_THAT(refusal(),
+              HasSubstr("answers with a redirect to 'file:///etc/passwd', which graft does not follow"));
   hub_.location_override = "";
   hub_.redirect_loop = true;
   EXPECT_THAT(refusal(), HasSubstr("answers with more than 10 redirects, which graft does not follow"));

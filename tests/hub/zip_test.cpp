@@ -76,7 +76,8 @@ TEST(Zip, RefusesABombByWhatItDeclares) {
 TEST(Zip, RefusesABombByWhatItDoes) {
   EXPECT_THAT(refusal(zip_file({{"a", std::string(1'000'000, 'x'), true, 10}})),
               HasSubstr("entry 'a' does not unpack to its declared size of 10 bytes"));
-  EXPECT_THAT(refusal(zip_file({{"a", "xxx", true, 1000}})), HasSubstr("does not unpack to its declared size of 1000 bytes"));
+  EXPECT_THAT(refusal(zip_file({{"a", "xxx", true, 1000}})),
+              HasSubstr("does not unpack to its declared size of 1000 bytes"));
 }
 
 TEST(Zip, RefusesSharedBytes) {
