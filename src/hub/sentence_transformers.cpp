@@ -70,6 +70,7 @@ Pooling pooling_of(const Json& name, const fs::path& file) {
   for (size_t i = 0; i < kPoolings.size(); ++i)
     if (name.is_string() && name.get<std::string>() == kPoolings[i].first) return static_cast<Pooling>(i);
   std::vector<std::string> known;
+  known.reserve(kPoolings.size());
   for (const auto& [mode, key] : kPoolings) known.emplace_back(mode);
   fail_with(fmt::format("it is one of {}", fmt::join(known, ", ")), "{}: unknown \"pooling_mode\" {}",
             file.string(), name.dump());

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "text/oniguruma.h"
 #include "text/unicode.h"
 
 namespace graft::text {
@@ -21,23 +22,6 @@ namespace {
 
 constexpr const char* kGpt2Expression =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
-// Oniguruma's \s, \h and \p{...} names that are spelled differently in PCRE2.
-std::string to_pcre2(const std::string& expression) {
-  std::string out;
-  for (size_t i = 0; i < expression.size(); ++i) {
-    if (expression[i] != '\\' || i + 1 >= expression.size()) {
-      out += expression[i];
-    } else if (expression[i + 1] == 'h') {  // a hexadecimal digit in Oniguruma, horizontal space in PCRE2
-      out += "[0-9a-fA-F]";
-      ++i;
-    } else {
-      out += expression[i];
-      out += expression[++i];
-    }
-  }
-  return out;
-}
 
 struct MatchData {
   pcre2_match_data* data = pcre2_match_data_create(1, nullptr);
@@ -181,7 +165,7 @@ Pattern Pattern::regex(const std::string& expression, const std::string& where) 
   int code = 0;
   PCRE2_SIZE at = 0;
   regex->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                              PCRE2_UTF | PCRE2_UCP, &code, &at, nullptr);
+                              PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, nullptr);
   if (!regex->code) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(code, message, sizeof message);

@@ -50,8 +50,8 @@ double tokens_of(const std::vector<Span>& windows) {
   return tokens;
 }
 
-void check_size(const Windows& windows, double num_tokens, int32_t num_special,
-                const EncodeOptions& options) {
+void check_window_size(const Windows& windows, double num_tokens, int32_t num_special,
+                       const EncodeOptions& options) {
   const auto first = static_cast<double>(windows.first.size()),
              second = std::max(1.0, static_cast<double>(windows.second.size()));
   const double total =
@@ -102,7 +102,8 @@ Windows truncate(int32_t first_size, int32_t second_size, int32_t num_special, c
   windows.first = cut(first_size, first, options, left);
   if (is_pair) windows.second = cut(second_size, second, options, left);
   if (options.return_overflowing)
-    check_size(windows, static_cast<double>(first_size) + std::max(second_size, 0), num_special, options);
+    check_window_size(windows, static_cast<double>(first_size) + std::max(second_size, 0), num_special,
+                      options);
   return windows;
 }
 
