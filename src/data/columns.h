@@ -19,6 +19,9 @@ struct Columns {
 Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
                        const std::string& path, char separator = 0);
 
+// The usual column of the second text that goes with the text column `text`, among `columns`, or "".
+std::string usual_pair_column(const std::string& text, const std::vector<std::string>& columns);
+
 // The usual label column among `columns`, or "".
 std::string usual_label_column(const std::vector<std::string>& columns);
 

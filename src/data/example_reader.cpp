@@ -37,7 +37,7 @@ bool ExampleReader::next(Example& example) {
   return true;
 }
 
-const std::string& ExampleReader::text_of(size_t column) const {
+const std::string& ExampleReader::text_of(size_t column) {
   const Cell& cell = cell_at(row_, column);
   const char* what = nullptr;
   switch (cell.kind) {
@@ -53,7 +53,10 @@ const std::string& ExampleReader::text_of(size_t column) const {
     case Cell::Kind::object:
       what = "is an object, not a text";
       break;
+    case Cell::Kind::text:
+      return cell.text;
     default:
+      if (num_not_text_++ == 0) first_not_text_ = row_.line;
       return cell.text;
   }
   fail_with("give the row a text (\"\" is one), or remove it", "{}: line {}: column '{}' {}", path_,
@@ -75,7 +78,24 @@ void ExampleReader::finish() const {
     log_warning("{}: {} of {} texts are empty (the first on line {})", path_, num_empty_, num_rows_,
                 first_empty_);
   }
-  // In json a key may come late: a label column that the first row lacks must not be overlooked.
+  if (num_not_text_ > 0) {
+    log_warning(
+        "{}: {} texts are numbers or booleans (the first on line {}): is '{}' the column of the texts?",
+        path_, num_not_text_, first_not_text_, shown(rows_->columns()[columns_.text]));
+  }
+  check_late_columns();
+}
+
+// In json a key may come late: a column that the first row lacks must not be overlooked.
+void ExampleReader::check_late_columns() const {
+  if (!has_pairs() && options_.text_column.empty()) {
+    const std::string& text = rows_->columns()[columns_.text];
+    if (const std::string pair = usual_pair_column(text, rows_->columns());
+        !pair.empty() && pair != label_column()) {
+      fail_with("give every row its pair, or name the column of single texts with --text_column",
+                "{}: some rows have '{}' beside '{}', but the first row has not", path_, pair, text);
+    }
+  }
   if (has_label_column() || options_.ignore_label) return;
   const std::string late = usual_label_column(rows_->columns());
   if (late.empty()) return;

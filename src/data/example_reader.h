@@ -17,7 +17,8 @@ class ExampleReader {
   ExampleReader(const std::filesystem::path& path, const DatasetOptions& options);
 
   // Text, pair and line of the next row; labels stay empty (see label()). False at the end; a file without a
-  // row is an Error, an empty standard input is not. At the end a warning counts the empty texts.
+  // row is an Error, an empty standard input is not. At the end warnings count the empty texts and those
+  // that are numbers or booleans in a json.
   bool next(Example& example);
   // Whether next() would probably return without waiting for a pipe.
   bool has_buffered_row() const { return rows_->has_buffered_row(); }
@@ -31,8 +32,9 @@ class ExampleReader {
   bool untyped() const { return rows_->untyped(); }
 
  private:
-  const std::string& text_of(size_t column) const;
+  const std::string& text_of(size_t column);
   void finish() const;
+  void check_late_columns() const;
 
   std::string path_;
   DatasetOptions options_;
@@ -40,6 +42,7 @@ class ExampleReader {
   Columns columns_;
   Row row_;
   int64_t num_rows_ = 0, num_empty_ = 0, first_empty_ = 0;
+  int64_t num_not_text_ = 0, first_not_text_ = 0;  // numbers and booleans of a json
 };
 
 }  // namespace graft::data

@@ -181,7 +181,8 @@ class JsonArrayRows final : public JsonRows {
     const size_t start_pos = pos_;
     const int64_t start_line = lines_.line_number();
     ++pos_;
-    std::string value, body = "{";
+    std::string body = "{", keys;
+    bool all_nested = true;
     for (bool first = true; peek() != '}'; first = false) {
       if (!first) body += expect(',');
       const std::string key = take_value();
@@ -192,11 +193,19 @@ class JsonArrayRows final : public JsonRows {
         in_object_ = true;
         return;
       }
+      all_nested = all_nested && (peek() == '[' || peek() == '{');
+      keys += (keys.empty() ? "" : ", ") + key;
       body += take_value();
       if (body.size() > kMaxRowBytes)
         fail("{}: line {}: a value over {} MiB", path_, start_line, kMaxRowBytes >> 20);
     }
     body += expect('}');
+    if (all_nested && !keys.empty() && peek() == 0) {
+      fail_with(
+          R"(write an array of rows, for example: [{"text": "...", "label": 0}] (pandas: orient="records"))",
+          "{}: the file is one object whose members are lists or objects ({}), not an array of rows", path_,
+          shown(keys));
+    }
     lines_mode_ = true;
     body_ = std::move(body);
     body_line_ = start_line;
@@ -246,8 +255,11 @@ class JsonArrayRows final : public JsonRows {
     ++pos_;
     while (in_object_ && peek() != '}') {
       expect(',');
-      take_value();
+      const bool again = take_value() == "\"data\"";
       expect(':');
+      if (again && peek() == '[')
+        fail_with("put all rows into one array", "{}: line {}: a second \"data\"", path_,
+                  lines_.line_number());
       take_value();
     }
     if (in_object_) ++pos_;

@@ -89,8 +89,8 @@ std::string LabelTally::place(int64_t line) const {
 
 LabelTally::Type LabelTally::type_of(const Cell& item, int64_t line) const {
   if (item.text.size() > kMaxLabelBytes && item.kind != Cell::Kind::object && item.kind != Cell::Kind::list) {
-    fail_with("name the column of the labels with --label_column", "{}: the label '{}' is no name or number",
-              place(line), shown(item.text));
+    fail_with("name the column of the labels with --label_column",
+              "{}: the label '{}' is too long for a name or number", place(line), shown(item.text));
   }
   switch (item.kind) {
     case Cell::Kind::integer:
@@ -191,12 +191,22 @@ void LabelTally::add_strings(const Example& example, bool as_list) {
   add_list(items, example.line, ignored);
 }
 
+// "the number 1", "the text '1'": the values alone may be equal.
+std::string LabelTally::in_words(const Seen& seen) const {
+  if (&seen == &lists_) return "a list";
+  const char* kind = untyped_ || &seen == &scalars_ ? "the label"
+                     : &seen == &seen_[boolean]     ? "the boolean"
+                     : &seen == &seen_[text]        ? "the text"
+                                                    : "the number";
+  return fmt::format("{} '{}'", kind, shown(seen.value));
+}
+
 void LabelTally::fail_mixed(const Seen& a, const Seen& b) const {
   const Seen& first = a.line <= b.line ? a : b;
   const Seen& second = a.line <= b.line ? b : a;
   fail_with("all labels of a file must be of one kind: names, integers, numbers or lists",
-            "{}: '{}' is not of the kind of '{}' on line {}", place(second.line), shown(second.value),
-            shown(first.value), first.line);
+            "{}: {} is not of the kind of {} on line {}", place(second.line), in_words(second),
+            in_words(first), first.line);
 }
 
 LabelKind LabelTally::scalar_kind() const {
@@ -237,16 +247,24 @@ void LabelTally::finish() {
   if (item_kind_ != LabelKind::integers) return;
   std::vector<LabelCount> merged;  // "1" and "01" are one integer
   std::unordered_map<std::string, size_t> at;
+  std::string spelling;  // the first that is not the only one of its integer
+  int64_t spelling_line = 0;
   for (LabelCount& c : counts_) {
+    const std::string written = c.label;
     c.label = canonical(c.label);
     const auto [where, is_new] = at.emplace(c.label, merged.size());
     if (is_new) {
       merged.push_back(c);
     } else {
       merged[where->second].count += c.count;
+      if (spelling.empty()) spelling = written, spelling_line = c.line;
     }
   }
   counts_ = std::move(merged);
+  if (!spelling.empty()) {
+    log_warning("{}: '{}' is read as the integer {}, which is written in another way elsewhere: one label",
+                place(spelling_line), shown(spelling), canonical(spelling));
+  }
 }
 
 // A class that occurs once or twice cannot be learned: such a column is more often a text, a number or an id.
@@ -258,7 +276,7 @@ void LabelTally::warn_of_many() const {
               scalars_.count);
 }
 
-// Names that are no names, or that a reader takes for one another.
+// Names that are missing values, lists of labels or similar to one another.
 void LabelTally::check_names() const {
   const Seen& absent = seen_[missing_value].count > 0 ? seen_[missing_value] : seen_[not_finite];
   if (absent.count > 0 && seen_[text].count > 0) {
@@ -282,7 +300,32 @@ void LabelTally::check_names() const {
         "{}: the label '{}' reads as a list of labels, written as text", place(several->line),
         shown(several->label));
   }
+  warn_of_joined_names();
   warn_of_similar_names(counts_, place(0));
+}
+
+// "comedy|drama" where "comedy" and "drama" are labels too: several labels a row, read as one more class.
+void LabelTally::warn_of_joined_names() const {
+  if (kind_ == LabelKind::lists) return;
+  for (const LabelCount& c : counts_) {
+    for (const char separator : {',', ';', '|', '/', '+'}) {
+      if (c.label.find(separator) == std::string::npos) continue;
+      bool all_are_labels = true;
+      for (size_t begin = 0; begin <= c.label.size();) {
+        const size_t end = std::min(c.label.find(separator, begin), c.label.size());
+        const std::string_view part = trim(std::string_view(c.label).substr(begin, end - begin));
+        all_are_labels = all_are_labels && index_.contains(std::string(part));
+        begin = end + 1;
+      }
+      if (!all_are_labels) continue;
+      log_warning(
+          "{}: '{}' is read as one more label, but its parts are labels too; several labels a row need a "
+          ".jsonl with "
+          "lists, for example {{\"text\": \"...\", \"label\": [\"a\", \"b\"]}}",
+          place(c.line), shown(c.label));
+      return;
+    }
+  }
 }
 
 std::vector<LabelCount> LabelTally::counts() const { return counts_; }

@@ -54,7 +54,9 @@ class LabelTally {
   void add_list(const std::vector<Cell>& items, int64_t line, Example& example);
   void check_names() const;
   void warn_of_many() const;
+  void warn_of_joined_names() const;
   [[noreturn]] void fail_vector(const std::vector<Cell>& items, int64_t line, const char* what) const;
+  std::string in_words(const Seen& seen) const;
   [[noreturn]] void fail_mixed(const Seen& a, const Seen& b) const;
   LabelKind scalar_kind() const;
 

@@ -31,6 +31,10 @@ std::string place(const Dataset& dataset, int64_t line) {
              : fmt::format("{}: line {}: column '{}'", origin, line, shown(dataset.label_column()));
 }
 
+// GLUE's test sets have the label -1 in every row.
+constexpr const char* kUnlabelledHint =
+    "-1 often marks rows without a label: remove them, or take a file that has labels";
+
 // Ids of a data set's integers: they must be 0..N-1.
 std::vector<std::string> names_of_integers(const Dataset& train) {
   std::vector<std::pair<int64_t, int64_t>> values;  // label, line
@@ -48,7 +52,8 @@ std::vector<std::string> names_of_integers(const Dataset& train) {
     const auto [label, line] = values[static_cast<size_t>(i)];
     if (label == i) continue;
     const std::string hint =
-        values[0].first == 1 && values.back().first == n
+        values[0].first == -1 ? kUnlabelledHint
+        : values[0].first == 1 && values.back().first == n
             ? "subtract 1 from each label, or write names instead of integers"
             : "number the labels 0..N-1 without a gap, or write names instead of integers";
     fail_with(hint,
@@ -263,15 +268,15 @@ int LabelMap::resolve(const std::string& label, const Example& example, const Da
   const std::string where = place(dataset, line);
   if (is_integer(label) && !integer_names_ &&
       (default_names_ || dataset.label_item_kind() == LabelKind::integers)) {
-    fail_with(
-        fmt::format("labels must be ids 0..{} or names of the model; {}", num_labels() - 1, unknown_hint()),
-        "{}: label {} is out of range: the model has {} labels ({})", where, shown(label), num_labels(),
-        join_names(names_));
+    fail_with(parse_integer(label) == -1 ? kUnlabelledHint
+                                         : fmt::format("labels must be ids 0..{} or names of the model; {}",
+                                                       num_labels() - 1, unknown_hint()),
+              "{}: label {} is out of range: the model has {} labels ({})", where, shown(label), num_labels(),
+              join_names(names_));
   }
   if (const std::string alike = look_alike(label, names_); !alike.empty()) {
-    fail_with("write the label as the model does",
-              "{}: the model has no such label: {} differ in case, outer spaces or Unicode form", where,
-              both_shown(label, alike));
+    fail_with("write the label as the model does", "{}: the model has no such label: {} differ {}", where,
+              both_shown(label, alike), difference(label, alike));
   }
   const std::string near = nearest_name(label, names_);
   std::string hint = near.empty() ? "" : fmt::format("did you mean '{}'? ", shown(near));
@@ -355,6 +360,8 @@ void LabelMap::check(const Dataset& dataset) const {
     }
   }
   if (problem_type_ == kRegression) return;
+  if (dataset.label_item_kind() == LabelKind::integers && !integer_names_ && !default_names_)
+    log_info("{}: integer labels are ids: {}", place(dataset, 0), numbered(names_));
   for (const LabelCount& c : dataset.label_counts()) {  // labels beyond max_samples
     Example example;
     example.line = c.line;

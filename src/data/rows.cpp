@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/shown.h"
 #include "data/csv.h"
 #include "data/json_rows.h"
@@ -36,21 +37,31 @@ std::string lower(std::string s) {
   return s;
 }
 
-}  // namespace
-
-Format format_of(const fs::path& path) {
-  if (path == "-") return Format::txt;
+// Below that of a compressed file.
+std::string extension_of_rows(const fs::path& path) {
   fs::path name = path.filename();
   const std::string packed = lower(name.extension().string());
   if (packed == ".gz" || packed == ".zst" || packed == ".xz") name = name.stem();
-  const std::string extension = lower(name.extension().string());
+  return lower(name.extension().string());
+}
+
+}  // namespace
+
+std::optional<Format> known_format(const fs::path& path) {
+  const std::string extension = extension_of_rows(path);
+  if (path == "-" || extension == ".txt") return Format::txt;
   if (extension == ".csv") return Format::csv;
   if (extension == ".tsv") return Format::tsv;
   if (extension == ".jsonl") return Format::jsonl;
   if (extension == ".json") return Format::json;
-  if (extension == ".txt") return Format::txt;
+  return std::nullopt;
+}
+
+Format format_of(const fs::path& path) {
+  if (const std::optional<Format> format = known_format(path)) return *format;
+  if (is_folder(path)) fail("{}: is a folder, a file was expected", path.string());
   fail_with("the format follows the extension: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz",
-            "{}: unknown kind of file '{}'", path.string(), shown(extension));
+            "{}: unknown kind of file '{}'", path.string(), shown(extension_of_rows(path)));
 }
 
 std::unique_ptr<RowReader> open_rows(std::unique_ptr<ByteStream> stream, Format format,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,7 +48,9 @@ class RowReader {
 
 enum class Format : uint8_t { csv, tsv, jsonl, json, txt };
 
-// By extension, below .gz, .zst or .xz; "-" is txt. Throws Error listing the known ones.
+// By extension, below .gz, .zst or .xz; "-" is txt. nullopt for an unknown one.
+std::optional<Format> known_format(const std::filesystem::path& path);
+// The same. Throws Error listing the known ones.
 Format format_of(const std::filesystem::path& path);
 
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path);

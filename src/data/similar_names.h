@@ -1,4 +1,5 @@
-// Label names that look equal: "True" and "true", "sci fi" and "sci fi ", composed and decomposed accents.
+// Label names that look equal: "True" and "true", "sci fi" and "sci fi ", composed and decomposed accents,
+// "01" and "1", Latin and Cyrillic letters.
 #pragma once
 #include <string>
 #include <string_view>
@@ -12,7 +13,14 @@ namespace graft::data {
 // only.
 std::string folded(std::string_view name);
 
-// The first of `known` that differs from `name` but folds to the same text, or "".
+// Equal for names that a reader takes for one another: as folded; for one number written in two ways ("01",
+// "1", "1.0"); for letters of another script that look alike (Latin "pos", Cyrillic "роѕ").
+std::string skeleton(std::string_view name);
+
+// How two names of one skeleton differ: "in case, outer spaces or Unicode form", ...
+const char* difference(std::string_view a, std::string_view b);
+
+// The first of `known` that differs from `name` but has the same skeleton, or "".
 std::string look_alike(std::string_view name, const std::vector<std::string>& known);
 
 // Both names for a message, escaped to ASCII where they would look the same: "'cafe\u0301' and 'caf\u00E9'".

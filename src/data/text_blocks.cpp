@@ -79,6 +79,7 @@ class TextSource {
     path_ = files_[file_++];
     rows_ = open_rows(path_);
     DatasetOptions options = options_.columns;
+    options.ignore_label = true;
     options.require_label = false;
     options.label_column.clear();
     columns_ = choose_columns(rows_->columns(), options, name_of(path_), rows_->separator());

@@ -142,16 +142,19 @@ TEST_F(DatasetTest, LabelKinds) {
 }
 
 TEST_F(DatasetTest, LabelsOfOneKindOnly) {
-  EXPECT_THAT(error("a.csv", "text,label\na,0.5\nb,1\nc,good\n"),
-              HasSubstr("a.csv: line 4: column 'label': 'good' is not of the kind of '0.5' on line 2"));
+  EXPECT_THAT(
+      error("a.csv", "text,label\na,0.5\nb,1\nc,good\n"),
+      HasSubstr(
+          "a.csv: line 4: column 'label': the label 'good' is not of the kind of the label '0.5' on line 2"));
   EXPECT_THAT(error("a.csv", "text,label\na,1\nb,nan\n"),
               HasSubstr("a.csv: line 3: column 'label': the label 'nan' is not a finite number"));
   EXPECT_THAT(error("a.csv", "text,label\na,1\nb,NA\n"),
               HasSubstr("a.csv: line 3: column 'label': the label is missing ('NA' among numbers)"));
-  EXPECT_THAT(error("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"a\",\"label\":\"x\"}"),
-              HasSubstr("line 2: column 'label': 'x' is not of the kind of '1' on line 1"));
+  EXPECT_THAT(
+      error("a.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"a\",\"label\":\"x\"}"),
+      HasSubstr("line 2: column 'label': the text 'x' is not of the kind of the number '1' on line 1"));
   EXPECT_THAT(error("a.jsonl", "{\"text\":\"a\",\"label\":[1]}\n{\"text\":\"a\",\"label\":2}"),
-              HasSubstr("line 2: column 'label': '2' is not of the kind of 'a list' on line 1"));
+              HasSubstr("line 2: column 'label': the label '2' is not of the kind of a list on line 1"));
   EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0.5,1.0]})"), HasSubstr("the list holds 0.5"));
   EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":[0,2,0]})"), HasSubstr("the list holds '0' twice"));
   EXPECT_THAT(error("a.jsonl", R"({"text":"a","label":{"x":1}})"),

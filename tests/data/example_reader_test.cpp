@@ -56,6 +56,44 @@ TEST(ExampleReader, CountsEmptyTexts) {
   EXPECT_THAT(said, HasSubstr("a.txt: 2 of 3 texts are empty (the first on line 2)"));
 }
 
+// Numbers as texts are more often another column.
+TEST(ExampleReader, CountsTextsThatAreNumbers) {
+  const test::TempDir dir;
+  std::string said;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said += text + "\n"; });
+  const auto read = [&](const char* name, const std::string& content) {
+    ExampleReader reader(dir.write(name, content), {});
+    Example example;
+    while (reader.next(example)) {
+    }
+  };
+  read("a.jsonl", "{\"text\":\"one\"}\n{\"text\":2}\n{\"text\":true}\n");
+  read("b.csv", "text\none\n2\n");
+  read("c.jsonl", "{\"text\":\"2\"}\n");
+  set_log_sink(before);
+  EXPECT_THAT(
+      said, testing::EndsWith("a.jsonl: 2 texts are numbers or booleans (the first on line 2): is 'text' the "
+                              "column of the texts?\n"));
+}
+
+// The first row decides which columns are read: a pair that comes later is an error, as a label is.
+TEST(ExampleReader, APairThatComesLateIsNotOverlooked) {
+  const test::TempDir dir;
+  const auto file = dir.write("a.jsonl", "{\"text\":\"one\"}\n{\"text\":\"two\",\"text_pair\":\"2\"}\n");
+  const auto read = [&](const DatasetOptions& options) {
+    ExampleReader reader(file, options);
+    Example example;
+    while (reader.next(example)) {
+    }
+  };
+  EXPECT_THAT(error_of([&] { read({}); }),
+              AllOf(HasSubstr("a.jsonl: some rows have 'text_pair' beside 'text', but the first row has not"),
+                    HasSubstr("--text_column")));
+  DatasetOptions named;
+  named.text_column = "text";
+  read(named);
+}
+
 TEST(ExampleReader, Pairs) {
   const test::TempDir dir;
   ExampleReader reader(dir.write("a.csv", "premise,hypothesis\na,b\n"), {});

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "data/json_values.h"
+#include "graft/dataset.h"
 #include "support/shared.h"
 
 namespace graft::data {
@@ -175,6 +176,25 @@ TEST(JsonArray, ErrorsNameThePlace) {
   EXPECT_THAT(error_of([] { json("[{\"a\": 1}] x"); }), HasSubstr("expected the end of the file"));
   EXPECT_THAT(error_of([] { json("[1]"); }), HasSubstr("a row is a number instead of an object"));
   EXPECT_THAT(error_of([] { json("[{\"a\": 1},]"); }), HasSubstr("expected a value"));
+}
+
+// One object of columns, as pandas writes it by default, or of several sets.
+TEST(JsonRowsTest, OneObjectOfListsIsNoRow) {
+  const test::TempDir dir;
+  for (const char* text : {R"({"train":[{"text":"a","label":1}],"test":[]})",
+                           R"({"text":{"0":"a"},"label":{"0":1}})", R"({"text":["a","b"],"label":[0,1]})"}) {
+    EXPECT_THAT(test::error_of([&] { Dataset::from_file(dir.write("a.json", text)); }),
+                testing::AllOf(
+                    testing::HasSubstr("a.json: the file is one object whose members are lists or objects"),
+                    testing::HasSubstr("orient=\"records\"")))
+        << text;
+  }
+  EXPECT_EQ(Dataset::from_file(dir.write("b.json", R"({"text":"a","label":["x"]})")).size(), 1u);
+  EXPECT_THAT(test::error_of([&] {
+                Dataset::from_file(
+                    dir.write("c.json", "{\"data\":[{\"text\":\"a\"}],\n\"data\":[{\"text\":\"b\"}]}"));
+              }),
+              testing::HasSubstr("c.json: line 2: a second \"data\""));
 }
 
 }  // namespace

@@ -146,6 +146,35 @@ TEST_F(LabelMistakes, NamesThatLookAlikeAreWarnedOf) {
   EXPECT_THAT(said(load(many)), HasSubstr("4 more pairs"));
 }
 
+TEST_F(LabelMistakes, NamesJoinedFromOtherLabelsAreWarnedOf) {
+  const auto load = [&](const std::vector<std::string>& labels) {
+    return [&, labels] { return csv(labels); };
+  };
+  EXPECT_THAT(
+      said(load({"comedy", "drama", "comedy|drama"})),
+      HasSubstr("line 4: column 'label': 'comedy|drama' is read as one more label, but its parts are labels "
+                "too; several labels a row need a .jsonl with lists"));
+  EXPECT_THAT(said(load({"a; b", "a", "b"})), HasSubstr("'a; b' is read as one more label"));
+  EXPECT_THAT(said(load({"\"a,b\"", "a", "b"})), HasSubstr("'a,b' is read as one more label"));
+  for (const std::vector<std::string>& fine :
+       {std::vector<std::string>{"sci-fi/fantasy", "fantasy"}, {"a/b", "c/d"}, {"a|", "a"}, {"c++", "c"}})
+    EXPECT_THAT(said(load(fine)), Not(HasSubstr("its parts"))) << fine[0];
+}
+
+TEST_F(LabelMistakes, IntegersForAModelWithNamesAreIdsAndItIsSaid) {
+  const LabelMap map = LabelMap::from_checkpoint({{"neg", "pos"}, true, ""});
+  std::string said;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said += text + "\n"; });
+  map.check(csv({"0", "1"}));
+  map.check(csv({"neg", "pos"}));
+  LabelMap::from_checkpoint({{"LABEL_0", "LABEL_1"}, true, ""}).check(csv({"0", "1"}));
+  LabelMap::from_checkpoint({{"1", "0"}, true, ""}).check(csv({"0", "1"}));
+  set_log_sink(before);
+  EXPECT_THAT(said, AllOf(HasSubstr("d.csv: integer labels are ids: 0 = neg, 1 = pos\n"),
+                          testing::ResultOf(
+                              [](const std::string& s) { return std::count(s.begin(), s.end(), '\n'); }, 1)));
+}
+
 TEST_F(LabelMistakes, ANameThatDiffersALittleFromTheModelsIsNamed) {
   const LabelMap map = LabelMap::from_checkpoint({{"positive", "caf\u00E9"}, true, ""});
   EXPECT_THAT(

@@ -82,7 +82,10 @@ TEST(LabelMap, IntegersWithAGapAreRefused) {
         LabelMap::for_training(labelled({"0", "1", "3"}));
       }),
       AllOf(HasSubstr("line 4"), HasSubstr("2 does not occur but 3 does"), HasSubstr("without a gap")));
-  EXPECT_THAT(error_of([] { LabelMap::for_training(labelled({"-1", "1"})); }), HasSubstr("-1 does"));
+  EXPECT_THAT(error_of([] {
+                LabelMap::for_training(labelled({"-1", "1"}));
+              }),
+              AllOf(HasSubstr("-1 does"), HasSubstr("-1 often marks rows without a label")));
 }
 
 TEST(LabelMap, IntegersWithAGapAreIdsOfANamedCheckpoint) {
