@@ -76,10 +76,11 @@ class GRAFT_API Trainer {
   Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
           std::shared_ptr<Tokenizer> tokenizer);
   // Masked language modelling on text files. If `eval_files` is empty and evaluation is requested, a share of
-  // the lines is held out for it.
+  // the lines is held out for it. `columns` names the columns of text where files have columns; labels are
+  // not read.
   Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
           const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
-          bool line_by_line = false);
+          bool line_by_line = false, const DatasetOptions& columns = {});
   ~Trainer();
 
   // Trains, logs, evaluates and saves as configured, then saves the model to output_dir.

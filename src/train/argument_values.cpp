@@ -16,7 +16,8 @@ std::string number_text(double x) {
 }
 
 template <class Number>
-Number parse_number(const std::string& name, const std::string& value, const char* expected) {
+Number parse_number(const std::string& name, const std::string& value, const char* expected,
+                    const Range& range = {}) {
   std::string text = value;
   text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
   Number n{};
@@ -32,7 +33,15 @@ Number parse_number(const std::string& name, const std::string& value, const cha
     const auto [d_end, d_error] = std::from_chars(begin, text_end, d);
     const bool fits = d >= static_cast<double>(std::numeric_limits<Number>::min()) &&
                       d < std::ldexp(1.0, std::numeric_limits<Number>::digits);
-    if (d_error == std::errc() && fits && d == std::floor(d)) n = static_cast<Number>(d), end = d_end;
+    const bool whole = d_error == std::errc() && d_end == text_end && d == std::floor(d);
+    if (whole && fits) n = static_cast<Number>(d), end = d_end;
+    if (whole && !fits) error = std::errc::result_out_of_range;
+  }
+  if (!std::is_floating_point_v<Number> && error == std::errc::result_out_of_range) {
+    constexpr Number low = std::numeric_limits<Number>::min(), high = std::numeric_limits<Number>::max();
+    const bool limited = range.max < static_cast<double>(high);
+    throw UsageError(fmt::format("--{} {} is out of range: it may be {}", name, value,
+                                 limited ? range.text() : fmt::format("from {} to {}", low, high)));
   }
   if (text.empty() || error != std::errc() || end != text_end)
     throw UsageError(fmt::format("--{} {}: {} was expected", name, value, expected));
@@ -56,8 +65,8 @@ std::string Range::text() const {
   return ratio_or_whole ? bounds + ", from 1 on an integer (steps), below 1 a ratio of all steps" : bounds;
 }
 
-int64_t parse_integer(const std::string& name, const std::string& value) {
-  return parse_number<int64_t>(name, value, "an integer");
+int64_t parse_integer(const std::string& name, const std::string& value, const Range& range) {
+  return parse_number<int64_t>(name, value, "an integer", range);
 }
 
 uint64_t parse_unsigned(const std::string& name, const std::string& value) {

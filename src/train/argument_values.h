@@ -19,7 +19,8 @@ struct Range {
 };
 
 // "10_000" and "1e4" are integers. UsageError that names the option for anything else, inf and nan included.
-int64_t parse_integer(const std::string& name, const std::string& value);
+// `range` is for the message about a number that no 64-bit integer holds.
+int64_t parse_integer(const std::string& name, const std::string& value, const Range& range = {});
 uint64_t parse_unsigned(const std::string& name, const std::string& value);
 double parse_real(const std::string& name, const std::string& value);
 // "", "true", "yes", "1", "on" are true.

@@ -73,8 +73,8 @@ const std::vector<Argument>& argument_table() {
        &T::max_seq_length,
        "tokens per example; 0 = 128 for classification, the model's limit for masked-lm",
        {1, 1e9}},
-      {"mlm_probability", &T::mlm_probability, "share of tokens hidden in masked-lm", {0, 1, without_min}},
-      {"whole_word_mask", &T::whole_word_mask, "hide whole words in masked-lm"},
+      {"mlm_probability", &T::mlm_probability, "share of tokens masked in masked-lm", {0, 1, without_min}},
+      {"whole_word_mask", &T::whole_word_mask, "mask whole words in masked-lm"},
   };
   return table;
 }
@@ -105,14 +105,14 @@ struct Unwrap<std::optional<Field>> {
 };
 
 template <class Field>
-void assign(Field& field, const std::string& name, const std::string& value) {
+void assign(Field& field, const std::string& name, const std::string& value, const Range& range) {
   using Value = typename Unwrap<Field>::type;
   if constexpr (std::is_same_v<Value, bool>)
     field = parse_switch(name, value);
   else if constexpr (std::is_same_v<Value, std::string>)
     field = value;
   else if constexpr (std::is_same_v<Value, int64_t>)
-    field = parse_integer(name, value);
+    field = parse_integer(name, value, range);
   else if constexpr (std::is_same_v<Value, uint64_t>)
     field = parse_unsigned(name, value);
   else
@@ -142,7 +142,7 @@ void set_argument(TrainingArguments& arguments, const std::string& given, const 
   const std::string name = canonical_argument(given);
   for (const Argument& a : argument_table()) {
     if (name != a.name) continue;
-    std::visit([&](auto member) { assign(arguments.*member, given, value); }, a.member);
+    std::visit([&](auto member) { assign(arguments.*member, given, value, a.range); }, a.member);
     return;
   }
   if (name == "group_by_length") {

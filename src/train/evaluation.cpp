@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace graft::train {
 
@@ -22,7 +24,11 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     terms += task.loss_terms(batch);
     seen += batch.size();
   }
-  const double loss = terms > 0 ? sum / terms : 0;
+  const double loss = terms > 0 ? sum / terms : std::numeric_limits<double>::quiet_NaN();
+  if (terms == 0 && seen > 0) {
+    log_warning("evaluation: no {} in {} examples: the loss is undefined; evaluate on more data",
+                state.task == "masked-lm" ? "token was masked" : "label", seen);
+  }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   LogEntry entry = {{"eval_loss", loss}};
   for (const auto& [name, value] : metrics->values()) entry.emplace_back("eval_" + name, value);

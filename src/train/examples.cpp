@@ -13,7 +13,8 @@ void report_encoding(const std::string& part, const tasks::TextFeatures& feature
   const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
   if (c.truncated_examples > 0) {
     log_warning(
-        "{}: {} of {} examples ({:.1f} %) were cut at {} tokens, {} tokens in all; --max_seq_length keeps "
+        "{}: {} of {} examples ({:.1f} %) were truncated at {} tokens, {} tokens in all; --max_seq_length "
+        "keeps "
         "more",
         part, c.truncated_examples, features.size(),
         100.0 * static_cast<double>(c.truncated_examples) / examples, length, c.truncated_tokens);
@@ -39,6 +40,16 @@ void check_examples(const tasks::Features& features, const Dataset& dataset, con
 }
 
 }  // namespace
+
+void warn_of_other_inputs(const Dataset& train, const Dataset& other) {
+  if (train.size() == 0 || other.size() == 0 || train.has_pairs() == other.has_pairs()) return;
+  const auto kind = [](const Dataset& d) { return d.has_pairs() ? "pairs of texts" : "single texts"; };
+  log_warning(
+      "{}: {}, but {} has {}; name the columns with --text_column and --text_pair_column if that is not "
+      "meant",
+      other.origin().empty() ? "the evaluation data" : other.origin(), kind(other),
+      train.origin().empty() ? "the training data" : train.origin(), kind(train));
+}
 
 std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
                                                      const data::LabelMap& labels, const Model& model,

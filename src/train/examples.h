@@ -17,4 +17,7 @@ std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, co
                                                      const data::LabelMap& labels, const Model& model,
                                                      const Tokenizer& tokenizer, int64_t max_seq_length);
 
+// Warns if one set has pairs of texts and the other single texts.
+void warn_of_other_inputs(const Dataset& train, const Dataset& other);
+
 }  // namespace graft::train

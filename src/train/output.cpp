@@ -183,6 +183,11 @@ void add_results(const fs::path& output_dir, const LogEntry& metrics) {
 
 void prepare_output(const fs::path& dir) {
   if (path_exists(dir) && !is_folder(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
+  std::error_code ignored;
+  if (const fs::path target = fs::read_symlink(dir, ignored); !target.empty() && !path_exists(dir)) {
+    fail_with(fmt::format("make the folder {}, or choose another --output_dir", target.string()),
+              "{}: is a symbolic link to {}, which does not exist", dir.string(), target.string());
+  }
   make_folders(dir);
   const fs::path probe = dir / ".graft-probe";
   write_file(probe, "");

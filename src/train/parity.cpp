@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "data/labels.h"
 #include "hub/state_dict.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
@@ -124,9 +125,8 @@ FixtureInputs read_inputs(const fs::path& folder) {
 std::unique_ptr<tasks::Task> make_task(const Model& model, const FixtureInputs& in) {
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
   const int n = static_cast<int>(model.labels().size());
-  const std::string inferred = n == 1            ? "regression"
-                               : in.float_labels ? "multi_label_classification"
-                                                 : "single_label_classification";
+  const LabelKind kind = in.float_labels ? LabelKind::floats : LabelKind::integers;
+  const std::string inferred = data::infer_problem_type(kind, n);
   return std::make_unique<tasks::SequenceClassification>(
       n, model.problem_type().empty() ? inferred : model.problem_type());
 }

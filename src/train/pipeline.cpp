@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "data/problem_type.h"
 #include "train/inference.h"
 
 namespace graft {
@@ -17,8 +18,8 @@ constexpr const char* kTask = "sequence-classification";
 
 // The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid.
 Scores scores_of(const std::string& problem, size_t num_labels) {
-  if (problem == "regression") return Scores::raw;
-  return problem == "multi_label_classification" || num_labels == 1 ? Scores::sigmoid : Scores::softmax;
+  if (problem == data::problem_type::kRegression) return Scores::raw;
+  return problem == data::problem_type::kMultiLabel || num_labels == 1 ? Scores::sigmoid : Scores::softmax;
 }
 
 Prediction make_prediction(const float* logits, const std::vector<std::string>& labels, Scores scores) {

@@ -1,19 +1,25 @@
-// Loads a folder with a trained head.
+// Models with a trained head.
 #pragma once
 #include <filesystem>
 #include <string>
 
 #include "graft/model.h"
+#include "models/config.h"
 
 namespace graft::train {
-
-// The task of the head in the folder's config.json. Throws Error if graft does not implement it.
-std::string trained_task(const std::filesystem::path& folder);
-// The model with the head of `task`. Throws Error if the folder has another head, or no weights for it.
-Model load_trained(const std::filesystem::path& folder, const std::string& task);
 
 // The hint for an output or a loss that is not finite.
 inline constexpr const char* kNotFiniteHint =
     "the weights contain NaN or Inf: re-download or retrain the model";
+
+// The folder's config.json. For a folder without one the Error says what it holds: checkpoints of a run, ...
+models::ModelConfig config_of(const std::filesystem::path& folder);
+// The task of the head in a checkpoint folder: what config.json's "architectures" names. Where that names no
+// class, the head whose tensors the checkpoint holds; Error if it holds several. "" = no head that graft has.
+std::string head_task(const std::filesystem::path& folder, const models::ModelConfig& config);
+// The same; Error if there is none.
+std::string trained_task(const std::filesystem::path& folder);
+// The model of the folder for `task`. Throws Error if its config.json names another head or none is there.
+Model load_trained(const std::filesystem::path& folder, const std::string& task);
 
 }  // namespace graft::train

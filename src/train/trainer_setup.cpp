@@ -81,6 +81,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
     labels.check(set);
     return train::encode_examples(part, set, labels, p.model, *p.tokenizer, arguments.max_seq_length);
   };
+  train::warn_of_other_inputs(train, eval);
   p.train = encode("train", train);
   p.eval = encode("eval", eval);
   check_evaluation(p, arguments, "give an evaluation set (--validation_file)");
@@ -92,12 +93,13 @@ Trainer::Trainer(Model model, TrainingArguments arguments, const Dataset& train,
 Trainer::Trainer(Model model, TrainingArguments arguments,
                  const std::vector<std::filesystem::path>& train_files,
                  const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
-                 bool line_by_line) try
+                 bool line_by_line, const DatasetOptions& columns) try
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
   begin_setup(p, arguments, std::move(tokenizer));
   data::TextBlockOptions options;
   options.line_by_line = line_by_line;
+  options.columns = columns;
   options.max_seq_length = static_cast<int32_t>(arguments.max_seq_length);
   options.word_starts = arguments.whole_word_mask;
   options.seed = arguments.seed;
