@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "cli/profile.h"
+#include "data/rows.h"
 #include "engine/cpu/isa.h"
 
 namespace graft::cli {
@@ -96,6 +97,13 @@ void say(const std::string& text) {
   const std::lock_guard lock(mutex);
   clear_bar();
   put(stderr, text + "\n");
+}
+
+void warn_of_columns(const std::string& file) {
+  const std::optional<data::Format> format = data::known_format(file);
+  if (!format || *format == data::Format::txt) return;
+  say(fmt::format("warning: {}: each line is read as a text, whole: this command does not read columns",
+                  file));
 }
 
 void show_progress(const TrainProgress& p) {
@@ -191,7 +199,7 @@ StopOnSignals::StopOnSignals(Trainer& trainer) {
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-// A handler may run on any thread: it has left the trainer alone before the trainer can go.
+// Handlers may run on any thread. Waits for those that run, because they use the trainer.
 StopOnSignals::~StopOnSignals() {
   ::signal(SIGINT, SIG_DFL);
   ::signal(SIGTERM, SIG_DFL);

@@ -18,6 +18,8 @@ inline constexpr const char* kVersion = "0.1.0";
 void install_log();
 // A line on stderr, above the progress bar if there is one.
 void say(const std::string& text);
+// Warns that a file with columns, such as a .csv, is read as lines of text.
+void warn_of_columns(const std::string& file);
 // Writes text to `out` and ignores write errors: a closed stderr must not end a run.
 void put(std::FILE* out, const std::string& text);
 // A progress bar on a terminal, else a line every 15 seconds.

@@ -20,32 +20,31 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct EvaluateOptions {
-  std::string model, test_file, task;
-  DatasetOptions columns;
-  int64_t batch_size = 32, max_seq_length = 0, max_samples = -1;
-  bool json = false, profile = false;
-  std::optional<bool> bf16;
+struct EvaluateOptions : InferenceOptions {
+  std::string test_file, task;
+  int64_t max_samples = -1;
+  bool json = false;
 };
 
 Options declare(EvaluateOptions& o) {
   Options options("evaluate", "metrics of a fine-tuned model on labelled data",
                   {"graft evaluate --model results --test_file test.csv",
                    "graft evaluate --model results --test_file test.csv --json"});
-  options.text("model", o.model, "fine-tuned model: a folder, or ORG/NAME[@revision] on the hub", true);
+  options.inference(o);
   options.text("test_file", o.test_file, "labelled data (masked-lm: text)", true);
-  options.text("task", o.task, "default: what config.json says");
-  options.columns(o.columns);
-  options.integer("per_device_eval_batch_size", o.batch_size,
-                  "examples in a batch; results do not depend on it", {1, 1e6});
-  options.integer("max_seq_length", o.max_seq_length, "tokens per example; default: as in training",
-                  {1, 1e9});
+  options.text("task", o.task, "default: that of the model's head");
   options.integer("max_eval_samples", o.max_samples, "use the first N examples", {1, 1e12});
-  options.precision(o.bf16, "as in training, fp32 where graft did not train the model");
-  options.threads();
   options.flag("json", o.json, "one json object on stdout");
-  options.flag("profile", o.profile, "also show time, rates and share of each operation");
   return options;
+}
+
+// Refuses options that have no effect for a masked-lm model.
+void check_text_options(const Options& options) {
+  for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
+                                       {"max_eval_samples", "it counts labelled examples"}}) {
+    if (options.given(option))
+      throw UsageError(fmt::format("--{} is refused for a masked-lm model: {}", option, reason));
+  }
 }
 
 // Masks text as in training, so that the losses are comparable.
@@ -59,7 +58,8 @@ LogEntry score_text(const EvaluateOptions& o, const fs::path& folder, const Mode
   arguments.bf16 = precision.bf16;
   say(fmt::format("masks: mlm_probability {}, whole_word_mask {}, line_by_line {}, seed {}",
                   arguments.mlm_probability, arguments.whole_word_mask, saved.line_by_line, arguments.seed));
-  Trainer trainer(model, arguments, std::vector<fs::path>(), {o.test_file}, tokenizer, saved.line_by_line);
+  Trainer trainer(model, arguments, std::vector<fs::path>(), {o.test_file}, tokenizer, saved.line_by_line,
+                  o.columns);
   return trainer.evaluate();
 }
 
@@ -72,12 +72,7 @@ int evaluate(int argc, char** argv) {
   const fs::path folder = find_model(o.model);
   Model model = train::load_trained(
       folder, o.task.empty() ? train::trained_task(folder) : models::canonical_task(o.task));
-  for (const char* option : {"text_column", "text_pair_column", "label_column", "max_eval_samples"}) {
-    if (model.task() == "masked-lm" && options.given(option)) {
-      throw UsageError(
-          fmt::format("--{} is refused for masked-lm: its files are plain text, a line at a time", option));
-    }
-  }
+  if (model.task() == "masked-lm") check_text_options(options);
   const train::SavedArguments saved = train::saved_arguments(folder);
   const train::Precision precision = train::inference_precision(o.bf16, saved);
   say_loaded(model, o.model, precision);
@@ -95,7 +90,7 @@ int evaluate(int argc, char** argv) {
                                      o.batch_size, "eval_");
   }
   profile.stop();
-  if (!std::isfinite(scores.front().second))
+  if (std::isinf(scores.front().second))  // NaN: undefined, with a warning
     fail_with(train::kNotFiniteHint, "{}: the loss is {}", folder.string(), scores.front().second);
   print_result(scores, o.json, profile);
   return 0;

@@ -10,12 +10,14 @@
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "data/problem_type.h"
 #include "graft/error.h"
 #include "hub/sentence_transformers.h"
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
 #include "train/memory_needs.h"
+#include "train/trained_model.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -38,7 +40,7 @@ Needs needs_of(const Model& model, bool bf16, int32_t sequences, int32_t length)
     if (!labels) batch.labels.push_back(0);
   }
   std::unique_ptr<tasks::Task> task = std::make_unique<tasks::MaskedLm>();
-  if (!labels) task = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification");
+  if (!labels) task = std::make_unique<tasks::SequenceClassification>(2, data::problem_type::kSingleLabel);
   models::State& state = model.state();
   state.bf16 = bf16;
   Needs needs;
@@ -81,6 +83,14 @@ bool lower_cases(const Tokenizer& tokenizer) {
   return tokenizer.normalize("CAT").find("CAT") == std::string::npos;
 }
 
+// What the folder holds, and what the numbers below are for where that is something else.
+std::string describe(const Model& model, const std::string& head, const fs::path& folder,
+                     const models::ModelConfig& config) {
+  if (head == model.task()) return fmt::format("{} for {} in {}", model.model_type(), head, folder.string());
+  return fmt::format("{} in {}: {}; the numbers below are for training {}", model.model_type(),
+                     folder.string(), models::head_in_words(config), model.task());
+}
+
 std::string megabytes(double bytes) { return fmt::format("{:.1f} MB", bytes / 1e6); }
 
 }  // namespace
@@ -91,25 +101,27 @@ int info(int argc, char** argv) {
   Options options("info", "parameters, sizes, tokenizer and memory of a checkpoint",
                   {"graft info --model bert-base-uncased"});
   options.text("model", name, "checkpoint: a folder, or ORG/NAME[@revision] on the hub", true);
-  options.text("task", task, "head to look at; default: what config.json says, else sequence-classification");
+  options.text("task", task,
+               "head to look at; default: that of the checkpoint, else sequence-classification");
   options.flag("json", json, "one json object on stdout");
   if (!options.parse(argc, argv, 2)) return 0;
 
   const fs::path folder = find_model(name);
-  const models::ModelConfig config = models::ModelConfig::from_file(folder / "config.json");
+  const models::ModelConfig config = train::config_of(folder);
+  const std::string head = train::head_task(folder, config);
   ModelOptions model_options;
-  model_options.task = task.empty() ? models::task_of_config(config) : models::canonical_task(task);
-  if (model_options.task.empty()) model_options.task = "sequence-classification";
+  model_options.task = !task.empty()  ? models::canonical_task(task)
+                       : head.empty() ? "sequence-classification"
+                                      : head;
   const Model model = Model::from_pretrained(folder, model_options);
   const double parameters = static_cast<double>(model.num_parameters());
   const auto limit = static_cast<int32_t>(std::min<int64_t>(128, model.max_positions()));
-  Json out = {{"model_type", model.model_type()},
-              {"task", model.task()},
-              {"folder", folder.string()},
-              {"parameters", model.num_parameters()},
-              {"weights_fp32_bytes", model.num_parameters() * 4},
-              {"max_positions", model.max_positions()}};
-  if (model.task() != "masked-lm") out["labels"] = model.labels();
+  Json out = {
+      {"model_type", model.model_type()},           {"task", model.task()},
+      {"head", head.empty() ? Json() : Json(head)}, {"folder", folder.string()},
+      {"parameters", model.num_parameters()},       {"weights_fp32_bytes", model.num_parameters() * 4},
+      {"max_positions", model.max_positions()}};
+  if (model.task() == head && head != "masked-lm") out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
   hub::DescribedModel described{folder / "config.json",
@@ -146,7 +158,7 @@ int info(int argc, char** argv) {
     fmt::print("{}\n", out.dump());
     return 0;
   }
-  fmt::print("{} for {} in {}\n", model.model_type(), model.task(), folder.string());
+  fmt::print("{}\n", describe(model, head, folder, config));
   fmt::print("  parameters         {} ({:.1f} M, {} in fp32)\n", model.num_parameters(), parameters / 1e6,
              megabytes(parameters * 4));
   fmt::print("  positions          {}\n", model.max_positions());

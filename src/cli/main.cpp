@@ -14,6 +14,7 @@
 
 #include "base/nearest.h"
 #include "cli/console.h"
+#include "cli/suggestions.h"
 #include "cli/verbs.h"
 #include "graft/error.h"
 
@@ -77,7 +78,7 @@ void check_environment() {
 
 void finish_output() {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  throw std::system_error(errno ? errno : EIO, std::generic_category(), "cannot write to standard output");
+  throw std::system_error(errno ? errno : EIO, std::generic_category());
 }
 
 int run(int argc, char** argv) {
@@ -95,7 +96,7 @@ int run(int argc, char** argv) {
     if (name == v.name) return v.run(argc, argv);
     known.emplace_back(v.name);
   }
-  const std::string near = nearest_name(name, known);
+  const std::string near = suggested_verb(name, known);
   throw UsageError(fmt::format("graft has no verb \"{}\"", name),
                    near.empty() ? "graft --help lists the verbs" : "did you mean `graft " + near + "`?");
 }
@@ -131,7 +132,8 @@ int main(int argc, char** argv) {
     return 1;
   } catch (const std::system_error& e) {
     if (e.code() == std::errc::broken_pipe) return kReaderGone;
-    complain(e.what(), "");
+    // An error of fmt::print does not name the stream.
+    complain(std::ferror(stdout) ? "standard output: cannot write: " + e.code().message() : e.what(), "");
     return 1;
   } catch (const std::exception& e) {
     complain(e.what(), "");

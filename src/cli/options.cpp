@@ -1,20 +1,23 @@
 #include "cli/options.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <toml++/toml.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
-#include <map>
+#include <set>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/nearest.h"
+#include "base/shown.h"
 #include "base/threads.h"
 #include "cli/console.h"
+#include "cli/suggestions.h"
+#include "data/json_values.h"
 #include "train/arguments.h"
 
 namespace graft::cli {
@@ -29,30 +32,6 @@ std::string with_underscores(const std::string& arg) {
   return out;
 }
 
-// Names that the reference's scripts and pipelines use for options of graft.
-const std::map<std::string, std::string>& script_names() {
-  static const std::map<std::string, std::string> table = {
-      {"model_name_or_path", "model"},
-      {"pretrained_model_name_or_path", "model"},
-      {"model_id", "model"},
-      {"tokenizer", "tokenizer_name"},
-      {"max_length", "max_seq_length"},
-      {"eval_file", "validation_file"},
-      {"text_column_name", "text_column"},
-      {"text_column_names", "text_column"},
-      {"label_column_name", "label_column"},
-      {"batch_size", "per_device_eval_batch_size"},
-      {"eval_batch_size", "per_device_eval_batch_size"},
-      {"per_gpu_eval_batch_size", "per_device_eval_batch_size"},
-      {"threads", "num_threads"},
-      {"preprocessing_num_workers", "num_threads"},
-      {"input_file", "input"},
-      {"output_file", "output"},
-      {"topk", "top_k"},
-  };
-  return table;
-}
-
 std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 std::vector<std::string> values_of(const Json& value) {
@@ -63,16 +42,27 @@ std::vector<std::string> values_of(const Json& value) {
   return out;
 }
 
-// Json or toml by extension; a byte order mark at the start is dropped.
+// The parser keeps one of two members of the same name.
+void refuse_repeated_keys(const std::string& json) {
+  data::JsonValues values(data::skip_space(json));
+  std::set<std::string> seen;
+  for (std::string_view key, value; values.next(key) && values.next(value);) {
+    const std::string name = data::to_cell(key).text;
+    if (!seen.insert(name).second)
+      throw UsageError(fmt::format("\"{}\" is given twice", shown(name)), "keep one of the two");
+  }
+}
+
+// The text without a byte order mark at its start.
 std::string read_text(const std::string& file) {
   std::string text = read_file(file);
   if (text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
   return text;
 }
 
-Json read_toml(const std::string& file) {
+Json parse_toml(const std::string& text, const std::string& file) {
   try {
-    const toml::table table = toml::parse(read_text(file), file);
+    const toml::table table = toml::parse(text, file);
     std::ostringstream out;
     out << toml::json_formatter(table);
     return parse_json(out.str(), file);
@@ -116,7 +106,7 @@ void Options::integer(const std::string& name, int64_t& to, const std::string& h
   Option& o = add(name, help);
   if (to >= 0) o.shown_default = std::to_string(to);
   o.set = [&to, name, range, fallback = to](const std::vector<std::string>& v) {
-    to = train::parse_integer(name, v.front());
+    to = train::parse_integer(name, v.front(), range);
     train::check_range(name, static_cast<double>(to), range, static_cast<double>(fallback));
   };
 }
@@ -170,6 +160,17 @@ void Options::columns(DatasetOptions& to) {
   text("label_column", to.label_column, "column of the label; default: label, labels");
 }
 
+void Options::inference(InferenceOptions& to) {
+  text("model", to.model, "fine-tuned or masked-lm model: a folder, or ORG/NAME[@revision] on the hub", true);
+  columns(to.columns);
+  integer("per_device_eval_batch_size", to.batch_size, "examples in a batch; results do not depend on it",
+          {1, 1e6});
+  integer("max_seq_length", to.max_seq_length, "tokens per example; default: as in training", {1, 1e9});
+  precision(to.bf16, "as in training, fp32 where graft did not train the model");
+  threads();
+  flag("profile", to.profile, "also show time, rates and share of each operation");
+}
+
 Options::Option* Options::find(const std::string& name) {
   const auto it =
       std::find_if(options_.begin(), options_.end(), [&](const Option& o) { return o.name == name; });
@@ -195,13 +196,12 @@ std::vector<std::string> Options::names() const {
 // The option of an alias; other names are unchanged.
 std::string Options::canonical(const std::string& name) {
   if (find(name)) return name;
-  const auto it = script_names().find(name);
-  if (it != script_names().end() && find(it->second)) return it->second;
-  return training_ ? train::canonical_argument(name) : name;
+  const std::string option = option_of_alias(name, names());
+  return option == name && training_ ? train::canonical_argument(name) : option;
 }
 
 void Options::refuse_unknown(const std::string& name) const {
-  const std::string near = nearest_name(name, names());
+  const std::string near = suggested_option(name, names());
   throw UsageError(
       fmt::format("--{} is not an option of `graft {}`", name, verb_),
       near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
@@ -212,7 +212,8 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
   if (!o) {
     if (!training_ || !train::is_argument(given_name)) refuse_unknown(given_name);
     if (from_file && values.empty()) return;  // null or []: the reference's default
-    train::set_argument(*training_, given_name, values.empty() ? "" : values.front());  // or says why not
+    // Sets it, or throws with the reason. No such argument takes several values.
+    train::set_argument(*training_, given_name, fmt::format("{}", fmt::join(values, ", ")));
     return;
   }
   if (from_file && o->given) {
@@ -238,6 +239,8 @@ void Options::set_from_file(const std::string& key, const Json& value) {
   const Option* o = find(canonical(name));
   if (o && value.is_object())
     throw UsageError(fmt::format("\"{}\" is an object; options take values or lists", key));
+  if (o && value.is_array() && !o->is_list)
+    throw UsageError(fmt::format("\"{}\": one value was expected, not {}", key, value.dump()));
   if (o && o->is_text) {
     bool texts = true;
     if (value.is_array()) {
@@ -254,14 +257,17 @@ void Options::set_from_file(const std::string& key, const Json& value) {
 }
 
 void Options::read_config(const std::string& file) {
-  const Json json = file.ends_with(".toml") ? read_toml(file) : parse_json(read_text(file), file);
+  const bool toml = file.ends_with(".toml");
+  if (file.ends_with(".yaml") || file.ends_with(".yml"))
+    throw UsageError(fmt::format("{}: yaml is not read", file), "write the options as .json or .toml");
+  const std::string text = read_text(file);
+  const Json json = toml ? parse_toml(text, file) : parse_json(text, file);
   if (!json.is_object()) throw UsageError(fmt::format("{}: an object of options was expected", file));
-  for (const auto& [key, value] : json.items()) {
-    try {
-      set_from_file(key, value);
-    } catch (const UsageError& e) {
-      throw UsageError(fmt::format("{}: {}", file, e.what()), e.hint());
-    }
+  try {
+    if (!toml) refuse_repeated_keys(text);
+    for (const auto& [key, value] : json.items()) set_from_file(key, value);
+  } catch (const UsageError& e) {
+    throw UsageError(fmt::format("{}: {}", file, e.what()), e.hint());
   }
 }
 
@@ -301,9 +307,21 @@ bool Options::parse(int argc, char** argv, int first) {
       if (equals != std::string::npos) found.back().second.push_back(extra.substr(equals + 1));
     } else if (!found.empty() && !find(found.back().first)) {
       found.back().second.push_back(extra);
+    } else if (extra.size() > 2 && extra[0] == '-' && std::isalpha(static_cast<unsigned char>(extra[1]))) {
+      const std::string near = suggested_option(canonical(with_underscores("-" + extra).substr(2)), names());
+      throw UsageError(fmt::format("\"{}\": an option begins with two dashes", extra),
+                       near.empty() ? fmt::format("graft {} --help lists the options", verb_)
+                                    : "did you mean --" + near + "?");
     } else {
+      // `graft predict DIR`: the first option that is needed and not given.
+      const auto needed = std::find_if(options_.begin(), options_.end(), [&](const Option& o) {
+        return o.required &&
+               std::none_of(found.begin(), found.end(), [&](const auto& f) { return f.first == o.name; });
+      });
       throw UsageError(fmt::format("\"{}\" does not belong to any option", extra),
-                       fmt::format("graft {} --help lists the options", verb_));
+                       needed != options_.end()
+                           ? fmt::format("did you mean --{} \"{}\"?", needed->name, extra)
+                           : fmt::format("graft {} --help lists the options", verb_));
     }
   }
   for (const auto& [name, values] : found) set(name, values, false);

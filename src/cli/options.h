@@ -1,5 +1,5 @@
 // The options of a verb: declared as a list, read from the command line and from --config, with underscores
-// or dashes. An error is a UsageError (exit code 2); for an unknown option it suggests the nearest one.
+// or dashes. An error is a UsageError (exit code 2); for an unknown option it suggests one.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -16,6 +16,15 @@ class Json;
 }
 
 namespace graft::cli {
+
+// What `evaluate` and `predict` have in common.
+struct InferenceOptions {
+  std::string model;
+  DatasetOptions columns;
+  int64_t batch_size = 32, max_seq_length = 0;
+  std::optional<bool> bf16;
+  bool profile = false;
+};
 
 class Options {
  public:
@@ -35,6 +44,7 @@ class Options {
   void training_arguments(TrainingArguments& to);
   // text_column, text_pair_column, label_column.
   void columns(DatasetOptions& to);
+  void inference(InferenceOptions& to);
 
   // Parses argv[first..]. Returns false if --help was given; the help is printed to stdout.
   bool parse(int argc, char** argv, int first);

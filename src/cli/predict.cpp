@@ -111,15 +111,14 @@ class Stream {
 
 void say_truncated(int64_t count) {
   if (count > 0)
-    say(fmt::format("warning: {} texts were cut at max_seq_length; --max_seq_length keeps more", count));
+    say(fmt::format("warning: {} texts were truncated at max_seq_length; --max_seq_length keeps more",
+                    count));
 }
 
-struct PredictOptions {
-  std::string model, input = "-", output = "-";
-  DatasetOptions columns;
-  int64_t batch_size = 32, max_seq_length = 0, top_k = 5;
-  bool all_scores = false, profile = false;
-  std::optional<bool> bf16;
+struct PredictOptions : InferenceOptions {
+  std::string input = "-", output = "-";
+  int64_t top_k = 5;
+  bool all_scores = false;
 };
 
 Options declare(PredictOptions& o) {
@@ -129,28 +128,21 @@ Options declare(PredictOptions& o) {
        "echo 'a fine film' | graft predict --model results",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
        "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3"});
-  options.text("model", o.model, "fine-tuned or masked-lm model: a folder, or ORG/NAME[@revision] on the hub",
-               true);
+  options.inference(o);
   options.text("input", o.input,
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", o.output, "jsonl; - = standard output");
-  options.columns(o.columns);
-  options.integer("per_device_eval_batch_size", o.batch_size, "texts in a batch; results do not depend on it",
-                  {1, 1e6});
-  options.integer("max_seq_length", o.max_seq_length, "tokens per text; default: as in training", {1, 1e9});
-  options.precision(o.bf16, "as in training, fp32 where graft did not train the model");
-  options.threads();
   options.flag("return_all_scores", o.all_scores, "the score of every label");
   options.integer("top_k", o.top_k, "masked-lm: tokens for each mask", {1, 1e6});
-  options.flag("profile", o.profile, "also show, on stderr, time, rates and share of each operation");
   return options;
 }
 
 // Refuses options that have no effect for the model.
 void check_options(const Options& options, const PredictOptions& o, bool masks) {
-  for (const char* option : {"return_all_scores", "text_pair_column"}) {
+  for (const auto& [option, reason] :
+       {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
     if (masks && options.given(option))
-      throw UsageError(fmt::format("--{} is refused for a masked-lm model: it has no labels", option));
+      throw UsageError(fmt::format("--{} is refused for a masked-lm model: {}", option, reason));
   }
   if (!masks && options.given("top_k"))
     throw UsageError("--top_k is refused: it is for masked-lm models; --return_all_scores shows all labels");

@@ -1,6 +1,7 @@
 // graft pull: a model from the hub into the cache that Python uses too.
 #include <fmt/format.h>
 
+#include "base/folder.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
@@ -17,6 +18,10 @@ int pull(int argc, char** argv) {
   options.text("model", name, "ORG/NAME[@revision] on the hub");
   if (!options.parse(argc, argv, first)) return 0;
   if (name.empty()) throw UsageError("a model is needed: graft pull ORG/NAME[@revision]");
+  if (is_folder(name)) {
+    throw UsageError(fmt::format("{}: is a folder on this machine; there is nothing to download", name),
+                     "for a model of that name on the hub, run graft elsewhere");
+  }
   fmt::print("{}\n", pull_newest(name).string());
   return 0;
 }

@@ -206,7 +206,10 @@ int tokenize(int argc, char** argv) {
     throw UsageError("--output is refused with --stats: the table goes to standard output");
   if (!stats && options.given("json"))
     throw UsageError("--json is for --stats; the ids are json lines anyway");
+  if (stats && options.given("add_special_tokens"))
+    throw UsageError("--add_special_tokens is refused with --stats: it counts the tokens of the texts alone");
   refuse_same_file(inputs.front(), output);
+  for (const std::string& input : inputs) warn_of_columns(input);
 
   const auto tokenizer = Tokenizer::from_pretrained(find_model(name));
   if (stats) return print_stats(*tokenizer, inputs, json);

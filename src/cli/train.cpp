@@ -1,6 +1,7 @@
 // graft train: fine-tuning on labelled files, pretraining on text.
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -15,8 +16,10 @@
 #include "models/registry.h"
 #include "train/arguments.h"
 #include "train/evaluate_dataset.h"
+#include "train/examples.h"
 #include "train/output.h"
 #include "train/saved_arguments.h"
+#include "train/trained_model.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -92,8 +95,9 @@ Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples
 }
 
 // The labels determine the shape of the head. They come from the training data, or from a head that is kept.
-ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, const Dataset& train,
-                          const Dataset& test) {
+// `folder` is that of the checkpoint; empty with --config_name.
+ModelOptions head_options(const TrainOptions& o, const fs::path& folder, const fs::path& config_file,
+                          const Dataset& train, const Dataset& test) {
   ModelOptions options;
   options.task = o.task;
   options.seed = o.arguments.seed;
@@ -101,7 +105,7 @@ ModelOptions head_options(const TrainOptions& o, const fs::path& config_file, co
   const models::ModelConfig config = models::ModelConfig::from_file(config_file);
   data::CheckpointLabels checkpoint;
   checkpoint.has_head =
-      !o.model.empty() && models::task_of_config(config) == options.task && !o.ignore_mismatched_sizes;
+      !folder.empty() && !o.ignore_mismatched_sizes && train::head_task(folder, config) == options.task;
   checkpoint.names = config.label_names();
   checkpoint.problem_type = checkpoint.has_head ? config.text_or("problem_type", "") : "";
   const data::LabelMap labels = data::LabelMap::for_training(train, checkpoint);
@@ -141,7 +145,7 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
     train::add_results(o.arguments.output_dir, scores);
     table.insert(table.end(), scores.begin(), scores.end());
   }
-  say(result.interrupted ? fmt::format("interrupted at step {}; the model as it stood is in {}",
+  say(result.interrupted ? fmt::format("interrupted at step {}; the model of that step is in {}",
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
   print_result(table, o.json, profile);
@@ -155,13 +159,14 @@ int train_classifier(TrainOptions& o) {
   const Dataset test = load(single_file(o.test_file, "test_file"), o, o.max_predict_samples);
   const fs::path config = o.model.empty() ? fs::path(o.config_name) : folder;
   const ModelOptions options =
-      head_options(o, is_folder(config) ? config / "config.json" : config, train, test);
+      head_options(o, folder, is_folder(config) ? config / "config.json" : config, train, test);
   const auto tokenizer =
       Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
   Model model = load_model(o, folder, options);
   Trainer trainer(model, o.arguments, train, eval, tokenizer);
   std::function<LogEntry()> score;
   if (test.size() > 0) {
+    train::warn_of_other_inputs(train, test);
     score = [&] {
       return train::evaluate_dataset(model, *tokenizer, test, o.arguments.max_seq_length,
                                      o.arguments.per_device_eval_batch_size, "test_");
@@ -181,8 +186,56 @@ int train_language_model(TrainOptions& o) {
   const Model model = load_model(o, folder, options);
   const std::vector<fs::path> train(o.train_file.begin(), o.train_file.end());
   const std::vector<fs::path> eval(o.validation_file.begin(), o.validation_file.end());
-  Trainer trainer(model, o.arguments, train, eval, tokenizer, o.line_by_line);
+  Trainer trainer(model, o.arguments, train, eval, tokenizer, o.line_by_line, o.columns);
   return run(trainer, o, nullptr);
+}
+
+bool wants_evaluation(const TrainingArguments& a) {
+  return a.do_eval || a.eval_on_start || a.eval_strategy != "no";
+}
+
+// Options that act on other options' data only.
+struct Need {
+  const char* option;
+  std::vector<const char*> data;  // one of these
+};
+
+void explain_needs(const Options& options, const TrainOptions& o) {
+  static const std::vector<Need> needs = {
+      {"max_eval_samples", {"validation_file"}},
+      {"max_predict_samples", {"test_file"}},
+      {"per_device_eval_batch_size", {"validation_file", "test_file"}},
+      {"ignore_mismatched_sizes", {"model"}},
+  };
+  for (const Need& need : needs) {
+    // training_args.json repeats the batch size of every run.
+    const bool asked = std::string_view(need.option).starts_with("per_device") ? options.typed(need.option)
+                                                                               : options.given(need.option);
+    if (!asked ||
+        std::any_of(need.data.begin(), need.data.end(), [&](const char* d) { return options.given(d); }))
+      continue;
+    if (o.task == "masked-lm" && wants_evaluation(o.arguments)) continue;  // on a share of the training text
+    say(fmt::format("--{} has no effect here: there is no --{}", need.option,
+                    fmt::join(need.data, " and no --")));
+  }
+}
+
+// Files that are given and not used, or used twice.
+void explain_files(const Options& options, const TrainOptions& o) {
+  if (!o.validation_file.empty() && options.given("do_eval") && !wants_evaluation(o.arguments))
+    say(fmt::format("--validation_file {} is not evaluated: --do_eval is false", o.validation_file.front()));
+  for (const std::string& train : o.train_file) {
+    for (const auto& [files, name] :
+         {std::pair{&o.validation_file, "validation_file"}, {&o.test_file, "test_file"}}) {
+      for (const std::string& file : *files) {
+        std::error_code ignored;
+        if (!fs::equivalent(train, file, ignored)) continue;
+        say(fmt::format(
+            "warning: --{} {} is the training data too: its metrics say nothing about other texts", name,
+            file));
+      }
+    }
+  }
 }
 
 // Refuses options that have no effect for the task.
@@ -192,9 +245,7 @@ void check_options(const Options& options, TrainOptions& o) {
     if (options.given(name))
       throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, o.task, reason));
   };
-  for (const char* name : {"text_column", "text_pair_column", "label_column"}) {
-    if (text) refuse(name, "its files are plain text, a line at a time");
-  }
+  if (text) refuse("label_column", "text has no labels");
   for (const char* name : {"max_train_samples", "max_eval_samples", "max_predict_samples"}) {
     if (text) refuse(name, "it counts labelled examples; --max_steps shortens a run on text");
   }
@@ -209,8 +260,7 @@ void check_options(const Options& options, TrainOptions& o) {
                      "graft evaluate gives the metrics of a model");
   }
   o.arguments.do_train = true;
-  if (!text && o.validation_file.empty() &&
-      (o.arguments.do_eval || o.arguments.eval_on_start || o.arguments.eval_strategy != "no")) {
+  if (!text && o.validation_file.empty() && wants_evaluation(o.arguments)) {
     throw UsageError(
         "evaluation was asked for (--do_eval, --eval_on_start or --eval_strategy) but there is no "
         "--validation_file");
@@ -233,6 +283,8 @@ int train(int argc, char** argv) {
   train::check(o.arguments);
   check_options(options, o);
   if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
+  explain_needs(options, o);
+  explain_files(options, o);
   check_output_dir(o);
   if (!o.config_name.empty() && !path_exists(o.config_name))
     o.config_name = find_model(o.config_name).string();

@@ -1,18 +1,20 @@
 // graft train-tokenizer: a new vocabulary from text.
 #include "graft/train_tokenizer.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/folder.h"
 #include "cli/console.h"
 #include "cli/options.h"
 #include "cli/output_stream.h"
 #include "cli/verbs.h"
 #include "data/stream.h"
+#include "train/output.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -45,6 +47,25 @@ fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
   }
   to.flush();
   return out;
+}
+
+// Refuses options without an effect for the type.
+void check_type(const Options& options, const TrainTokenizerOptions& o) {
+  struct Only {
+    const char* option;
+    bool asked;
+    std::vector<std::string> types;
+  };
+  for (const Only& only : std::vector<Only>{{"lowercase", o.lowercase, {"wordpiece"}},
+                                            {"add_prefix_space", o.add_prefix_space, {"bpe"}},
+                                            {"min_frequency", true, {"wordpiece", "bpe"}},
+                                            {"limit_alphabet", true, {"wordpiece", "unigram"}},
+                                            {"initial_alphabet", true, {"wordpiece", "unigram"}}}) {
+    if (!options.given(only.option) || !only.asked) continue;
+    if (std::find(only.types.begin(), only.types.end(), o.type) != only.types.end()) continue;
+    throw UsageError(fmt::format("--{} is refused for --type {}: it is for {}", only.option, o.type,
+                                 fmt::join(only.types, " and ")));
+  }
 }
 
 struct Temporaries {
@@ -90,12 +111,16 @@ int train_tokenizer(int argc, char** argv) {
   o.max_token_length = static_cast<int32_t>(max_token_length);
   o.model_max_length = static_cast<int32_t>(model_max_length);
 
-  std::error_code error;
-  fs::create_directories(output_dir, error);
-  if (error) fail("{}: cannot make the output folder: {}", output_dir, error.message());
+  check_type(options, o);
+  if (path_exists(fs::path(output_dir) / "config.json")) {
+    fail_with("choose another --output_dir", "{}: holds a model, whose tokenizer would be replaced",
+              output_dir);
+  }
+  train::prepare_output(output_dir);
   Temporaries temporaries;
   std::vector<fs::path> texts;
   for (const std::string& file : files) {
+    warn_of_columns(file);
     texts.emplace_back(file);
     if (!is_compressed(file)) continue;
     temporaries.files.push_back(unpack(file, output_dir, temporaries.files.size()));

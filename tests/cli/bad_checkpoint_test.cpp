@@ -71,7 +71,9 @@ TEST_F(BadCheckpoint, AbsurdSizesInConfigJson) {
   expect_error({"config.json: a model of these sizes has", "GB of memory"});
   set_config("hidden_size", 16);
   set_config("num_hidden_layers", 2'000'000'000);
-  expect_error({"\"num_hidden_layers\" is 2000000000; at most 500 are"});
+  expect_error({"config.json: a model of these sizes has"});
+  set_config("num_hidden_layers", 501);
+  expect_error({"\"num_hidden_layers\" is 501; at most 500 are"});
   set_config("num_hidden_layers", 2);
   set_config("pad_token_id", 25);
   expect_error({"\"pad_token_id\" is 25, outside the vocabulary of 25"});
@@ -170,7 +172,7 @@ TEST_F(BadCheckpoint, AVocabularyThatDoesNotFitTheEmbedding) {
   const Result r = run_graft({"train", "--model", folder, "--train_file", world.rows("t.csv", 8, 1),
                               "--output_dir", world / "out", "--max_steps", "1"});
   EXPECT_EQ(r.code, 0) << r.err;
-  EXPECT_THAT(r.err, HasSubstr("'extra' (id 25) is the first token without a row"));
+  EXPECT_THAT(r.err, HasSubstr("'extra' (id 25, from vocab.txt) is the first token without a row"));
   const std::string file = world.write("extra.csv", "text,label\ngood,pos\nan extra film,neg\n");
   const Result e =
       run_graft({"train", "--model", folder, "--train_file", file, "--output_dir", world / "no"});
@@ -181,6 +183,13 @@ TEST_F(BadCheckpoint, AVocabularyThatDoesNotFitTheEmbedding) {
   const Result p = run_graft({"predict", "--model", folder}, {"a good film\nan extra film\n"});
   EXPECT_EQ(p.code, 1);
   EXPECT_THAT(p.err, HasSubstr("standard input: line 2: the token 'extra' has id 25"));
+  // The hint names the file that holds the token.
+  EXPECT_THAT(p.err, HasSubstr("remove the tokens from id 25 on from the tokenizer's vocab.txt"));
+  write_file(path("vocab.txt"), read_file(world / "start/vocab.txt"));
+  write_file(path("added_tokens.json"), R"({"extra": 25})");
+  const Result added = run_graft({"predict", "--model", folder}, {"an extra film\n"});
+  EXPECT_EQ(added.code, 1);
+  EXPECT_THAT(added.err, HasSubstr("remove the tokens from id 25 on from the tokenizer's added_tokens.json"));
 }
 
 TEST_F(BadCheckpoint, WeightsThatAreNoNumbers) {

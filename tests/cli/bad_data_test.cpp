@@ -141,6 +141,16 @@ TEST_F(BadData, OutputFoldersThatCannotBe) {
   expect_error(world.train_args("x", into("/proc/graft-output")),
                {"/proc/graft-output: cannot make this folder"});
   expect_error(world.train_args("x", into("/proc/self/task")), {"the output folder is not empty"});
+  fs::create_symlink(world / "gone", world / "link");
+  expect_error(world.train_args("x", into(world / "link")),
+               {"link: is a symbolic link to " + world / "gone" + ", which does not exist",
+                "hint: make the folder " + world / "gone"});
+  EXPECT_FALSE(fs::exists(world / "gone"));
+  // train-tokenizer checks its folder in the same way.
+  for (const std::string& folder : {world / "link", train}) {
+    expect_error({"train-tokenizer", "--train_file", train, "--output_dir", folder},
+                 {folder == train ? "is a file; --output_dir must be a folder" : "is a symbolic link to "});
+  }
 }
 
 TEST_F(BadData, AFolderThatIsNotEmptyIsLeftAlone) {

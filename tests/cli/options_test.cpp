@@ -90,7 +90,7 @@ TEST(Options, AnOptionThatTheTaskIgnoresIsRefused) {
     return all;
   };
   expect_usage_error(with({"--mlm_probability", "0.2"}), {"--mlm_probability is refused", "masked-lm"});
-  expect_usage_error(with({"--task", "masked-lm", "--text_column", "a"}), {"--text_column is refused"});
+  expect_usage_error(with({"--task", "masked-lm", "--label_column", "a"}), {"--label_column is refused"});
   expect_usage_error(with({"--task", "masked-lm", "--max_train_samples", "4"}),
                      {"--max_train_samples is refused", "--max_steps"});
   expect_usage_error(with({"--task", "masked-lm", "--test_file", "t"}),

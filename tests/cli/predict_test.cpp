@@ -67,7 +67,7 @@ TEST(Predict, TruncationIsSaid) {
   const Result r = run_graft({"predict", "--model", world.model()}, options);
   EXPECT_EQ(r.code, 0);
   EXPECT_EQ(json_lines(r.out).size(), 2u);
-  EXPECT_THAT(r.err, HasSubstr("1 texts were cut"));
+  EXPECT_THAT(r.err, HasSubstr("1 texts were truncated"));
 }
 
 TEST(Predict, WithoutStandardErrorItStillAnswers) {
