@@ -20,7 +20,7 @@ for seed in "$seeds"/*; do
 done
 # The sanitizer keeps freed memory aside, 256 MB by default: that is not the reader's.
 export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=16"
-if "$target" -max_total_time="$seconds" -timeout=20 -max_len=$largest -malloc_limit_mb=256 -rss_limit_mb=$memory -print_final_stats=1 \
+if "$target" -max_total_time="$seconds" -timeout=60 -max_len=$largest -malloc_limit_mb=256 -rss_limit_mb=$memory -print_final_stats=1 \
      -artifact_prefix="$PWD/$name-" "$work/found" "$seeds" "$work/large" >"$work/log" 2>&1; then
   echo "$name: $(grep -oE 'number_of_executed_units: [0-9]+' "$work/log" | tr -dc 0-9) inputs in $seconds s," \
     "$(grep -oE 'peak_rss_mb: +[0-9]+' "$work/log" | tr -dc 0-9) MB at most"
