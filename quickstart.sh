@@ -84,7 +84,7 @@ printf 'always the larger class\t0\t%s\t%s\t0.0\n' "$largest" "$num_test" >"$row
 count_words "$num_train"
 measure "$random" "$num_train" "$out/random" 1 --config_name $mini/config.json --tokenizer_name $mini \
   --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 --weight_decay 0.01
-measure "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 --weight_decay 0.01
+measure "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 20 --learning_rate 3e-4 --weight_decay 0.01
 best=$out/mini
 if [ -n "$real" ]; then
   measure "$pretrained" "$num_train" "$out/reviews" "$seeds" --model "$real" --per_device_train_batch_size 16 --num_train_epochs 4 --learning_rate 1e-4
