@@ -2,6 +2,7 @@
 //   fine_tune [MODEL [TRAIN_FILE TEST_FILE]]
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include "graft/dataset.h"
 #include "graft/error.h"
@@ -12,12 +13,11 @@
 
 int main(int argc, char** argv) try {
   const auto folder = graft::resolve_model(argc > 1 ? argv[1] : "bert-base-uncased");
-  graft::ModelOptions options;
-  options.num_labels = 2;
-  const auto model = graft::Model::from_pretrained(folder, options);
-  const auto tokenizer = graft::Tokenizer::from_pretrained(folder);
-  const auto train_set = graft::Dataset::from_file(argc > 3 ? argv[2] : "examples/reviews/train.csv");
-  const auto test_set = graft::Dataset::from_file(argc > 3 ? argv[3] : "examples/reviews/test.csv");
+  graft::TaskData data;
+  data.train = graft::Dataset::from_file(argc > 3 ? argv[2] : "examples/reviews/train.csv");
+  data.eval = graft::Dataset::from_file(argc > 3 ? argv[3] : "examples/reviews/test.csv");
+  data.tokenizer = graft::Tokenizer::from_pretrained(folder);
+  const auto model = graft::load_for_training(folder, data);
 
   graft::TrainingArguments arguments;
   arguments.output_dir = "./results";
@@ -31,7 +31,7 @@ int main(int argc, char** argv) try {
   arguments.do_train = true;
   arguments.do_eval = true;
 
-  graft::Trainer trainer(model, arguments, train_set, test_set, tokenizer);
+  graft::Trainer trainer(model, arguments, std::move(data));
   trainer.on_log([](const graft::LogEntry& entry) {
     for (const auto& [name, value] : entry) std::printf("%s %.4g  ", name.c_str(), value);
     std::printf("\n");

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Checks that includes point one way (docs/design.md, section 3): a folder of src may include itself and any lower one,
-# public headers include public headers and the standard library only. Prints each include that does not; exit 1.
+# public headers include public headers and the standard library only. Checks that names of tasks and families occur in
+# src/tasks and src/models alone (src/text maps a model_type to the class of its tokenizer). Prints each line that breaks a
+# rule; exit 1.
 #   tools/check_layers.sh [ROOT]
 set -euo pipefail
 root="${1:-$(dirname "$0")/..}"
@@ -13,7 +15,7 @@ BEGIN {
   n = split("base|text engine hub report|data|models|tasks|train|transfer|serve|capi cli", lines, "|")
   for (i = 1; i <= n; ++i) { m = split(lines[i], names, " "); for (j = 1; j <= m; ++j) rank[names[j]] = i }
   # The folder that implements a public header.
-  n = split("export.h base, error.h base, log.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, model.h models, " \
+  n = split("export.h base, error.h base, log.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, task_data.h tasks, model.h models, " \
             "hub.h hub, trainer.h train, pipeline.h train, graft.h capi", owners, ", ")
   for (i = 1; i <= n; ++i) { split(owners[i], pair, " "); owner[pair[1]] = pair[2] }
 }
@@ -54,7 +56,11 @@ FNR == 1 {
     complain("src/" folder " must not include \"" name "\": " target \
              (rank[target] == rank[folder] ? " is its sibling" : " is a higher layer"))
 }
+!is_public && folder !~ /^(tasks|models|text)$/ &&
+/"(masked-lm|sequence-classification|text-classification|bert|roberta|xlm-roberta|camembert|distilbert)"/ {
+  complain("the name of a task or family: ask the entry of tasks/task_table.h or models/registry.h")
+}
 END {
-  if (bad) { printf "layers: %d of %d includes point the wrong way\n", bad, includes; exit 1 }
+  if (bad) { printf "layers: %d lines break a rule (%d includes)\n", bad, includes; exit 1 }
   printf "layers: %d includes, all downwards\n", includes
 }' "${files[@]}"

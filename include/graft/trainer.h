@@ -9,10 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "graft/dataset.h"
 #include "graft/export.h"
 #include "graft/model.h"
-#include "graft/tokenizer.h"
+#include "graft/task_data.h"
 
 namespace graft {
 
@@ -71,22 +70,17 @@ struct TrainResult {
 
 class GRAFT_API Trainer {
  public:
-  // Classification. `train` determines the label ids unless the model has label names. `eval` may be empty if
-  // no evaluation is requested. Throws Error, or UsageError for an argument.
-  Trainer(Model model, TrainingArguments arguments, const Dataset& train, const Dataset& eval,
-          std::shared_ptr<Tokenizer> tokenizer);
-  // Masked language modelling on text files. If `eval_files` is empty and evaluation is requested, a share of
-  // the lines is held out for it. `columns` names the columns of text where files have columns; labels are
-  // not read.
-  Trainer(Model model, TrainingArguments arguments, const std::vector<std::filesystem::path>& train_files,
-          const std::vector<std::filesystem::path>& eval_files, std::shared_ptr<Tokenizer> tokenizer,
-          bool line_by_line = false, const DatasetOptions& columns = {});
+  // `data` must be that of the model's task. The labels of `data.train` determine the label ids unless the
+  // model has label names. Throws Error, or UsageError for an argument.
+  Trainer(Model model, TrainingArguments arguments, TaskData data);
   ~Trainer();
 
   // Trains, logs, evaluates and saves as configured, then saves the model to output_dir.
   TrainResult train();
   // Metrics on the evaluation set, with the prefix "eval_". Throws Error if request_stop() interrupted it.
   LogEntry evaluate();
+  // The same on the test set, with the prefix "test_".
+  LogEntry evaluate_test();
   void save_model(const std::filesystem::path& folder) const;
 
   void on_log(std::function<void(const LogEntry&)> f);
@@ -101,5 +95,11 @@ class GRAFT_API Trainer {
  private:
   std::unique_ptr<Parts> parts_;
 };
+
+// Loads a checkpoint folder, or a config.json with random weights, for fine-tuning on `data`: the training
+// data decide the labels of the head, or must fit a trained head, unless `options` has labels. Throws Error
+// as Model::from_pretrained does, and for labels that do not fit.
+GRAFT_API Model load_for_training(const std::filesystem::path& folder_or_config, const TaskData& data,
+                                  ModelOptions options = {});
 
 }  // namespace graft

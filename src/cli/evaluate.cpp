@@ -5,13 +5,15 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/profile.h"
 #include "cli/verbs.h"
-#include "models/registry.h"
-#include "train/evaluate_dataset.h"
+#include "graft/trainer.h"
+#include "tasks/task_table.h"
+#include "train/arguments.h"
 #include "train/saved_arguments.h"
 #include "train/trained_model.h"
 
@@ -31,35 +33,58 @@ Options declare(EvaluateOptions& o) {
                   {"graft evaluate --model results --test_file test.csv",
                    "graft evaluate --model results --test_file test.csv --json"});
   options.inference(o);
-  options.text("test_file", o.test_file, "labelled data (masked-lm: text)", true);
+  options.text("test_file", o.test_file, "labelled data, or text for a language model", true);
   options.text("task", o.task, "default: that of the model's head");
   options.integer("max_eval_samples", o.max_samples, "use the first N examples", {1, 1e12});
   options.flag("json", o.json, "one json object on stdout");
   return options;
 }
 
-// Refuses options that have no effect for a masked-lm model.
-void check_text_options(const Options& options) {
+// Refuses options that have no effect for the model's task.
+void check_options(const Options& options, const tasks::TaskEntry& task) {
+  if (task.input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
     if (options.given(option))
-      throw UsageError(fmt::format("--{} is refused for a masked-lm model: {}", option, reason));
+      throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
 }
 
-// Masks text as in training, so that the losses are comparable.
-LogEntry score_text(const EvaluateOptions& o, const fs::path& folder, const Model& model,
-                    const train::SavedArguments& saved, const train::Precision& precision) {
-  const auto tokenizer = Tokenizer::from_pretrained(folder);
+TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task, bool line_by_line) {
+  TaskData data;
+  if (task.input == tasks::Input::text) {
+    data.eval_files = {o.test_file};
+    data.line_by_line = line_by_line;
+    data.columns = o.columns;
+  } else {
+    o.columns.require_label = true;
+    o.columns.max_samples = o.max_samples;
+    data.eval = Dataset::from_file(o.test_file, o.columns);
+    if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());
+  }
+  return data;
+}
+
+// With the settings of training, so that the losses are comparable.
+LogEntry score(EvaluateOptions& o, const fs::path& folder, const Model& model, const tasks::TaskEntry& task,
+               const train::SavedArguments& saved, const train::Precision& precision) {
+  TaskData data = load_data(o, task, saved.line_by_line);
+  data.tokenizer = Tokenizer::from_pretrained(folder);
   TrainingArguments arguments = saved.arguments;
-  arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *tokenizer);
+  arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
   arguments.do_eval = true;
   arguments.bf16 = precision.bf16;
-  say(fmt::format("masks: mlm_probability {}, whole_word_mask {}, line_by_line {}, seed {}",
-                  arguments.mlm_probability, arguments.whole_word_mask, saved.line_by_line, arguments.seed));
-  Trainer trainer(model, arguments, std::vector<fs::path>(), {o.test_file}, tokenizer, saved.line_by_line,
-                  o.columns);
+  if (!task.own_options.empty()) {
+    std::string settings;
+    const Json values = train::to_json(arguments);
+    for (const std::string option : task.own_options)
+      settings +=
+          fmt::format("{} {}, ", option,
+                      option == "line_by_line" ? Json(saved.line_by_line).dump() : values.at(option).dump());
+    say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
+  }
+  Trainer trainer(model, arguments, std::move(data));
   return trainer.evaluate();
 }
 
@@ -71,24 +96,15 @@ int evaluate(int argc, char** argv) {
   if (!options.parse(argc, argv, 2)) return 0;
   const fs::path folder = find_model(o.model);
   Model model = train::load_trained(
-      folder, o.task.empty() ? train::trained_task(folder) : models::canonical_task(o.task));
-  if (model.task() == "masked-lm") check_text_options(options);
+      folder, o.task.empty() ? train::trained_task(folder) : tasks::find_task(o.task).head->task);
+  const tasks::TaskEntry& task = tasks::task_of(model);
+  check_options(options, task);
   const train::SavedArguments saved = train::saved_arguments(folder);
   const train::Precision precision = train::inference_precision(o.bf16, saved);
   say_loaded(model, o.model, precision);
   say_unused(model.load_report());
-  LogEntry scores;
   Profile profile(o.profile);
-  if (model.task() == "masked-lm") {
-    scores = score_text(o, folder, model, saved, precision);
-  } else {
-    train::use_precision(model, precision.bf16);
-    o.columns.require_label = true;
-    o.columns.max_samples = o.max_samples;
-    const Dataset dataset = Dataset::from_file(o.test_file, o.columns);
-    scores = train::evaluate_dataset(model, *Tokenizer::from_pretrained(folder), dataset, o.max_seq_length,
-                                     o.batch_size, "eval_");
-  }
+  const LogEntry scores = score(o, folder, model, task, saved, precision);
   profile.stop();
   if (std::isinf(scores.front().second))  // NaN: undefined, with a warning
     fail_with(train::kNotFiniteHint, "{}: the loss is {}", folder.string(), scores.front().second);

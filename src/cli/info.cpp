@@ -14,8 +14,7 @@
 #include "graft/error.h"
 #include "hub/sentence_transformers.h"
 #include "models/registry.h"
-#include "tasks/masked_lm.h"
-#include "tasks/sequence_classification.h"
+#include "tasks/task_table.h"
 #include "train/memory_needs.h"
 #include "train/trained_model.h"
 
@@ -32,15 +31,10 @@ struct Needs {
 Needs needs_of(const Model& model, bool bf16, int32_t sequences, int32_t length) {
   data::RaggedBatch batch;
   const std::vector<int32_t> ids(static_cast<size_t>(length), 0);
-  const bool labels = model.task() == "masked-lm";
-  for (int32_t b = 0; b < sequences; ++b) {
-    for (int32_t i = 0; labels && i < length; i += 7)
-      batch.label_rows.push_back(batch.rows() + i), batch.labels.push_back(0);
-    batch.append(ids.data(), nullptr, length, b);
-    if (!labels) batch.labels.push_back(0);
-  }
-  std::unique_ptr<tasks::Task> task = std::make_unique<tasks::MaskedLm>();
-  if (!labels) task = std::make_unique<tasks::SequenceClassification>(2, data::problem_type::kSingleLabel);
+  for (int32_t b = 0; b < sequences; ++b) batch.append(ids.data(), nullptr, length, b);
+  const tasks::TaskEntry& entry = tasks::task_of(model);
+  entry.add_sample_labels(batch, model);
+  const std::unique_ptr<tasks::Task> task = entry.make_task(model, LabelKind::integers);
   models::State& state = model.state();
   state.bf16 = bf16;
   Needs needs;
@@ -102,7 +96,8 @@ int info(int argc, char** argv) {
                   {"graft info --model bert-base-uncased"});
   options.text("model", name, "checkpoint: a folder, or ORG/NAME[@revision] on the hub", true);
   options.text("task", task,
-               "head to look at; default: that of the checkpoint, else sequence-classification");
+               fmt::format("head to look at; default: that of the checkpoint, else {}",
+                           tasks::default_task().head->task));
   options.flag("json", json, "one json object on stdout");
   if (!options.parse(argc, argv, 2)) return 0;
 
@@ -111,7 +106,7 @@ int info(int argc, char** argv) {
   const std::string head = train::head_task(folder, config);
   ModelOptions model_options;
   model_options.task = !task.empty()  ? models::canonical_task(task)
-                       : head.empty() ? "sequence-classification"
+                       : head.empty() ? tasks::default_task().head->task
                                       : head;
   const Model model = Model::from_pretrained(folder, model_options);
   const double parameters = static_cast<double>(model.num_parameters());
@@ -121,7 +116,7 @@ int info(int argc, char** argv) {
       {"head", head.empty() ? Json() : Json(head)}, {"folder", folder.string()},
       {"parameters", model.num_parameters()},       {"weights_fp32_bytes", model.num_parameters() * 4},
       {"max_positions", model.max_positions()}};
-  if (model.task() == head && head != "masked-lm") out["labels"] = model.labels();
+  if (model.task() == head && tasks::task_of(model).head->has_labels) out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
   hub::DescribedModel described{folder / "config.json",

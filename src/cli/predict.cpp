@@ -15,6 +15,7 @@
 #include "data/example_reader.h"
 #include "graft/error.h"
 #include "graft/pipeline.h"
+#include "tasks/task_table.h"
 #include "train/inference.h"
 #include "train/saved_arguments.h"
 #include "train/trained_model.h"
@@ -133,19 +134,21 @@ Options declare(PredictOptions& o) {
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
-  options.integer("top_k", o.top_k, "masked-lm: tokens for each mask", {1, 1e6});
+  options.integer("top_k", o.top_k, "tokens for each mask", {1, 1e6});
   return options;
 }
 
 // Refuses options that have no effect for the model.
-void check_options(const Options& options, const PredictOptions& o, bool masks) {
+void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task) {
+  const bool masks = task.answer == tasks::Answer::mask_fills;
   for (const auto& [option, reason] :
        {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
     if (masks && options.given(option))
-      throw UsageError(fmt::format("--{} is refused for a masked-lm model: {}", option, reason));
+      throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
   if (!masks && options.given("top_k"))
-    throw UsageError("--top_k is refused: it is for masked-lm models; --return_all_scores shows all labels");
+    throw UsageError(
+        "--top_k is refused: it is for models that fill masks; --return_all_scores shows all labels");
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
@@ -163,8 +166,9 @@ int predict(int argc, char** argv) {
   pipeline_options.max_seq_length = static_cast<int>(o.max_seq_length);
   pipeline_options.bf16 = o.bf16;
   const std::filesystem::path folder = find_model(o.model);
-  const bool masks = train::trained_task(folder) == "masked-lm";
-  check_options(options, o, masks);
+  const tasks::TaskEntry& task = tasks::find_task(train::trained_task(folder));
+  const bool masks = task.answer == tasks::Answer::mask_fills;
+  check_options(options, o, task);
   const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
   const auto batch_size = static_cast<size_t>(o.batch_size);
   Profile profile(o.profile);

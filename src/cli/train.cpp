@@ -12,14 +12,10 @@
 #include "cli/options.h"
 #include "cli/profile.h"
 #include "cli/verbs.h"
-#include "data/labels.h"
-#include "models/registry.h"
+#include "tasks/task_table.h"
 #include "train/arguments.h"
-#include "train/evaluate_dataset.h"
-#include "train/examples.h"
 #include "train/output.h"
 #include "train/saved_arguments.h"
-#include "train/trained_model.h"
 
 namespace graft::cli {
 namespace fs = std::filesystem;
@@ -27,7 +23,8 @@ namespace fs = std::filesystem;
 namespace {
 
 struct TrainOptions {
-  std::string model, task = "sequence-classification", config_name, tokenizer_name;
+  std::string model, task_name = tasks::default_task().head->task, config_name, tokenizer_name;
+  const tasks::TaskEntry* task = nullptr;
   std::vector<std::string> train_file, validation_file, test_file;
   DatasetOptions columns;
   int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;
@@ -47,7 +44,7 @@ Options declare(TrainOptions& o) {
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");
-  options.text("task", o.task, "sequence-classification (text-classification) or masked-lm");
+  options.text("task", o.task_name, tasks::task_names());
   options.list("train_file", o.train_file,
                "training data: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz");
   options.list("validation_file", o.validation_file, "evaluation data");
@@ -70,11 +67,6 @@ Options declare(TrainOptions& o) {
   return options;
 }
 
-std::string single_file(const std::vector<std::string>& files, const char* name) {
-  if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
-  return files.empty() ? "" : files.front();
-}
-
 void check_output_dir(const TrainOptions& o) {
   const fs::path dir = o.arguments.output_dir;
   if (is_folder(dir) && !list_folder(dir).empty() && !o.overwrite_output_dir) {
@@ -86,45 +78,46 @@ void check_output_dir(const TrainOptions& o) {
   train::prepare_output(dir);  // fails before the download
 }
 
-Dataset load(const std::string& file, const TrainOptions& o, int64_t max_samples) {
-  if (file.empty()) return {};
+Dataset load(const std::vector<std::string>& files, const char* name, const TrainOptions& o,
+             int64_t max_samples) {
+  if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
+  if (files.empty()) return {};
   DatasetOptions options = o.columns;
   options.require_label = true;
   options.max_samples = max_samples;
-  return Dataset::from_file(file, options);
+  return Dataset::from_file(files.front(), options);
 }
 
-// The labels determine the shape of the head. They come from the training data, or from a head that is kept.
-// `folder` is that of the checkpoint; empty with --config_name.
-ModelOptions head_options(const TrainOptions& o, const fs::path& folder, const fs::path& config_file,
-                          const Dataset& train, const Dataset& test) {
+TaskData load_data(const TrainOptions& o) {
+  TaskData data;
+  if (o.task->input == tasks::Input::text) {
+    data.train_files.assign(o.train_file.begin(), o.train_file.end());
+    data.eval_files.assign(o.validation_file.begin(), o.validation_file.end());
+    data.line_by_line = o.line_by_line;
+    data.columns = o.columns;
+  } else {
+    data.train = load(o.train_file, "train_file", o, o.max_train_samples);
+    data.eval = load(o.validation_file, "validation_file", o, o.max_eval_samples);
+    data.test = load(o.test_file, "test_file", o, o.max_predict_samples);
+  }
+  return data;
+}
+
+Model load_model(const TrainOptions& o, const fs::path& folder, const TaskData& data) {
   ModelOptions options;
-  options.task = o.task;
+  options.task = o.task->head->task;
   options.seed = o.arguments.seed;
   options.ignore_mismatched_sizes = o.ignore_mismatched_sizes;
-  const models::ModelConfig config = models::ModelConfig::from_file(config_file);
-  data::CheckpointLabels checkpoint;
-  checkpoint.has_head =
-      !folder.empty() && !o.ignore_mismatched_sizes && train::head_task(folder, config) == options.task;
-  checkpoint.names = config.label_names();
-  checkpoint.problem_type = checkpoint.has_head ? config.text_or("problem_type", "") : "";
-  const data::LabelMap labels = data::LabelMap::for_training(train, checkpoint);
-  if (test.size() > 0) labels.check(test);  // before training, not after it
-  options.labels = labels.names();
-  options.problem_type = labels.problem_type();
-  return options;
-}
-
-Model load_model(const TrainOptions& o, const fs::path& folder, const ModelOptions& options) {
-  Model model =
-      o.model.empty() ? Model::from_config(o.config_name, options) : Model::from_pretrained(folder, options);
+  const fs::path config =
+      is_folder(o.config_name) ? fs::path(o.config_name) / "config.json" : fs::path(o.config_name);
+  Model model = load_for_training(o.model.empty() ? config : folder, data, options);
   say_loaded(model, o.model.empty() ? o.config_name + " (random weights)" : o.model,
              train::training_precision(o.arguments.bf16));
   if (!o.model.empty()) say_load_report(model.load_report());
   return model;
 }
 
-int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>& test) {
+int run(Trainer& trainer, const TrainOptions& o) {
   trainer.on_log(say_log_entry);
   trainer.on_progress(show_progress);
   Profile profile(o.profile);
@@ -140,8 +133,8 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
                     {"train_runtime", result.seconds},
                     {"global_step", static_cast<double>(result.global_step)}};
   table.insert(table.end(), result.metrics.begin(), result.metrics.end());
-  if (test && !result.interrupted) {
-    const LogEntry scores = test();
+  if (!o.test_file.empty() && !result.interrupted) {
+    const LogEntry scores = trainer.evaluate_test();
     train::add_results(o.arguments.output_dir, scores);
     table.insert(table.end(), scores.begin(), scores.end());
   }
@@ -150,44 +143,6 @@ int run(Trainer& trainer, const TrainOptions& o, const std::function<LogEntry()>
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
   print_result(table, o.json, profile);
   return signal_exit_code();
-}
-
-int train_classifier(TrainOptions& o) {
-  const fs::path folder = o.model.empty() ? fs::path() : find_model(o.model);
-  const Dataset train = load(single_file(o.train_file, "train_file"), o, o.max_train_samples);
-  const Dataset eval = load(single_file(o.validation_file, "validation_file"), o, o.max_eval_samples);
-  const Dataset test = load(single_file(o.test_file, "test_file"), o, o.max_predict_samples);
-  const fs::path config = o.model.empty() ? fs::path(o.config_name) : folder;
-  const ModelOptions options =
-      head_options(o, folder, is_folder(config) ? config / "config.json" : config, train, test);
-  const auto tokenizer =
-      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
-  Model model = load_model(o, folder, options);
-  Trainer trainer(model, o.arguments, train, eval, tokenizer);
-  std::function<LogEntry()> score;
-  if (test.size() > 0) {
-    train::warn_of_other_inputs(train, test);
-    score = [&] {
-      return train::evaluate_dataset(model, *tokenizer, test, o.arguments.max_seq_length,
-                                     o.arguments.per_device_eval_batch_size, "test_");
-    };
-  }
-  return run(trainer, o, score);
-}
-
-int train_language_model(TrainOptions& o) {
-  const fs::path folder = o.model.empty() ? fs::path() : find_model(o.model);
-  const auto tokenizer =
-      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
-  ModelOptions options;
-  options.task = o.task;
-  options.seed = o.arguments.seed;
-  options.ignore_mismatched_sizes = o.ignore_mismatched_sizes;
-  const Model model = load_model(o, folder, options);
-  const std::vector<fs::path> train(o.train_file.begin(), o.train_file.end());
-  const std::vector<fs::path> eval(o.validation_file.begin(), o.validation_file.end());
-  Trainer trainer(model, o.arguments, train, eval, tokenizer, o.line_by_line, o.columns);
-  return run(trainer, o, nullptr);
 }
 
 bool wants_evaluation(const TrainingArguments& a) {
@@ -214,7 +169,8 @@ void explain_needs(const Options& options, const TrainOptions& o) {
     if (!asked ||
         std::any_of(need.data.begin(), need.data.end(), [&](const char* d) { return options.given(d); }))
       continue;
-    if (o.task == "masked-lm" && wants_evaluation(o.arguments)) continue;  // on a share of the training text
+    if (o.task->input == tasks::Input::text && wants_evaluation(o.arguments))
+      continue;  // on a share of the training text
     say(fmt::format("--{} has no effect here: there is no --{}", need.option,
                     fmt::join(need.data, " and no --")));
   }
@@ -238,23 +194,32 @@ void explain_files(const Options& options, const TrainOptions& o) {
   }
 }
 
+// As training_args.json repeats the options of every task: false is not asking, nor is the default.
+bool asks_for(const std::string& option, const TrainOptions& o) {
+  if (option == "line_by_line") return o.line_by_line;
+  const Json given = train::to_json(o.arguments), defaults = train::to_json(TrainingArguments());
+  return !(given.at(option) == defaults.at(option));
+}
+
 // Refuses options that have no effect for the task.
 void check_options(const Options& options, TrainOptions& o) {
-  const bool text = o.task == "masked-lm";
+  const bool text = o.task->input == tasks::Input::text;
+  const auto fail_for = [&](const char* name, const std::string& reason) {
+    throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, o.task->head->task, reason));
+  };
   const auto refuse = [&](const char* name, const std::string& reason) {
-    if (options.given(name))
-      throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, o.task, reason));
+    if (options.given(name)) fail_for(name, reason);
   };
   if (text) refuse("label_column", "text has no labels");
   for (const char* name : {"max_train_samples", "max_eval_samples", "max_predict_samples"}) {
     if (text) refuse(name, "it counts labelled examples; --max_steps shortens a run on text");
   }
   if (text) refuse("test_file", "it is for labelled data; give text as --validation_file");
-  // As training_args.json repeats them for every task: false is not asking, nor is the default.
-  if (o.line_by_line && !text) refuse("line_by_line", "it is for --task masked-lm");
-  if (o.arguments.whole_word_mask && !text) refuse("whole_word_mask", "it is for --task masked-lm");
-  if (o.arguments.mlm_probability != TrainingArguments().mlm_probability && !text)
-    refuse("mlm_probability", "it is for --task masked-lm");
+  for (const tasks::TaskEntry* other : tasks::task_table()) {
+    if (other == o.task) continue;
+    for (const char* name : other->own_options)
+      if (asks_for(name, o)) fail_for(name, fmt::format("it is for --task {}", other->head->task));
+  }
   if (options.typed("do_train") && !o.arguments.do_train) {
     throw UsageError("--do_train false is refused: this is `graft train`",
                      "graft evaluate gives the metrics of a model");
@@ -273,7 +238,7 @@ int train(int argc, char** argv) {
   TrainOptions o;
   Options options = declare(o);
   if (!options.parse(argc, argv, 2)) return 0;
-  o.task = models::canonical_task(o.task);
+  o.task = &tasks::find_task(o.task_name);
   if (o.model.empty() == o.config_name.empty()) {
     throw UsageError("give --model (a checkpoint) or --config_name (random weights), one of the two",
                      "graft train --help shows examples");
@@ -288,7 +253,13 @@ int train(int argc, char** argv) {
   check_output_dir(o);
   if (!o.config_name.empty() && !path_exists(o.config_name))
     o.config_name = find_model(o.config_name).string();
-  return o.task == "masked-lm" ? train_language_model(o) : train_classifier(o);
+  const fs::path folder = o.model.empty() ? fs::path() : find_model(o.model);
+  TaskData data = load_data(o);
+  data.tokenizer =
+      Tokenizer::from_pretrained(o.tokenizer_name.empty() ? folder : find_model(o.tokenizer_name));
+  const Model model = load_model(o, folder, data);
+  Trainer trainer(model, o.arguments, std::move(data));
+  return run(trainer, o);
 }
 
 }  // namespace graft::cli

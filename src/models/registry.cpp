@@ -12,8 +12,8 @@
 
 namespace graft::models {
 
-const std::vector<const HeadKind*>& head_kinds() {
-  static const std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm};
+std::vector<const HeadKind*>& head_kinds() {
+  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm};
   return table;
 }
 

@@ -7,13 +7,14 @@
 
 namespace graft::models {
 
-// The families, in the order of messages. A program may append families of its own before it loads a model.
+// The families and the kinds of heads, in the order of messages. A program may append its own before it loads
+// a model.
 std::vector<const Family*>& families();
+std::vector<const HeadKind*>& head_kinds();
 
 inline constexpr HeadKind kSequenceClassification = {"sequence-classification", "text-classification",
                                                      "ForSequenceClassification", true, false};
 inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", false, true};
-const std::vector<const HeadKind*>& head_kinds();
 
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);

@@ -1,7 +1,15 @@
 #include "tasks/masked_lm.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
+
+#include "base/log.h"
+#include "models/registry.h"
+#include "tasks/vocabulary.h"
 
 namespace graft::tasks {
 
@@ -34,6 +42,8 @@ engine::Var MaskedLm::loss(engine::Tape& tape, engine::Var logits, const data::R
 
 std::unique_ptr<Metrics> MaskedLm::metrics() const { return std::make_unique<MaskedLmMetrics>(); }
 
+MetricValues MaskedLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
+
 void MaskedFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const {
   const int32_t first = batch.rows(), length = tokens_.length(i);
   batch.append(tokens_.row(i), nullptr, length, index);
@@ -41,6 +51,93 @@ void MaskedFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, 
   masker_.mask(epoch, i, batch.input_ids.data() + first, tokens_.row_word_starts(i), length, first, masked);
   batch.label_rows.insert(batch.label_rows.end(), masked.rows.begin(), masked.rows.end());
   batch.labels.insert(batch.labels.end(), masked.labels.begin(), masked.labels.end());
+}
+
+namespace {
+
+void report_blocks(const char* part, const data::TokenStore& sequences, const data::TextBlockCounts& c,
+                   const data::TextBlockOptions& options) {
+  log_info(
+      "{} corpus: {} lines -> {} sequences of <= {} tokens; skipped {} empty lines, dropped {} tokens{}",
+      part, c.lines, sequences.size(), options.max_seq_length, c.empty_lines,
+      c.truncated_tokens + c.dropped_tokens,
+      c.validation_lines > 0 ? fmt::format("; {} lines held out for evaluation", c.validation_lines) : "");
+}
+
+// Random replacements are drawn from ids that have a row in the embedding.
+data::MlmMasker make_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings) {
+  data::MlmOptions mlm;
+  mlm.mlm_probability = settings.mlm_probability;
+  mlm.whole_word = settings.whole_word_mask;
+  mlm.seed = settings.seed;
+  const int64_t rows = embedding_rows(model);
+  if (tokenizer.vocab_size() <= rows) return data::MlmMasker(tokenizer, mlm);
+  std::vector<uint8_t> special(static_cast<size_t>(rows));
+  for (size_t id = 0; id < special.size(); ++id) special[id] = tokenizer.is_special(static_cast<int32_t>(id));
+  const std::optional<int32_t> mask = tokenizer.special_id("mask_token");
+  if (mask) check_ids(&*mask, 1, model, tokenizer, "the tokenizer");
+  return data::MlmMasker(mask, std::move(special), mlm);
+}
+
+std::unique_ptr<Task> make_masked_lm(const Model& /*model*/, LabelKind /*labels*/) {
+  return std::make_unique<MaskedLm>();
+}
+
+PreparedTask prepare_masked_lm(Model& model, const TaskData& data, const FeatureSettings& settings) {
+  data::TextBlockOptions options;
+  options.line_by_line = data.line_by_line;
+  options.columns = data.columns;
+  options.max_seq_length = static_cast<int32_t>(settings.max_seq_length);
+  options.word_starts = settings.whole_word_mask;
+  options.seed = settings.seed;
+  constexpr int kShare = 5;  // run_mlm's validation_split_percentage
+  options.validation_split_percentage = data.eval_files.empty() && settings.evaluates ? kShare : 0;
+  data::TextBlocks blocks;
+  if (!data.train_files.empty()) {
+    blocks = data::read_text_blocks(data.train_files, *data.tokenizer, options);
+    report_blocks("train", blocks.train, blocks.counts, options);
+  }
+  if (!data.eval_files.empty()) {
+    options.validation_split_percentage = 0;
+    data::TextBlocks eval = data::read_text_blocks(data.eval_files, *data.tokenizer, options);
+    report_blocks("eval", eval.train, eval.counts, options);
+    blocks.validation = std::move(eval.train);
+  }
+  for (const data::TokenStore* store : {&blocks.train, &blocks.validation})
+    check_ids(store->ids.data(), store->ids.size(), model, *data.tokenizer, "the corpus");
+  const data::MlmMasker masker = make_masker(model, *data.tokenizer, settings);
+  PreparedTask out;
+  out.task = std::make_unique<MaskedLm>();
+  if (blocks.train.size() > 0) out.train = std::make_unique<MaskedFeatures>(std::move(blocks.train), masker);
+  if (blocks.validation.size() > 0)
+    out.eval = std::make_unique<MaskedFeatures>(std::move(blocks.validation), masker);
+  out.saved["line_by_line"] = data.line_by_line;
+  return out;
+}
+
+// Every seventh token: as many as mlm_probability 0.15 masks.
+void add_sample_masks(data::RaggedBatch& batch, const Model& /*model*/) {
+  for (int32_t r = 0; r < batch.rows(); ++r) {
+    if (batch.position_in_example[static_cast<size_t>(r)] % 7 != 0) continue;
+    batch.label_rows.push_back(r);
+    batch.labels.push_back(0);
+  }
+}
+
+}  // namespace
+
+const TaskEntry& masked_lm_task() {
+  static const TaskEntry entry = {
+      &models::kMaskedLm,
+      Input::text,
+      Answer::mask_fills,
+      0,
+      {"line_by_line", "whole_word_mask", "mlm_probability"},
+      nullptr,
+      make_masked_lm,
+      prepare_masked_lm,
+      add_sample_masks};
+  return entry;
 }
 
 }  // namespace graft::tasks

@@ -2,7 +2,7 @@
 #pragma once
 #include "data/mask.h"
 #include "data/text_blocks.h"
-#include "tasks/task.h"
+#include "tasks/task_table.h"
 
 namespace graft::tasks {
 
@@ -13,23 +13,27 @@ class MaskedLm : public Task {
   }
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
                    double* total = nullptr) const override;
-  // accuracy over masked tokens (NaN without one); the trainer adds perplexity from the loss.
+  // accuracy over masked tokens; NaN without one.
   std::unique_ptr<Metrics> metrics() const override;
+  MetricValues metrics_of_loss(double loss) const override;  // perplexity
+  const char* term_name() const override { return "masked token"; }
 };
 
 // Sequences that are masked differently in every epoch.
 class MaskedFeatures : public Features {
  public:
-  MaskedFeatures(const data::TokenStore& tokens, data::MlmMasker masker)
-      : tokens_(tokens), masker_(std::move(masker)) {}
+  MaskedFeatures(data::TokenStore tokens, data::MlmMasker masker)
+      : tokens_(std::move(tokens)), masker_(std::move(masker)) {}
 
   int64_t size() const override { return tokens_.size(); }
   int32_t length(int64_t i) const override { return tokens_.length(i); }
   void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
 
  private:
-  const data::TokenStore& tokens_;
+  data::TokenStore tokens_;
   data::MlmMasker masker_;
 };
+
+const TaskEntry& masked_lm_task();
 
 }  // namespace graft::tasks

@@ -5,6 +5,9 @@
 #include "base/error.h"
 #include "base/shown.h"
 #include "data/problem_type.h"
+#include "models/registry.h"
+#include "models/state.h"
+#include "tasks/examples.h"
 
 namespace graft::tasks {
 
@@ -169,6 +172,76 @@ void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, in
   if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);
   for (size_t c = 0; c < width_; ++c)
     batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);
+}
+
+namespace {
+
+void choose_labels(ModelOptions& options, const data::CheckpointLabels& checkpoint, const TaskData& data) {
+  const data::LabelMap labels = data::LabelMap::for_training(data.train, checkpoint);
+  options.labels = labels.names();
+  options.problem_type = labels.problem_type();
+}
+
+std::unique_ptr<Task> make_sequence_classification(const Model& model, LabelKind kind) {
+  const int n = static_cast<int>(model.labels().size());
+  const std::string given = model.problem_type();
+  return std::make_unique<SequenceClassification>(n,
+                                                  given.empty() ? data::infer_problem_type(kind, n) : given);
+}
+
+// The labels of the training data, or those of the model where there are none, become the model's.
+PreparedTask prepare_sequence_classification(Model& model, const TaskData& data,
+                                             const FeatureSettings& settings) {
+  data::CheckpointLabels checkpoint;
+  checkpoint.names = model.labels();
+  checkpoint.has_head = true;
+  checkpoint.problem_type = model.problem_type();
+  checkpoint.decided = model.state().labels_given;
+  const Dataset& scored = data.eval.size() > 0 ? data.eval : data.test;
+  const data::LabelMap labels = data.train.size() > 0
+                                    ? data::LabelMap::for_training(data.train, checkpoint)
+                                    : data::LabelMap::from_checkpoint(checkpoint, scored.label_kind());
+  model.state().config.set_labels(labels.names());
+  model.state().config.json()["problem_type"] = labels.problem_type();
+  for (const Dataset* set : {&data.train, &data.eval, &data.test})
+    if (set->size() > 0) labels.check(*set);
+  warn_of_other_inputs(data.train, data.eval);
+  warn_of_other_inputs(data.train, data.test);
+  const auto encode = [&](const char* part, const Dataset& set) -> std::unique_ptr<Features> {
+    if (set.size() == 0) return nullptr;
+    return encode_examples(part, set, labels, model, *data.tokenizer, settings.max_seq_length);
+  };
+  PreparedTask out;
+  out.task = std::make_unique<SequenceClassification>(labels.num_labels(), labels.problem_type());
+  out.train = encode("train", data.train);
+  out.eval = encode("eval", data.eval);
+  out.test = encode("test", data.test);
+  return out;
+}
+
+void add_sample_labels(data::RaggedBatch& batch, const Model& model) {
+  const auto n = static_cast<size_t>(batch.size());
+  const std::unique_ptr<Task> task = make_sequence_classification(model, LabelKind::integers);
+  if (static_cast<const SequenceClassification&>(*task).single_label())
+    batch.labels.assign(n, 0);
+  else
+    batch.float_labels.assign(n * model.labels().size(), 0.0f);
+}
+
+}  // namespace
+
+const TaskEntry& sequence_classification_task() {
+  constexpr int64_t kLength = 128;  // run_glue's max_seq_length
+  static const TaskEntry entry = {&models::kSequenceClassification,
+                                  Input::labelled_rows,
+                                  Answer::labels,
+                                  kLength,
+                                  {},
+                                  choose_labels,
+                                  make_sequence_classification,
+                                  prepare_sequence_classification,
+                                  add_sample_labels};
+  return entry;
 }
 
 }  // namespace graft::tasks

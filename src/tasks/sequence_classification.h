@@ -7,7 +7,7 @@
 #include "data/labels.h"
 #include "graft/dataset.h"
 #include "graft/tokenizer.h"
-#include "tasks/task.h"
+#include "tasks/task_table.h"
 
 namespace graft::tasks {
 
@@ -53,5 +53,7 @@ class TextFeatures : public Features {
   size_t width_ = 0;
   EncodingCounts counts_;
 };
+
+const TaskEntry& sequence_classification_task();
 
 }  // namespace graft::tasks

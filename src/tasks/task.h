@@ -38,6 +38,10 @@ class Task {
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                            double denominator, double* total = nullptr) const = 0;
   virtual std::unique_ptr<Metrics> metrics() const = 0;
+  // Metrics that follow from the mean loss of an evaluation.
+  virtual MetricValues metrics_of_loss(double /*loss*/) const { return {}; }
+  // A term of the loss in words: "label".
+  virtual const char* term_name() const { return "label"; }
 };
 
 }  // namespace graft::tasks

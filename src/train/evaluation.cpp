@@ -10,7 +10,8 @@
 namespace graft::train {
 
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
-                           int64_t batch_size, StepMemory& memory, const std::atomic<bool>& stop) {
+                           int64_t batch_size, const std::string& prefix, StepMemory& memory,
+                           const std::atomic<bool>& stop) {
   const auto start = std::chrono::steady_clock::now();
   const std::unique_ptr<tasks::Metrics> metrics = task.metrics();
   data::RaggedBatch batch;
@@ -27,22 +28,22 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
   const double loss = terms > 0 ? sum / terms : std::numeric_limits<double>::quiet_NaN();
   if (terms == 0 && seen > 0) {
     log_warning("evaluation: no {} in {} examples: the loss is undefined; evaluate on more data",
-                state.task == "masked-lm" ? "token was masked" : "label", seen);
+                task.term_name(), seen);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  LogEntry entry = {{"eval_loss", loss}};
-  for (const auto& [name, value] : metrics->values()) entry.emplace_back("eval_" + name, value);
-  if (state.task == "masked-lm") entry.emplace_back("eval_perplexity", std::exp(loss));
-  entry.emplace_back("eval_samples", static_cast<double>(seen));
-  entry.emplace_back("eval_runtime", seconds);
-  entry.emplace_back("eval_samples_per_second", static_cast<double>(seen) / std::max(seconds, 1e-9));
+  LogEntry entry = {{prefix + "loss", loss}};
+  for (const auto& [name, value] : metrics->values()) entry.emplace_back(prefix + name, value);
+  for (const auto& [name, value] : task.metrics_of_loss(loss)) entry.emplace_back(prefix + name, value);
+  entry.emplace_back(prefix + "samples", static_cast<double>(seen));
+  entry.emplace_back(prefix + "runtime", seconds);
+  entry.emplace_back(prefix + "samples_per_second", static_cast<double>(seen) / std::max(seconds, 1e-9));
   return entry;
 }
 
-LogEntry evaluate_parts(Trainer::Parts& p) {
-  if (!p.eval || p.eval->size() == 0) fail("there is nothing to evaluate on");
-  return evaluate_features(p.model.state(), *p.task, *p.eval, p.arguments.per_device_eval_batch_size,
-                           p.memory, p.stop);
+LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, const std::string& prefix) {
+  if (!features || features->size() == 0) fail("there is nothing to evaluate on");
+  return evaluate_features(p.model.state(), *p.features.task, *features,
+                           p.arguments.per_device_eval_batch_size, prefix, p.memory, p.stop);
 }
 
 }  // namespace graft::train

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/shown.h"
 #include "graft/pipeline.h"
+#include "tasks/masked_lm.h"
 #include "train/inference.h"
 
 namespace graft {
@@ -39,7 +40,7 @@ std::vector<int32_t> best_of(const float* logits, int64_t n, int64_t k) {
 
 struct FillMaskPipeline::Parts {
   Parts(const std::filesystem::path& folder, const PipelineOptions& options)
-      : inference(folder, "masked-lm", options), clean_up(clean_up_spaces(folder)) {}
+      : inference(folder, tasks::masked_lm_task().head->task, options), clean_up(clean_up_spaces(folder)) {}
   train::Inference inference;
   bool clean_up;
   int32_t mask = 0;

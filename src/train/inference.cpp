@@ -4,10 +4,10 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "tasks/vocabulary.h"
 #include "train/argument_values.h"
 #include "train/plan.h"
 #include "train/trained_model.h"
-#include "train/vocabulary.h"
 
 namespace graft::train {
 
@@ -44,7 +44,7 @@ Encoding Inference::encode(const std::vector<std::string>& texts, const std::vec
           "the tokenizer adds no special tokens, so that an empty text leaves nothing to read: remove it",
           "the text has no token");
     }
-    check_ids(e.input_ids.data(), e.input_ids.size(), model_, *tokenizer_, "");
+    tasks::check_ids(e.input_ids.data(), e.input_ids.size(), model_, *tokenizer_, "");
     truncated_ += e.num_truncated > 0;
     return e;
   } catch (const Error& e) {

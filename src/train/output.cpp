@@ -136,7 +136,7 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) parts.tokenizer->save(folder);
   Json arguments = to_json(parts.arguments);
-  if (parts.model.task() == "masked-lm") arguments["line_by_line"] = parts.line_by_line;
+  for (const auto& [name, value] : parts.features.saved.items()) arguments[name] = value;
   write_json(folder / "training_args.json", arguments);
 }
 
@@ -169,7 +169,7 @@ void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResu
   all["train_loss"] = result.training_loss;
   all["train_last_epoch_loss"] = result.last_epoch_loss;
   all["train_runtime"] = result.seconds;
-  all["train_samples"] = parts.train ? parts.train->size() : 0;
+  all["train_samples"] = parts.features.train ? parts.features.train->size() : 0;
   write_json(staged.path() / "all_results.json", all);
   staged.publish("config.json", is_model_file);
 }

@@ -11,8 +11,7 @@
 #include "data/labels.h"
 #include "hub/state_dict.h"
 #include "models/registry.h"
-#include "tasks/masked_lm.h"
-#include "tasks/sequence_classification.h"
+#include "tasks/task_table.h"
 #include "train/adamw.h"
 #include "train/runner.h"
 
@@ -123,12 +122,7 @@ FixtureInputs read_inputs(const fs::path& folder) {
 }
 
 std::unique_ptr<tasks::Task> make_task(const Model& model, const FixtureInputs& in) {
-  if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
-  const int n = static_cast<int>(model.labels().size());
-  const LabelKind kind = in.float_labels ? LabelKind::floats : LabelKind::integers;
-  const std::string inferred = data::infer_problem_type(kind, n);
-  return std::make_unique<tasks::SequenceClassification>(
-      n, model.problem_type().empty() ? inferred : model.problem_type());
+  return tasks::task_of(model).make_task(model, in.float_labels ? LabelKind::floats : LabelKind::integers);
 }
 
 class Fixture {

@@ -5,8 +5,7 @@
 #include <string>
 
 #include "graft/trainer.h"
-#include "tasks/masked_lm.h"
-#include "tasks/sequence_classification.h"
+#include "tasks/task_table.h"
 #include "train/runner.h"
 
 namespace graft {
@@ -16,14 +15,11 @@ struct Trainer::Parts {
   Model model;
   TrainingArguments arguments;
   std::shared_ptr<Tokenizer> tokenizer;
-  std::unique_ptr<tasks::Task> task;
-  std::unique_ptr<tasks::Features> train, eval;  // null without such data
-  data::TextBlocks blocks;                       // owns the ids of the masked-lm features
+  tasks::PreparedTask features;
   train::StepMemory memory;
   std::function<void(const LogEntry&)> on_log = [](const LogEntry&) {};
   std::function<void(const TrainProgress&)> on_progress = [](const TrainProgress&) {};
   std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
-  bool line_by_line = false;       // masked-lm: each line is a sequence
 };
 
 namespace train {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "data/problem_type.h"
+#include "tasks/sequence_classification.h"
 #include "train/inference.h"
 
 namespace graft {
@@ -13,8 +14,6 @@ namespace graft {
 enum class Scores : uint8_t { raw, sigmoid, softmax };
 
 namespace {
-
-constexpr const char* kTask = "sequence-classification";
 
 // The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid.
 Scores scores_of(const std::string& problem, size_t num_labels) {
@@ -48,7 +47,7 @@ Prediction make_prediction(const float* logits, const std::vector<std::string>& 
 
 struct Pipeline::Parts {
   Parts(const std::filesystem::path& folder, const PipelineOptions& options)
-      : inference(folder, kTask, options) {}
+      : inference(folder, tasks::sequence_classification_task().head->task, options) {}
   train::Inference inference;
   std::vector<std::string> labels;
   Scores scores = Scores::softmax;

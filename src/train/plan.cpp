@@ -108,9 +108,9 @@ int64_t rows_read(const Trainer::Parts& parts) {
   std::vector<bool> seen(static_cast<size_t>(words->rows()));
   int64_t rows = 0;
   data::RaggedBatch batch;
-  for (int64_t i = 0; i < parts.train->size() && rows < words->rows(); ++i) {
+  for (int64_t i = 0; i < parts.features.train->size() && rows < words->rows(); ++i) {
     batch.clear();
-    parts.train->append(batch, i, 0, 0);
+    parts.features.train->append(batch, i, 0, 0);
     for (const int32_t id : batch.input_ids) {
       if (id < 0 || id >= words->rows() || seen[static_cast<size_t>(id)]) continue;
       seen[static_cast<size_t>(id)] = true;
@@ -123,20 +123,20 @@ int64_t rows_read(const Trainer::Parts& parts) {
 }  // namespace
 
 void plan_memory(Trainer::Parts& parts) {
-  std::vector<int64_t> order(static_cast<size_t>(parts.train->size()));
+  std::vector<int64_t> order(static_cast<size_t>(parts.features.train->size()));
   std::iota(order.begin(), order.end(), int64_t{0});
   const auto n =
       std::min<size_t>(order.size(), static_cast<size_t>(parts.arguments.per_device_train_batch_size));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(),
-                    [&](int64_t a, int64_t b) {
-                      const int32_t la = parts.train->length(a), lb = parts.train->length(b);
-                      return la != lb ? la > lb : a < b;
-                    });
+  std::partial_sort(
+      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(), [&](int64_t a, int64_t b) {
+        const int32_t la = parts.features.train->length(a), lb = parts.features.train->length(b);
+        return la != lb ? la > lb : a < b;
+      });
   data::RaggedBatch batch;
-  for (size_t i = 0; i < n; ++i) parts.train->append(batch, order[i], static_cast<int64_t>(i), 0);
+  for (size_t i = 0; i < n; ++i) parts.features.train->append(batch, order[i], static_cast<int64_t>(i), 0);
   check_batch(batch, parts.model);
   parts.memory.expect_training(parts.model.state(), rows_read(parts));
-  parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
+  parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
   log_info(
       "memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens); beside the model: {}",
       static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),
@@ -145,7 +145,7 @@ void plan_memory(Trainer::Parts& parts) {
 
 void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch) {
   const size_t before = parts.memory.bytes();
-  parts.memory.prepare(parts.model.state(), parts.task.get(), batch, true);
+  parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
   if (parts.memory.bytes() == before) return;
   log_info("memory of a step: grown to {:.1f} MB ({} sequences, {} tokens, {} of them predicted)",
            static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),

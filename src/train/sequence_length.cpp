@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "tasks/task_table.h"
 
 namespace graft::train {
 
@@ -31,15 +32,16 @@ void check_length(int64_t length, const Model& model, const Tokenizer& tokenizer
   check_length(length, model.max_positions(), static_cast<int64_t>(tokenizer.encode("").input_ids.size()));
 }
 
-int64_t default_length(const std::string& task, int64_t limit) {
-  constexpr int64_t kClassification = 128;  // run_glue's max_seq_length
-  constexpr int64_t kUnlimited = 1024;      // run_mlm's where the tokenizer names no limit
-  if (task != "masked-lm") return smaller_limit(limit, kClassification);
+int64_t default_length(int64_t task_default, int64_t limit) {
+  constexpr int64_t kUnlimited = 1024;  // run_mlm's where the tokenizer names no limit
+  if (task_default > 0) return smaller_limit(limit, task_default);
   return limit > 0 ? limit : kUnlimited;
 }
 
 int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer) {
-  const int64_t length = asked > 0 ? asked : default_length(model.task(), length_limit(model, tokenizer));
+  const int64_t length =
+      asked > 0 ? asked
+                : default_length(tasks::task_of(model).default_length, length_limit(model, tokenizer));
   check_length(length, model, tokenizer);
   return static_cast<int32_t>(length);
 }

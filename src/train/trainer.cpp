@@ -22,10 +22,10 @@ TrainResult Trainer::train() try {
   const train::StopRequest stop(p);
   const TrainingArguments& args = p.arguments;
   models::State& state = p.model.state();
-  if (!p.train || p.train->size() == 0) fail("there is nothing to train on");
+  if (!p.features.train || p.features.train->size() == 0) fail("there is nothing to train on");
   train::prepare_output(args.output_dir);
   train::look_at_earlier_checkpoints(args.output_dir);
-  data::Sampler sampler = train::make_sampler(*p.train, args);
+  data::Sampler sampler = train::make_sampler(*p.features.train, args);
   const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
   const train::Schedule schedule = train::parse_schedule(args.lr_scheduler_type);
   state.parameters.allocate_grads();
@@ -33,7 +33,7 @@ TrainResult Trainer::train() try {
   train::plan_memory(p);
 
   train::RunLog log(p, plan);
-  if (args.eval_on_start) log.evaluation(train::evaluate_parts(p), 0);
+  if (args.eval_on_start) log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"), 0);
   data::RaggedBatch batch;
   int64_t step = 0;
   TrainResult result;
@@ -44,7 +44,7 @@ TrainResult Trainer::train() try {
       // batches.
       const std::vector<std::vector<int64_t>> micro_batches =
           train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps);
-      const double terms = train::loss_terms(*p.task, *p.train, micro_batches, epoch);
+      const double terms = train::loss_terms(*p.features.task, *p.features.train, micro_batches, epoch);
       state.parameters.clear_grads();
       double loss = 0;
       int64_t index = 0, tokens = 0;
@@ -52,11 +52,11 @@ TrainResult Trainer::train() try {
       for (const std::vector<int64_t>& examples : micro_batches) {
         if (p.stop) break;
         batch.clear();
-        for (const int64_t i : examples) p.train->append(batch, i, index++, epoch);
+        for (const int64_t i : examples) p.features.train->append(batch, i, index++, epoch);
         train::check_batch(batch, p.model);
         train::provide_memory(p, batch);
         optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
-        loss += train::accumulate_gradients(state, *p.task, batch, terms, args.seed,
+        loss += train::accumulate_gradients(state, *p.features.task, batch, terms, args.seed,
                                             static_cast<uint64_t>(step), true, p.memory);
         tokens += batch.rows();
         ++micro_batches_done;
@@ -78,7 +78,7 @@ TrainResult Trainer::train() try {
       log.step(step, at_epoch, loss, rate, norm, tokens, index, epoch_ends);
       if (train::is_due(args.eval_strategy, plan.eval_steps, step, epoch_ends)) {
         optimizer.flush();
-        log.evaluation(train::evaluate_parts(p), step);
+        log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"), step);
       }
       if (train::is_due(args.save_strategy, plan.save_steps, step, epoch_ends) ||
           (run_ends && args.save_strategy == "steps")) {
@@ -91,8 +91,9 @@ TrainResult Trainer::train() try {
   optimizer.flush();
   train::check_weights(state, step);
   result = log.result(p.stop);
-  if (p.eval && args.do_eval && !p.stop)
-    result.metrics = log.evaluation_once(step, [&] { return train::evaluate_parts(p); });
+  if (p.features.eval && args.do_eval && !p.stop)
+    result.metrics =
+        log.evaluation_once(step, [&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
   result.interrupted = p.stop;
   train::save_output(p, log, result);
   return result;
@@ -100,11 +101,25 @@ TrainResult Trainer::train() try {
   rethrow_as_error();
 }
 
-LogEntry Trainer::evaluate() try {
-  const train::StopRequest stop(*parts_);
-  LogEntry metrics = train::evaluate_parts(*parts_);
-  if (parts_->stop) fail("the evaluation was stopped before its end");
+namespace {
+
+LogEntry evaluate_whole(Trainer::Parts& parts, const tasks::Features* features, const char* prefix) {
+  const train::StopRequest stop(parts);
+  LogEntry metrics = train::evaluate_parts(parts, features, prefix);
+  if (parts.stop) fail("the evaluation was stopped before its end");
   return metrics;
+}
+
+}  // namespace
+
+LogEntry Trainer::evaluate() try {
+  return evaluate_whole(*parts_, parts_->features.eval.get(), "eval_");
+} catch (...) {
+  rethrow_as_error();
+}
+
+LogEntry Trainer::evaluate_test() try {
+  return evaluate_whole(*parts_, parts_->features.test.get(), "test_");
 } catch (...) {
   rethrow_as_error();
 }

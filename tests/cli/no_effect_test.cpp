@@ -169,8 +169,7 @@ TEST_F(NoEffect, NothingMaskedIsNoPerfectScore) {
   const Result r = run_graft(
       {"evaluate", "--model", world / "out", "--test_file", world.write("one.txt", "good\n"), "--json"});
   EXPECT_EQ(r.code, 0) << r.err;
-  EXPECT_THAT(r.err,
-              HasSubstr("warning: evaluation: no token was masked in 1 examples: the loss is undefined"));
+  EXPECT_THAT(r.err, HasSubstr("warning: evaluation: no masked token in 1 examples: the loss is undefined"));
   const Json scores = json_lines(r.out).front();
   for (const char* name : {"eval_loss", "eval_perplexity", "eval_accuracy"})
     EXPECT_TRUE(scores[name].is_null()) << name;

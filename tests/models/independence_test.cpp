@@ -235,7 +235,6 @@ TEST(LastLayer, PrunedGivesTheGradientsOfTheWholeOne) {
     state.parameters.clear_grads();
     engine::Arena arena;
     engine::Tape tape(engine::cpu_kernels(), arena, state.parameters, {true, true, 42, 0});
-    const models::Inputs inputs = models::make_inputs(tape, batch);
     const engine::Var logits = state.network.forward(tape, batch, {.every_row = true}).logits;
     const engine::Var loss = task->loss(tape, logits, batch, task->loss_terms(batch));
     tape.backward(loss);

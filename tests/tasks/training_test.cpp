@@ -19,7 +19,7 @@ TrainResult overfit(const TinyRun& run, Model model, const Dataset& data, int64_
   a.max_steps = steps;
   a.warmup_ratio = 0.1;
   a.do_eval = true;
-  Trainer trainer(std::move(model), a, data, data, run.tokenizer());
+  Trainer trainer(std::move(model), a, {data, data, run.tokenizer()});
   return trainer.train();
 }
 
@@ -63,7 +63,8 @@ TEST_P(Overfit, MaskedLmLowersItsLoss) {
   a.per_device_train_batch_size = 32;
   a.max_steps = 150;
   a.learning_rate = 5e-3;
-  Trainer trainer(run.model("masked-lm", {}, 0, GetParam()), a, {train}, {eval}, run.tokenizer(), true);
+  Trainer trainer(run.model("masked-lm", {}, 0, GetParam()), a,
+                  TaskData::text({train}, {eval}, run.tokenizer(), true));
   const double before = value_of(trainer.evaluate(), "eval_loss");
   trainer.train();
   const double after = value_of(trainer.evaluate(), "eval_loss");
@@ -81,7 +82,7 @@ TEST(Learning, GeneralizesToNewSentences) {
   TrainingArguments a = run.arguments();
   a.num_train_epochs = 5;
   a.do_eval = true;
-  Trainer trainer(run.model("sequence-classification", kColours, 0.1), a, train, test, run.tokenizer());
+  Trainer trainer(run.model("sequence-classification", kColours, 0.1), a, {train, test, run.tokenizer()});
   EXPECT_GT(value_of(trainer.train().metrics, "eval_accuracy"), 0.9);
 }
 
@@ -91,8 +92,8 @@ TEST(Labels, OneThatOnlyEvaluationHasIsNamedWithItsLine) {
   const Dataset eval =
       Dataset::from_file(run.dir().write("eval.csv", "text,label\nba red,red\nbe bi,purple\n"));
   EXPECT_THAT(error_of([&] {
-                Trainer(run.model("sequence-classification", kColours), run.arguments(), train, eval,
-                        run.tokenizer());
+                Trainer(run.model("sequence-classification", kColours), run.arguments(),
+                        {train, eval, run.tokenizer()});
               }),
               AllOf(HasSubstr("eval.csv"), HasSubstr("line 3"), HasSubstr("purple"), HasSubstr("green")));
 }
@@ -102,7 +103,7 @@ TEST(Labels, OfTheModelAreKeptInTheirOrder) {
   const Dataset train = Dataset::from_file(run.single_csv("train.csv", 12, 1));
   TrainingArguments a = run.arguments();
   a.max_steps = 1;
-  Trainer(run.model("sequence-classification", {"red", "blue", "green"}), a, train, {}, run.tokenizer())
+  Trainer(run.model("sequence-classification", {"red", "blue", "green"}), a, {train, {}, run.tokenizer()})
       .train();
   EXPECT_THAT(load_model(run / "out").labels(), ElementsAre("red", "blue", "green"));
 }
@@ -111,8 +112,8 @@ TEST(Labels, ThatTheModelDoesNotKnowAreRefused) {
   const TinyRun run;
   const Dataset train = Dataset::from_file(run.single_csv("train.csv", 12, 1));
   EXPECT_THAT(error_of([&] {
-                Trainer(run.model("sequence-classification", {"yes", "no"}), run.arguments(), train, {},
-                        run.tokenizer());
+                Trainer(run.model("sequence-classification", {"yes", "no"}), run.arguments(),
+                        {train, {}, run.tokenizer()});
               }),
               AllOf(HasSubstr("train.csv"), HasSubstr("yes")));
 }

@@ -90,7 +90,7 @@ std::vector<LogEntry> logged_run(const TinyRun& run, Model model, TrainingArgume
   a.logging_strategy = "steps";
   a.logging_steps = 1;
   std::vector<LogEntry> log;
-  Trainer trainer(std::move(model), a, data, {}, run.tokenizer());
+  Trainer trainer(std::move(model), a, {data, {}, run.tokenizer()});
   trainer.on_log([&](const LogEntry& e) { log.push_back(e); });
   trainer.train();
   return log;
@@ -134,7 +134,7 @@ TEST(Accumulation, RunsOfMaskedLmAgree) {
     a.logging_steps = 1;
     a.per_device_train_batch_size = size;
     a.gradient_accumulation_steps = accumulation;
-    Trainer trainer(run.model("masked-lm", {}, 0.1), a, {file}, {}, run.tokenizer(), true);
+    Trainer trainer(run.model("masked-lm", {}, 0.1), a, TaskData::text({file}, {}, run.tokenizer(), true));
     losses.emplace_back();
     trainer.on_log([&](const LogEntry& e) { losses.back().push_back(value_of(e, "loss")); });
     trainer.train();
@@ -154,8 +154,8 @@ TEST(SameSeed, GivesTheSameBitsForAnyNumberOfThreads) {
     a.warmup_ratio = 0.1;
     a.gradient_accumulation_steps = 2;
     const auto trained = [&] {
-      Trainer trainer(run.model("sequence-classification", {"red", "green", "blue"}, 0.1, type), a, data, {},
-                      run.tokenizer());
+      Trainer trainer(run.model("sequence-classification", {"red", "green", "blue"}, 0.1, type), a,
+                      {data, {}, run.tokenizer()});
       trainer.train();
       return all_values(load_model(a.output_dir));
     };
@@ -178,7 +178,7 @@ TEST(SameSeed, MaskedLmGivesTheSameBitsForAnyNumberOfThreads) {
   for (const bool bf16 : {true, false}) {
     a.bf16 = bf16;
     expect_thread_free(bf16 ? "masked-lm in bf16" : "masked-lm in fp32", [&] {
-      Trainer trainer(run.model("masked-lm", {}, 0.1), a, {file}, {}, run.tokenizer());
+      Trainer trainer(run.model("masked-lm", {}, 0.1), a, TaskData::text({file}, {}, run.tokenizer()));
       trainer.train();
       return all_values(load_model(a.output_dir));
     });

@@ -16,8 +16,8 @@ class FillMask : public testing::Test {
   FillMask() {
     TrainingArguments a = run_.arguments();
     a.num_train_epochs = 2;
-    Trainer trainer(run_.model("masked-lm", {}), a, {run_.text("train.txt", 60, 1)}, {}, run_.tokenizer(),
-                    true);
+    Trainer trainer(run_.model("masked-lm", {}), a,
+                    TaskData::text({run_.text("train.txt", 60, 1)}, {}, run_.tokenizer(), true));
     trainer.train();
     pipeline_ = std::make_unique<FillMaskPipeline>(run_ / "out");
   }

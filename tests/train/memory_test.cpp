@@ -14,7 +14,6 @@
 #include "models/model_case.h"
 #include "support/sanitized.h"
 #include "train/adamw.h"
-#include "train/evaluate_dataset.h"
 #include "train/runner.h"
 #include "train/tiny_run.h"
 
@@ -206,7 +205,7 @@ TEST(MemoryBudget, TrainsUnderALimitOnAddresses) {
       const Model model = run.model("sequence-classification", {"blue", "green", "red"});
       const Dataset data = Dataset::from_file(train);
       if (!limit_to(RLIMIT_AS, megabytes, total)) return "no limit";
-      Trainer trainer(model, arguments, data, {}, run.tokenizer());
+      Trainer trainer(model, arguments, {data, {}, run.tokenizer()});
       return trainer.train().global_step == 2 ? "trained" : "not trained";
     });
   };
@@ -222,8 +221,8 @@ TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
     TrainingArguments arguments = run.arguments();
     arguments.per_device_train_batch_size = 512;
     const TempDir dir;
-    Trainer trainer(wide_model(dir, "sequence-classification"), arguments, Dataset::from_file(train), {},
-                    run.tokenizer());
+    Trainer trainer(wide_model(dir, "sequence-classification"), arguments,
+                    {Dataset::from_file(train), {}, run.tokenizer()});
     int steps = 0;
     trainer.on_progress([&](const TrainProgress&) { ++steps; });
     if (!limit_to(RLIMIT_DATA, 300)) return "no limit";

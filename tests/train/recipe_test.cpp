@@ -30,7 +30,7 @@ TEST(Recipe, LossesOfSixtySteps) {
   ModelOptions options;
   options.labels = {"negative", "positive"};
   Trainer trainer(Model::from_pretrained(folder, options), arguments,
-                  Dataset::from_file(reviews / "train.csv"), Dataset(), Tokenizer::from_pretrained(folder));
+                  {Dataset::from_file(reviews / "train.csv"), Dataset(), Tokenizer::from_pretrained(folder)});
   std::vector<double> losses;
   trainer.on_log([&](const LogEntry& entry) {
     for (const auto& [name, value] : entry)

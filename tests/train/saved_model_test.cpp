@@ -1,12 +1,12 @@
-// A folder that a Trainer saved, through Pipeline and evaluate_dataset: both say what evaluation in training
-// said.
+// A folder that a Trainer saved, through Pipeline and a Trainer that only evaluates: both say what evaluation
+// in training said.
 #include <algorithm>
 #include <cmath>
 
 #include "base/file.h"
 #include "graft/pipeline.h"
 #include "models/model_case.h"
-#include "train/evaluate_dataset.h"
+#include "train/saved_arguments.h"
 #include "train/tiny_run.h"
 
 namespace graft::train {
@@ -31,7 +31,7 @@ class SavedModel : public testing::Test {
     TrainingArguments a = run_.arguments();
     a.max_steps = steps;
     a.do_eval = true;
-    return Trainer(run_.model("sequence-classification", labels), a, data, data, run_.tokenizer()).train();
+    return Trainer(run_.model("sequence-classification", labels), a, {data, data, run_.tokenizer()}).train();
   }
   TinyRun run_;
 };
@@ -60,8 +60,10 @@ TEST_F(SavedModel, PipelineAndEvaluationAgree) {
   EXPECT_NEAR(loss, value_of(result.metrics, "eval_loss"), 1e-6);
   EXPECT_GT(right, 20);
 
-  Model model = load_model(run_ / "out");
-  const LogEntry again = evaluate_dataset(model, *run_.tokenizer(), data, 0, 7, "test_");
+  TaskData tested{{}, {}, run_.tokenizer(), data};
+  TrainingArguments arguments = saved_arguments(run_ / "out").arguments;
+  arguments.per_device_eval_batch_size = 7;
+  const LogEntry again = Trainer(load_model(run_ / "out"), arguments, std::move(tested)).evaluate_test();
   EXPECT_EQ(value_of(again, "test_accuracy"), value_of(result.metrics, "eval_accuracy"));
   EXPECT_NEAR(value_of(again, "test_loss"), value_of(result.metrics, "eval_loss"), 1e-6);
 }
@@ -120,7 +122,7 @@ TEST_F(SavedModel, TextsAreCutAsInTraining) {
   TrainingArguments a = run_.arguments();
   a.max_steps = 1;
   a.max_seq_length = 6;
-  Trainer(run_.model("sequence-classification", kColours), a, data, {}, run_.tokenizer()).train();
+  Trainer(run_.model("sequence-classification", kColours), a, {data, {}, run_.tokenizer()}).train();
   const double four = Pipeline(run_ / "out")("ba be bi bo").scores[0].score;
   EXPECT_EQ(Pipeline(run_ / "out")("ba be bi bo bu red").scores[0].score, four);
   PipelineOptions longer;

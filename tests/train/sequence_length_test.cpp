@@ -13,11 +13,11 @@ TEST(SequenceLength, ZeroIsNoLimit) {
   EXPECT_EQ(smaller_limit(0, 128), 128);
   EXPECT_EQ(smaller_limit(512, 0), 512);
   EXPECT_EQ(smaller_limit(0, 0), 0);
-  EXPECT_EQ(default_length("sequence-classification", 512), 128);
-  EXPECT_EQ(default_length("sequence-classification", 0), 128);
-  EXPECT_EQ(default_length("sequence-classification", 40), 40);
-  EXPECT_EQ(default_length("masked-lm", 512), 512);
-  EXPECT_EQ(default_length("masked-lm", 0), 1024);
+  EXPECT_EQ(default_length(128, 512), 128);
+  EXPECT_EQ(default_length(128, 0), 128);
+  EXPECT_EQ(default_length(128, 40), 40);
+  EXPECT_EQ(default_length(0, 512), 512);
+  EXPECT_EQ(default_length(0, 0), 1024);
 }
 
 TEST(SequenceLength, TheMessageNamesTheOption) {

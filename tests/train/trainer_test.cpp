@@ -42,7 +42,9 @@ class TrainerTest : public testing::Test {
       : train_(Dataset::from_file(run_.single_csv("train.csv", 24, 1))),
         eval_(Dataset::from_file(run_.single_csv("eval.csv", 11, 2))) {}
   Model model(double dropout = 0) const { return run_.model("sequence-classification", kColours, dropout); }
-  Trainer trainer(const TrainingArguments& a) const { return {model(), a, train_, eval_, run_.tokenizer()}; }
+  Trainer trainer(const TrainingArguments& a) const {
+    return {model(), a, {train_, eval_, run_.tokenizer()}};
+  }
   fs::path out() const { return run_ / "out"; }
 
   TinyRun run_;
@@ -266,7 +268,7 @@ TEST_F(TrainerTest, EvaluationOfMaskedLmDoesNotDependOnTheBatchSize) {
   std::vector<double> losses;
   for (const int64_t size : {1, 4, 64}) {
     a.per_device_eval_batch_size = size;
-    Trainer t(run_.model("masked-lm", {}), a, {train}, {eval}, run_.tokenizer(), true);
+    Trainer t(run_.model("masked-lm", {}), a, TaskData::text({train}, {eval}, run_.tokenizer(), true));
     const LogEntry entry = t.evaluate();
     losses.push_back(value_of(entry, "eval_loss"));
     EXPECT_EQ(losses.back(), losses[0]) << size;
@@ -280,7 +282,7 @@ TEST_F(TrainerTest, TheSavedModelEvaluatesTheSame) {
   a.do_eval = true;
   a.weight_decay = 0.01;
   const TrainResult result = trainer(a).train();
-  Trainer again(load_model(out()), a, {}, eval_, Tokenizer::from_pretrained(out()));
+  Trainer again(load_model(out()), a, {{}, eval_, Tokenizer::from_pretrained(out())});
   const LogEntry entry = again.evaluate();
   for (const char* name : {"eval_loss", "eval_accuracy", "eval_f1_macro"}) {
     EXPECT_EQ(value_of(entry, name), value_of(result.metrics, name)) << name;
@@ -334,10 +336,14 @@ TEST_F(TrainerTest, ANonFiniteLossStopsAndSavesNothing) {
 
 TEST_F(TrainerTest, RefusesWhatCannotWork) {
   TrainingArguments a = run_.arguments();
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, eval_, nullptr); }), HasSubstr("tokenizer"));
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, {}, eval_, run_.tokenizer()).train(); }),
+  EXPECT_THAT(error_of([&] { Trainer(model(), a, {train_, eval_, nullptr}); }), HasSubstr("tokenizer"));
+  EXPECT_THAT(error_of([&] {
+                Trainer(model(), a, {{}, eval_, run_.tokenizer()}).train();
+              }),
               HasSubstr("nothing to train on"));
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, {}, run_.tokenizer()).evaluate(); }),
+  EXPECT_THAT(error_of([&] {
+                Trainer(model(), a, {train_, {}, run_.tokenizer()}).evaluate();
+              }),
               HasSubstr("nothing to evaluate on"));
   a.max_seq_length = 41;
   EXPECT_THAT(error_of([&] { trainer(a); }), AllOf(HasSubstr("41"), HasSubstr("40 positions")));
@@ -360,15 +366,18 @@ TEST_F(TrainerTest, ATokenBeyondTheEmbeddingIsRefusedWhereItOccurs) {
   const TrainingArguments a = run_.arguments();
   const Dataset with_user = Dataset::from_file(
       run_.dir().write("user.csv", "text,label\nup red,red\nup blue,blue\ndown <user> green,green\n"));
-  Trainer(model(), a, train_, eval_, tokenizer()).train();
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, with_user, {}, tokenizer()); }),
+  Trainer(model(), a, {train_, eval_, tokenizer()}).train();
+  EXPECT_THAT(error_of([&] {
+                Trainer(model(), a, {with_user, {}, tokenizer()});
+              }),
               AllOf(HasSubstr("user.csv: line 4"), HasSubstr("'<user>'"), HasSubstr("50 rows")));
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, with_user, tokenizer()); }), HasSubstr("line 4"));
+  EXPECT_THAT(error_of([&] { Trainer(model(), a, {train_, with_user, tokenizer()}); }), HasSubstr("line 4"));
   // Masked-lm draws its random replacements from the ids that have a row.
   const fs::path text = run_.text("text.txt", 80, 3), user = run_.dir().write("user.txt", "up <user> down\n");
-  Trainer(run_.model("masked-lm", {}), a, {text}, {}, tokenizer()).train();
-  EXPECT_THAT(error_of([&] { Trainer(run_.model("masked-lm", {}), a, {user}, {}, tokenizer()); }),
-              AllOf(HasSubstr("'<user>'"), HasSubstr("50 rows")));
+  Trainer(run_.model("masked-lm", {}), a, TaskData::text({text}, {}, tokenizer())).train();
+  EXPECT_THAT(
+      error_of([&] { Trainer(run_.model("masked-lm", {}), a, TaskData::text({user}, {}, tokenizer())); }),
+      AllOf(HasSubstr("'<user>'"), HasSubstr("50 rows")));
 }
 
 TEST_F(TrainerTest, TrainsTwice) {
@@ -401,16 +410,22 @@ TEST_F(TrainerTest, AStoppedEvaluationIsNoResult) {
 TEST_F(TrainerTest, EvaluationWithoutDataIsRefusedAtConstruction) {
   TrainingArguments a = run_.arguments();
   a.eval_strategy = "epoch";
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, {}, run_.tokenizer()); }),
+  EXPECT_THAT(error_of([&] {
+                Trainer(model(), a, {train_, {}, run_.tokenizer()});
+              }),
               HasSubstr("--eval_strategy epoch: there is no evaluation data"));
   a = run_.arguments();
   a.eval_on_start = true;
-  EXPECT_THAT(error_of([&] { Trainer(model(), a, train_, {}, run_.tokenizer()); }),
+  EXPECT_THAT(error_of([&] {
+                Trainer(model(), a, {train_, {}, run_.tokenizer()});
+              }),
               HasSubstr("--eval_on_start true: there is no evaluation data"));
   a = run_.arguments();
   a.do_eval = true;
   const fs::path text = run_.text("one.txt", 1, 3);
-  EXPECT_THAT(error_of([&] { Trainer(run_.model("masked-lm", {}), a, {text}, {}, run_.tokenizer()); }),
+  EXPECT_THAT(error_of([&] {
+                Trainer(run_.model("masked-lm", {}), a, TaskData::text({text}, {}, run_.tokenizer()));
+              }),
               AllOf(HasSubstr("--do_eval true"), HasSubstr("--validation_file")));
 }
 
@@ -423,7 +438,9 @@ TEST_F(TrainerTest, WeightsThatAreNotFiniteAreNotSaved) {
   parameters.value(*p)[p->size - 1] = NAN;
   TrainingArguments a = run_.arguments();
   a.max_steps = 2;
-  EXPECT_THAT(error_of([&] { Trainer(m, a, train_, {}, run_.tokenizer()).train(); }),
+  EXPECT_THAT(error_of([&] {
+                Trainer(m, a, {train_, {}, run_.tokenizer()}).train();
+              }),
               AllOf(HasSubstr("position_embeddings.weight is not finite"), HasSubstr("nothing was saved")));
   EXPECT_FALSE(fs::exists(out() / "config.json"));
 }

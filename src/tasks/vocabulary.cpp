@@ -1,11 +1,11 @@
-#include "train/vocabulary.h"
+#include "tasks/vocabulary.h"
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/shown.h"
 #include "models/state.h"
 
-namespace graft::train {
+namespace graft::tasks {
 
 int64_t embedding_rows(const Model& model) {
   return model.state().network.encoder->word_embeddings()->rows();
@@ -41,4 +41,4 @@ void check_ids(const int32_t* ids, size_t count, const Model& model, const Token
   }
 }
 
-}  // namespace graft::train
+}  // namespace graft::tasks

@@ -6,7 +6,7 @@
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 
-namespace graft::train {
+namespace graft::tasks {
 
 int64_t embedding_rows(const Model& model);
 
@@ -17,4 +17,4 @@ void warn_of_excess_tokens(const Model& model, const Tokenizer& tokenizer);
 void check_ids(const int32_t* ids, size_t count, const Model& model, const Tokenizer& tokenizer,
                const std::string& where);
 
-}  // namespace graft::train
+}  // namespace graft::tasks

@@ -9,15 +9,15 @@
 #include "graft/tokenizer.h"
 #include "tasks/sequence_classification.h"
 
-namespace graft::train {
+namespace graft::tasks {
 
 // Warns of examples truncated at max_seq_length (0 = no limit) and of unknown tokens. Throws Error with file
 // and line for a token without a row in the model's embedding. `part` is the prefix of the warnings.
-std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
-                                                     const data::LabelMap& labels, const Model& model,
-                                                     const Tokenizer& tokenizer, int64_t max_seq_length);
+std::unique_ptr<TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
+                                              const data::LabelMap& labels, const Model& model,
+                                              const Tokenizer& tokenizer, int64_t max_seq_length);
 
 // Warns if one set has pairs of texts and the other single texts.
 void warn_of_other_inputs(const Dataset& train, const Dataset& other);
 
-}  // namespace graft::train
+}  // namespace graft::tasks

@@ -1,15 +1,15 @@
-#include "train/examples.h"
+#include "tasks/examples.h"
 
 #include <algorithm>
 
 #include "base/log.h"
-#include "train/vocabulary.h"
+#include "tasks/vocabulary.h"
 
-namespace graft::train {
+namespace graft::tasks {
 namespace {
 
-void report_encoding(const std::string& part, const tasks::TextFeatures& features, int64_t length) {
-  const tasks::EncodingCounts& c = features.counts();
+void report_encoding(const std::string& part, const TextFeatures& features, int64_t length) {
+  const EncodingCounts& c = features.counts();
   const double examples = static_cast<double>(std::max<int64_t>(1, features.size()));
   if (c.truncated_examples > 0) {
     log_warning(
@@ -25,7 +25,7 @@ void report_encoding(const std::string& part, const tasks::TextFeatures& feature
   }
 }
 
-void check_examples(const tasks::Features& features, const Dataset& dataset, const Model& model,
+void check_examples(const Features& features, const Dataset& dataset, const Model& model,
                     const Tokenizer& tokenizer) {
   if (tokenizer.vocab_size() <= embedding_rows(model)) return;
   data::RaggedBatch batch;
@@ -51,14 +51,14 @@ void warn_of_other_inputs(const Dataset& train, const Dataset& other) {
       train.origin().empty() ? "the training data" : train.origin(), kind(train));
 }
 
-std::unique_ptr<tasks::TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
-                                                     const data::LabelMap& labels, const Model& model,
-                                                     const Tokenizer& tokenizer, int64_t max_seq_length) {
-  auto features = std::make_unique<tasks::TextFeatures>(dataset, tokenizer, &labels,
-                                                        static_cast<int32_t>(max_seq_length));
+std::unique_ptr<TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
+                                              const data::LabelMap& labels, const Model& model,
+                                              const Tokenizer& tokenizer, int64_t max_seq_length) {
+  auto features =
+      std::make_unique<TextFeatures>(dataset, tokenizer, &labels, static_cast<int32_t>(max_seq_length));
   report_encoding(part, *features, max_seq_length);
   check_examples(*features, dataset, model, tokenizer);
   return features;
 }
 
-}  // namespace graft::train
+}  // namespace graft::tasks

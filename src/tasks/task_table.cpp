@@ -1,0 +1,34 @@
+#include "tasks/task_table.h"
+
+#include "base/error.h"
+
+#include "models/registry.h"
+#include "tasks/masked_lm.h"
+#include "tasks/sequence_classification.h"
+
+namespace graft::tasks {
+
+std::vector<const TaskEntry*>& task_table() {
+  static std::vector<const TaskEntry*> table = {&sequence_classification_task(), &masked_lm_task()};
+  return table;
+}
+
+const TaskEntry& find_task(const std::string& name) {
+  const std::string task = models::canonical_task(name);
+  for (const TaskEntry* entry : task_table())
+    if (task == entry->head->task) return *entry;
+  fail("the head {} has no task in the table", task);
+}
+
+const TaskEntry& default_task() { return *task_table().front(); }
+
+std::string task_names() {
+  std::string names;
+  for (const TaskEntry* entry : task_table())
+    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", entry->head->task, entry->head->alias);
+  return names;
+}
+
+const TaskEntry& task_of(const Model& model) { return find_task(model.task()); }
+
+}  // namespace graft::tasks

@@ -1,0 +1,66 @@
+// The table of tasks. An entry holds everything that the trainer, the command line, parity and info need to
+// know of a task; none of them compares a task's name.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "data/labels.h"
+#include "graft/model.h"
+#include "graft/task_data.h"
+#include "models/family.h"
+#include "tasks/task.h"
+
+namespace graft::tasks {
+
+// What the data files of a task hold.
+enum class Input : uint8_t { labelled_rows, text };
+// What prediction answers: a label and its score, or tokens for each mask.
+enum class Answer : uint8_t { labels, mask_fills };
+
+// The training arguments that decide the features.
+struct FeatureSettings {
+  int64_t max_seq_length = 0;
+  double mlm_probability = 0.15;
+  bool whole_word_mask = false;
+  uint64_t seed = 42;
+  bool evaluates = false;  // evaluation is requested
+};
+
+// A task with its data. Features are null without such data.
+struct PreparedTask {
+  std::unique_ptr<Task> task;
+  std::unique_ptr<Features> train, eval, test;
+  Json saved = Json::object();  // what evaluation of the saved model follows, for training_args.json
+};
+
+struct TaskEntry {
+  const models::HeadKind* head;  // name, alias, and the head that it trains
+  Input input;
+  Answer answer;
+  int64_t default_length;                // tokens of a sequence if none is asked for; 0 = the model's limit
+  std::vector<const char*> own_options;  // training options that no other task has
+
+  // Sets the head's labels and problem_type from the training data; null for a task without labels.
+  void (*choose_head)(ModelOptions& options, const data::CheckpointLabels& checkpoint, const TaskData& data);
+  // Loss and metrics for a model. `labels`: their type in the data.
+  std::unique_ptr<Task> (*make_task)(const Model& model, LabelKind labels);
+  // Encodes the data and logs what there is to know of it. Throws Error for data that do not fit the model.
+  PreparedTask (*prepare)(Model& model, const TaskData& data, const FeatureSettings& settings);
+  // Adds labels, as many as in training, to a batch of sequences: for planning memory.
+  void (*add_sample_labels)(data::RaggedBatch& batch, const Model& model);
+};
+
+// The tasks, in the order of messages. A program may append tasks of its own before it trains.
+std::vector<const TaskEntry*>& task_table();
+
+// The entry of a task's name or alias. Throws UsageError with the nearest name.
+const TaskEntry& find_task(const std::string& name);
+const TaskEntry& task_of(const Model& model);
+// The task where none is named.
+const TaskEntry& default_task();
+// "sequence-classification (text-classification), masked-lm (fill-mask)", for --help.
+std::string task_names();
+
+}  // namespace graft::tasks
