@@ -1,6 +1,7 @@
 #include "engine/finite.h"
 
 #include <cmath>
+#include <type_traits>
 
 #include "base/error.h"
 
@@ -9,49 +10,42 @@ namespace {
 
 thread_local FiniteCheck* current = nullptr;
 
-// What an operation wrote, by the type of its arguments; operations that write nothing of a forward pass:
-// nothing.
-void look(const char* name, const LinearArgs& a) { current->look(name, a.y, a.w.f32(), a.w.cols); }
-void look(const char* name, const LinearBackwardArgs& a) {
-  if (a.dx) current->look(name, a.dx, nullptr, 0);  // matmul
+// What an operation produced in a forward pass; null where it produced nothing of one.
+template <class Args>
+Result result_of(const Args& args) {
+  if constexpr (requires { args.result(); }) return args.result();
+  return {};
 }
-void look(const char* name, const ResidualNormArgs& a) { current->look(name, a.y, a.gamma, 0); }
-void look(const char* name, const EmbeddingArgs& a) { current->look(name, a.y, a.tables[0], 0); }
-void look(const char* name, const AttentionArgs& a) { current->look(name, a.out, nullptr, 0); }
-void look(const char* name, Tensor, Tensor y, const Dropout&, const Rows&, bool) {
-  current->look(name, y, nullptr, 0);
+Result result_of(Tensor, Tensor y, const Dropout&, const Rows&, bool) { return {y}; }
+Result result_of(Tensor, const int32_t*, Tensor y) { return {y}; }
+template <class... Args>
+Result result_of(const Args&...) {
+  return {};
 }
-void look(const char* name, Tensor, const int32_t*, Tensor y) { current->look(name, y, nullptr, 0); }
-void look(const char* name, const BasicArgs& a) { current->look(name, a.out, nullptr, 0); }
 
 template <auto member, class F>
 struct Checked;
-template <auto member, class... Args>
-struct Checked<member, void (*)(Args...)> {
+template <auto member, class R, class... Args>
+struct Checked<member, R (*)(Args...)> {
   static inline const char* name = "";
-  static void call(Args... args) {
-    (cpu_kernels().*member)(args...);
-    if (current) look(name, args...);
+  static R call(Args... args) {
+    if constexpr (std::is_void_v<R>) {
+      (cpu_kernels().*member)(args...);
+      const Result result = result_of(args...);
+      if (current && result.data) current->look(result.name ? result.name : name, result);
+    } else {
+      return (cpu_kernels().*member)(args...);
+    }
   }
 };
 
-template <auto member>
-void check(Kernels& table, const char* name) {
-  using Call = Checked<member, std::remove_reference_t<decltype(table.*member)>>;
-  Call::name = name;
-  table.*member = Call::call;
-}
-
 Kernels make_checked_table() {
-  Kernels t = cpu_kernels();
-  check<&Kernels::linear>(t, "linear");
-  check<&Kernels::linear_backward>(t, "matmul");
-  check<&Kernels::residual_norm>(t, "residual_norm");
-  check<&Kernels::embedding>(t, "embed");
-  check<&Kernels::attention>(t, "attention");
-  check<&Kernels::dropout>(t, "dropout");
-  check<&Kernels::gather>(t, "gather");
-  check<&Kernels::basic>(t, "a basic operation");
+  Kernels t{};
+  each_operation([&]<class Op>(const Op& operation) {
+    using Call = Checked<Op::member, std::remove_reference_t<decltype(t.*Op::member)>>;
+    Call::name = operation.name;
+    t.*Op::member = Call::call;
+  });
   return t;
 }
 
@@ -74,15 +68,17 @@ std::string FiniteCheck::name_of(const float* value) const {
 }
 
 // Column c of a linear layer's result was made with row c of the weights, which names one of a group.
-void FiniteCheck::look(const char* operation, Tensor result, const float* weights, int64_t weights_stride) {
+void FiniteCheck::look(const char* operation, const Result& result) {
+  const Tensor& y = result.data;
   if (!first_.empty()) return;
   int64_t bad = -1;
-  for (int64_t r = 0; bad < 0 && r < result.rows; ++r) {
-    for (int64_t c = 0; bad < 0 && c < result.cols; ++c) {
-      if (!std::isfinite(result.row(r)[c])) bad = c;
+  for (int64_t r = 0; bad < 0 && r < y.rows; ++r) {
+    for (int64_t c = 0; bad < 0 && c < y.cols; ++c) {
+      if (!std::isfinite(y.row(r)[c])) bad = c;
     }
   }
-  const std::string parameter = weights ? name_of(weights + (bad > 0 ? bad * weights_stride : 0)) : "";
+  const std::string parameter =
+      result.weights ? name_of(result.weights + (bad > 0 ? bad * result.stride : 0)) : "";
   if (bad >= 0) {
     first_ = !parameter.empty()         ? fmt::format("{} with {}", operation, parameter)
              : !last_parameter_.empty() ? fmt::format("{} after {}", operation, last_parameter_)

@@ -21,8 +21,8 @@ class FiniteCheck {
   // bert.encoder.layer.0.output.dense.weight") or the last one before it; "" = none.
   const std::string& first() const { return first_; }
 
-  // Called by the kernels with a result and the weights that it was computed with (null = none).
-  void look(const char* operation, Tensor result, const float* weights, int64_t weights_stride);
+  // Called by the kernels with what they produced.
+  void look(const char* operation, const Result& result);
 
  private:
   std::string name_of(const float* value) const;

@@ -2,8 +2,10 @@
 #include "engine/profile.h"
 
 #include <map>
+#include <set>
 
 #include "base/threads.h"
+#include "engine/finite.h"
 #include "engine/plain_twins.h"
 
 namespace graft::engine::test {
@@ -75,6 +77,21 @@ TEST_F(ProfileTest, AttentionCountsPairsOfRows) {
   });
   EXPECT_EQ(by_name().at("attention").flops, 4.0 * (25 + 81) * 16);
   EXPECT_EQ(by_name().at("attention_backward").flops, 8.0 * (25 + 81) * 16);
+}
+
+// The tables that are made from the list of operations.
+TEST_F(ProfileTest, EveryTableHasEveryOperationOnce) {
+  ParameterStore store;
+  const FiniteCheck check(store);
+  set_profiling(false);
+  const Kernels& untimed = cpu_kernels();
+  set_profiling(true);
+  std::set<std::string> names;
+  each_operation([&]<class Op>(const Op& operation) {
+    for (const Kernels* table : {&untimed, &cpu_kernels(), &plan_kernels(), &check.kernels()})
+      EXPECT_TRUE(table->*Op::member) << operation.name;
+    EXPECT_TRUE(names.insert(operation.name).second) << operation.name << " twice";
+  });
 }
 
 // Optimizers call kernels from inside parallel loops: all calls count, their time by the share of a thread.

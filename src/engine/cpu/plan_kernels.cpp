@@ -12,8 +12,10 @@ namespace {
 
 thread_local PlanNeeds* needs = nullptr;
 
-template <class... Args>
-void nothing(Args...) {}
+template <class R, class... Args>
+void do_nothing(R (*&kernel)(Args...)) {
+  kernel = [](Args...) -> R { return R(); };
+}
 
 void at_least(int64_t& noted, int64_t bytes) { noted = std::max(noted, bytes); }
 
@@ -71,26 +73,16 @@ PlanNeeds::PlanNeeds() {
 PlanNeeds::~PlanNeeds() { needs = nullptr; }
 
 const Kernels& plan_kernels() {
-  static const Kernels table = {
-      .linear = linear,
-      .linear_backward = linear_backward,
-      .activation_backward = nothing,
-      .residual_norm = nothing,
-      .residual_norm_backward = nothing,
-      .embedding = nothing,
-      .scatter = nothing,
-      .attention = attention,
-      .attention_backward = attention_backward,
-      .dropout = nothing,
-      .gather = nothing,
-      .cross_entropy = nothing,
-      .element_loss = nothing,
-      .to_bf16 = nothing,
-      .packed_weights = packed_weights,
-      .adamw = nothing,
-      .sum_of_squares = [](const float*, int64_t) { return 0.0; },
-      .basic = nothing,
-  };
+  static const Kernels table = [] {
+    Kernels t{};
+    each_operation([&]<class Op>(const Op&) { do_nothing(t.*Op::member); });
+    t.linear = linear;
+    t.linear_backward = linear_backward;
+    t.attention = attention;
+    t.attention_backward = attention_backward;
+    t.packed_weights = packed_weights;
+    return t;
+  }();
   return table;
 }
 

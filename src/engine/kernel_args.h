@@ -1,0 +1,287 @@
+// The arguments of the kernels. work() counts operations and bytes for --profile; result() names what a
+// forward pass produced, for the search for NaN and infinity (engine/finite.h).
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "base/philox.h"
+#include "engine/tensor.h"
+
+namespace graft::engine {
+
+// Operations (2 per multiply-add of real rows) and bytes: every operand once, read or written.
+struct Work {
+  int64_t flops = 0, bytes = 0;
+};
+
+// The sum of the sizes of tensors; a null tensor counts nothing.
+template <class... Tensors>
+int64_t bytes_of(const Tensors&... tensors) {
+  return (int64_t{0} + ... +
+          (tensors ? tensors.size() * static_cast<int64_t>(dtype_size(tensors.dtype)) : 0));
+}
+
+// A tensor that an operation produced, with the weights that column c was computed with: those `stride` * c
+// behind `weights` (null = none).
+struct Result {
+  Tensor data;
+  const float* weights = nullptr;
+  int64_t stride = 0;
+  const char* name = nullptr;  // of the operation, where it is not the kernel's
+};
+
+// The reference's activations without parameters, under its names (transformers/activations.py): gelu is the
+// erf form, gelu_new the tanh form.
+enum class Activation : uint8_t {
+  none,
+  gelu,
+  gelu_new,
+  relu,
+  silu,
+  tanh,
+  sigmoid,
+  gelu_10,
+  quick_gelu,
+  mish,
+  relu6,
+  relu2,
+  leaky_relu,
+  hardswish,
+  laplace,
+  sqrtsoftplus
+};
+
+// Constants of the reference: mu and sigma of laplace, the slope of leaky_relu below 0, the factor of
+// quick_gelu.
+inline constexpr double kLaplaceMu = 0.707107, kLaplaceSigma = 0.282095;
+inline constexpr double kLeakyReluSlope = 0.01, kQuickGelu = 1.702;
+
+// The example and position of each row of a packed batch (docs/design.md, ideas 1 and 6).
+struct Rows {
+  int64_t num_rows = 0;
+  int64_t num_sequences = 0;
+  const int32_t* cu_seqlens = nullptr;  // [num_sequences + 1]
+  const int32_t* position = nullptr;    // [num_rows] position in the example
+  const int64_t* example = nullptr;     // [num_sequences] index in the global batch or data set
+  const int32_t* sequence = nullptr;    // [num_rows] which sequence the row belongs to
+};
+
+// Element (example, position, channel) is dropped with probability p. The 16 random bits of channel c are
+// those of Philox block (c / 128 * 16 + c % 16), half-word c % 128 / 16: SIMD lanes of any width read them in
+// order.
+struct Dropout {
+  float p = 0;
+  PhiloxKey key{};
+  uint32_t threshold() const { return static_cast<uint32_t>(std::lround(p * 65536.0f)); }
+  // 1 / (kept fraction); exact for the 16-bit threshold, so the expectation is unbiased.
+  float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
+};
+
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). `pre`, if set, receives the value before the activation. y_bf16,
+// here and below, is memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
+// no copy.
+struct LinearArgs {
+  Tensor x, w, y, pre, y_bf16;
+  const float* bias = nullptr;
+  Activation activation = Activation::none;
+  const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
+
+  Work work() const {
+    return {2 * x.rows * x.cols * w.rows,
+            bytes_of(x, y, pre) + w.size() * static_cast<int64_t>(dtype_size(x.dtype))};
+  }
+  Result result() const { return {y, w.f32(), w.cols}; }
+};
+
+// Rows of a bf16 copy: T rounded up to a multiple of 32, so that products over T have no remainder.
+inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
+
+// dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are skipped.
+// With an activation, dy is first multiplied by its slope at `pre`. dy is clobbered.
+struct LinearBackwardArgs {
+  Tensor x, w, dy, dx, dw;
+  Tensor dy_bf16;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then
+  Tensor pre;
+  Activation activation = Activation::none;
+  float* db = nullptr;
+  bool add_dx = false, add_dw = false, add_db = false;
+  const void* packed = nullptr;
+
+  Work work() const {
+    const int64_t product = 2 * dy.rows * w.size();
+    Work out{0, bytes_of(dy, dy_bf16, pre)};
+    if (dx) out.flops += product, out.bytes += bytes_of(dx) + w.size() * (dy_bf16 ? 2 : 4);
+    if (dw) out.flops += product, out.bytes += bytes_of(dw, x);
+    return out;
+  }
+  Result result() const { return {dx, nullptr, 0, "matmul"}; }  // its forward pass
+};
+
+// y = LN(z), z = residual + dropout(x). z is kept for the backward pass and may be computed in place of x.
+struct ResidualNormArgs {
+  Tensor x, residual, z, y, y_bf16;  // [T,H]; residual may be null (then z = x)
+  const float *gamma = nullptr, *beta = nullptr;
+  float *mean = nullptr, *rstd = nullptr;  // [T]
+  float eps = 1e-12f;
+  Dropout dropout;
+  Rows rows;
+
+  Work work() const { return {0, bytes_of(x, residual, z, y, y_bf16)}; }
+  Result result() const { return {y, gamma}; }
+};
+struct ResidualNormBackwardArgs {
+  Tensor dy, z, dx, dresidual;  // dx, dresidual may be null
+  const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
+  float *dgamma = nullptr, *dbeta = nullptr;  // null = not computed (frozen)
+  float* scratch = nullptr;                   // norm_scratch_size(T, H) floats
+  bool add_dgamma = false, add_dbeta = false, add_dresidual = false, add_dx = false;
+  Dropout dropout;
+  Rows rows;
+
+  Work work() const { return {0, bytes_of(dy, z, dx, dresidual)}; }
+};
+
+// y[T,H] = dropout(LN(sum of table rows)). Tables without ids are skipped.
+struct EmbeddingArgs {
+  const float* tables[3] = {nullptr, nullptr, nullptr};
+  const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
+  Tensor z, y, y_bf16;                                  // z keeps the sum
+  const float *gamma = nullptr, *beta = nullptr;
+  float *mean = nullptr, *rstd = nullptr;
+  float eps = 1e-12f;
+  Dropout dropout;
+  Rows rows;
+
+  Work work() const {
+    int64_t read = 0;
+    for (const int32_t* i : ids) read += i ? bytes_of(y) : 0;
+    return {0, read + bytes_of(y, y_bf16, z)};
+  }
+  Result result() const { return {y, tables[0]}; }
+};
+
+// Row ids[u] of out += sum over i in [start[u], start[u+1]) of grad row order[i], in that order.
+struct ScatterArgs {
+  Tensor grad;           // [T,H]
+  float* out = nullptr;  // [.,H]
+  const int32_t *ids = nullptr, *start = nullptr, *order = nullptr;
+  int64_t num_unique = 0;
+
+  Work work() const {
+    const int64_t rows = num_unique > 0 ? start[num_unique] + 2 * num_unique : 0;
+    return {0, rows * grad.cols * static_cast<int64_t>(sizeof(float))};
+  }
+};
+
+// Ragged attention, one softmax per (query row, head); never a T x T matrix (Dao et al. 2022,
+// FlashAttention).
+struct AttentionArgs {
+  Tensor q, k, v, out;  // [Tq, heads*dim], [Tk, heads*dim] twice, [Tq, heads*dim]
+  Tensor out_bf16;
+  float* lse = nullptr;  // [Tq, heads] log of the softmax denominator
+  int64_t num_heads = 1, head_dim = 1;
+  float scale = 1;
+  bool causal = false;
+  int32_t window = -1;  // keys with |i - j| > window are masked; -1 = no limit
+  Dropout dropout;
+  Rows q_rows, k_rows;  // the same sequences; q_rows may be a subset of the positions
+
+  Work work() const {
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < q_rows.num_sequences; ++i) {
+      pairs += int64_t{q_rows.cu_seqlens[i + 1] - q_rows.cu_seqlens[i]} *
+               (k_rows.cu_seqlens[i + 1] - k_rows.cu_seqlens[i]);
+    }
+    return {4 * pairs * num_heads * head_dim, bytes_of(q, k, v, out, out_bf16)};
+  }
+  Result result() const { return {out}; }
+};
+struct AttentionBackwardArgs {
+  AttentionArgs forward;
+  Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten
+
+  Work work() const {  // twice the products of the forward pass
+    const Work once = forward.work();
+    return {2 * once.flops, once.bytes + bytes_of(dout, dq, dk, dv)};
+  }
+};
+
+// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are skipped. `loss` receives sum /
+// denominator. Each term is added to `total`, if set, in order. A sum carried over batches therefore does not
+// depend on the batch size.
+struct CrossEntropyArgs {
+  Tensor logits, dlogits;  // backward when dlogits is set: (softmax - onehot) * grad / denominator
+  const int32_t* labels = nullptr;
+  float* loss = nullptr;
+  double* total = nullptr;
+  double denominator = 1;
+  const float* grad = nullptr;  // gradient of the loss (one number)
+  double* scratch = nullptr;    // [rows]
+
+  Work work() const { return {0, bytes_of(logits, dlogits)}; }
+};
+// Binary cross entropy with logits, or squared error: over all elements.
+struct ElementLossArgs {
+  Tensor logits, targets, dlogits;
+  float* loss = nullptr;
+  double* total = nullptr;
+  double denominator = 1;
+  const float* grad = nullptr;
+  bool squared = false;
+
+  Work work() const { return {0, bytes_of(logits, targets, dlogits)}; }
+};
+
+// AdamW with decoupled decay and bias correction (Loshchilov & Hutter 2019); g may be null (all zero).
+struct AdamWArgs {
+  float *w = nullptr, *m = nullptr, *v = nullptr;
+  const float* g = nullptr;
+  int64_t n = 0;
+  // In double, as the reference has them: 1 - 0.999f is wrong by 1e-5 of itself.
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  double correction1 = 1, correction2 = 1;  // 1 - beta^step; sqrt is taken of the second
+  float grad_scale = 1;                     // clipping coefficient
+
+  Work work() const { return {0, (g ? 7 : 6) * n * static_cast<int64_t>(sizeof(float))}; }
+};
+
+// Basic operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or
+// [1,1] repeats.
+enum class BasicOp : uint8_t {
+  fill,        // out = alpha
+  copy,        // out = alpha a
+  sum,         // out = a + alpha b
+  product,     // out = alpha a b
+  quotient,    // out = alpha a / b
+  exp,         // out = exp(a)
+  log,         // out = log(a)
+  activation,  // out = act(a)
+  reduce,      // out [R,C], [1,C], [R,1] or [1,1] = alpha * sum of a (of a b if b is set) over what out lacks
+  softmax,     // over the columns of each row of a
+  softmax_gradient,        // a = dy, b = y
+  log_softmax,             // over the columns of each row of a
+  log_softmax_gradient,    // a = dy, b = y
+  norm,                    // out [R,1] = l2 norm of each row of a
+  norm_gradient,           // a = dy [R,1], b = x
+  normalize,               // out = a / max(norm of the row, alpha)
+  normalize_gradient,      // a = dy, b = x, alpha as in normalize
+  sequence_mean,           // out [B,C] = mean of the rows of each sequence of a [T,C]; 0 for an empty one
+  sequence_mean_gradient,  // a = dy [B,C], out [T,C]
+};
+struct BasicArgs {
+  BasicOp op = BasicOp::fill;
+  Tensor a{}, b{}, out{};
+  float alpha = 1;
+  bool add = false;  // out += instead of out =
+  Activation activation = Activation::none;
+  const int32_t* cu_seqlens = nullptr;  // [num_sequences + 1]
+  int64_t num_sequences = 0;
+
+  Work work() const { return {0, bytes_of(a, b, out)}; }
+  Result result() const { return {out, nullptr, 0, "a basic operation"}; }
+};
+
+// Floats of scratch that residual_norm_backward needs for T rows of H.
+int64_t norm_scratch_size(int64_t T, int64_t H);
+
+}  // namespace graft::engine
