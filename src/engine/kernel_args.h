@@ -198,7 +198,7 @@ struct AttentionArgs {
 };
 struct AttentionBackwardArgs {
   AttentionArgs forward;
-  Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten
+  Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten; null tensors are skipped
 
   Work work() const {  // twice the products of the forward pass
     const Work once = forward.work();

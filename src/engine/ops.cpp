@@ -1,6 +1,7 @@
 #include "engine/ops.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <vector>
 
 #include "base/error.h"
@@ -10,11 +11,11 @@ namespace {
 
 // Parameters [first, first + count) of the store as one matrix or vector.
 struct View {
-  float* value;
-  float* grad;
-  int64_t rows, cols;
-  bool add;  // a gradient is there already
-  bool trainable;
+  float* value = nullptr;
+  float* grad = nullptr;
+  int64_t rows = 0, cols = 0;
+  bool add = false;        // a gradient is there already
+  bool trainable = false;  // one of them is trained: the matrix gets its whole gradient
 };
 
 View view_of(Tape& tape, Parameter* first, int count) {
@@ -31,6 +32,12 @@ View view_of(Tape& tape, Parameter* first, int count) {
   }
   if (store.has_grads() && !first->row_sparse) v.grad = store.grad(*first);
   return v;
+}
+
+// True where one of these parameters is trained; null counts as frozen.
+bool any_trained(std::initializer_list<const Parameter*> parameters) {
+  return std::any_of(parameters.begin(), parameters.end(),
+                     [](const Parameter* p) { return p && p->trainable; });
 }
 
 void mark_written(Tape& tape, Parameter* first, int count) {
@@ -115,10 +122,12 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   if (w.cols != x->data.cols) {
     fail("{}: [{}, {}] does not fit an input of width {}", layer.weight->name, w.rows, w.cols, x->data.cols);
   }
+  const View bias = layer.bias ? view_of(tape, layer.bias, layer.count) : View{};
+  const bool needs_grad = x->needs_grad || w.trainable || bias.trainable;
   LinearArgs args;
   args.x = x->data;
   args.w = make_tensor(w.value, w.rows, w.cols);
-  args.bias = layer.bias ? view_of(tape, layer.bias, layer.count).value : nullptr;
+  args.bias = bias.value;
   args.activation = activation;
   const bool in_bf16 = tape.options().bf16 && !layer.fp32;
   if (in_bf16) {
@@ -129,9 +138,10 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   args.y = tape.push(x->data.rows, w.rows);
   // What comes out of an activation goes into the next product.
   if (in_bf16 && activation != Activation::none) args.y_bf16 = tape.push_bf16_copy(x->data.rows, w.rows);
-  if (tape.record() && activation != Activation::none) args.pre = tape.push(x->data.rows, w.rows);
+  if (tape.record() && needs_grad && activation != Activation::none)
+    args.pre = tape.push(x->data.rows, w.rows);
   tape.kernels().linear(args);
-  Var y = tape.result(args.y, true, args.y_bf16);
+  Var y = tape.result(args.y, needs_grad, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     LinearBackwardArgs b;
     const View wv = view_of(t, layer.weight, layer.count);
@@ -141,7 +151,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     b.pre = args.pre;
     b.activation = activation;
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
-    if (in_bf16) {
+    if (in_bf16 && (b.dx || wv.trainable)) {
       b.dy_bf16 = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
                               DType::bf16);
       if (b.dx)
@@ -171,6 +181,7 @@ namespace {
 // The backward pass that embed and residual_norm share: through the LayerNorm into z, then dropout.
 void norm_backward(Tape& t, const Norm& norm, ResidualNormBackwardArgs b) {
   ParameterStore& store = t.parameters();
+  if (!b.dx && !b.dresidual && !any_trained({norm.weight, norm.bias})) return;
   b.gamma = store.value(*norm.weight);
   float* scratch = t.take(norm_scratch_size(b.dy.rows, b.dy.cols));
   b.scratch = scratch;
@@ -205,7 +216,9 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.ids[2] = position_ids;
   args.y = tape.push(rows.num_rows, H);
   args.y_bf16 = tape.push_bf16_copy(rows.num_rows, H);
-  args.z = tape.record() ? tape.push(rows.num_rows, H) : args.y;
+  const bool trains_tables = any_trained({e.word, e.position, e.token_type}),
+             needs_grad = trains_tables || any_trained({e.norm.weight, e.norm.bias});
+  args.z = tape.record() && needs_grad ? tape.push(rows.num_rows, H) : args.y;
   args.gamma = store.value(*e.norm.weight);
   args.beta = store.value(*e.norm.bias);
   args.mean = tape.push_array<float>(rows.num_rows);
@@ -214,7 +227,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.dropout = tape.dropout(dropout, scope);
   args.rows = rows;
   tape.kernels().embedding(args);
-  Var y = tape.result(args.y, true, args.y_bf16);
+  Var y = tape.result(args.y, needs_grad, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     if (args.dropout.threshold() > 0) t.kernels().dropout(y->grad, y->grad, args.dropout, args.rows, false);
     ResidualNormBackwardArgs b;
@@ -222,8 +235,9 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
     b.z = args.z;
     b.mean = args.mean;
     b.rstd = args.rstd;
-    b.dresidual = make_tensor(t.take(args.z.size()), args.z.rows, args.z.cols);
+    if (trains_tables) b.dresidual = make_tensor(t.take(args.z.size()), args.z.rows, args.z.cols);
     norm_backward(t, e.norm, b);
+    if (!trains_tables) return;
     embedding_gradient(t, e.word, args.ids[0], b.dresidual);
     embedding_gradient(t, e.token_type, args.ids[1], b.dresidual);
     embedding_gradient(t, e.position, args.ids[2], b.dresidual);
@@ -250,7 +264,9 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
   check_dropout_rows(args.dropout, rows, x);
   args.rows = rows;
   tape.kernels().residual_norm(args);
-  Var y = tape.result(args.y, true, args.y_bf16);
+  Var y = tape.result(
+      args.y, x->needs_grad || (residual && residual->needs_grad) || any_trained({norm.weight, norm.bias}),
+      args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     ResidualNormBackwardArgs b;
     b.dy = y->grad;
@@ -297,19 +313,24 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.dropout = tape.dropout(options.dropout, scope);
   args.q_rows = q_rows;
   args.k_rows = k_rows;
-  if (tape.record()) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
+  const bool needs_grad = q.v->needs_grad || k.v->needs_grad || v.v->needs_grad;
+  if (tape.record() && needs_grad) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
   tape.kernels().attention(args);
-  Var y = tape.result(args.out, true, args.out_bf16);
+  Var y = tape.result(args.out, needs_grad, args.out_bf16);
   tape.on_backward(y, [=](Tape& t) {
     if (q.v->grad || k.v->grad || v.v->grad)
       fail("attention: q, k and v must not be inputs of another operation");
-    bool add = false;  // each slice is written once, and together they cover their projections
+    // Each slice is written once, and together they cover their projections.
+    const auto gradient_of = [&](const Slice& slice) {
+      bool add = false;
+      return slice.v->needs_grad ? t.grad_of(slice.v, add).columns(slice.first, width) : Tensor{};
+    };
     AttentionBackwardArgs b;
     b.forward = args;
     b.dout = y->grad;
-    b.dq = t.grad_of(q.v, add).columns(q.first, width);
-    b.dk = t.grad_of(k.v, add).columns(k.first, width);
-    b.dv = t.grad_of(v.v, add).columns(v.first, width);
+    b.dq = gradient_of(q);
+    b.dk = gradient_of(k);
+    b.dv = gradient_of(v);
     t.kernels().attention_backward(b);
   });
   return y;

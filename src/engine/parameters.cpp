@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "engine/glob.h"
 
 namespace graft::engine {
 namespace {
@@ -85,6 +86,26 @@ Parameter* ParameterStore::find(const std::string& name) {
   const auto it = std::find_if(parameters_.begin(), parameters_.end(),
                                [&](const Parameter& p) { return p.name == name; });
   return it == parameters_.end() ? nullptr : &*it;
+}
+
+std::vector<Parameter*> ParameterStore::select(const std::string& pattern) {
+  const Glob glob(pattern);
+  std::vector<Parameter*> out;
+  for (Parameter& p : parameters_) {
+    if (glob.matches(p.name)) out.push_back(&p);
+  }
+  if (!out.empty()) return out;
+  std::vector<std::string> names;
+  for (const Parameter& p : parameters_) names.push_back(p.name);
+  std::string near;
+  for (const std::string& name : glob.nearest(names, 3)) near += (near.empty() ? "" : ", ") + name;
+  fail_with(near.empty() ? "" : "the nearest names are " + near, "no parameter matches \"{}\"", pattern);
+}
+
+int64_t ParameterStore::grad_size() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.trainable && !p.row_sparse ? p.size : 0;
+  return n;
 }
 
 int64_t ParameterStore::num_parameters() const {

@@ -20,10 +20,11 @@ struct Parameter {
   std::string name;            // as in the checkpoint
   std::vector<int64_t> shape;  // row-major
   Init init = Init::normal;
-  bool row_sparse = false;  // gradient kept as rows by id; only for embeddings no matrix product reads
-  bool no_decay = false;    // biases and normalisation layers, as the reference's parameter groups
-  bool trainable = true;
-  int64_t padding_row = -1;      // row initialised to zero, without gradient from a lookup
+  bool row_sparse = false;   // gradient kept as rows by id; only for embeddings no matrix product reads
+  bool no_decay = false;     // no weight decay: biases and normalisation layers, as the reference's groups
+  bool trainable = true;     // frozen otherwise: gets no gradient, no moments and no update
+  double lr_scale = 1;       // factor of the learning rate
+  int64_t padding_row = -1;  // row initialised to zero, without gradient from a lookup
   int64_t offset = 0, size = 0;  // floats in the flat memory
   int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
   bool has_grad = false;         // written since the last clear_grads
@@ -79,6 +80,9 @@ class ParameterStore {
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
   Parameter* find(const std::string& name);
+  // The parameters whose whole name matches the pattern, in their order; * ? and [0-3] as in a shell, where *
+  // also matches dots. Throws Error with the nearest names if there is none.
+  std::vector<Parameter*> select(const std::string& pattern);
   int64_t num_parameters() const;
 
   // Null before allocation, as in a plan.
@@ -93,7 +97,7 @@ class ParameterStore {
   void settle_grads();
 
   int64_t value_size() const { return size_; }
-  int64_t grad_size() const { return grad_size_; }  // of the dense gradients
+  int64_t grad_size() const;  // of the dense gradients of trained parameters
   // The entry for (first parameter, number of parameters, kind of layout), empty at the first call. Hold
   // derived_mutex() during the call and while filling the entry. References stay valid.
   Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }

@@ -50,7 +50,9 @@ void Tape::backward(Var loss, float seed) {
   if (loss->data.size() != 1)
     fail("backward starts from a scalar, not from [{}, {}]", loss->data.rows, loss->data.cols);
   if (!record()) fail("backward: this tape recorded nothing; make it with TapeOptions::record");
-  if (!loss->needs_grad) fail("backward: this loss depends on no value that needs a gradient");
+  if (!loss->needs_grad)
+    fail_with("train at least one parameter that the loss depends on",
+              "backward: this loss depends on no value that needs a gradient");
   if (!last_) fail("backward ran already on this tape");
   if (!planning() && !parameters_.has_grads())
     fail("backward: the parameters have no memory for gradients (allocate_grads)");

@@ -67,7 +67,7 @@ class Tape {
 
   // A constant.
   Var constant(Tensor data);
-  // The result of an operation.
+  // The result of an operation. It needs a gradient if an input does or if the operation trains a parameter.
   Var result(Tensor data, bool needs_grad, Tensor bf16_copy = {});
 
   // Registers f(tape), which backward calls if `out` has a gradient. Frees that gradient afterwards.

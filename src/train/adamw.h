@@ -3,6 +3,8 @@
 // sweep (docs/design.md, idea 2).
 #pragma once
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "engine/kernels.h"
@@ -15,6 +17,16 @@ struct AdamWOptions {
   bool lazy_rows = true;  // false: sweep row-sparse parameters densely (the twin in the tests)
 };
 
+// A moment of a parameter: exp_avg.NAME or exp_avg_sq.NAME (torch.optim.AdamW's words), of its shape.
+struct MomentTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  const float* data = nullptr;
+};
+
+// A parameter's `trainable` is read when the optimizer is made: frozen ones have no moments and may not be
+// trained later. `lr_scale` and `no_decay` are read at each step; those of a row-sparse parameter stay as
+// they are between two flushes, because missed steps are replayed with them.
 class AdamW {
  public:
   AdamW(engine::ParameterStore& store, const engine::Kernels& kernels, const AdamWOptions& options);
@@ -29,23 +41,36 @@ class AdamW {
   // Brings every row up to date: before saving and evaluating.
   void flush();
   int64_t num_steps() const { return static_cast<int64_t>(lr_.size()); }
+  // Floats of both moments together.
+  int64_t num_moments() const { return m_.size() + v_.size(); }
+
+  // Brings every row up to date and returns the moments, which are views valid until the next step. With
+  // num_steps() they are the whole state.
+  std::vector<MomentTensor> save();
+  // Continues a training of `steps` steps with its moments. The order of the tensors does not matter. Throws
+  // Error if one is missing, unknown or of another shape; the state is then unchanged.
+  void load(std::span<const MomentTensor> moments, int64_t steps);
 
  private:
-  struct Rows {  // state of a row-sparse parameter
+  struct State {  // of a trained parameter
     engine::Parameter* parameter;
-    std::vector<int32_t> last_step;  // [rows] steps applied so far
-    std::vector<uint8_t> touched;    // [rows] has moments
+    int64_t offset = 0;              // floats in both moments
+    std::vector<int32_t> last_step;  // row-sparse: [rows] steps applied so far
+    std::vector<uint8_t> touched;    // row-sparse: [rows] has moments
   };
-  engine::AdamWArgs args_at(int64_t step, double weight_decay) const;
-  void replay(Rows& rows, int64_t row, int64_t to_step);
-  Rows* find(const engine::Parameter& parameter);
+  engine::AdamWArgs args_at(int64_t step, const engine::Parameter& parameter) const;
+  void replay(State& state, int64_t row, int64_t to_step);
+  void step_rows(State& state, const engine::AdamWArgs& args);
+  void set_moments(State& state, const float* exp_avg, const float* exp_avg_sq);
+  State* find(const engine::Parameter& parameter);
+  void check_trained() const;
 
   engine::ParameterStore& store_;
   const engine::Kernels& kernels_;
   AdamWOptions options_;
+  std::vector<State> states_;  // in the order of the store
   engine::FloatBuffer m_, v_;
   std::vector<double> lr_;  // of every step, for the replay
-  std::vector<Rows> sparse_;
 };
 
 }  // namespace graft::train

@@ -94,6 +94,46 @@ TEST(ParameterStore, SettleZeroesWhatNoBackwardReached) {
   EXPECT_FALSE(frozen.has_grad);
 }
 
+TEST(ParameterStore, SelectsByPattern) {
+  ParameterStore store;
+  for (const char* name :
+       {"bert.embeddings.word_embeddings.weight", "bert.encoder.layer.0.output.dense.weight",
+        "bert.encoder.layer.0.output.dense.bias", "bert.encoder.layer.1.output.dense.weight",
+        "bert.encoder.layer.10.output.dense.weight", "classifier.weight", "classifier.bias"})
+    store.add(named(name, {2}));
+  const auto names = [&](const char* pattern) {
+    std::vector<std::string> out;
+    for (const Parameter* p : store.select(pattern)) out.push_back(p->name);
+    return out;
+  };
+  EXPECT_EQ(names("*").size(), 7u);
+  EXPECT_EQ(names("classifier.bias"), std::vector<std::string>{"classifier.bias"});
+  EXPECT_EQ(names("*.layer.[0-3].*").size(), 3u);
+  EXPECT_EQ(names("*.layer.?.*").size(), 3u);
+  EXPECT_EQ(names("*.layer.*.dense.weight").size(), 3u);
+  EXPECT_EQ(names("*.layer.[!0]*weight").size(), 2u);
+  EXPECT_EQ(names("*bias").size(), 2u);
+  EXPECT_EQ(names("**class*").size(), 2u);
+  EXPECT_THAT(error_of([&] { store.select("classifer.*"); }),
+              testing::AllOf(testing::HasSubstr("no parameter matches \"classifer.*\""),
+                             testing::HasSubstr("nearest names are classifier.weight, classifier.bias")));
+  // A forgotten prefix.
+  EXPECT_THAT(error_of([&] { store.select("encoder.layer.0.*"); }),
+              testing::HasSubstr("nearest names are bert.encoder.layer.0.output.dense.weight"));
+  EXPECT_THAT(error_of([&] { store.select("classifier"); }), testing::HasSubstr("no parameter matches"));
+  EXPECT_THAT(error_of([&] { store.select("layer.[0-3"); }), testing::HasSubstr("no closing bracket"));
+  EXPECT_THAT(error_of([&] { store.select("layer.["); }), testing::HasSubstr("no closing bracket"));
+}
+
+TEST(ParameterStore, GradientsOfFrozenParametersAreNotCounted) {
+  ParameterStore store;
+  store.add(named("a", {16}));
+  Parameter& b = store.add(named("b", {32}));
+  EXPECT_EQ(store.grad_size(), 48);
+  b.trainable = false;
+  EXPECT_EQ(store.grad_size(), 16);
+}
+
 TEST(ParameterStore, MisuseIsTold) {
   ParameterStore store;
   store.add(named("a", {3}));

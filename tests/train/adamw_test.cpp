@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <memory>
 
 #include "base/philox.h"
 #include "models/model_case.h"
@@ -22,17 +23,25 @@ Model untied_model(const TempDir& dir, const std::filesystem::path& fixture) {
   return Model::from_config(dir / "config.json");
 }
 
-// 50 steps of three short sequences each, clipped, with a falling rate.
-std::vector<float> train_steps(const Model& model, const AdamWOptions& options, std::vector<double>& losses) {
+// 50 steps of three short sequences each, clipped, with a falling rate. With `resume_at`, another optimizer
+// takes over the state before that step.
+std::vector<float> train_steps(const Model& model, const AdamWOptions& options, std::vector<double>& losses,
+                               int64_t resume_at = -1) {
   models::State& state = model.state();
   Parameter& words = *state.network.encoder->word_embeddings();
   EXPECT_TRUE(words.row_sparse);
   const auto task = make_task(model);
   const RandomFeatures features(model, 150, 6);
   state.parameters.allocate_grads();
-  AdamW optimizer(state.parameters, engine::cpu_kernels(), options);
+  auto made = std::make_unique<AdamW>(state.parameters, engine::cpu_kernels(), options);
   StepMemory memory;
   for (int64_t step = 0; step < 50; ++step) {
+    if (step == resume_at) {
+      auto fresh = std::make_unique<AdamW>(state.parameters, engine::cpu_kernels(), options);
+      fresh->load(made->save(), step);
+      made = std::move(fresh);
+    }
+    AdamW& optimizer = *made;
     data::RaggedBatch batch;
     for (int64_t i = 0; i < 3; ++i)
       features.append(batch, step % 20 * 3 + i, i, 0);  // from 20 on, rows seen before
@@ -44,7 +53,7 @@ std::vector<float> train_steps(const Model& model, const AdamWOptions& options, 
     const double rate = 1e-2 * schedule_factor(Schedule::linear, step, 5, 50);
     optimizer.step(rate, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
   }
-  optimizer.flush();
+  made->flush();
   return all_values(model);
 }
 
@@ -65,6 +74,44 @@ TEST(AdamW, LazyRowsGiveTheBitsOfADenseSweep) {
       EXPECT_FALSE(same_bits(lazy, before));
     }
   }
+}
+
+TEST(AdamW, ASavedStateContinuesToTheSameBits) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const double decay : {0.0, 0.01}) {
+    TempDir dir;
+    AdamWOptions options;
+    options.weight_decay = decay;
+    std::vector<double> whole_losses, resumed_losses;
+    const auto start = [&] { return untied_model(dir, golden / "bert/seqcls_single"); };
+    const std::vector<float> whole = train_steps(start(), options, whole_losses),
+                             resumed = train_steps(start(), options, resumed_losses, 23);
+    EXPECT_EQ(whole_losses, resumed_losses) << "decay " << decay;
+    EXPECT_TRUE(same_bits(whole, resumed)) << "decay " << decay;
+  }
+}
+
+TEST(AdamW, AStateThatDoesNotFitIsTold) {
+  engine::ParameterStore store;
+  Parameter p;
+  p.name = "w";
+  p.shape = {2, 3};
+  store.add(p);
+  store.allocate();
+  store.allocate_grads();
+  AdamW optimizer(store, engine::cpu_kernels(), {});
+  const std::vector<float> x(6, 1.0f);
+  const MomentTensor m{"exp_avg.w", {2, 3}, x.data()}, v{"exp_avg_sq.w", {2, 3}, x.data()},
+      flat{"exp_avg_sq.w", {6}, x.data()}, other{"exp_avg.u", {2, 3}, x.data()};
+  const auto told = [&](std::vector<MomentTensor> moments) {
+    return error_of([&] { optimizer.load(moments, 5); });
+  };
+  EXPECT_THAT(told({m}), testing::HasSubstr("lacks exp_avg_sq.w"));
+  EXPECT_THAT(told({m, flat}), testing::HasSubstr("exp_avg_sq.w has another shape"));
+  EXPECT_THAT(told({m, v, other}), testing::HasSubstr("3 tensors"));
+  EXPECT_EQ(optimizer.num_steps(), 0);
+  EXPECT_EQ(told({v, m}), "");
+  EXPECT_EQ(optimizer.num_steps(), 5);
 }
 
 // The same steps on an embedding declared dense: its gradient has a zero for every row that was not read, and
@@ -210,6 +257,42 @@ TEST(AdamW, FollowsTheFormulaInDouble) {
     for (size_t i = 0; i < w[k].size(); ++i)
       EXPECT_NEAR(s.store.value(*s.p[k])[i], w[k][i], 1e-6) << k << " " << i;
   }
+}
+
+TEST(AdamW, FrozenParametersHaveNoMoments) {
+  SmallStore s;
+  AdamW some(s.store, engine::cpu_kernels(), {});
+  EXPECT_EQ(some.num_moments(), 2 * (48 + 16));  // 35 and 7 floats, each from a cache line on
+  s.set_gradients(1);
+  s.p[2]->trainable = true;
+  EXPECT_THAT(error_of([&] { some.step(0.1, 1); }),
+              testing::HasSubstr("3 parameters are trained and 2 have moments"));
+  EXPECT_EQ(some.num_steps(), 0);
+  s.p[2]->trainable = false;
+  s.p[1]->trainable = false;  // later freezing is allowed
+  const std::vector<float> before(s.store.value(*s.p[1]), s.store.value(*s.p[1]) + 7);
+  some.step(0.1, 1);
+  EXPECT_TRUE(same_bits(before, {s.store.value(*s.p[1]), s.store.value(*s.p[1]) + 7}));
+}
+
+// A factor of the learning rate equals that learning rate; decay counts with it.
+TEST(AdamW, LrScaleIsAFactorOfTheLearningRate) {
+  SmallStore scaled, slow;
+  AdamWOptions options;
+  options.weight_decay = 0.1;
+  AdamW a(scaled.store, engine::cpu_kernels(), options), b(slow.store, engine::cpu_kernels(), options);
+  scaled.p[0]->lr_scale = 0.25;
+  for (int step = 1; step <= 5; ++step) {
+    scaled.set_gradients(step);
+    slow.set_gradients(step);
+    a.step(1e-2, 1);
+    b.step(0.25e-2, 1);
+  }
+  const auto values = [](SmallStore& s, size_t k) {
+    return std::vector<float>(s.store.value(*s.p[k]), s.store.value(*s.p[k]) + s.p[k]->size);
+  };
+  EXPECT_TRUE(same_bits(values(scaled, 0), values(slow, 0)));
+  EXPECT_FALSE(same_bits(values(scaled, 1), values(slow, 1)));
 }
 
 TEST(AdamW, TheNormIsThatOfAllTrainableGradients) {

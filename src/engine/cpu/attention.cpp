@@ -229,15 +229,15 @@ void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
       small_gemm(nq, nk, u.d, q_rows, from_key(kt, j0), s, kKeys, false);
       small_gemm(nq, nk, u.d, dout_rows, from_key(vt, j0), ds, kKeys, false);
       block_gradient(a, u, row, nq, j0, nk, dot, s, ds);
-      small_gemm(nk, u.dp, nq, {s, 1, kKeys}, dout, dv + j0 * u.dp, u.dp, i0 > 0);
-      small_gemm(nk, u.dp, nq, {ds, 1, kKeys}, q, dk + j0 * u.dp, u.dp, i0 > 0);
-      small_gemm(nq, u.dp, nk, {ds, kKeys, 1}, from_row(k, j0), dq, u.dp, j0 > 0);
+      if (b.dv) small_gemm(nk, u.dp, nq, {s, 1, kKeys}, dout, dv + j0 * u.dp, u.dp, i0 > 0);
+      if (b.dk) small_gemm(nk, u.dp, nq, {ds, 1, kKeys}, q, dk + j0 * u.dp, u.dp, i0 > 0);
+      if (b.dq) small_gemm(nq, u.dp, nk, {ds, kKeys, 1}, from_row(k, j0), dq, u.dp, j0 > 0);
     }
-    for (int64_t i = 0; i < nq; ++i) std::copy_n(dq + i * u.dp, u.d, head_row(b.dq, row + i, u));
+    for (int64_t i = 0; b.dq && i < nq; ++i) std::copy_n(dq + i * u.dp, u.d, head_row(b.dq, row + i, u));
   }
   for (int64_t j = 0; j < u.Lk; ++j) {
-    std::copy_n(dk + j * u.dp, u.d, head_row(b.dk, u.k0 + j, u));
-    std::copy_n(dv + j * u.dp, u.d, head_row(b.dv, u.k0 + j, u));
+    if (b.dk) std::copy_n(dk + j * u.dp, u.d, head_row(b.dk, u.k0 + j, u));
+    if (b.dv) std::copy_n(dv + j * u.dp, u.d, head_row(b.dv, u.k0 + j, u));
   }
 }
 
