@@ -117,10 +117,15 @@ struct LinearBackwardArgs {
   Result result() const { return {dx, nullptr, 0, "matmul"}; }  // its forward pass
 };
 
-// y = LN(z), z = residual + dropout(x). z is kept for the backward pass and may be computed in place of x.
+// (x - mean) / sqrt(variance + eps) * gamma + beta (Ba et al. 2016), or x / sqrt(mean of x^2 + eps) * gamma
+// (Zhang & Sennrich 2019). Statistics in fp32.
+enum class NormKind : uint8_t { layer_norm, rms_norm };
+
+// y = norm(z), z = residual + dropout(x). z is kept for the backward pass and may be computed in place of x.
 struct ResidualNormArgs {
-  Tensor x, residual, z, y, y_bf16;  // [T,H]; residual may be null (then z = x)
-  const float *gamma = nullptr, *beta = nullptr;
+  Tensor x, residual, z, y, y_bf16;               // [T,H]; residual may be null (then z = x); y null: no norm
+  const float *gamma = nullptr, *beta = nullptr;  // beta may be null
+  NormKind kind = NormKind::layer_norm;
   float *mean = nullptr, *rstd = nullptr;  // [T]
   float eps = 1e-12f;
   Dropout dropout;
@@ -129,8 +134,10 @@ struct ResidualNormArgs {
   Work work() const { return {0, bytes_of(x, residual, z, y, y_bf16)}; }
   Result result() const { return {y, gamma}; }
 };
+// The gradient of z is that through the norm plus `dz`; dy or dz may be null, and so may dx and dresidual.
 struct ResidualNormBackwardArgs {
-  Tensor dy, z, dx, dresidual;  // dx, dresidual may be null
+  Tensor dy, dz, z, dx, dresidual;
+  NormKind kind = NormKind::layer_norm;
   const float *gamma = nullptr, *mean = nullptr, *rstd = nullptr;
   float *dgamma = nullptr, *dbeta = nullptr;  // null = not computed (frozen)
   float* scratch = nullptr;                   // norm_scratch_size(T, H) floats
@@ -138,15 +145,16 @@ struct ResidualNormBackwardArgs {
   Dropout dropout;
   Rows rows;
 
-  Work work() const { return {0, bytes_of(dy, z, dx, dresidual)}; }
+  Work work() const { return {0, bytes_of(dy, dz, z, dx, dresidual)}; }
 };
 
-// y[T,H] = dropout(LN(sum of table rows)). Tables without ids are skipped.
+// y[T,H] = dropout(norm(sum of table rows)). Tables without ids are skipped; without gamma there is no norm.
 struct EmbeddingArgs {
   const float* tables[3] = {nullptr, nullptr, nullptr};
   const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
   Tensor z, y, y_bf16;                                  // z keeps the sum
-  const float *gamma = nullptr, *beta = nullptr;
+  const float *gamma = nullptr, *beta = nullptr;        // beta may be null
+  NormKind kind = NormKind::layer_norm;
   float *mean = nullptr, *rstd = nullptr;
   float eps = 1e-12f;
   Dropout dropout;
@@ -158,6 +166,23 @@ struct EmbeddingArgs {
     return {0, read + bytes_of(y, y_bf16, z)};
   }
   Result result() const { return {y, tables[0]}; }
+};
+
+// y = act(a) * b, all [T,N] (Shazeer 2020, GLU Variants Improve Transformer).
+struct GatedArgs {
+  Tensor a, b, y, y_bf16;
+  Activation activation = Activation::none;
+
+  Work work() const { return {0, bytes_of(a, b, y, y_bf16)}; }
+  Result result() const { return {y}; }
+};
+// da (+)= dy b act'(a);  db (+)= dy act(a). Null tensors are skipped.
+struct GatedBackwardArgs {
+  Tensor a, b, dy, da, db;
+  bool add_da = false, add_db = false;
+  Activation activation = Activation::none;
+
+  Work work() const { return {0, bytes_of(a, b, dy, da, db)}; }
 };
 
 // Row ids[u] of out += sum over i in [start[u], start[u+1]) of grad row order[i], in that order.
@@ -183,15 +208,29 @@ struct AttentionArgs {
   float scale = 1;
   bool causal = false;
   int32_t window = -1;  // keys with |i - j| > window are masked; -1 = no limit
+  // Added to the scaled score of a query at position i and key j: bias[bucket[j - i + bucket_zero], head] of
+  // [buckets, heads] (Raffel et al. 2020, T5). Null = none. `bucket` covers all j - i of the batch.
+  const float* bias = nullptr;
+  const int32_t* bucket = nullptr;
+  int64_t num_buckets = 0, bucket_zero = 0;
   Dropout dropout;
-  Rows q_rows, k_rows;  // the same sequences; q_rows may be a subset of the positions
+  Rows q_rows, k_rows;  // the same sequences; q_rows may be a subset of the positions, or of another text
+  // Keys and values that lie in a cache: those of sequence s are rows [k_begin[s], k_begin[s] + k_length[s])
+  // of k and v, key j at position j. k_rows is then not read. Forward only.
+  const int64_t* k_begin = nullptr;
+  const int32_t* k_length = nullptr;  // [num_sequences]
+
+  int64_t first_key(int64_t sequence) const {
+    return k_begin ? k_begin[sequence] : k_rows.cu_seqlens[sequence];
+  }
+  int64_t num_keys(int64_t sequence) const {
+    return k_begin ? k_length[sequence] : k_rows.cu_seqlens[sequence + 1] - k_rows.cu_seqlens[sequence];
+  }
 
   Work work() const {
     int64_t pairs = 0;
-    for (int64_t i = 0; i < q_rows.num_sequences; ++i) {
-      pairs += int64_t{q_rows.cu_seqlens[i + 1] - q_rows.cu_seqlens[i]} *
-               (k_rows.cu_seqlens[i + 1] - k_rows.cu_seqlens[i]);
-    }
+    for (int64_t i = 0; i < q_rows.num_sequences; ++i)
+      pairs += int64_t{q_rows.cu_seqlens[i + 1] - q_rows.cu_seqlens[i]} * num_keys(i);
     return {4 * pairs * num_heads * head_dim, bytes_of(q, k, v, out, out_bf16)};
   }
   Result result() const { return {out}; }
@@ -199,6 +238,9 @@ struct AttentionArgs {
 struct AttentionBackwardArgs {
   AttentionArgs forward;
   Tensor dout, dq, dk, dv;  // dq, dk, dv are overwritten; null tensors are skipped
+  float* dbias = nullptr;   // [buckets, heads], null = not computed
+  bool add_dbias = false;
+  float* bias_terms = nullptr;  // scratch for dbias: [sequences, heads, buckets]
 
   Work work() const {  // twice the products of the forward pass
     const Work once = forward.work();
@@ -206,12 +248,29 @@ struct AttentionBackwardArgs {
   }
 };
 
-// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are skipped. `loss` receives sum /
-// denominator. Each term is added to `total`, if set, in order. A sum carried over batches therefore does not
-// depend on the batch size.
+// Rotates pairs (c, c + head_dim / 2) of each head of x [T, heads * head_dim] in place by the angles of its
+// row's position (Su et al. 2021; the half layout of GPT-NeoX): [x1, x2] -> [x1 cos - x2 sin, x2 cos + x1
+// sin].
+struct RotaryArgs {
+  Tensor x;
+  int64_t num_heads = 1, head_dim = 1;
+  const float* table = nullptr;       // [positions, head_dim]: cosines, then sines of each half
+  const int32_t* position = nullptr;  // [T]
+  bool backward = false;              // rotates back
+
+  Work work() const { return {0, 2 * bytes_of(x)}; }
+  Result result() const { return {x}; }
+};
+
+// Sum over rows of -log softmax(logits)[label]; rows with label < 0 are skipped. With label smoothing, a
+// row's term is (1 - smoothing) of that and `smoothing` of the mean over all classes (Szegedy et al. 2016;
+// the reference's LabelSmoother). `loss` receives sum / denominator. Each term is added to `total`, if set,
+// in order. A sum carried over batches therefore does not depend on the batch size.
 struct CrossEntropyArgs {
-  Tensor logits, dlogits;  // backward when dlogits is set: (softmax - onehot) * grad / denominator
+  Tensor logits, dlogits;  // backward when dlogits is set: (softmax - target) * grad / denominator
+  bool add = false;        // dlogits += instead of =
   const int32_t* labels = nullptr;
+  float label_smoothing = 0;
   float* loss = nullptr;
   double* total = nullptr;
   double denominator = 1;
@@ -219,6 +278,21 @@ struct CrossEntropyArgs {
   double* scratch = nullptr;    // [rows]
 
   Work work() const { return {0, bytes_of(logits, dlogits)}; }
+};
+
+// Sum over rows of KL(p || q), p = softmax(target / temperature), q = softmax(logits / temperature).
+struct KlDivergenceArgs {
+  Tensor logits, target;    // [R,V]
+  Tensor dlogits, dtarget;  // backward when one is set
+  bool add_dlogits = false, add_dtarget = false;
+  float temperature = 1;
+  float* loss = nullptr;
+  double* total = nullptr;
+  double denominator = 1;
+  const float* grad = nullptr;  // gradient of the loss (one number)
+  double* scratch = nullptr;    // [rows]
+
+  Work work() const { return {0, bytes_of(logits, target, dlogits, dtarget)}; }
 };
 // Binary cross entropy with logits, or squared error: over all elements.
 struct ElementLossArgs {
@@ -228,6 +302,7 @@ struct ElementLossArgs {
   double denominator = 1;
   const float* grad = nullptr;
   bool squared = false;
+  bool add = false;  // dlogits += instead of =
 
   Work work() const { return {0, bytes_of(logits, targets, dlogits)}; }
 };

@@ -14,15 +14,20 @@ struct Kernels {
   void (*linear)(const LinearArgs&);
   void (*linear_backward)(const LinearBackwardArgs&);
   void (*activation_backward)(Tensor dy, Tensor pre, Activation activation);  // dy *= act'(pre)
+  void (*gated)(const GatedArgs&);
+  void (*gated_backward)(const GatedBackwardArgs&);
   void (*residual_norm)(const ResidualNormArgs&);
   void (*residual_norm_backward)(const ResidualNormBackwardArgs&);
   void (*embedding)(const EmbeddingArgs&);
   void (*scatter)(const ScatterArgs&);
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
+  void (*rotary)(const RotaryArgs&);
   void (*dropout)(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add);
   void (*gather)(Tensor x, const int32_t* rows, Tensor y);
+  void (*put_rows)(Tensor x, const int64_t* rows, Tensor y);  // row rows[i] of y = row i of x
   void (*cross_entropy)(const CrossEntropyArgs&);
+  void (*kl_divergence)(const KlDivergenceArgs&);
   void (*element_loss)(const ElementLossArgs&);
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
@@ -48,15 +53,20 @@ inline constexpr std::tuple kOperations{
     Operation<&Kernels::linear>{"linear"},
     Operation<&Kernels::linear_backward>{"linear_backward"},
     Operation<&Kernels::activation_backward>{"activation_backward"},
+    Operation<&Kernels::gated>{"gated"},
+    Operation<&Kernels::gated_backward>{"gated_backward"},
     Operation<&Kernels::residual_norm>{"residual_norm"},
     Operation<&Kernels::residual_norm_backward>{"residual_norm_backward"},
     Operation<&Kernels::embedding>{"embedding"},
     Operation<&Kernels::scatter>{"scatter"},
     Operation<&Kernels::attention>{"attention"},
     Operation<&Kernels::attention_backward>{"attention_backward"},
+    Operation<&Kernels::rotary>{"rotary"},
     Operation<&Kernels::dropout>{"dropout"},
     Operation<&Kernels::gather>{"gather"},
+    Operation<&Kernels::put_rows>{"put_rows"},
     Operation<&Kernels::cross_entropy>{"cross_entropy"},
+    Operation<&Kernels::kl_divergence>{"kl_divergence"},
     Operation<&Kernels::element_loss>{"element_loss"},
     Operation<&Kernels::to_bf16>{"to_bf16"},
     Operation<&Kernels::packed_weights>{"packed_weights"},

@@ -178,25 +178,30 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
 
 namespace {
 
-// The backward pass that embed and residual_norm share: through the LayerNorm into z, then dropout.
+// The backward pass that embed and the residual operations share: through the norm into z, then dropout.
 void norm_backward(Tape& t, const Norm& norm, ResidualNormBackwardArgs b) {
   ParameterStore& store = t.parameters();
-  if (!b.dx && !b.dresidual && !any_trained({norm.weight, norm.bias})) return;
-  b.gamma = store.value(*norm.weight);
-  float* scratch = t.take(norm_scratch_size(b.dy.rows, b.dy.cols));
-  b.scratch = scratch;
-  if (norm.weight->trainable) {
-    b.dgamma = store.grad(*norm.weight);
-    b.add_dgamma = norm.weight->has_grad;
-    mark_written(t, norm.weight, 1);
-  }
-  if (norm.bias->trainable) {
-    b.dbeta = store.grad(*norm.bias);
-    b.add_dbeta = norm.bias->has_grad;
-    mark_written(t, norm.bias, 1);
+  const bool trains_norm = b.dy && any_trained({norm.weight, norm.bias});
+  if (!b.dx && !b.dresidual && !trains_norm) return;
+  const auto gradient_of = [&](Parameter* p, float*& grad, bool& add) {
+    if (!b.dy || !any_trained({p})) return;
+    grad = store.grad(*p);
+    add = p->has_grad;
+    mark_written(t, p, 1);
+  };
+  gradient_of(norm.weight, b.dgamma, b.add_dgamma);
+  gradient_of(norm.bias, b.dbeta, b.add_dbeta);
+  b.kind = norm.kind;
+  if (b.dy) {
+    b.gamma = store.value(*norm.weight);
+    b.scratch = t.take(norm_scratch_size(b.dy.rows, b.dy.cols));
   }
   t.kernels().residual_norm_backward(b);
-  t.give(scratch);
+  if (b.scratch) t.give(b.scratch);
+}
+
+const float* value_or_null(const ParameterStore& store, const Parameter* p) {
+  return p ? store.value(*p) : nullptr;
 }
 
 }  // namespace
@@ -205,71 +210,90 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows) {
   ParameterStore& store = tape.parameters();
   const int64_t H = e.word->cols();
-  check_ids(tape, *e.word, input_ids, rows.num_rows);
-  check_ids(tape, *e.position, position_ids, rows.num_rows);
-  if (e.token_type) check_ids(tape, *e.token_type, token_type_ids, rows.num_rows);
   EmbeddingArgs args;
-  args.tables[0] = store.value(*e.word);
-  args.ids[0] = input_ids;
-  if (e.token_type) args.tables[1] = store.value(*e.token_type), args.ids[1] = token_type_ids;
-  args.tables[2] = store.value(*e.position);
-  args.ids[2] = position_ids;
+  // The order of the sum.
+  Parameter* const tables[3] = {e.word, e.token_type, e.position};
+  const int32_t* const ids[3] = {input_ids, token_type_ids, position_ids};
+  for (const int i : {0, 2, 1}) {
+    if (!tables[i]) continue;
+    check_ids(tape, *tables[i], ids[i], rows.num_rows);
+    args.tables[i] = store.value(*tables[i]);
+    args.ids[i] = ids[i];
+  }
+  const bool normed = e.norm.weight != nullptr,
+             trains_tables = any_trained({e.word, e.position, e.token_type}),
+             needs_grad = trains_tables || any_trained({e.norm.weight, e.norm.bias});
   args.y = tape.push(rows.num_rows, H);
   args.y_bf16 = tape.push_bf16_copy(rows.num_rows, H);
-  const bool trains_tables = any_trained({e.word, e.position, e.token_type}),
-             needs_grad = trains_tables || any_trained({e.norm.weight, e.norm.bias});
-  args.z = tape.record() && needs_grad ? tape.push(rows.num_rows, H) : args.y;
-  args.gamma = store.value(*e.norm.weight);
-  args.beta = store.value(*e.norm.bias);
-  args.mean = tape.push_array<float>(rows.num_rows);
-  args.rstd = tape.push_array<float>(rows.num_rows);
+  args.z = tape.record() && needs_grad && normed ? tape.push(rows.num_rows, H) : args.y;
+  if (normed) {
+    args.gamma = store.value(*e.norm.weight);
+    args.beta = value_or_null(store, e.norm.bias);
+    args.mean = tape.push_array<float>(rows.num_rows);
+    args.rstd = tape.push_array<float>(rows.num_rows);
+  }
   args.eps = e.norm.eps;
+  args.kind = e.norm.kind;
   args.dropout = tape.dropout(dropout, scope);
   args.rows = rows;
   tape.kernels().embedding(args);
   Var y = tape.result(args.y, needs_grad, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
     if (args.dropout.threshold() > 0) t.kernels().dropout(y->grad, y->grad, args.dropout, args.rows, false);
-    ResidualNormBackwardArgs b;
-    b.dy = y->grad;
-    b.z = args.z;
-    b.mean = args.mean;
-    b.rstd = args.rstd;
-    if (trains_tables) b.dresidual = make_tensor(t.take(args.z.size()), args.z.rows, args.z.cols);
-    norm_backward(t, e.norm, b);
+    Tensor dz = y->grad;
+    if (normed) {
+      ResidualNormBackwardArgs b;
+      b.dy = y->grad;
+      b.z = args.z;
+      b.mean = args.mean;
+      b.rstd = args.rstd;
+      if (trains_tables) b.dresidual = make_tensor(t.take(args.z.size()), args.z.rows, args.z.cols);
+      norm_backward(t, e.norm, b);
+      dz = b.dresidual;
+    }
     if (!trains_tables) return;
-    embedding_gradient(t, e.word, args.ids[0], b.dresidual);
-    embedding_gradient(t, e.token_type, args.ids[1], b.dresidual);
-    embedding_gradient(t, e.position, args.ids[2], b.dresidual);
-    t.give(b.dresidual.data);
+    embedding_gradient(t, e.word, args.ids[0], dz);
+    embedding_gradient(t, e.token_type, args.ids[1], dz);
+    embedding_gradient(t, e.position, args.ids[2], dz);
+    if (normed) t.give(dz.data);
   });
   return y;
 }
 
-Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
-                  const Rows& rows) {
+namespace {
+
+// z = residual + dropout(x) in place of x, and y = norm(z) unless `norm` is null. `read_z`: other operations
+// may read z.
+Stream residual_sum(Tape& tape, Var x, Var residual, const Norm* norm, bool read_z, float dropout,
+                    std::string_view scope, const Rows& rows) {
   ParameterStore& store = tape.parameters();
+  const int64_t T = x->data.rows, H = x->data.cols;
   ResidualNormArgs args;
-  args.x = x->data;
-  args.z = x->data;
+  args.x = args.z = x->data;
   if (residual) args.residual = residual->data;
-  args.y = tape.push(x->data.rows, x->data.cols);
-  args.y_bf16 = tape.push_bf16_copy(x->data.rows, x->data.cols);
-  args.gamma = store.value(*norm.weight);
-  args.beta = store.value(*norm.bias);
-  args.mean = tape.push_array<float>(x->data.rows);
-  args.rstd = tape.push_array<float>(x->data.rows);
-  args.eps = norm.eps;
+  if (norm) {
+    args.y = tape.push(T, H);
+    args.y_bf16 = tape.push_bf16_copy(T, H);
+    args.gamma = store.value(*norm->weight);
+    args.beta = value_or_null(store, norm->bias);
+    args.mean = tape.push_array<float>(T);
+    args.rstd = tape.push_array<float>(T);
+    args.eps = norm->eps;
+    args.kind = norm->kind;
+  }
   args.dropout = tape.dropout(dropout, scope);
   check_dropout_rows(args.dropout, rows, x);
   args.rows = rows;
   tape.kernels().residual_norm(args);
-  Var y = tape.result(
-      args.y, x->needs_grad || (residual && residual->needs_grad) || any_trained({norm.weight, norm.bias}),
-      args.y_bf16);
-  tape.on_backward(y, [=](Tape& t) {
+  const bool z_needs_grad = x->needs_grad || (residual && residual->needs_grad);
+  Stream out{};
+  if (read_z) out.z = tape.result(args.z, z_needs_grad);
+  if (norm) out.y = tape.result(args.y, z_needs_grad || any_trained({norm->weight, norm->bias}), args.y_bf16);
+  const Norm kept = norm ? *norm : Norm{};
+  tape.on_backward(norm ? out.y : out.z, norm ? out.z : nullptr, [=](Tape& t) {
     ResidualNormBackwardArgs b;
-    b.dy = y->grad;
+    if (out.y) b.dy = out.y->grad;
+    if (out.z) b.dz = out.z->grad;
     b.z = args.z;
     b.mean = args.mean;
     b.rstd = args.rstd;
@@ -277,63 +301,25 @@ Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropo
     b.rows = args.rows;
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
     if (residual && residual->needs_grad) b.dresidual = t.grad_of(residual, b.add_dresidual);
-    norm_backward(t, norm, b);
+    norm_backward(t, kept, b);
   });
-  return y;
+  return out;
 }
 
-Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
-              const Rows& q_rows, const Rows& k_rows) {
-  const int64_t width = options.num_heads * options.head_dim;
-  check_rows("attention", q_rows, q.v->data.rows);
-  check_rows("attention", k_rows, k.v->data.rows);
-  if (q_rows.num_sequences != k_rows.num_sequences || k.v->data.rows != v.v->data.rows) {
-    fail("attention: queries of {} sequences, keys of {} with {} rows, values with {} rows",
-         q_rows.num_sequences, k_rows.num_sequences, k.v->data.rows, v.v->data.rows);
-  }
-  for (const Slice& one : {q, k, v}) {
-    int64_t read = 0;
-    for (const Slice& other : {q, k, v}) read += other.v == one.v ? width : 0;
-    if (tape.record() && one.v->needs_grad && read != one.v->data.cols) {
-      fail("attention: {} of the {} columns of a projection are read; the others would have no gradient",
-           read, one.v->data.cols);
-    }
-  }
-  AttentionArgs args;
-  args.q = q.v->data.columns(q.first, width);
-  args.k = k.v->data.columns(k.first, width);
-  args.v = v.v->data.columns(v.first, width);
-  args.out = tape.push(q.v->data.rows, width);
-  args.out_bf16 = tape.push_bf16_copy(q.v->data.rows, width);
-  args.num_heads = options.num_heads;
-  args.head_dim = options.head_dim;
-  args.scale = options.scale;
-  args.causal = options.causal;
-  args.window = options.window;
-  args.dropout = tape.dropout(options.dropout, scope);
-  args.q_rows = q_rows;
-  args.k_rows = k_rows;
-  const bool needs_grad = q.v->needs_grad || k.v->needs_grad || v.v->needs_grad;
-  if (tape.record() && needs_grad) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
-  tape.kernels().attention(args);
-  Var y = tape.result(args.out, needs_grad, args.out_bf16);
-  tape.on_backward(y, [=](Tape& t) {
-    if (q.v->grad || k.v->grad || v.v->grad)
-      fail("attention: q, k and v must not be inputs of another operation");
-    // Each slice is written once, and together they cover their projections.
-    const auto gradient_of = [&](const Slice& slice) {
-      bool add = false;
-      return slice.v->needs_grad ? t.grad_of(slice.v, add).columns(slice.first, width) : Tensor{};
-    };
-    AttentionBackwardArgs b;
-    b.forward = args;
-    b.dout = y->grad;
-    b.dq = gradient_of(q);
-    b.dk = gradient_of(k);
-    b.dv = gradient_of(v);
-    t.kernels().attention_backward(b);
-  });
-  return y;
+}  // namespace
+
+Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
+                  const Rows& rows) {
+  return residual_sum(tape, x, residual, &norm, false, dropout, scope, rows).y;
+}
+
+Stream residual_stream(Tape& tape, Var x, Var residual, const Norm& norm, float dropout,
+                       std::string_view scope, const Rows& rows) {
+  return residual_sum(tape, x, residual, &norm, true, dropout, scope, rows);
+}
+
+Var residual_add(Tape& tape, Var x, Var residual, float dropout, std::string_view scope, const Rows& rows) {
+  return residual_sum(tape, x, residual, nullptr, true, dropout, scope, rows).z;
 }
 
 Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows) {
@@ -377,64 +363,42 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
   return out;
 }
 
-Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total) {
-  for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
-    if (labels[r] >= logits->data.cols)
-      fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
-  }
-  CrossEntropyArgs args;
-  args.logits = logits->data;
-  args.labels = labels;
-  args.denominator = denominator;
-  args.scratch = tape.push_array<double>(logits->data.rows);
-  args.total = total;
-  Tensor loss = tape.push(1, 1);
-  args.loss = loss.f32();
-  tape.kernels().cross_entropy(args);
-  Var out = tape.result(loss, logits->needs_grad);
-  tape.on_backward(out, [=](Tape& t) {
-    bool add = false;
-    CrossEntropyArgs b = args;
-    b.dlogits = t.grad_of(logits, add);
-    if (add) fail("cross_entropy: the logits must not be inputs of another operation");
-    b.grad = out->grad.f32();
-    t.kernels().cross_entropy(b);
+Var gated(Tape& tape, Slice a, Slice b, int64_t width, Activation activation) {
+  if (a.v->data.rows != b.v->data.rows || a.first + width > a.v->data.cols ||
+      b.first + width > b.v->data.cols)
+    fail("gated: columns {} to {} of [{}, {}] times columns {} to {} of [{}, {}]", a.first, a.first + width,
+         a.v->data.rows, a.v->data.cols, b.first, b.first + width, b.v->data.rows, b.v->data.cols);
+  GatedArgs args;
+  args.a = a.v->data.columns(a.first, width);
+  args.b = b.v->data.columns(b.first, width);
+  args.activation = activation;
+  args.y = tape.push(a.v->data.rows, width);
+  args.y_bf16 = tape.push_bf16_copy(a.v->data.rows, width);
+  tape.kernels().gated(args);
+  Var y = tape.result(args.y, a.v->needs_grad || b.v->needs_grad, args.y_bf16);
+  tape.on_backward(y, [=](Tape& t) {
+    GatedBackwardArgs back;
+    back.a = args.a;
+    back.b = args.b;
+    back.dy = y->grad;
+    back.activation = activation;
+    const bool halves = a.v == b.v && a.v->data.cols == 2 * width && a.first != b.first;
+    // Gradients that do not cover their value are added to zeros.
+    const auto gradient_of = [&](const Slice& slice, bool& add) {
+      if (!slice.v->needs_grad) return Tensor{};
+      Tensor grad = t.grad_of(slice.v, add);
+      if (!add && !halves && slice.v->data.cols != width) {
+        t.kernels().basic({.op = BasicOp::fill, .out = grad, .alpha = 0});
+        add = true;
+      }
+      return grad.columns(slice.first, width);
+    };
+    back.da = gradient_of(a, back.add_da);
+    back.db = gradient_of(b, back.add_db);
+    if (halves) back.add_db = back.add_da;  // both halves are new, or neither
+    t.kernels().gated_backward(back);
   });
-  return out;
-}
-
-namespace {
-
-Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, double* total, bool squared) {
-  ElementLossArgs args;
-  args.logits = logits->data;
-  args.targets = targets;
-  args.denominator = denominator;
-  args.total = total;
-  args.squared = squared;
-  Tensor loss = tape.push(1, 1);
-  args.loss = loss.f32();
-  tape.kernels().element_loss(args);
-  Var out = tape.result(loss, logits->needs_grad);
-  tape.on_backward(out, [=](Tape& t) {
-    bool add = false;
-    ElementLossArgs b = args;
-    b.dlogits = t.grad_of(logits, add);
-    if (add) fail("loss: the logits must not be inputs of another operation");
-    b.grad = out->grad.f32();
-    t.kernels().element_loss(b);
-  });
-  return out;
-}
-
-}  // namespace
-
-Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
-  return element_loss(tape, logits, targets, denominator, total, false);
-}
-
-Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
-  return element_loss(tape, logits, targets, denominator, total, true);
+  return y;
 }
 
 }  // namespace graft::engine

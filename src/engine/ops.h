@@ -3,6 +3,7 @@
 #pragma once
 #include <string_view>
 
+#include "engine/attention_ops.h"
 #include "engine/rows.h"
 #include "engine/tape.h"
 
@@ -18,55 +19,57 @@ struct Linear {
 };
 
 struct Norm {
-  Parameter *weight = nullptr, *bias = nullptr;
+  Parameter *weight = nullptr, *bias = nullptr;  // bias may be null
   float eps = 1e-12f;
+  NormKind kind = NormKind::layer_norm;
 };
 
 struct Embeddings {
-  Parameter *word = nullptr, *position = nullptr, *token_type = nullptr;  // token_type may be null
-  Norm norm;
-};
-
-// Columns [first, first + heads * dim) of v: one of q, k, v inside a fused projection.
-struct Slice {
-  Var v = nullptr;
-  int64_t first = 0;
-};
-
-struct AttentionOptions {
-  int64_t num_heads = 1, head_dim = 1;
-  float scale = 1;
-  bool causal = false;
-  int32_t window = -1;
-  float dropout = 0;
+  Parameter *word = nullptr, *position = nullptr, *token_type = nullptr;  // position, token_type may be null
+  Norm norm;                                                              // weight null: no norm
 };
 
 // x [T,K] -> [T,N].
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activation::none);
 
-// [T,H]: dropout(LN(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T]
-// arrays that outlive the tape. Rows of a padding id get no gradient.
+// [T,H]: dropout(norm(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T]
+// arrays that outlive the tape; those of a table that is null are not read. Rows of a padding id get no
+// gradient.
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows);
 
-// LN(residual + dropout(x)); residual may be null. x is clobbered.
+// norm(residual + dropout(x)); residual may be null. x is clobbered.
 Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
                   const Rows& rows);
 
-// [Tq, heads * dim]; q_rows may be a subset of k_rows' positions, sequence by sequence. The result is zero
-// for a query without unmasked keys. q, k and v must not be inputs of another operation.
-Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
-              const Rows& q_rows, const Rows& k_rows);
+// The residual stream of a pre-norm layer: z = residual + dropout(x) and y = norm(z). Other operations may
+// read both. x is clobbered. (The norm of a stream that no layer has added to is layer_norm of basic_ops.h.)
+struct Stream {
+  Var z, y;
+};
+Stream residual_stream(Tape& tape, Var x, Var residual, const Norm& norm, float dropout,
+                       std::string_view scope, const Rows& rows);
+// residual + dropout(x). x is clobbered.
+Var residual_add(Tape& tape, Var x, Var residual, float dropout, std::string_view scope, const Rows& rows);
 
 Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows);
+
+// act(a) * b on `width` columns each: GeGLU, SwiGLU and others. a and b are halves of one projection or parts
+// of two.
+Var gated(Tape& tape, Slice a, Slice b, int64_t width, Activation activation);
 
 // Rows of x in the given order, [n]; a row may occur several times.
 Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 
-// Scalar losses: sum of row terms / denominator. Rows with a negative label are skipped. Each term is added
-// to `total`, if set, in order.
-Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr);
+// Scalar losses: sum of row terms / denominator. Each term is added to `total`, if set, in order. Several
+// losses may read the same logits. Cross entropy skips rows with a negative label.
+Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr,
+                  float label_smoothing = 0);
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
+// KL(softmax(target / temperature) || softmax(logits / temperature)) of each row, with gradients into both
+// unless they are constants. (Distillation multiplies by temperature^2: Hinton et al. 2015.)
+Var kl_divergence(Tape& tape, Var logits, Var target, float temperature, double denominator,
+                  double* total = nullptr);
 
 }  // namespace graft::engine

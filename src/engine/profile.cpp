@@ -24,6 +24,7 @@ Work work_of(Tensor x, Tensor y, const Dropout&, const Rows&, bool add) {
   return {0, bytes_of(x) + bytes_of(y) * (add ? 2 : 1)};
 }
 Work work_of(Tensor, const int32_t*, Tensor y) { return {0, 2 * bytes_of(y)}; }
+Work work_of(Tensor x, const int64_t*, Tensor) { return {0, 2 * bytes_of(x)}; }
 Work work_of(Tensor from, Tensor to) { return {0, bytes_of(from, to)}; }
 Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed, bool both) {
   const std::lock_guard lock(store.derived_mutex());

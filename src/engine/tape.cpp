@@ -60,10 +60,14 @@ void Tape::backward(Var loss, float seed) {
   Tensor start = grad_of(loss, add);
   if (!planning()) *start.f32() = seed;
   for (Node* node = last_; node; node = node->previous) {
-    if (!node->out->grad) continue;
+    const auto has_grad = [](Var v) { return v && v->grad; };
+    if (!has_grad(node->out[0]) && !has_grad(node->out[1])) continue;
     node->run(node->state, *this);
-    give(node->out->grad.data);
-    node->out->grad = {};
+    for (Var out : node->out) {
+      if (!has_grad(out)) continue;
+      give(out->grad.data);
+      out->grad = {};
+    }
   }
   last_ = nullptr;
 }

@@ -70,14 +70,20 @@ class Tape {
   // The result of an operation. It needs a gradient if an input does or if the operation trains a parameter.
   Var result(Tensor data, bool needs_grad, Tensor bf16_copy = {});
 
-  // Registers f(tape), which backward calls if `out` has a gradient. Frees that gradient afterwards.
+  // Registers f(tape), which backward calls if `out` has a gradient. Frees that gradient afterwards, unless f
+  // handed its memory on and cleared it.
   template <class F>
   void on_backward(Var out, F f) {
+    on_backward(out, nullptr, std::move(f));
+  }
+  // The same for an operation with two results: called if one of them has a gradient.
+  template <class F>
+  void on_backward(Var out, Var second, F f) {
     static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
-    if (!record() || !out->needs_grad) return;
+    if (!record() || !(out->needs_grad || (second && second->needs_grad))) return;
     auto* state = new (arena_.push(sizeof(F))) F(std::move(f));
     last_ = new (arena_.push(sizeof(Node)))
-        Node{last_, out, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
+        Node{last_, {out, second}, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
   }
 
   // Memory for v's gradient. `add` is set if it already has a value to add to.
@@ -93,7 +99,7 @@ class Tape {
  private:
   struct Node {
     Node* previous;
-    Var out;
+    Var out[2];  // the second may be null
     void* state;
     void (*run)(void*, Tape&);
   };

@@ -1,6 +1,7 @@
 // Losses against their plain twins and finite differences.
 #include <cmath>
 
+#include "engine/basic_ops.h"
 #include "engine/plain_twins.h"
 #include "support/shared.h"
 
@@ -114,20 +115,118 @@ TEST(Losses, FiniteDifferences) {
   });
 }
 
-TEST(Losses, RefuseLogitsThatAreReadTwice) {
+// The reference's LabelSmoother: (1 - s) of the label's term and s of the mean over all classes.
+TEST(CrossEntropy, LabelSmoothingEqualsTwin) {
   ParameterStore store;
   fill_store(store);
-  const std::vector<int32_t> labels = {1}, rows = {0};
-  EXPECT_THAT(graft::test::error_of([&] {
-                run_pass(store, {Matrix(1, 3)}, [&](Tape& t, const std::vector<Var>& in) {
-                  Var loss = cross_entropy(t, in[0], labels.data(), 1);
-                  gather(t, in[0], rows.data(), 1);
-                  bool add = false;
-                  t.grad_of(in[0], add);
-                  return loss;
-                });
-              }),
-              testing::HasSubstr("must not be inputs of another operation"));
+  for (const int64_t V : {2, 3, 17, 1000}) {
+    for (const float smoothing : {0.1f, 0.5f, 1.0f}) {
+      const Matrix logits = random_matrix(13, V, "logits", 3);
+      std::vector<int32_t> labels = random_ids(13, V, "labels");
+      labels[4] = -100;
+      compare(run_pass(store, {logits},
+                       [&](Tape& t, const std::vector<Var>& in) {
+                         return cross_entropy(t, in[0], labels.data(), 2.5, nullptr, smoothing);
+                       }),
+              twin::cross_entropy(logits, labels, 2.5, double{smoothing}), 1e-6,
+              fmt::format("V {} smoothing {}", V, smoothing));
+    }
+  }
+}
+
+TEST(KlDivergence, EqualsTwin) {
+  ParameterStore store;
+  fill_store(store);
+  for (const int64_t V : {2, 3, 17, 1000}) {
+    for (const float temperature : {1.0f, 2.5f}) {
+      const Matrix logits = random_matrix(9, V, "logits", 3), target = random_matrix(9, V, "target", 3);
+      const Pass got = run_pass(store, {logits, target}, [&](Tape& t, const std::vector<Var>& in) {
+        return kl_divergence(t, in[0], in[1], temperature, 4);
+      });
+      const twin::KlOut want = twin::kl_divergence(logits, target, double{temperature}, 4);
+      const std::string what = fmt::format("V {} temperature {}", V, temperature);
+      compare(got, {want.loss, want.dlogits}, 2e-6, what);
+      twin::Mat dtarget = want.dtarget;
+      for (double& g : dtarget.v) g *= random_matrix(1, 1, "weights").at(0, 0);
+      // The log of a ratio of probabilities: its rounding error is that of numbers of its size.
+      twin::expect_close(got.input_grads[1], dtarget, 2e-6, what + " target", 10);
+    }
+  }
+}
+
+TEST(KlDivergence, AConstantTargetGetsNoGradientAndEqualLogitsGiveZero) {
+  ParameterStore store;
+  fill_store(store);
+  Matrix logits = random_matrix(5, 7, "logits");
+  const Pass got = run_pass(store, {logits}, [&](Tape& t, const std::vector<Var>& in) {
+    return kl_divergence(t, in[0], t.constant(logits.tensor()), 2, 1);
+  });
+  EXPECT_EQ(got.out.at(0, 0), 0);
+  for (const float g : got.input_grads[0].v) EXPECT_EQ(g, 0);
+}
+
+TEST(KlDivergence, MisuseIsTold) {
+  ParameterStore store;
+  fill_store(store);
+  const auto told = [&](int64_t cols, float temperature) {
+    return graft::test::error_of([&] {
+      run_forward(store, {Matrix(2, 3), Matrix(2, cols)},
+                  [&](Tape& t, const auto& in) { return kl_divergence(t, in[0], in[1], temperature, 1); });
+    });
+  };
+  EXPECT_THAT(told(4, 1), testing::HasSubstr("logits [2, 3] against [2, 4]"));
+  EXPECT_THAT(told(3, 0), testing::HasSubstr("must be positive"));
+}
+
+TEST(Losses, FiniteDifferencesOfSmoothingAndDivergence) {
+  ParameterStore store;
+  fill_store(store);
+  const std::vector<int32_t> labels = {2, -100, 0, 3};
+  const std::vector<Matrix> two = {random_matrix(4, 5, "logits"), random_matrix(4, 5, "target")};
+  expect_gradients(store, {two[0]}, [&](Tape& t, const std::vector<Var>& in) {
+    return cross_entropy(t, in[0], labels.data(), 3, nullptr, 0.2f);
+  });
+  expect_gradients(store, two, [&](Tape& t, const std::vector<Var>& in) {
+    return kl_divergence(t, in[0], in[1], 1.5f, 4);
+  });
+}
+
+// Distillation and R-Drop: the gradients of all losses on one value add, whichever ran first.
+TEST(Losses, SeveralLossesReadTheSameLogits) {
+  ParameterStore store;
+  fill_store(store);
+  const std::vector<int32_t> labels = {2, -100, 0, 3};
+  Matrix targets = random_matrix(4, 5, "targets"), teacher = random_matrix(4, 5, "teacher");
+  for (float& t : targets.v) t = t > 0;
+  using Loss = std::function<Var(Tape&, Var)>;
+  const std::vector<Loss> losses = {
+      [&](Tape& t, Var x) { return cross_entropy(t, x, labels.data(), 3); },
+      [&](Tape& t, Var x) { return cross_entropy(t, x, labels.data(), 3, nullptr, 0.1f); },
+      [&](Tape& t, Var x) { return kl_divergence(t, x, t.constant(teacher.tensor()), 2, 4); },
+      [&](Tape& t, Var x) { return kl_divergence(t, t.constant(teacher.tensor()), x, 2, 4); },
+      [&](Tape& t, Var x) { return binary_cross_entropy(t, x, targets.tensor(), 20); },
+      [&](Tape& t, Var x) { return squared_error(t, x, targets.tensor(), 20); }};
+  const Matrix x = random_matrix(4, 5, "logits"), one(1, 1, 1);
+  twin::Mat sum(4, 5);
+  for (const Loss& loss : losses) {
+    const Pass alone = run_pass(
+        store, {x}, [&](Tape& t, const auto& in) { return loss(t, in[0]); }, training(), &one);
+    for (size_t i = 0; i < sum.v.size(); ++i) sum.v[i] += double{alone.input_grads[0].v[i]};
+  }
+  for (const bool reversed : {false, true}) {
+    const Pass all = run_pass(
+        store, {x},
+        [&](Tape& t, const auto& in) {
+          Var total = nullptr;
+          for (size_t i = 0; i < losses.size(); ++i) {
+            Var loss = losses[reversed ? losses.size() - 1 - i : i](t, in[0]);
+            total = total ? add(t, total, loss) : loss;
+          }
+          return total;
+        },
+        training(), &one);
+    twin::expect_close(all.input_grads[0], sum, 1e-6, reversed ? "reversed" : "in order");
+  }
 }
 
 }  // namespace

@@ -185,9 +185,10 @@ namespace {
 struct Moments {
   double mean, rstd;
 };
-Moments moments(const Mat& z, int64_t r, double eps) {
+Moments moments(const Mat& z, int64_t r, double eps, NormKind kind) {
   double mean = 0, variance = 0;
-  for (int64_t c = 0; c < z.cols; ++c) mean += z(r, c) / static_cast<double>(z.cols);
+  for (int64_t c = 0; kind == NormKind::layer_norm && c < z.cols; ++c)
+    mean += z(r, c) / static_cast<double>(z.cols);
   for (int64_t c = 0; c < z.cols; ++c)
     variance += (z(r, c) - mean) * (z(r, c) - mean) / static_cast<double>(z.cols);
   return {mean, 1 / std::sqrt(variance + eps)};
@@ -195,25 +196,25 @@ Moments moments(const Mat& z, int64_t r, double eps) {
 }  // namespace
 
 NormOut residual_norm(const Mat& x, const Mat& residual, const Mat& factors, const Mat& gamma,
-                      const Mat& beta, double eps) {
+                      const Mat& beta, double eps, NormKind kind) {
   NormOut out{x, Mat(x.rows, x.cols)};
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; ++c) {
       if (!factors.v.empty()) out.z(r, c) *= factors(r, c);
       if (!residual.v.empty()) out.z(r, c) += residual(r, c);
     }
-    const Moments m = moments(out.z, r, eps);
+    const Moments m = moments(out.z, r, eps, kind);
     for (int64_t c = 0; c < x.cols; ++c)
-      out.y(r, c) = (out.z(r, c) - m.mean) * m.rstd * gamma(0, c) + beta(0, c);
+      out.y(r, c) = (out.z(r, c) - m.mean) * m.rstd * gamma(0, c) + (beta.v.empty() ? 0 : beta(0, c));
   }
   return out;
 }
 
-NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& dy) {
+NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& dy, NormKind kind) {
   NormGrads g{Mat(z.rows, z.cols), Mat(1, z.cols), Mat(1, z.cols)};
   const double H = static_cast<double>(z.cols);
   for (int64_t r = 0; r < z.rows; ++r) {
-    const Moments m = moments(z, r, eps);
+    const Moments m = moments(z, r, eps, kind);
     double sum = 0, dot = 0;
     for (int64_t c = 0; c < z.cols; ++c) {
       const double xhat = (z(r, c) - m.mean) * m.rstd, d = dy(r, c) * gamma(0, c);
@@ -222,6 +223,7 @@ NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& d
       g.dgamma(0, c) += dy(r, c) * xhat;
       g.dbeta(0, c) += dy(r, c);
     }
+    if (kind == NormKind::rms_norm) sum = 0;  // its mean is the constant 0
     for (int64_t c = 0; c < z.cols; ++c) {
       const double xhat = (z(r, c) - m.mean) * m.rstd;
       g.dz(r, c) = m.rstd * (dy(r, c) * gamma(0, c) - sum / H - xhat * dot / H);
@@ -230,14 +232,48 @@ NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& d
   return g;
 }
 
+Mat gated(const Mat& a, const Mat& b, Activation activation) {
+  Mat y(a.rows, a.cols);
+  for (size_t i = 0; i < y.v.size(); ++i) y.v[i] = activate(activation, a.v[i]) * b.v[i];
+  return y;
+}
+
+GatedGrads gated_backward(const Mat& a, const Mat& b, Activation activation, const Mat& dy) {
+  GatedGrads g{Mat(a.rows, a.cols), Mat(a.rows, a.cols)};
+  for (size_t i = 0; i < dy.v.size(); ++i) {
+    g.da.v[i] = dy.v[i] * b.v[i] * activate_slope(activation, a.v[i]);
+    g.db.v[i] = dy.v[i] * activate(activation, a.v[i]);
+  }
+  return g;
+}
+
+Mat rotary(const Mat& x, int64_t num_heads, int64_t head_dim, double theta, const int32_t* position) {
+  Mat y = x;
+  const int64_t half = head_dim / 2;
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t h = 0; h < num_heads; ++h) {
+      for (int64_t i = 0; i < half; ++i) {
+        const double angle =
+            position[r] * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+        const int64_t a = h * head_dim + i, b = a + half;
+        y(r, a) = x(r, a) * std::cos(angle) - x(r, b) * std::sin(angle);
+        y(r, b) = x(r, b) * std::cos(angle) + x(r, a) * std::sin(angle);
+      }
+    }
+  }
+  return y;
+}
+
 namespace {
+
+int64_t bucket_of(const AttentionArgs& a, int64_t distance) { return a.bucket[distance + a.bucket_zero]; }
 
 // Calls f(query row, first key row, number of keys, head, probabilities, dropout factors) for every softmax.
 template <class F>
 void each_softmax(const AttentionArgs& a, const Mat& q, const Mat& k, F f) {
   std::vector<double> p, factors;
-  for (int64_t s = 0; s < a.k_rows.num_sequences; ++s) {
-    const int64_t k0 = a.k_rows.cu_seqlens[s], n = a.k_rows.cu_seqlens[s + 1] - k0;
+  for (int64_t s = 0; s < a.q_rows.num_sequences; ++s) {
+    const int64_t k0 = a.first_key(s), n = a.num_keys(s);
     for (int64_t i = a.q_rows.cu_seqlens[s]; i < a.q_rows.cu_seqlens[s + 1]; ++i) {
       for (int64_t h = 0; h < a.num_heads; ++h) {
         p.assign(static_cast<size_t>(n), 0);
@@ -249,7 +285,9 @@ void each_softmax(const AttentionArgs& a, const Mat& q, const Mat& k, F f) {
           if (a.window >= 0 && std::abs(j - position) > a.window) continue;
           double score = 0;
           for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c) score += q(i, c) * k(k0 + j, c);
-          p[static_cast<size_t>(j)] = std::exp(score * a.scale);
+          score *= a.scale;
+          if (a.bias) score += double{a.bias[bucket_of(a, j - position) * a.num_heads + h]};
+          p[static_cast<size_t>(j)] = std::exp(score);
           sum += p[static_cast<size_t>(j)];
         }
         for (double& x : p) x /= sum;
@@ -282,7 +320,8 @@ AttentionOut attention(const AttentionArgs& a, const Mat& q, const Mat& k, const
 
 AttentionGrads attention_backward(const AttentionArgs& a, const Mat& q, const Mat& k, const Mat& v,
                                   const Mat& dout) {
-  AttentionGrads g{Mat(q.rows, q.cols), Mat(k.rows, k.cols), Mat(v.rows, v.cols)};
+  AttentionGrads g{Mat(q.rows, q.cols), Mat(k.rows, k.cols), Mat(v.rows, v.cols),
+                   Mat(a.num_buckets, a.num_heads)};
   std::vector<double> dp;
   each_softmax(a, q, k,
                [&](int64_t i, int64_t k0, int64_t n, int64_t h, const auto& p, const auto& f, double) {
@@ -298,7 +337,8 @@ AttentionGrads attention_backward(const AttentionArgs& a, const Mat& q, const Ma
                  }
                  for (int64_t j = 0; j < n; ++j) {
                    const size_t sj = static_cast<size_t>(j);
-                   const double ds = p[sj] * (dp[sj] - dot) * a.scale;
+                   const double dscore = p[sj] * (dp[sj] - dot), ds = dscore * a.scale;
+                   if (a.bias) g.dbias(bucket_of(a, j - a.q_rows.position[i]), h) += dscore;
                    for (int64_t c = h * a.head_dim; c < (h + 1) * a.head_dim; ++c) {
                      g.dq(i, c) += ds * k(k0 + j, c);
                      g.dk(k0 + j, c) += ds * q(i, c);
@@ -308,7 +348,8 @@ AttentionGrads attention_backward(const AttentionArgs& a, const Mat& q, const Ma
   return g;
 }
 
-LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, double denominator) {
+LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, double denominator,
+                      double label_smoothing) {
   LossOut out{0, Mat(logits.rows, logits.cols)};
   for (int64_t r = 0; r < logits.rows; ++r) {
     const int32_t label = labels[static_cast<size_t>(r)];
@@ -316,9 +357,39 @@ LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, dou
     double max = logits(r, 0), sum = 0;
     for (int64_t c = 0; c < logits.cols; ++c) max = std::max(max, logits(r, c));
     for (int64_t c = 0; c < logits.cols; ++c) sum += std::exp(logits(r, c) - max);
-    out.loss += (max + std::log(sum) - logits(r, label)) / denominator;
     for (int64_t c = 0; c < logits.cols; ++c) {
-      out.dlogits(r, c) = (std::exp(logits(r, c) - max) / sum - (c == label ? 1 : 0)) / denominator;
+      const double target =
+          label_smoothing / static_cast<double>(logits.cols) + (c == label ? 1 - label_smoothing : 0);
+      out.loss += target * (max + std::log(sum) - logits(r, c)) / denominator;
+      out.dlogits(r, c) = (std::exp(logits(r, c) - max) / sum - target) / denominator;
+    }
+  }
+  return out;
+}
+
+namespace {
+std::vector<double> log_softmax(const Mat& x, int64_t r, double temperature) {
+  double max = x(r, 0), sum = 0;
+  for (int64_t c = 0; c < x.cols; ++c) max = std::max(max, x(r, c));
+  for (int64_t c = 0; c < x.cols; ++c) sum += std::exp((x(r, c) - max) / temperature);
+  std::vector<double> out;
+  for (int64_t c = 0; c < x.cols; ++c) out.push_back((x(r, c) - max) / temperature - std::log(sum));
+  return out;
+}
+}  // namespace
+
+KlOut kl_divergence(const Mat& logits, const Mat& target, double temperature, double denominator) {
+  KlOut out{0, Mat(logits.rows, logits.cols), Mat(logits.rows, logits.cols)};
+  for (int64_t r = 0; r < logits.rows; ++r) {
+    const std::vector<double> q = log_softmax(logits, r, temperature),
+                              p = log_softmax(target, r, temperature);
+    double divergence = 0;
+    for (size_t c = 0; c < p.size(); ++c) divergence += std::exp(p[c]) * (p[c] - q[c]);
+    out.loss += divergence / denominator;
+    for (size_t c = 0; c < p.size(); ++c) {
+      const auto at = static_cast<int64_t>(c);
+      out.dlogits(r, at) = (std::exp(q[c]) - std::exp(p[c])) / temperature / denominator;
+      out.dtarget(r, at) = std::exp(p[c]) * (p[c] - q[c] - divergence) / temperature / denominator;
     }
   }
   return out;

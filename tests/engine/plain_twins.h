@@ -50,13 +50,24 @@ Mat dropout_factors(const Dropout& dropout, const Rows& rows, int64_t H);
 struct NormOut {
   Mat z, y;
 };
-// LN(residual + factors * x); residual may be empty.
+// norm(residual + factors * x); residual, factors and beta may be empty.
 NormOut residual_norm(const Mat& x, const Mat& residual, const Mat& factors, const Mat& gamma,
-                      const Mat& beta, double eps);
+                      const Mat& beta, double eps, NormKind kind = NormKind::layer_norm);
 struct NormGrads {
   Mat dz, dgamma, dbeta;  // gradient of the residual; that of x is dz * factors
 };
-NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& dy);
+NormGrads norm_backward(const Mat& z, const Mat& gamma, double eps, const Mat& dy,
+                        NormKind kind = NormKind::layer_norm);
+
+// act(a) * b.
+Mat gated(const Mat& a, const Mat& b, Activation activation);
+struct GatedGrads {
+  Mat da, db;
+};
+GatedGrads gated_backward(const Mat& a, const Mat& b, Activation activation, const Mat& dy);
+
+// Rows rotated by their positions: pairs (c, c + d / 2) of heads of width d.
+Mat rotary(const Mat& x, int64_t num_heads, int64_t head_dim, double theta, const int32_t* position);
 
 struct AttentionOut {
   Mat out, lse;  // [Tq, heads*dim], [Tq, heads]
@@ -64,7 +75,7 @@ struct AttentionOut {
 // Shapes, masks and dropout from `args`; q, k, v as double.
 AttentionOut attention(const AttentionArgs& args, const Mat& q, const Mat& k, const Mat& v);
 struct AttentionGrads {
-  Mat dq, dk, dv;
+  Mat dq, dk, dv, dbias;
 };
 AttentionGrads attention_backward(const AttentionArgs& args, const Mat& q, const Mat& k, const Mat& v,
                                   const Mat& dout);
@@ -73,7 +84,13 @@ struct LossOut {
   double loss = 0;
   Mat dlogits;
 };
-LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, double denominator);
+LossOut cross_entropy(const Mat& logits, const std::vector<int32_t>& labels, double denominator,
+                      double label_smoothing = 0);
+struct KlOut {
+  double loss = 0;
+  Mat dlogits, dtarget;
+};
+KlOut kl_divergence(const Mat& logits, const Mat& target, double temperature, double denominator);
 LossOut binary_cross_entropy(const Mat& logits, const Mat& targets, double denominator);
 LossOut squared_error(const Mat& logits, const Mat& targets, double denominator);
 

@@ -110,7 +110,7 @@ TEST(AdamW, AStateThatDoesNotFitIsTold) {
   EXPECT_THAT(told({m, flat}), testing::HasSubstr("exp_avg_sq.w has another shape"));
   EXPECT_THAT(told({m, v, other}), testing::HasSubstr("3 tensors"));
   EXPECT_EQ(optimizer.num_steps(), 0);
-  EXPECT_EQ(told({v, m}), "");
+  optimizer.load(std::vector<MomentTensor>{v, m}, 5);
   EXPECT_EQ(optimizer.num_steps(), 5);
 }
 

@@ -1,4 +1,4 @@
-// The CPU's op table. (engine/profile.cpp has it with a clock, plan_kernels.cpp that of a dry run.)
+// The CPU's op table.
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/isa.h"
 
@@ -10,15 +10,20 @@ const Kernels& untimed_kernels() {
       .linear = linear,
       .linear_backward = linear_backward,
       .activation_backward = activation_backward,
+      .gated = gated,
+      .gated_backward = gated_backward,
       .residual_norm = residual_norm,
       .residual_norm_backward = residual_norm_backward,
       .embedding = embedding,
       .scatter = scatter,
       .attention = attention,
       .attention_backward = attention_backward,
+      .rotary = rotary,
       .dropout = dropout,
       .gather = gather,
+      .put_rows = put_rows,
       .cross_entropy = cross_entropy,
+      .kl_divergence = kl_divergence,
       .element_loss = element_loss,
       .to_bf16 = to_bf16,
       .packed_weights = packed_weights,

@@ -5,6 +5,9 @@
 // foreach_target comes first
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/simd-inl.h"
@@ -26,29 +29,102 @@ void softmax_parts(const float* x, int64_t n, float* max, float* sum) {
   *sum = sum_of(total);
 }
 
+// to (+)= from, of n numbers
+template <class F>
+HWY_INLINE void put_gradient(float* to, bool add, int64_t n, F&& from) {
+  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
+    const V v = from(i, io);
+    io.store(add ? hn::Add(io.load(to + i), v) : v, to + i);
+  });
+}
+
+// A row's term: -log softmax of the label, and the mean of that over all classes.
+double cross_entropy_term(const CrossEntropyArgs& a, const float* x, int32_t label, float max, float sum) {
+  const double log_sum = std::log(static_cast<double>(sum)),
+               term = static_cast<double>(max - x[label]) + log_sum;
+  if (a.label_smoothing == 0) return term;
+  const double smooth = static_cast<double>(max - mean_of_row(x, a.logits.cols)) + log_sum,
+               s = a.label_smoothing;
+  return (1 - s) * term + s * smooth;
+}
+
 void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
   const D d;
+  const int64_t n = a.logits.cols;
   for (int64_t r = begin; r < end; ++r) {
     const float* x = a.logits.row(r);
     const int32_t label = a.labels[r];
     float max = 0, sum = 1;
-    if (label >= 0) softmax_parts(x, a.logits.cols, &max, &sum);
+    if (label >= 0) softmax_parts(x, n, &max, &sum);
     if (!a.dlogits) {
-      a.scratch[r] =
-          label >= 0 ? static_cast<double>(max - x[label]) + std::log(static_cast<double>(sum)) : 0.0;
+      a.scratch[r] = label >= 0 ? cross_entropy_term(a, x, label, max, sum) : 0.0;
       continue;
     }
     float* dx = a.dlogits.row(r);
     if (label < 0) {
-      std::fill(dx, dx + a.logits.cols, 0.0f);
+      if (!a.add) std::fill(dx, dx + n, 0.0f);
       continue;
     }
     const float grad = static_cast<float>(*a.grad / a.denominator);
-    const V vm = hn::Set(d, max), factor = hn::Set(d, grad / sum);
-    for_vectors(a.logits.cols, [&](int64_t i, auto io) HWY_ATTR {
-      io.store(hn::Mul(exp_of(hn::Sub(io.load(x + i), vm)), factor), dx + i);
+    const float rest = a.label_smoothing * grad / static_cast<float>(n);  // of every class
+    const V vm = hn::Set(d, max), factor = hn::Set(d, grad / sum), vr = hn::Set(d, rest);
+    put_gradient(dx, a.add, n, [&](int64_t i, auto io) HWY_ATTR {
+      return hn::Sub(hn::Mul(exp_of(hn::Sub(io.load(x + i), vm)), factor), vr);
     });
-    dx[label] -= grad;
+    dx[label] -= grad - a.label_smoothing * grad;
+  }
+}
+
+// Log-softmax of a row at a temperature: x * scale - shift.
+struct LogSoftmax {
+  V scale, shift;
+  HWY_INLINE V at(V x) const { return hn::MulSub(x, scale, shift); }
+};
+HWY_INLINE LogSoftmax log_softmax_of(const float* x, int64_t n, float temperature) {
+  const D d;
+  const V scale = hn::Set(d, 1 / temperature);
+  V top = hn::Set(d, -3.4e38f);
+  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR { top = hn::Max(top, io.load_or(x + i, -3.4e38f)); });
+  const float max = max_of(top) / temperature;
+  const V vm = hn::Set(d, max);
+  V total = hn::Zero(d);
+  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
+    total = hn::Add(total, io.keep(exp_of(hn::MulSub(io.load(x + i), scale, vm))));
+  });
+  return {scale, hn::Set(d, max + std::log(sum_of(total)))};
+}
+
+void kl_divergence_rows(const KlDivergenceArgs& a, int64_t begin, int64_t end) {
+  const D d;
+  const int64_t n = a.logits.cols;
+  const bool back = a.dlogits || a.dtarget;
+  for (int64_t r = begin; r < end; ++r) {
+    const float *x = a.logits.row(r), *y = a.target.row(r);
+    const LogSoftmax q = log_softmax_of(x, n, a.temperature), p = log_softmax_of(y, n, a.temperature);
+    V sum = hn::Zero(d);
+    for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
+      const V log_p = p.at(io.load(y + i));
+      sum = hn::Add(sum, io.keep(hn::Mul(exp_of(log_p), hn::Sub(log_p, q.at(io.load(x + i))))));
+    });
+    const float divergence = sum_of(sum);
+    if (!back) {
+      a.scratch[r] = static_cast<double>(divergence);
+      continue;
+    }
+    const V grad =
+                hn::Set(d, static_cast<float>(*a.grad / a.denominator / static_cast<double>(a.temperature))),
+            mean = hn::Set(d, divergence);
+    if (a.dlogits) {
+      put_gradient(a.dlogits.row(r), a.add_dlogits, n, [&](int64_t i, auto io) HWY_ATTR {
+        return hn::Mul(hn::Sub(exp_of(q.at(io.load(x + i))), exp_of(p.at(io.load(y + i)))), grad);
+      });
+    }
+    if (a.dtarget) {
+      put_gradient(a.dtarget.row(r), a.add_dtarget, n, [&](int64_t i, auto io) HWY_ATTR {
+        const V log_p = p.at(io.load(y + i)), ratio = hn::Sub(log_p, q.at(io.load(x + i)));
+        return hn::Mul(hn::Mul(exp_of(log_p), hn::Sub(ratio, mean)), grad);
+      });
+    }
   }
 }
 
@@ -56,24 +132,38 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <cmath>
-
 namespace graft::engine::cpu {
 
 HWY_EXPORT(cross_entropy_rows);
+HWY_EXPORT(kl_divergence_rows);
 
-void cross_entropy(const CrossEntropyArgs& args) {
-  const int64_t R = args.logits.rows;
-  parallel_blocks(R, 4, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(args, begin, end);
-  });
-  if (args.dlogits) return;
+namespace {
+
+// The terms of the rows, in order.
+template <class Args>
+void sum_terms(const Args& args) {
   double sum = 0;
-  for (int64_t r = 0; r < R; ++r) {
+  for (int64_t r = 0; r < args.logits.rows; ++r) {
     sum += args.scratch[r];
     if (args.total) *args.total += args.scratch[r];
   }
   *args.loss = static_cast<float>(sum / args.denominator);
+}
+
+}  // namespace
+
+void cross_entropy(const CrossEntropyArgs& args) {
+  parallel_blocks(args.logits.rows, 4, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(cross_entropy_rows)(args, begin, end);
+  });
+  if (!args.dlogits) sum_terms(args);
+}
+
+void kl_divergence(const KlDivergenceArgs& args) {
+  parallel_blocks(args.logits.rows, 4, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(kl_divergence_rows)(args, begin, end);
+  });
+  if (!args.dlogits && !args.dtarget) sum_terms(args);
 }
 
 void element_loss(const ElementLossArgs& args) {
@@ -83,7 +173,9 @@ void element_loss(const ElementLossArgs& args) {
       const double x = args.logits.row(r)[c], y = args.targets.row(r)[c];
       if (args.dlogits) {
         const double slope = args.squared ? 2 * (x - y) : 1 / (1 + std::exp(-x)) - y;
-        args.dlogits.row(r)[c] = static_cast<float>(slope * *args.grad / args.denominator);
+        float& out = args.dlogits.row(r)[c];
+        const float term = static_cast<float>(slope * *args.grad / args.denominator);
+        out = args.add ? out + term : term;
       } else {
         // log(1 + exp(-|x|)) form: no overflow at either end
         const double term =

@@ -1,10 +1,12 @@
-// Layer normalisation (Ba et al. 2016) fused with what a transformer puts before it: dropout and the residual
-// sum, or the sum of embedding rows. Statistics in fp32, two passes over a row that stays in cache.
+// Normalisation (NormKind) fused with what a transformer puts before it: dropout and the residual sum, or the
+// sum of embedding rows. Statistics in fp32, two passes over a row that stays in cache.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/cpu/norm.cpp"
 #include <hwy/foreach_target.h>
 // foreach_target comes first
 #include <hwy/highway.h>
+
+#include <algorithm>
 
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
@@ -14,13 +16,11 @@
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
-// y = (z - mean) * rstd * gamma + beta for one row of H.
-void normalize_row(const float* z, const float* gamma, const float* beta, float eps, int64_t H, float* y,
-                   float* mean, float* rstd) {
+// y = (z - mean) * rstd * gamma + beta for one row of H; rms_norm has the mean 0.
+void normalize_row(const float* z, const float* gamma, const float* beta, NormKind kind, float eps, int64_t H,
+                   float* y, float* mean, float* rstd) {
   const D d;
-  V sum = hn::Zero(d);
-  for_vectors(H, [&](int64_t i, auto io) HWY_ATTR { sum = hn::Add(sum, io.load(z + i)); });
-  const float m = sum_of(sum) / static_cast<float>(H);
+  const float m = kind == NormKind::rms_norm ? 0.0f : mean_of_row(z, H);
   const V vm = hn::Set(d, m);
   V square = hn::Zero(d);
   for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
@@ -31,7 +31,7 @@ void normalize_row(const float* z, const float* gamma, const float* beta, float 
   const V vr = hn::Set(d, r);
   for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
     const V x = hn::Mul(hn::Sub(io.load(z + i), vm), vr);
-    io.store(hn::MulAdd(x, io.load(gamma + i), io.load(beta + i)), y + i);
+    io.store(hn::MulAdd(x, io.load(gamma + i), beta ? io.load(beta + i) : hn::Zero(d)), y + i);
   });
   *mean = m;
   *rstd = r;
@@ -58,57 +58,62 @@ void residual_norm_rows(const ResidualNormArgs& a, int64_t begin, int64_t end) {
       if (residual) v = hn::Add(v, io.load(residual + i));
       io.store(v, z + i);
     });
-    normalize_row(z, a.gamma, a.beta, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
+    if (!a.y) continue;
+    normalize_row(z, a.gamma, a.beta, a.kind, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
     if (a.y_bf16) round_to_bf16(a.y.row(r), bf16_row(a.y_bf16, r), H);
   }
 }
 
-// Rows [begin, end) of the gradient; sums[2H] gets their share of dgamma and dbeta.
-void residual_norm_backward_rows(const ResidualNormBackwardArgs& a, int64_t begin, int64_t end, float* sums) {
+// The gradient through the norm of one row into dz; adds its share to dgamma and dbeta.
+HWY_INLINE void norm_backward_row(const ResidualNormBackwardArgs& a, int64_t r, float* dz, float* dgamma,
+                                  float* dbeta) {
   const D d;
   const int64_t H = a.dy.cols;
+  const float *dy = a.dy.row(r), *z = a.z.row(r);
+  const V mean = hn::Set(d, a.mean[r]), rstd = hn::Set(d, a.rstd[r]);
+  V sum = hn::Zero(d), dot = hn::Zero(d);
+  for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
+    const V xhat = hn::Mul(hn::Sub(io.load(z + i), mean), rstd), g = io.load(dy + i);
+    const V scaled = hn::Mul(g, io.load(a.gamma + i));
+    sum = hn::Add(sum, io.keep(scaled));
+    dot = hn::Add(dot, io.keep(hn::Mul(scaled, xhat)));
+    io.store(hn::MulAdd(g, xhat, io.load(dgamma + i)), dgamma + i);
+    io.store(hn::Add(g, io.load(dbeta + i)), dbeta + i);
+  });
+  // The mean of an rms_norm is not a function of the row.
+  const float through_mean = a.kind == NormKind::rms_norm ? 0.0f : sum_of(sum) / static_cast<float>(H);
+  const V m1 = hn::Set(d, through_mean), m2 = hn::Set(d, sum_of(dot) / static_cast<float>(H));
+  for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
+    const V xhat = hn::Mul(hn::Sub(io.load(z + i), mean), rstd);
+    const V scaled = hn::Mul(io.load(dy + i), io.load(a.gamma + i));
+    io.store(hn::Mul(hn::Sub(hn::Sub(scaled, m1), hn::Mul(xhat, m2)), rstd), dz + i);
+  });
+}
+
+// to (+)= from
+HWY_INLINE void put_row(const float* from, bool add, float* to, int64_t n) {
+  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
+    const V v = io.load(from + i);
+    io.store(add ? hn::Add(v, io.load(to + i)) : v, to + i);
+  });
+}
+
+// Rows [begin, end) of the gradient; sums[2H] gets their share of dgamma and dbeta.
+void residual_norm_backward_rows(const ResidualNormBackwardArgs& a, int64_t begin, int64_t end, float* sums) {
+  const int64_t H = a.z.cols;
   const bool drop = a.dropout.threshold() > 0;
   float *factors = float_scratch(0, H + 128), *dz = float_scratch(1, H + 128);
-  float *dgamma = sums, *dbeta = sums + H;
-  std::fill(sums, sums + 2 * H, 0.0f);
+  if (a.dy) std::fill(sums, sums + 2 * H, 0.0f);
   for (int64_t r = begin; r < end; ++r) {
-    const float *dy = a.dy.row(r), *z = a.z.row(r);
-    const V mean = hn::Set(d, a.mean[r]), rstd = hn::Set(d, a.rstd[r]);
-    V sum = hn::Zero(d), dot = hn::Zero(d);
-    for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
-      const V xhat = hn::Mul(hn::Sub(io.load(z + i), mean), rstd), g = io.load(dy + i);
-      const V scaled = hn::Mul(g, io.load(a.gamma + i));
-      sum = hn::Add(sum, io.keep(scaled));
-      dot = hn::Add(dot, io.keep(hn::Mul(scaled, xhat)));
-      io.store(hn::MulAdd(g, xhat, io.load(dgamma + i)), dgamma + i);
-      io.store(hn::Add(g, io.load(dbeta + i)), dbeta + i);
-    });
-    const V m1 = hn::Set(d, sum_of(sum) / static_cast<float>(H)),
-            m2 = hn::Set(d, sum_of(dot) / static_cast<float>(H));
-    for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
-      const V xhat = hn::Mul(hn::Sub(io.load(z + i), mean), rstd);
-      const V scaled = hn::Mul(io.load(dy + i), io.load(a.gamma + i));
-      io.store(hn::Mul(hn::Sub(hn::Sub(scaled, m1), hn::Mul(xhat, m2)), rstd), dz + i);
-    });
-    if (a.dresidual) {
-      float* out = a.dresidual.row(r);
-      const bool add = a.add_dresidual;
-      for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
-        const V v = io.load(dz + i);
-        io.store(add ? hn::Add(v, io.load(out + i)) : v, out + i);
-      });
-    }
+    if (a.dy) norm_backward_row(a, r, dz, sums, sums + H);
+    if (a.dz) put_row(a.dz.row(r), static_cast<bool>(a.dy), dz, H);
+    if (a.dresidual) put_row(dz, a.add_dresidual, a.dresidual.row(r), H);
     if (!a.dx) continue;
     if (drop) {
       dropout_factors(a.dropout, a.rows.example[a.rows.sequence[r]], a.rows.position[r], 0, H, factors);
       scale_row(dz, factors, H);
     }
-    float* out = a.dx.row(r);
-    const bool add = a.add_dx;
-    for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
-      const V v = io.load(dz + i);
-      io.store(add ? hn::Add(v, io.load(out + i)) : v, out + i);
-    });
+    put_row(dz, a.add_dx, a.dx.row(r), H);
   }
 }
 
@@ -126,7 +131,10 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
       });
       first = false;
     }
-    normalize_row(z, a.gamma, a.beta, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
+    if (a.gamma)
+      normalize_row(z, a.gamma, a.beta, a.kind, a.eps, H, a.y.row(r), a.mean + r, a.rstd + r);
+    else if (z != a.y.row(r))
+      std::copy_n(z, H, a.y.row(r));
     if (a.dropout.threshold() > 0) {
       dropout_factors(a.dropout, a.rows.example[a.rows.sequence[r]], a.rows.position[r], 0, H, factors);
       scale_row(a.y.row(r), factors, H);
@@ -173,13 +181,13 @@ void residual_norm(const ResidualNormArgs& args) {
 }
 
 void residual_norm_backward(const ResidualNormBackwardArgs& args) {
-  const int64_t T = args.dy.rows, H = args.dy.cols;
+  const int64_t T = args.z.rows, H = args.z.cols;
   parallel_blocks(T, kNormBlock, [&](int64_t begin, int64_t end) {
-    HWY_DYNAMIC_DISPATCH(residual_norm_backward_rows)
-    (args, begin, end, args.scratch + begin / kNormBlock * 2 * H);
+    float* sums = args.dy ? args.scratch + begin / kNormBlock * 2 * H : nullptr;
+    HWY_DYNAMIC_DISPATCH(residual_norm_backward_rows)(args, begin, end, sums);
   });
   const auto join = [&](float* out, bool add, int64_t part) {
-    if (!out) return;
+    if (!out || !args.dy) return;
     if (!add) std::fill(out, out + H, 0.0f);
     for (int64_t b = 0; b * kNormBlock < T; ++b) {
       const float* sums = args.scratch + (2 * b + part) * H;

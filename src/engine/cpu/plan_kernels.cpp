@@ -48,9 +48,9 @@ void linear_backward(const LinearBackwardArgs& a) {
 void note_attention(const AttentionArgs& a, int64_t copies) {
   if (!needs) return;
   int64_t longest = 0;
-  for (int64_t s = 0; s < a.k_rows.num_sequences; ++s)
-    longest = std::max<int64_t>(longest, a.k_rows.cu_seqlens[s + 1] - a.k_rows.cu_seqlens[s]);
-  at_least(needs->head, copies * (longest + 64) * (a.head_dim + 15) / 16 * 16 * 4);
+  for (int64_t s = 0; s < a.q_rows.num_sequences; ++s) longest = std::max(longest, a.num_keys(s));
+  at_least(needs->head,
+           copies * (longest + 64) * (a.head_dim + 15) / 16 * 16 * 4 + (a.bias ? 16 * longest : 0));
 }
 void attention(const AttentionArgs& a) { note_attention(a, 2); }
 void attention_backward(const AttentionBackwardArgs& a) { note_attention(a.forward, 5); }

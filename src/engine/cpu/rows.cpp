@@ -14,6 +14,13 @@ void gather(Tensor x, const int32_t* rows, Tensor y) {
   });
 }
 
+void put_rows(Tensor x, const int64_t* rows, Tensor y) {
+  parallel_blocks(x.rows, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      std::memcpy(y.row(rows[r]), x.row(r), static_cast<size_t>(x.cols) * sizeof(float));
+  });
+}
+
 void scatter(const ScatterArgs& args) {
   const int64_t H = args.grad.cols;
   parallel_blocks(args.num_unique, 16, [&](int64_t begin, int64_t end) {

@@ -63,6 +63,12 @@ HWY_INLINE void for_vectors(int64_t n, F&& f) {
 HWY_INLINE float sum_of(V v) { return hn::GetLane(hn::SumOfLanes(D(), v)); }
 HWY_INLINE float max_of(V v) { return hn::GetLane(hn::MaxOfLanes(D(), v)); }
 
+HWY_INLINE float mean_of_row(const float* x, int64_t n) {
+  V sum = hn::Zero(D());
+  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR { sum = hn::Add(sum, io.load(x + i)); });
+  return sum_of(sum) / static_cast<float>(n);
+}
+
 // Highway's Exp and Tanh give ordinary numbers for NaN, and Max(x, 0) is 0: a damaged weight would be
 // answered with an ordinary score. NaN in, NaN out.
 HWY_INLINE V exp_of(V x) {

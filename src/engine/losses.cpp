@@ -1,0 +1,82 @@
+// The scalar losses on the tape.
+#include "base/error.h"
+#include "engine/ops.h"
+
+namespace graft::engine {
+namespace {
+
+// A loss of one kernel: forward with `args`, backward with the gradients that `backward` fills in.
+template <class Args, class F>
+Var scalar_loss(Tape& tape, Args args, void (*Kernels::*kernel)(const Args&), bool needs_grad, F backward) {
+  Tensor loss = tape.push(1, 1);
+  args.loss = loss.f32();
+  (tape.kernels().*kernel)(args);
+  Var out = tape.result(loss, needs_grad);
+  tape.on_backward(out, [=](Tape& t) {
+    Args b = args;
+    b.total = nullptr;
+    b.grad = out->grad.f32();
+    backward(t, b);
+    (t.kernels().*kernel)(b);
+  });
+  return out;
+}
+
+Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, double* total, bool squared) {
+  ElementLossArgs args;
+  args.logits = logits->data;
+  args.targets = targets;
+  args.denominator = denominator;
+  args.total = total;
+  args.squared = squared;
+  return scalar_loss(tape, args, &Kernels::element_loss, logits->needs_grad,
+                     [=](Tape& t, ElementLossArgs& b) { b.dlogits = t.grad_of(logits, b.add); });
+}
+
+}  // namespace
+
+Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total,
+                  float label_smoothing) {
+  for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
+    if (labels[r] >= logits->data.cols)
+      fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
+  }
+  CrossEntropyArgs args;
+  args.logits = logits->data;
+  args.labels = labels;
+  args.denominator = denominator;
+  args.label_smoothing = label_smoothing;
+  args.scratch = tape.push_array<double>(logits->data.rows);
+  args.total = total;
+  return scalar_loss(tape, args, &Kernels::cross_entropy, logits->needs_grad,
+                     [=](Tape& t, CrossEntropyArgs& b) { b.dlogits = t.grad_of(logits, b.add); });
+}
+
+Var kl_divergence(Tape& tape, Var logits, Var target, float temperature, double denominator, double* total) {
+  if (logits->data.rows != target->data.rows || logits->data.cols != target->data.cols)
+    fail("kl_divergence: logits [{}, {}] against [{}, {}]", logits->data.rows, logits->data.cols,
+         target->data.rows, target->data.cols);
+  if (!(temperature > 0)) fail("kl_divergence: the temperature is {}; it must be positive", temperature);
+  KlDivergenceArgs args;
+  args.logits = logits->data;
+  args.target = target->data;
+  args.temperature = temperature;
+  args.denominator = denominator;
+  args.scratch = tape.push_array<double>(logits->data.rows);
+  args.total = total;
+  return scalar_loss(tape, args, &Kernels::kl_divergence, logits->needs_grad || target->needs_grad,
+                     [=](Tape& t, KlDivergenceArgs& b) {
+                       if (logits->needs_grad) b.dlogits = t.grad_of(logits, b.add_dlogits);
+                       if (target->needs_grad) b.dtarget = t.grad_of(target, b.add_dtarget);
+                     });
+}
+
+Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
+  return element_loss(tape, logits, targets, denominator, total, false);
+}
+
+Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {
+  return element_loss(tape, logits, targets, denominator, total, true);
+}
+
+}  // namespace graft::engine
