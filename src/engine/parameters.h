@@ -20,7 +20,9 @@ struct Parameter {
   std::string name;            // as in the checkpoint
   std::vector<int64_t> shape;  // row-major
   Init init = Init::normal;
-  bool row_sparse = false;   // gradient kept as rows by id; only for embeddings no matrix product reads
+  double init_std = 0;             // of Init::normal; 0 = the config's initializer_range
+  bool stored_transposed = false;  // the checkpoint holds [in, out] (GPT-2's Conv1D); here it is [out, in]
+  bool row_sparse = false;         // gradient kept as rows by id; only for embeddings no matrix product reads
   bool no_decay = false;     // no weight decay: biases and normalisation layers, as the reference's groups
   bool trainable = true;     // frozen otherwise: gets no gradient, no moments and no update
   double lr_scale = 1;       // factor of the learning rate

@@ -102,8 +102,26 @@ void check_range(const TensorToWrite& t, uint64_t n) {
             dtype_name(t.dtype));
 }
 
-void write_values(DurableFile& file, const TensorToWrite& t) {
+// The values of a matrix whose data is its transpose.
+std::vector<float> transposed_values(const TensorToWrite& t) {
+  if (t.shape.size() != 2) fail("tensor '{}' is no matrix, so it has no transpose", t.name);
+  const auto rows = static_cast<size_t>(t.shape[0]), cols = static_cast<size_t>(t.shape[1]);
+  std::vector<float> out(rows * cols);
+  parallel_blocks(t.shape[0], 64, [&](int64_t first, int64_t last) {
+    for (size_t c = 0; c < cols; ++c)
+      for (auto r = static_cast<size_t>(first); r < static_cast<size_t>(last); ++r)
+        out[r * cols + c] = t.data[c * rows + r];
+  });
+  return out;
+}
+
+void write_values(DurableFile& file, TensorToWrite t) {
   const uint64_t n = element_count(t);
+  std::vector<float> values;
+  if (t.transposed) {
+    values = transposed_values(t);
+    t.data = values.data();
+  }
   check_range(t, n);
   switch (t.dtype) {
     case DType::bf16:

@@ -60,6 +60,7 @@ struct TensorToWrite {
   std::vector<int64_t> shape;
   DType dtype = DType::f32;
   const float* data = nullptr;
+  bool transposed = false;  // data is the transpose of a matrix of `shape`
 };
 
 // Bytes of the tensor's values in a file; throws if its dtype or shape cannot be written.

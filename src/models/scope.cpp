@@ -69,6 +69,7 @@ Parameter* Scope::bias(const std::string& part, int64_t size) const {
 
 Linear part_of(engine::ParameterStore& store, const Linear& group, int first, int count) {
   const auto at = [&](Parameter* p) -> Parameter* {
+    if (!p) return nullptr;  // no bias
     auto& all = store.parameters();
     auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& q) { return &q == p; });
     return &*(it + first);

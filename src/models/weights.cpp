@@ -32,11 +32,26 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
     std::fill_n(out, p.size, p.init == Init::ones ? 1.0f : 0.0f);
     return;
   }
-  const double range = state.config.number_or("initializer_range", 0.02);
+  const double range = p.init_std > 0 ? p.init_std : state.config.number_or("initializer_range", 0.02);
   PhiloxStream stream(philox_key(seed, 0, p.name));
   for (int64_t i = 0; i < p.size; ++i) out[i] = static_cast<float>(range * stream.normal());
   if (p.padding_row >= 0 && p.padding_row < p.rows())
     std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
+}
+
+// A parameter's shape in a checkpoint.
+std::vector<int64_t> stored_shape(const Parameter& p) {
+  return p.stored_transposed ? std::vector<int64_t>(p.shape.rbegin(), p.shape.rend()) : p.shape;
+}
+
+// The tensor's values, which have the parameter's stored shape.
+void load_values(const hub::TensorView& t, const Parameter& p, float* out) {
+  if (!p.stored_transposed) return hub::copy_to_float(t, out);
+  std::vector<float> stored(static_cast<size_t>(p.size));
+  hub::copy_to_float(t, stored.data());
+  const auto rows = static_cast<size_t>(p.rows()), cols = static_cast<size_t>(p.cols());
+  for (size_t r = 0; r < rows; ++r)
+    for (size_t c = 0; c < cols; ++c) out[r * cols + c] = stored[c * rows + r];
 }
 
 using Tensors = std::map<std::string, const hub::TensorView*>;
@@ -122,7 +137,7 @@ namespace {
 // A file saved from a wrapper (DataParallel, torch.compile) has a prefix before every name.
 [[noreturn]] void fail_for_missing(const State& state, const Parameter& p, const Tensors& tensors) {
   const std::string what =
-      fmt::format("{}: tensor {} {} is missing", state.origin.string(), p.name, shape_text(p.shape));
+      fmt::format("{}: tensor {} {} is missing", state.origin.string(), p.name, shape_text(stored_shape(p)));
   for (const auto& [name, t] : tensors)
     if (name.ends_with("." + p.name))
       fail_with(fmt::format("the file has it as {}: save the state dict of the model inside the wrapper, "
@@ -135,7 +150,7 @@ namespace {
 [[noreturn]] void fail_for_shape(const State& state, const Parameter& p, const hub::TensorView& t,
                                  const std::string& prefix, const ModelOptions& options) {
   const std::string what = fmt::format("{}: tensor {} is {} but the model needs {}", t.file, t.name,
-                                       shape_text(t.shape), shape_text(p.shape));
+                                       shape_text(t.shape), shape_text(stored_shape(p)));
   const bool other_labels = state.head->has_labels && !starts_with(p.name, prefix + ".") &&
                             t.shape.size() == p.shape.size() && !p.shape.empty() &&
                             std::equal(t.shape.begin() + 1, t.shape.end(), p.shape.begin() + 1);
@@ -165,14 +180,14 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
       continue;
     }
     used.insert(t);
-    if (t->shape != p.shape) {
+    if (t->shape != stored_shape(p)) {
       if (!options.ignore_mismatched_sizes) fail_for_shape(state, p, *t, prefix, options);
       initialize(state, p, options.seed);
       state.report.mismatched.push_back(
-          fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(p.shape)));
+          fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(stored_shape(p))));
       continue;
     }
-    hub::copy_to_float(*t, state.parameters.value(p));
+    load_values(*t, p, state.parameters.value(p));
   }
   for (const auto& [name, t] : tensors) {
     if (!used.count(t) && !is_known_extra(state, name)) state.report.unexpected.push_back(name);
@@ -197,7 +212,7 @@ std::optional<NonFinite> first_non_finite(const State& state) {
 std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype) {
   std::vector<hub::TensorToWrite> out;
   for (const Parameter& p : state.parameters.parameters()) {
-    out.push_back({p.name, p.shape, dtype, state.parameters.value(p)});
+    out.push_back({p.name, stored_shape(p), dtype, state.parameters.value(p), p.stored_transposed});
     // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
     const TiedDecoder& d = state.family->decoder;
     if (d.bias && p.name == d.bias) out.push_back({d.tied_bias, p.shape, dtype, state.parameters.value(p)});
