@@ -132,7 +132,7 @@ struct ResidualNormArgs {
   Rows rows;
 
   Work work() const { return {0, bytes_of(x, residual, z, y, y_bf16)}; }
-  Result result() const { return {y, gamma}; }
+  Result result() const { return {y ? y : z, gamma}; }
 };
 // The gradient of z is that through the norm plus `dz`; dy or dz may be null, and so may dx and dresidual.
 struct ResidualNormBackwardArgs {

@@ -38,7 +38,8 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activ
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows);
 
-// norm(residual + dropout(x)); residual may be null. x is clobbered.
+// norm(residual + dropout(x)); residual may be null. x is clobbered: here and below, it must not be the
+// result of an operation whose backward pass reads its result (exp, softmax, ...).
 Var residual_norm(Tape& tape, Var x, Var residual, const Norm& norm, float dropout, std::string_view scope,
                   const Rows& rows);
 

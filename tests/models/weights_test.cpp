@@ -41,13 +41,11 @@ TEST(Weights, AMatrixThatIsStoredTransposedComesBack) {
     for (size_t r = 0; r < rows; ++r)
       for (size_t c = 0; c < cols; ++c) ASSERT_EQ(turned[c * rows + r], before[r * cols + c]);
     std::fill(values, values + p.size, 0.0f);
-    models::load_weights(state, models::find_architecture(state.config, state.task), dict, {});
+    models::load_weights(state, dict, {});
     EXPECT_TRUE(same_bits(before, {values, values + p.size}));
     p.stored_transposed = false;  // the same file for a model that expects [out, in]
     EXPECT_THAT(
-        error_of([&] {
-          models::load_weights(state, models::find_architecture(state.config, state.task), dict, {});
-        }),
+        error_of([&] { models::load_weights(state, dict, {}); }),
         testing::HasSubstr(fmt::format("is [{}, {}] but the model needs [{}, {}]", cols, rows, rows, cols)));
   }
 }
