@@ -127,16 +127,15 @@ void add_sample_masks(data::RaggedBatch& batch, const Model& /*model*/) {
 }  // namespace
 
 const TaskEntry& masked_lm_task() {
-  static const TaskEntry entry = {
-      &models::kMaskedLm,
-      Input::text,
-      Answer::mask_fills,
-      0,
-      {"line_by_line", "whole_word_mask", "mlm_probability"},
-      nullptr,
-      make_masked_lm,
-      prepare_masked_lm,
-      add_sample_masks};
+  static const TaskEntry entry = {&models::kMaskedLm,
+                                  Input::text,
+                                  Answer::mask_fills,
+                                  0,
+                                  {"line_by_line", "whole_word_mask", "mlm_probability"},
+                                  nullptr,
+                                  make_masked_lm,
+                                  prepare_masked_lm,
+                                  add_sample_masks};
   return entry;
 }
 
