@@ -130,6 +130,8 @@ const Family& distilbert_family() {
       "distilbert",
       "DistilBert",
       "distilbert",
+      "distilbert.embeddings",
+      "distilbert.transformer.layer",
       {"dim", "hidden_dim", "n_layers"},
       {{&kSequenceClassification, make_distilbert_sequence_classification},
        {&kMaskedLm, make_distilbert_masked_lm}},

@@ -52,6 +52,8 @@ struct Family {
   const char* model_type;    // as in config.json
   const char* class_prefix;  // of the reference's classes: BertForMaskedLM
   const char* base_prefix;   // of the backbone's tensors
+  const char* embeddings;    // scope of the embeddings' tensors
+  const char* layers;        // scope of the layers: layers.0, layers.1, ...
   SizeKeys sizes;
   std::vector<FamilyHead> heads;
   FamilyKeys keys;

@@ -195,6 +195,10 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
   state.parameters.touch_values();
 }
 
+void initialize_parameter(State& state, const Parameter& parameter, uint64_t seed) {
+  initialize(state, parameter, seed);
+}
+
 void initialize_weights(State& state, uint64_t seed) {
   for (const Parameter& p : state.parameters.parameters()) initialize(state, p, seed);
   state.parameters.touch_values();

@@ -16,8 +16,10 @@ std::string modern_name(const std::string& name);
 // Fills the parameters. The backbone must be complete (a pooler may be missing); a head that is missing
 // is initialised from `seed`. Throws Error naming tensor and shapes.
 void load_weights(State& state, const hub::StateDict& tensors, const ModelOptions& options);
-// Initialises every parameter as the reference's _init_weights does, each a function of (seed, name).
+// Initialises every parameter, or one, as the reference's _init_weights does, each a function of (seed,
+// name).
 void initialize_weights(State& state, uint64_t seed);
+void initialize_parameter(State& state, const engine::Parameter& parameter, uint64_t seed);
 
 // The first value that is not finite, in the order of the parameters; none where all are finite. Reads
 // every weight: for the message of an error that has occurred, not for loading.

@@ -3,6 +3,7 @@
 #include "models/state.h"
 #include "tasks/vocabulary.h"
 #include "train/arguments.h"
+#include "train/parameter_choice.h"
 #include "train/parts.h"
 #include "train/saved_arguments.h"
 #include "train/sequence_length.h"
@@ -43,6 +44,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   p.features = tasks::task_of(p.model).prepare(p.model, data, settings);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
+  if (p.features.train) train::choose_parameters(p.model, arguments);
   p.arguments = std::move(arguments);
 } catch (...) {
   rethrow_as_error();

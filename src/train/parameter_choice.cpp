@@ -1,0 +1,102 @@
+#include "train/parameter_choice.h"
+
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "models/state.h"
+#include "models/weights.h"
+
+namespace graft::train {
+namespace {
+
+using engine::Parameter;
+
+// Where a parameter stands: below the first layer, in a layer, or above the last.
+struct Place {
+  enum class Part : uint8_t { embeddings, layer, head } part;
+  int64_t layer = 0;
+};
+
+Place place_of(const models::Family& family, const Parameter& p) {
+  const std::string layers = std::string(family.layers) + ".";
+  if (p.name.starts_with(std::string(family.embeddings) + ".")) return {Place::Part::embeddings};
+  if (!p.name.starts_with(layers)) return {Place::Part::head};
+  int64_t i = 0;
+  std::from_chars(p.name.data() + layers.size(), p.name.data() + p.name.size(), i);
+  return {Place::Part::layer, i};
+}
+
+int64_t count_layers(const models::State& state) {
+  int64_t n = 0;
+  for (const Parameter& p : state.parameters.parameters())
+    if (const Place at = place_of(*state.family, p); at.part == Place::Part::layer)
+      n = std::max(n, at.layer + 1);
+  return n;
+}
+
+void check_layers(const char* option, int64_t asked, int64_t layers) {
+  if (asked <= layers) return;
+  throw UsageError(fmt::format("--{} is {}, but the model has {} layers", option, asked, layers));
+}
+
+void freeze_patterns(models::State& state, const std::string& patterns) {
+  for (size_t begin = 0; begin <= patterns.size();) {
+    const size_t end = std::min(patterns.find(',', begin), patterns.size());
+    if (end > begin) {
+      try {
+        for (Parameter* p : state.parameters.select(patterns.substr(begin, end - begin)))
+          p->trainable = false;
+      } catch (const Error& e) {
+        throw UsageError(fmt::format("--freeze: {}", e.what()), e.hint());
+      }
+    }
+    begin = end + 1;
+  }
+}
+
+void log_choice(const models::State& state, const TrainingArguments& a) {
+  double trained = 0, all = 0;
+  for (const Parameter& p : state.parameters.parameters()) {
+    all += static_cast<double>(p.size);
+    if (p.trainable) trained += static_cast<double>(p.size);
+  }
+  if (trained == 0)
+    throw UsageError("all parameters are frozen: nothing is left to train",
+                     "freeze fewer with --freeze or --freeze_layers");
+  if (trained < all)
+    log_info("trained: {:.2f} M of {:.2f} M parameters; the others are frozen", trained / 1e6, all / 1e6);
+  if (a.reinit_layers > 0)
+    log_info("reinitialized: the top {} layer{}", a.reinit_layers, a.reinit_layers == 1 ? "" : "s");
+}
+
+}  // namespace
+
+void choose_parameters(Model& model, const TrainingArguments& a) {
+  models::State& state = model.state();
+  const int64_t layers = count_layers(state);
+  check_layers("freeze_layers", a.freeze_layers, layers);
+  check_layers("reinit_layers", a.reinit_layers, layers);
+  for (Parameter& p : state.parameters.parameters()) {
+    const Place at = place_of(*state.family, p);
+    const bool below =
+        at.part == Place::Part::embeddings || (at.part == Place::Part::layer && at.layer < a.freeze_layers);
+    p.trainable = !(a.freeze_layers > 0 && below);
+    // The head and the top layer have the rate itself, each part below it one factor more (Zhang et al. 2021,
+    // "Revisiting Few-sample BERT Fine-tuning").
+    const int64_t depth = at.part == Place::Part::head    ? 0
+                          : at.part == Place::Part::layer ? layers - 1 - at.layer
+                                                          : layers;
+    p.lr_scale = std::pow(a.layerwise_lr_decay, static_cast<double>(depth));
+    if (at.part == Place::Part::layer && at.layer >= layers - a.reinit_layers)
+      models::initialize_parameter(state, p, a.seed);
+  }
+  if (a.reinit_layers > 0) state.parameters.touch_values();
+  freeze_patterns(state, a.freeze);
+  log_choice(state, a);
+}
+
+}  // namespace graft::train
