@@ -1,4 +1,4 @@
-/* The C interface of graft: load a fine-tuned folder, predict, free. C99.
+/* The C interface of graft: fine-tune; load a fine-tuned folder, predict, free. C99.
  *
  * All functions except graft_free are thread-safe, also on one pipeline. Results do not depend on other
  * threads, bit for bit. A failed call returns NULL or a status other than GRAFT_OK; graft_last_error() then
@@ -44,6 +44,20 @@ GRAFT_API graft_status graft_predict_batch(const graft_pipeline* pipeline, const
 /* Number of labels, and their names in the order of ids; NULL beyond them. */
 GRAFT_API size_t graft_num_labels(const graft_pipeline* pipeline);
 GRAFT_API const char* graft_label(const graft_pipeline* pipeline, size_t id);
+
+/* What a training calls, on the thread of graft_train. Any pointer may be NULL. `json` is valid during the
+ * call. */
+typedef struct graft_train_callbacks {
+  void (*on_log)(const char* json, void* user); /* a line of the log: {"loss": 0.4, "epoch": 1.5, ...} */
+  int (*should_stop)(void* user);               /* after each step; not 0: saves the model and returns */
+  void* user;
+} graft_train_callbacks;
+
+/* Fine-tunes as `graft train` does. `options` is a JSON object with its options: {"model":
+ * "bert-base-uncased", "train_file": "train.csv", "output_dir": "results", "learning_rate": 2e-5, ...}. The
+ * model is saved to output_dir; its metrics are the last line of the log and in all_results.json. `callbacks`
+ * may be NULL. */
+GRAFT_API graft_status graft_train(const char* options, const graft_train_callbacks* callbacks);
 
 /* The last error of this thread; a second line holds the hint, if there is one. Never NULL; "" before the
  * first failure. Valid until the next failure on this thread. */

@@ -1,4 +1,5 @@
-// The C interface over Pipeline: no exception leaves it, the last failure of a thread stays readable.
+// The C interface over Pipeline and Trainer: no exception leaves it, the last failure of a thread stays
+// readable.
 #include <algorithm>
 #include <exception>
 #include <map>
@@ -10,6 +11,8 @@
 #include "graft/graft.h"
 #include "graft/log.h"
 #include "graft/pipeline.h"
+
+#include "capi/train.h"
 
 struct graft_pipeline {
   explicit graft_pipeline(const char* folder) : pipeline(folder) {
@@ -89,6 +92,11 @@ size_t graft_num_labels(const graft_pipeline* pipeline) {
 
 const char* graft_label(const graft_pipeline* pipeline, size_t id) {
   return id < graft_num_labels(pipeline) ? pipeline->pipeline.labels()[id].c_str() : nullptr;
+}
+
+graft_status graft_train(const char* options, const graft_train_callbacks* callbacks) {
+  if (!options) return refuse_null("graft_train", "options");
+  return guarded([&] { graft::train_from_json(options, callbacks ? *callbacks : graft_train_callbacks()); });
 }
 
 const char* graft_last_error(void) { return last_error.c_str(); }

@@ -112,6 +112,53 @@ Output run(const std::string& command) {
   return out;
 }
 
+struct Heard {
+  std::vector<std::string> lines;
+  int steps_left = 1000000;
+};
+void hear(const char* json, void* user) { static_cast<Heard*>(user)->lines.emplace_back(json); }
+int stop_after(void* user) { return --static_cast<Heard*>(user)->steps_left < 0; }
+
+TEST_F(Capi, TrainsWithTheOptionsOfTheProgram) {
+  std::string rows = "text,label\n";
+  for (int i = 0; i < 16; ++i) rows += "good film,yes\nbad soup,no\n";
+  const std::string train = dir.write("train.csv", rows).string();
+  const auto options = [&](const std::string& more) {
+    return R"({"model": ")" + folder + R"(", "train_file": [")" + train + R"("], "test_file": ")" + train +
+           R"(", "ignore_mismatched_sizes": true, "output_dir": ")" + (dir / "out").string() +
+           R"(", "learning_rate": 1e-2, "num_train_epochs": 5)" + more + "}";
+  };
+  Heard heard;
+  const graft_train_callbacks callbacks = {hear, stop_after, &heard};
+  ASSERT_EQ(graft_train(options(R"(, "logging_steps": 5)").c_str(), &callbacks), GRAFT_OK)
+      << graft_last_error();
+  EXPECT_THAT(heard.lines.front(), HasSubstr("\"learning_rate\":"));
+  EXPECT_THAT(heard.lines.back(), AllOf(HasSubstr("\"global_step\":20"), HasSubstr("\"test_accuracy\":1")));
+  graft_pipeline* p = graft_load((dir / "out").c_str());
+  ASSERT_NE(p, nullptr) << graft_last_error();
+  graft_prediction best;
+  ASSERT_EQ(graft_predict(p, "good film", &best), GRAFT_OK);
+  EXPECT_STREQ(best.label, "yes");
+  graft_free(p);
+
+  heard = {{}, 3};
+  ASSERT_EQ(graft_train(options(R"(, "overwrite_output_dir": true)").c_str(), &callbacks), GRAFT_OK);
+  EXPECT_THAT(heard.lines.back(), HasSubstr("\"global_step\":4"));
+
+  const auto error = [&](const std::string& text) {
+    EXPECT_EQ(graft_train(text.c_str(), nullptr), GRAFT_ERROR) << text;
+    return std::string(graft_last_error());
+  };
+  EXPECT_THAT(error(options("")), HasSubstr("not empty"));
+  EXPECT_THAT(error(options(R"(, "learning_rat": 1)")), HasSubstr("did you mean --learning_rate"));
+  EXPECT_THAT(error(options(R"(, "max_steps": [1])")), HasSubstr("max_steps"));
+  EXPECT_THAT(error(options(R"(, "max_train_samples": 0)")), HasSubstr("max_train_samples"));
+  EXPECT_THAT(error(options(R"(, "line_by_line": true)")), HasSubstr("masked-lm"));
+  EXPECT_THAT(error("{"), HasSubstr("options"));
+  EXPECT_THAT(error("{}"), HasSubstr("--model"));
+  EXPECT_EQ(graft_train(nullptr, nullptr), GRAFT_INVALID_ARGUMENT);
+}
+
 TEST_F(Capi, TheCProgram) {
   const Output answers = run(EXAMPLE_PREDICT_C " '" + folder + "' 'good film' 'bad soup'");
   EXPECT_EQ(answers.code, 0) << answers.text;

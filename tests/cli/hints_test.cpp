@@ -49,6 +49,7 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       // its hint for a pass without gradients names --per_device_eval_batch_size, which train has too
       {"train/memory_needs.cpp", {"train"}},
       {"train/trainer_setup.cpp", {"train"}},
+      {"train/job.cpp", {"train"}},
       {"train/parameter_choice.cpp", {"train"}},
       // "fine-tune it first: graft train --task ...": a whole command
       {"train/trained_model.cpp", {"train"}},

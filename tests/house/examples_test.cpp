@@ -57,6 +57,13 @@ TEST_F(Examples, FineTuneThenPredict) {
                                              "(positive|negative)\t0\\.[0-9]+\tbad soup\n"));
 }
 
+TEST_F(Examples, FineTuneFromC) {
+  const std::string log = run(EXAMPLE_FINE_TUNE_C " model train.csv test.csv");
+  EXPECT_THAT(log, testing::HasSubstr("\"learning_rate\":"));
+  EXPECT_THAT(log, testing::HasSubstr("\"test_accuracy\":"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "results/model.safetensors"));
+}
+
 TEST_F(Examples, TrainTokenizer) {
   folder.write("text.txt", "low lower lowest low low new newer newest new wide wider widest\n");
   // The five special tokens, the letters (each also inside a word), and merges.

@@ -1,0 +1,116 @@
+#include "train/job.h"
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/json.h"
+#include "train/arguments.h"
+#include "train/output.h"
+
+namespace graft::train {
+namespace fs = std::filesystem;
+
+namespace {
+
+// As training_args.json repeats the options of every task: false is not asking, nor is the default.
+bool asks_for(const std::string& option, const TrainJob& job) {
+  if (option == "line_by_line") return job.line_by_line;
+  const Json given = to_json(job.arguments), defaults = to_json(TrainingArguments());
+  return !(given.at(option) == defaults.at(option));
+}
+
+void check_task_options(const TrainJob& job) {
+  const bool text = job.task->input == tasks::Input::text;
+  const auto refuse = [&](bool given, const char* name, const std::string& reason) {
+    if (given)
+      throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, job.task->head->task, reason));
+  };
+  refuse(text && !job.columns.label_column.empty(), "label_column", "text has no labels");
+  for (const auto& [name, value] : {std::pair{"max_train_samples", job.max_train_samples},
+                                    {"max_eval_samples", job.max_eval_samples},
+                                    {"max_predict_samples", job.max_predict_samples}}) {
+    refuse(text && value >= 0, name, "it counts labelled examples; --max_steps shortens a run on text");
+  }
+  refuse(text && !job.test_file.empty(), "test_file",
+         "it is for labelled data; give text as --validation_file");
+  for (const tasks::TaskEntry* other : tasks::task_table()) {
+    if (other == job.task) continue;
+    for (const char* name : other->own_options)
+      refuse(asks_for(name, job), name, fmt::format("it is for --task {}", other->head->task));
+  }
+  if (!text && job.validation_file.empty() && job.wants_evaluation()) {
+    throw UsageError(
+        "evaluation was asked for (--do_eval, --eval_on_start or --eval_strategy) but there is no "
+        "--validation_file");
+  }
+}
+
+Dataset load(const std::vector<std::string>& files, const char* name, const TrainJob& job,
+             int64_t max_samples) {
+  if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
+  if (files.empty()) return {};
+  DatasetOptions options = job.columns;
+  options.require_label = true;
+  options.max_samples = max_samples;
+  return Dataset::from_file(files.front(), options);
+}
+
+}  // namespace
+
+void check_job(TrainJob& job) {
+  job.task = &tasks::find_task(job.task_name);
+  if (job.model.empty() == job.config_name.empty()) {
+    throw UsageError("give --model (a checkpoint) or --config_name (random weights), one of the two",
+                     "graft train --help shows examples");
+  }
+  if (job.model.empty() && job.tokenizer_name.empty())
+    throw UsageError("--config_name needs --tokenizer_name");
+  if (job.train_file.empty()) throw UsageError("--train_file is needed");
+  check(job.arguments);
+  check_task_options(job);
+  job.arguments.do_train = true;
+}
+
+void check_output_dir(const TrainJob& job) {
+  const fs::path dir = job.arguments.output_dir;
+  if (is_folder(dir) && !list_folder(dir).empty() && !job.overwrite_output_dir) {
+    fail_with(
+        "choose another --output_dir, or give --overwrite_output_dir true: the model and "
+        "files of the same names are replaced, others stay",
+        "{}: the output folder is not empty; nothing was written", dir.string());
+  }
+  prepare_output(dir);
+}
+
+TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {
+  TaskData data;
+  if (job.task->input == tasks::Input::text) {
+    data.train_files.assign(job.train_file.begin(), job.train_file.end());
+    data.eval_files.assign(job.validation_file.begin(), job.validation_file.end());
+    data.line_by_line = job.line_by_line;
+    data.columns = job.columns;
+  } else {
+    data.train = load(job.train_file, "train_file", job, job.max_train_samples);
+    data.eval = load(job.validation_file, "validation_file", job, job.max_eval_samples);
+    data.test = load(job.test_file, "test_file", job, job.max_predict_samples);
+  }
+  data.tokenizer = Tokenizer::from_pretrained(tokenizer_folder);
+  return data;
+}
+
+Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData& data) {
+  ModelOptions options;
+  options.task = job.task->head->task;
+  options.seed = job.arguments.seed;
+  options.ignore_mismatched_sizes = job.ignore_mismatched_sizes;
+  const bool config = job.model.empty() && is_folder(checkpoint);
+  return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);
+}
+
+LogEntry score_test_set(const TrainJob& job, Trainer& trainer) {
+  if (job.test_file.empty()) return {};
+  LogEntry scores = trainer.evaluate_test();
+  add_results(job.arguments.output_dir, scores);
+  return scores;
+}
+
+}  // namespace graft::train

@@ -1,0 +1,44 @@
+// A training run described by the options of `graft train`. The command line and the C interface share it.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "graft/trainer.h"
+#include "tasks/task_table.h"
+
+namespace graft::train {
+
+struct TrainJob {
+  std::string task_name = tasks::default_task().head->task;
+  const tasks::TaskEntry* task = nullptr;          // set by check_job
+  std::string model, config_name, tokenizer_name;  // as given: folders or names on the hub
+  std::vector<std::string> train_file, validation_file, test_file;
+  DatasetOptions columns;
+  int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;
+  bool ignore_mismatched_sizes = false, overwrite_output_dir = false, line_by_line = false;
+  TrainingArguments arguments;
+
+  bool wants_evaluation() const {
+    return arguments.do_eval || arguments.eval_on_start || arguments.eval_strategy != "no";
+  }
+};
+
+// Finds the task and throws UsageError for options that are missing, contradict each other or have no effect
+// for the task. Sets do_train.
+void check_job(TrainJob& job);
+
+// Throws Error if the output folder holds files and may not be written into, or cannot be written.
+void check_output_dir(const TrainJob& job);
+
+// Reads the data files. `tokenizer_folder` may equal the checkpoint's.
+TaskData load_data(const TrainJob& job, const std::filesystem::path& tokenizer_folder);
+
+// `checkpoint`: the folder of job.model; with config_name that folder or file, for random weights.
+Model load_model(const TrainJob& job, const std::filesystem::path& checkpoint, const TaskData& data);
+
+// After training: scores the test set, if there is one, adds the metrics to all_results.json and returns
+// them.
+LogEntry score_test_set(const TrainJob& job, Trainer& trainer);
+
+}  // namespace graft::train
