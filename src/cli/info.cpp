@@ -14,8 +14,10 @@
 #include "graft/error.h"
 #include "hub/sentence_transformers.h"
 #include "models/registry.h"
+#include "models/state.h"
 #include "tasks/task_table.h"
 #include "train/memory_needs.h"
+#include "train/sequence_length.h"
 #include "train/trained_model.h"
 
 namespace graft::cli {
@@ -110,7 +112,7 @@ int info(int argc, char** argv) {
                                       : head;
   const Model model = Model::from_pretrained(folder, model_options);
   const double parameters = static_cast<double>(model.num_parameters());
-  const auto limit = static_cast<int32_t>(std::min<int64_t>(128, model.max_positions()));
+  const auto limit = static_cast<int32_t>(train::smaller_limit(128, model.max_positions()));
   Json out = {
       {"model_type", model.model_type()},           {"task", model.task()},
       {"head", head.empty() ? Json() : Json(head)}, {"folder", folder.string()},
@@ -120,7 +122,7 @@ int info(int argc, char** argv) {
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
   hub::DescribedModel described{folder / "config.json",
-                                config.size_or("hidden_size", config.size_or("dim", 0)),
+                                model.state().config.size_or(model.state().family->sizes.hidden_size, 0),
                                 model.max_positions(), std::nullopt};
   try {
     const auto tokenizer = Tokenizer::from_pretrained(folder);

@@ -71,15 +71,7 @@ int run(Trainer& trainer, const TrainOptions& o) {
   }
   profile.stop();
   end_progress();
-  LogEntry table = {{"train_loss", result.training_loss},
-                    {"train_last_epoch_loss", result.last_epoch_loss},
-                    {"train_runtime", result.seconds},
-                    {"global_step", static_cast<double>(result.global_step)}};
-  table.insert(table.end(), result.metrics.begin(), result.metrics.end());
-  if (!result.interrupted) {
-    const LogEntry scores = train::score_test_set(o, trainer);
-    table.insert(table.end(), scores.begin(), scores.end());
-  }
+  const LogEntry table = train::summarize(o, trainer, result);
   say(result.interrupted ? fmt::format("interrupted at step {}; the model of that step is in {}",
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
@@ -147,15 +139,12 @@ int train(int argc, char** argv) {
   explain_needs(options, o);
   explain_files(options, o);
   train::check_output_dir(o);  // fails before the download
-  const bool random_weights = o.model.empty();
-  const fs::path checkpoint = random_weights && path_exists(o.config_name)
-                                  ? fs::path(o.config_name)
-                                  : find_model(random_weights ? o.config_name : o.model);
+  const fs::path checkpoint = train::find_checkpoint(o, find_model);
   TaskData data = train::load_data(o, o.tokenizer_name.empty() ? checkpoint : find_model(o.tokenizer_name));
   const Model model = train::load_model(o, checkpoint, data);
-  say_loaded(model, random_weights ? checkpoint.string() + " (random weights)" : o.model,
+  say_loaded(model, o.model.empty() ? checkpoint.string() + " (random weights)" : o.model,
              train::training_precision(o.arguments.bf16));
-  if (!random_weights) say_load_report(model.load_report());
+  if (!o.model.empty()) say_load_report(model.load_report());
   Trainer trainer(model, o.arguments, std::move(data));
   return run(trainer, o);
 }

@@ -1,7 +1,6 @@
 #include "tasks/task_table.h"
 
 #include "base/error.h"
-
 #include "models/registry.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"

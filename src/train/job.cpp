@@ -106,11 +106,22 @@ Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData
   return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);
 }
 
-LogEntry score_test_set(const TrainJob& job, Trainer& trainer) {
-  if (job.test_file.empty()) return {};
-  LogEntry scores = trainer.evaluate_test();
+fs::path find_checkpoint(const TrainJob& job, const std::function<fs::path(const std::string&)>& find) {
+  if (!job.model.empty()) return find(job.model);
+  return path_exists(job.config_name) ? fs::path(job.config_name) : find(job.config_name);
+}
+
+LogEntry summarize(const TrainJob& job, Trainer& trainer, const TrainResult& result) {
+  LogEntry table = {{"train_loss", result.training_loss},
+                    {"train_last_epoch_loss", result.last_epoch_loss},
+                    {"train_runtime", result.seconds},
+                    {"global_step", static_cast<double>(result.global_step)}};
+  table.insert(table.end(), result.metrics.begin(), result.metrics.end());
+  if (result.interrupted || job.test_file.empty()) return table;
+  const LogEntry scores = trainer.evaluate_test();
   add_results(job.arguments.output_dir, scores);
-  return scores;
+  table.insert(table.end(), scores.begin(), scores.end());
+  return table;
 }
 
 }  // namespace graft::train

@@ -1,6 +1,7 @@
 // A training run described by the options of `graft train`. The command line and the C interface share it.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,8 +38,13 @@ TaskData load_data(const TrainJob& job, const std::filesystem::path& tokenizer_f
 // `checkpoint`: the folder of job.model; with config_name that folder or file, for random weights.
 Model load_model(const TrainJob& job, const std::filesystem::path& checkpoint, const TaskData& data);
 
-// After training: scores the test set, if there is one, adds the metrics to all_results.json and returns
-// them.
-LogEntry score_test_set(const TrainJob& job, Trainer& trainer);
+// The folder of the checkpoint, found by `find` from its name; with config_name a path that exists is taken
+// as it is.
+std::filesystem::path find_checkpoint(const TrainJob& job,
+                                      const std::function<std::filesystem::path(const std::string&)>& find);
+
+// The numbers of a run that has ended. Unless it was interrupted it scores the test set, if there is one, and
+// adds those metrics to all_results.json.
+LogEntry summarize(const TrainJob& job, Trainer& trainer, const TrainResult& result);
 
 }  // namespace graft::train
