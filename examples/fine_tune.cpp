@@ -32,11 +32,12 @@ int main(int argc, char** argv) try {
   arguments.do_eval = true;
 
   graft::Trainer trainer(model, arguments, std::move(data));
-  trainer.on_log([](const graft::LogEntry& entry) {
+  graft::Observer observer;
+  observer.on_log = [](const graft::LogEntry& entry) {
     for (const auto& [name, value] : entry) std::printf("%s %.4g  ", name.c_str(), value);
     std::printf("\n");
-  });
-  trainer.train();
+  };
+  trainer.train(observer);
 } catch (const graft::Error& e) {
   std::fprintf(stderr, "error: %s\n%s\n", e.what(), e.hint().c_str());
   return 1;

@@ -72,6 +72,21 @@ struct TrainResult {
   LogEntry metrics;          // of the last evaluation
 };
 
+// What a program sees of a run. Functions may be empty. train() calls them on its thread, between two steps;
+// an exception of a function leaves train() unchanged.
+struct Observer {
+  std::function<void(const TrainProgress&)> on_step{};  // after each optimizer step
+  std::function<void(const LogEntry&)> on_log{};        // a line of the log; lines of evaluations too
+  std::function<void(const LogEntry& metrics, int64_t step)> on_evaluate{};
+  // A folder that is complete: a checkpoint, or output_dir at the end.
+  std::function<void(const std::filesystem::path& folder, int64_t step)> on_save{};
+  std::function<bool()> should_stop{};  // asked after each step; true acts as request_stop()
+};
+
+namespace train {
+struct TrainState;
+}
+
 class GRAFT_API Trainer {
  public:
   // `data` must be that of the model's task. The labels of `data.train` determine the label ids unless the
@@ -80,15 +95,16 @@ class GRAFT_API Trainer {
   ~Trainer();
 
   // Trains, logs, evaluates and saves as configured, then saves the model to output_dir.
-  TrainResult train();
+  TrainResult train(const Observer& observer = {});
+  // The same from the place in the run where `state` (train/train_state.h) stands, which ends as the state of
+  // the last whole step. With the weights and the moments of that step the bits are those of one run.
+  TrainResult train(train::TrainState& state, const Observer& observer);
   // Metrics on the evaluation set, with the prefix "eval_". Throws Error if request_stop() interrupted it.
   LogEntry evaluate();
   // The same on the test set, with the prefix "test_".
   LogEntry evaluate_test();
   void save_model(const std::filesystem::path& folder) const;
 
-  void on_log(std::function<void(const LogEntry&)> f);
-  void on_progress(std::function<void(const TrainProgress&)> f);
   // May be called from any thread or signal handler. train() finishes its batch, saves the model of the last
   // whole step and returns. The request applies to the running train() or evaluate(), else to the next one.
   // The Trainer can be used again afterwards.

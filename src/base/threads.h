@@ -5,15 +5,12 @@
 #include <string>
 #include <type_traits>
 
+#include "graft/threads.h"
+
 namespace graft {
 
-// Threads that parallel_for uses when called from this thread; default: OMP_NUM_THREADS, or one for each CPU
-// that the process may use (its affinity mask, and the CPU quota of its control group, rounded up).
-int num_threads();
 // The reason for this number, for the log: "OMP_NUM_THREADS", "one per CPU: hyper-threads of 1 core".
 std::string num_threads_reason();
-// Sets it for this thread (n >= 1); 0 restores the default.
-void set_num_threads(int n);
 // Number of threads of the parallel_for that the caller runs in: 1 outside of parallel_for.
 int num_threads_here();
 

@@ -104,11 +104,10 @@ void train_from_json(const std::string& options, const graft_train_callbacks& ca
   const auto log = [&](const LogEntry& entry) {
     if (callbacks.on_log) callbacks.on_log(line_of(entry).c_str(), callbacks.user);
   };
-  trainer.on_log(log);
-  trainer.on_progress([&](const TrainProgress&) {
-    if (callbacks.should_stop && callbacks.should_stop(callbacks.user) != 0) trainer.request_stop();
-  });
-  const TrainResult result = trainer.train();
+  Observer observer;
+  observer.on_log = log;
+  observer.should_stop = [&] { return callbacks.should_stop && callbacks.should_stop(callbacks.user) != 0; };
+  const TrainResult result = trainer.train(observer);
   log(train::summarize(job, trainer, result));
 }
 

@@ -61,13 +61,14 @@ Options declare(TrainOptions& o) {
 }
 
 int run(Trainer& trainer, const TrainOptions& o) {
-  trainer.on_log(say_log_entry);
-  trainer.on_progress(show_progress);
+  Observer observer;
+  observer.on_log = say_log_entry;
+  observer.on_step = show_progress;
   Profile profile(o.profile);
   TrainResult result;
   {
     const StopOnSignals stop(trainer);
-    result = trainer.train();
+    result = trainer.train(observer);
   }
   profile.stop();
   end_progress();

@@ -9,7 +9,7 @@
 
 namespace graft {
 
-Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptions& options) {
+Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptions& options) try {
   data::ExampleReader reader(path, options);
   const std::string name = data::name_of(path), column = reader.label_column();
   data::LabelTally tally(name, column.empty() ? "label" : column, reader.untyped());
@@ -30,6 +30,8 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
   dataset.label_column_ = column;
   dataset.take_labels(tally);
   return dataset;
+} catch (...) {
+  rethrow_as_error();
 }
 
 Dataset::Dataset(std::vector<Example> examples, std::string origin)

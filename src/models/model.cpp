@@ -58,7 +58,7 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
 
 }  // namespace
 
-Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) {
+Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) try {
   if (!is_folder(folder)) fail("{}: no such folder", folder.string());
   if (!path_exists(folder / "config.json")) {
     if (const fs::path staged = staging_folder(folder); path_exists(staged / "config.json")) {
@@ -84,9 +84,11 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   build(*state, options, false);
   models::load_weights(*state, hub::read_checkpoint(folder), options);
   return Model(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
-Model Model::from_config(const fs::path& config_file, const ModelOptions& options) {
+Model Model::from_config(const fs::path& config_file, const ModelOptions& options) try {
   const fs::path file = is_folder(config_file) ? config_file / "config.json" : config_file;
   auto state = std::make_shared<State>();
   state->origin = file;
@@ -94,9 +96,11 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
   build(*state, options, true);
   models::initialize_weights(*state, options.seed);
   return Model(std::move(state));
+} catch (...) {
+  rethrow_as_error();
 }
 
-void Model::save_pretrained(const fs::path& folder, const std::string& dtype) const {
+void Model::save_pretrained(const fs::path& folder, const std::string& dtype) const try {
   static const std::map<std::string, DType> dtypes = {
       {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16}};
   const auto stored = dtypes.find(dtype);
@@ -114,6 +118,8 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   staged.publish("config.json", [](const std::string& name) {
     return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
   });
+} catch (...) {
+  rethrow_as_error();
 }
 
 const std::string& Model::task() const { return state_->task; }

@@ -35,13 +35,15 @@ std::string with_portable_class(const std::string& tokenizer_config, const std::
 
 }  // namespace
 
-void FileTokenizer::save(const std::filesystem::path& folder) const {
+void FileTokenizer::save(const std::filesystem::path& folder) const try {
   make_folders(folder);
   write_file(folder / "tokenizer.json",
              changed_ ? with_added_tokens(parts_.json_text, added_tokens_text()) : parts_.json_text);
   for (const auto& [name, content] : parts_.sidecars)
     write_file(folder / name, name == "tokenizer_config.json" ? with_portable_class(content, name) : content);
   if (changed_) write_json(folder / "added_tokens.json", added_outside_vocab());
+} catch (...) {
+  rethrow_as_error();
 }
 
 Json FileTokenizer::added_outside_vocab() const {
@@ -53,7 +55,7 @@ Json FileTokenizer::added_outside_vocab() const {
 
 }  // namespace text
 
-std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::path& folder) {
+std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::path& folder) try {
   using namespace text;
   const bool is_file = graft::is_file(folder);
   const std::filesystem::path root = is_file ? folder.parent_path() : folder;
@@ -73,6 +75,8 @@ std::shared_ptr<Tokenizer> Tokenizer::from_pretrained(const std::filesystem::pat
   for (const char* name : kTokenizerFiles)
     if (path_exists(root / name)) parts.sidecars[name] = read_file(root / name);
   return std::make_shared<FileTokenizer>(std::move(parts));
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace graft

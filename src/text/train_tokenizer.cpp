@@ -256,7 +256,7 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
 }  // namespace text
 
 std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::path>& files,
-                                           const TrainTokenizerOptions& options) {
+                                           const TrainTokenizerOptions& options) try {
   if (files.empty()) fail("train_tokenizer needs at least one text file");
   std::vector<std::string> specials = options.special_tokens;
   const bool wordpiece = options.type == "wordpiece";
@@ -267,6 +267,8 @@ std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::pa
   if (options.type == "bpe") return text::train_byte_level(files, options, specials);
   if (options.type == "unigram") return text::train_unigram_tokenizer(files, options, specials);
   fail_with("one of wordpiece, bpe, unigram", "unknown tokenizer type {:?}", options.type);
+} catch (...) {
+  rethrow_as_error();
 }
 
 }  // namespace graft

@@ -29,84 +29,89 @@ Json json_of(const LogEntry& entry) {
 
 }  // namespace
 
-RunLog::RunLog(Trainer::Parts& parts, const StepPlan& plan)
-    : parts_(parts), plan_(plan), start_(std::chrono::steady_clock::now()), last_report_(start_) {}
+RunLog::RunLog(Trainer::Parts& parts, const StepPlan& plan, TrainState& state, const Observer& observer)
+    : parts_(parts), plan_(plan), state_(state), observer_(observer), first_step_(state.step) {}
 
-void RunLog::step(int64_t step, double epoch, double loss, double rate, double grad_norm, int64_t tokens,
-                  int64_t examples, bool epoch_ends) {
+void RunLog::step(const StepReport& report) {
   const TrainingArguments& args = parts_.arguments;
-  step_ = step;
-  epoch_ = epoch;
-  tokens_ += tokens;
-  examples_ += examples;
-  window_loss_ += loss;
-  total_loss_ += loss;
-  epoch_loss_ += loss;
-  ++epoch_steps_;
-  if (is_due(args.logging_strategy, plan_.logging_steps, step, epoch_ends) ||
-      (args.logging_first_step && step == 1)) {
-    emit({{"loss", window_loss_ / static_cast<double>(step - logged_steps_)},
-          {"grad_norm", grad_norm},
-          {"learning_rate", rate},
-          {"epoch", epoch}},
-         step);
-    window_loss_ = 0;
-    logged_steps_ = step;
+  TrainState& s = state_;
+  tokens_ += report.tokens;
+  examples_ += report.examples;
+  s.window_loss += report.loss;
+  s.total_loss += report.loss;
+  s.epoch_loss += report.loss;
+  ++s.epoch_steps;
+  if (is_due(args.logging_strategy, plan_.logging_steps, s.step, report.epoch_ends) ||
+      (args.logging_first_step && s.step == 1)) {
+    emit({{"loss", s.window_loss / static_cast<double>(s.step - s.logged_at)},
+          {"grad_norm", report.grad_norm},
+          {"learning_rate", report.learning_rate},
+          {"epoch", s.epoch}});
+    s.window_loss = 0;
+    s.logged_at = s.step;
   }
+  if (!observer_.on_step) return;
   const double elapsed = std::max(seconds_since(start_), 1e-9);
   TrainProgress progress;
-  progress.step = step;
+  progress.step = s.step;
   progress.total_steps = plan_.total_steps;
-  progress.epoch = epoch;
-  progress.loss = loss;
-  progress.learning_rate = rate;
+  progress.epoch = s.epoch;
+  progress.loss = report.loss;
+  progress.learning_rate = report.learning_rate;
   progress.tokens_per_second = static_cast<double>(tokens_) / elapsed;
   progress.examples_per_second = static_cast<double>(examples_) / elapsed;
-  progress.seconds_left = elapsed / static_cast<double>(step) * static_cast<double>(plan_.total_steps - step);
-  parts_.on_progress(progress);
+  progress.seconds_left =
+      elapsed / static_cast<double>(s.step - first_step_) * static_cast<double>(plan_.total_steps - s.step);
+  observer_.on_step(progress);
 }
 
-void RunLog::emit(const LogEntry& entry, int64_t step) {
+void RunLog::emit(const LogEntry& entry) {
   Json line = json_of(entry);
-  line["step"] = step;
-  history_.push_back(std::move(line));
-  parts_.on_log(entry);
+  line["step"] = state_.step;
+  state_.history.push_back(std::move(line));
+  if (observer_.on_log) observer_.on_log(entry);
 }
 
-void RunLog::evaluation(LogEntry metrics, int64_t step) {
+void RunLog::evaluation(LogEntry metrics) {
   if (parts_.stop) return;  // interrupted: metrics of a part of the data are dropped
-  metrics.emplace_back("epoch", epoch_);
-  evaluated_at_ = step;
-  last_metrics_ = metrics;
-  emit(std::move(metrics), step);
+  metrics.emplace_back("epoch", state_.epoch);
+  state_.evaluated_at = state_.step;
+  state_.last_metrics = std::move(metrics);
+  emit(state_.last_metrics);
+  if (observer_.on_evaluate) observer_.on_evaluate(state_.last_metrics, state_.step);
 }
 
-LogEntry RunLog::evaluation_once(int64_t step, const std::function<LogEntry()>& evaluate) {
-  if (evaluated_at_ != step) evaluation(evaluate(), step);
-  return last_metrics_;
+LogEntry RunLog::evaluation_once(const std::function<LogEntry()>& evaluate) {
+  if (state_.evaluated_at != state_.step) evaluation(evaluate());
+  return state_.last_metrics;
 }
 
-TrainResult RunLog::result(bool interrupted) const {
+void RunLog::saved(const fs::path& folder) const {
+  if (observer_.on_save) observer_.on_save(folder, state_.step);
+}
+
+TrainResult RunLog::result() const {
+  const TrainState& s = state_;
   TrainResult r;
-  r.global_step = step_;
-  r.training_loss = step_ ? total_loss_ / static_cast<double>(step_) : 0;
-  r.last_epoch_loss = epoch_steps_ ? epoch_loss_ / static_cast<double>(epoch_steps_) : 0;
+  r.global_step = s.step;
+  r.training_loss = s.step ? s.total_loss / static_cast<double>(s.step) : 0;
+  r.last_epoch_loss = s.epoch_steps ? s.epoch_loss / static_cast<double>(s.epoch_steps) : 0;
   r.seconds = seconds_since(start_);
-  r.interrupted = interrupted;
-  r.metrics = last_metrics_;
+  r.interrupted = parts_.stop;
+  r.metrics = s.last_metrics;
   return r;
 }
 
-Json RunLog::state() const {
-  return {{"global_step", step_},
+Json RunLog::trainer_state() const {
+  return {{"global_step", state_.step},
           {"max_steps", plan_.total_steps},
-          {"epoch", epoch_},
+          {"epoch", state_.epoch},
           {"num_train_epochs", plan_.num_epochs},
           {"train_batch_size", parts_.arguments.per_device_train_batch_size},
           {"logging_steps", plan_.logging_steps},
           {"eval_steps", plan_.eval_steps},
           {"save_steps", plan_.save_steps},
-          {"log_history", history_}};
+          {"log_history", state_.history}};
 }
 
 namespace {
@@ -140,15 +145,16 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   write_json(folder / "training_args.json", arguments);
 }
 
-void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step) {
+void save_checkpoint(const Trainer::Parts& parts, RunLog& log) {
+  const int64_t step = log.state().step;
   const fs::path output = parts.arguments.output_dir, folder = output / checkpoint_name(step);
   const fs::path temporary = output / ("tmp-" + checkpoint_name(step));
   remove_tree(temporary);
   save_model(parts, temporary);
-  write_json(temporary / "trainer_state.json", log.state());
+  write_json(temporary / "trainer_state.json", log.trainer_state());
   sync_folder(temporary);
   replace_folder(temporary, folder);
-  std::vector<int64_t>& saved = log.checkpoints();
+  std::vector<int64_t>& saved = log.state().checkpoints;
   saved.push_back(step);
   const std::optional<int64_t> limit = parts.arguments.save_total_limit;
   while (limit && static_cast<int64_t>(saved.size()) > *limit) {
@@ -159,12 +165,13 @@ void save_checkpoint(const Trainer::Parts& parts, RunLog& log, int64_t step) {
     remove_tree(gone);
     saved.erase(saved.begin());
   }
+  log.saved(folder);
 }
 
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
   StagedFiles staged(parts.arguments.output_dir);
   save_model(parts, staged.path());
-  write_json(staged.path() / "trainer_state.json", log.state());
+  write_json(staged.path() / "trainer_state.json", log.trainer_state());
   Json all = json_of(result.metrics);
   all["train_loss"] = result.training_loss;
   all["train_last_epoch_loss"] = result.last_epoch_loss;
@@ -172,6 +179,7 @@ void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResu
   all["train_samples"] = parts.features.train ? parts.features.train->size() : 0;
   write_json(staged.path() / "all_results.json", all);
   staged.publish("config.json", is_model_file);
+  log.saved(parts.arguments.output_dir);
 }
 
 void add_results(const fs::path& output_dir, const LogEntry& metrics) {

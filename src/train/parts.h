@@ -17,8 +17,6 @@ struct Trainer::Parts {
   std::shared_ptr<Tokenizer> tokenizer;
   tasks::PreparedTask features;
   train::StepMemory memory;
-  std::function<void(const LogEntry&)> on_log = [](const LogEntry&) {};
-  std::function<void(const TrainProgress&)> on_progress = [](const TrainProgress&) {};
   std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
 };
 

@@ -86,18 +86,6 @@ std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t 
   return out;
 }
 
-double loss_terms(const tasks::Task& task, const tasks::Features& features,
-                  const std::vector<std::vector<int64_t>>& batches, int64_t epoch) {
-  double terms = 0;
-  data::RaggedBatch batch;
-  for (const std::vector<int64_t>& examples : batches) {
-    batch.clear();
-    for (const int64_t i : examples) features.append(batch, i, 0, epoch);
-    terms += task.loss_terms(batch);
-  }
-  return std::max(terms, 1.0);  // a step without a term has loss 0, not 0/0
-}
-
 namespace {
 
 // Rows of look-up tables that get moments: those of the tokens that occur; all (-1) where decay moves every

@@ -26,10 +26,6 @@ AdamWOptions optimizer_options(const TrainingArguments& arguments);
 // The examples of optimizer step `window` of an epoch, batch by batch.
 std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,
                                                 int64_t accumulation_steps);
-// Terms of the loss over all batches of a step.
-double loss_terms(const tasks::Task& task, const tasks::Features& features,
-                  const std::vector<std::vector<int64_t>>& batches, int64_t epoch);
-
 // Plans the step's memory for the longest examples and logs its size.
 void plan_memory(Trainer::Parts& parts);
 // Provides the memory of a training batch. Logs growth, for example for a batch with more masked tokens.

@@ -11,13 +11,20 @@
 #include "train/parts.h"
 #include "train/plan.h"
 #include "train/schedule.h"
+#include "train/step_batches.h"
+#include "train/train_state.h"
 
 namespace graft {
 
 using train::StepPlan;
 
+TrainResult Trainer::train(const Observer& observer) {
+  train::TrainState state;
+  return train(state, observer);
+}
+
 // The loop, whole: batches, forward, loss, backward, clip, step, schedule, log, evaluate, save.
-TrainResult Trainer::train() try {
+TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try {
   Parts& p = *parts_;
   const train::StopRequest stop(p);
   const TrainingArguments& args = p.arguments;
@@ -29,71 +36,66 @@ TrainResult Trainer::train() try {
   const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
   const train::Schedule schedule = train::parse_schedule(args.lr_scheduler_type);
   state.parameters.allocate_grads();
-  train::AdamW optimizer(state.parameters, engine::cpu_kernels(), train::optimizer_options(args));
+  train::begin_or_continue(at, state.parameters, args);
+  train::AdamW& optimizer = *at.optimizer;
   train::plan_memory(p);
 
-  train::RunLog log(p, plan);
-  if (args.eval_on_start) log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"), 0);
-  data::RaggedBatch batch;
-  int64_t step = 0;
-  TrainResult result;
-  for (int64_t epoch = 0; step < plan.total_steps && !p.stop; ++epoch) {
-    log.begin_epoch();
-    for (int64_t window = 0; window < plan.steps_per_epoch && step < plan.total_steps && !p.stop; ++window) {
-      // The examples of this optimizer step; their order in it keys their dropout, however it is cut into
-      // batches.
-      const std::vector<std::vector<int64_t>> micro_batches =
-          train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps);
-      const double terms = train::loss_terms(*p.features.task, *p.features.train, micro_batches, epoch);
-      state.parameters.clear_grads();
-      double loss = 0;
-      int64_t index = 0, tokens = 0;
-      size_t micro_batches_done = 0;
-      for (const std::vector<int64_t>& examples : micro_batches) {
-        if (p.stop) break;
-        batch.clear();
-        for (const int64_t i : examples) p.features.train->append(batch, i, index++, epoch);
-        train::check_batch(batch, p.model);
-        train::provide_memory(p, batch);
-        optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
-        loss += train::accumulate_gradients(state, *p.features.task, batch, terms, args.seed,
-                                            static_cast<uint64_t>(step), true, p.memory);
-        tokens += batch.rows();
-        ++micro_batches_done;
-      }
-      if (micro_batches_done < micro_batches.size()) break;  // stopped: part of a step is no step
-      const double norm = optimizer.grad_norm();
-      train::check_finite(loss, norm, step, state,
-                          [&] { return train::why_not_finite(state, batch, p.memory); });
-      const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
-      const double rate =
-          args.learning_rate * train::schedule_factor(schedule, step, plan.warmup_steps, plan.total_steps);
-      optimizer.step(rate, static_cast<float>(clip));
-      ++step;
+  train::RunLog log(p, plan, at, observer);
+  if (args.eval_on_start && at.step == 0)
+    log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
+  train::StepBatches batches;
+  while (at.step < plan.total_steps && !p.stop) {
+    const int64_t epoch = at.step / plan.steps_per_epoch, window = at.step % plan.steps_per_epoch;
+    if (window == 0) log.begin_epoch();
+    // The order of the examples in the step keys their dropout, however they are cut into batches.
+    batches.fill(*p.features.train,
+                 train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps), epoch);
+    const double terms = train::loss_terms(*p.features.task, batches);
+    state.parameters.clear_grads();
+    double loss = 0;
+    size_t done = 0;
+    for (const data::RaggedBatch& batch : batches) {
+      if (p.stop) break;
+      train::check_batch(batch, p.model);
+      train::provide_memory(p, batch);
+      optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
+      loss += train::accumulate_gradients(state, *p.features.task, batch, terms, args.seed,
+                                          static_cast<uint64_t>(at.step), true, p.memory);
+      ++done;
+    }
+    if (done < batches.size()) break;  // stopped: part of a step is no step
+    const double norm = optimizer.grad_norm();
+    train::check_finite(loss, norm, at.step, state,
+                        [&] { return train::why_not_finite(state, batches.last(), p.memory); });
+    const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
+    const double rate =
+        args.learning_rate * train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
+    optimizer.step(rate, static_cast<float>(clip));
 
-      const double at_epoch = static_cast<double>(epoch) +
-                              static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
-      const bool run_ends = step == plan.total_steps;
-      const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
-      log.step(step, at_epoch, loss, rate, norm, tokens, index, epoch_ends);
-      if (train::is_due(args.eval_strategy, plan.eval_steps, step, epoch_ends)) {
-        optimizer.flush();
-        log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"), step);
-      }
-      if (train::is_due(args.save_strategy, plan.save_steps, step, epoch_ends) ||
-          (run_ends && args.save_strategy == "steps")) {
-        optimizer.flush();
-        train::check_weights(state, step);
-        train::save_checkpoint(p, log, step);
-      }
+    ++at.step;
+    at.epoch = static_cast<double>(epoch) +
+               static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
+    const bool run_ends = at.step == plan.total_steps;
+    const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
+    log.step({loss, rate, norm, batches.tokens(), batches.examples(), epoch_ends});
+    if (observer.should_stop && observer.should_stop()) p.stop = true;
+    if (train::is_due(args.eval_strategy, plan.eval_steps, at.step, epoch_ends)) {
+      optimizer.flush();
+      log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
+    }
+    if (train::is_due(args.save_strategy, plan.save_steps, at.step, epoch_ends) ||
+        (run_ends && args.save_strategy == "steps")) {
+      optimizer.flush();
+      train::check_weights(state, at.step);
+      train::save_checkpoint(p, log);
     }
   }
   optimizer.flush();
-  train::check_weights(state, step);
-  result = log.result(p.stop);
+  train::check_weights(state, at.step);
+  TrainResult result = log.result();
   if (p.features.eval && args.do_eval && !p.stop)
     result.metrics =
-        log.evaluation_once(step, [&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
+        log.evaluation_once([&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
   result.interrupted = p.stop;
   train::save_output(p, log, result);
   return result;
@@ -130,8 +132,6 @@ void Trainer::save_model(const std::filesystem::path& folder) const try {
   rethrow_as_error();
 }
 
-void Trainer::on_log(std::function<void(const LogEntry&)> f) { parts_->on_log = std::move(f); }
-void Trainer::on_progress(std::function<void(const TrainProgress&)> f) { parts_->on_progress = std::move(f); }
 void Trainer::request_stop() { parts_->stop = true; }
 Trainer::~Trainer() = default;
 

@@ -91,8 +91,7 @@ std::vector<LogEntry> logged_run(const TinyRun& run, Model model, TrainingArgume
   a.logging_steps = 1;
   std::vector<LogEntry> log;
   Trainer trainer(std::move(model), a, {data, {}, run.tokenizer()});
-  trainer.on_log([&](const LogEntry& e) { log.push_back(e); });
-  trainer.train();
+  trainer.train({.on_log = [&](const LogEntry& e) { log.push_back(e); }});
   return log;
 }
 
@@ -136,8 +135,7 @@ TEST(Accumulation, RunsOfMaskedLmAgree) {
     a.gradient_accumulation_steps = accumulation;
     Trainer trainer(run.model("masked-lm", {}, 0.1), a, TaskData::text({file}, {}, run.tokenizer(), true));
     losses.emplace_back();
-    trainer.on_log([&](const LogEntry& e) { losses.back().push_back(value_of(e, "loss")); });
-    trainer.train();
+    trainer.train({.on_log = [&](const LogEntry& e) { losses.back().push_back(value_of(e, "loss")); }});
   }
   ASSERT_EQ(losses[0].size(), 2u);
   ASSERT_EQ(losses[1].size(), 2u);

@@ -11,6 +11,9 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include "graft/hub.h"
+#include "graft/pipeline.h"
+#include "graft/train_tokenizer.h"
 #include "models/model_case.h"
 #include "support/sanitized.h"
 #include "train/adamw.h"
@@ -224,10 +227,9 @@ TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
     Trainer trainer(wide_model(dir, "sequence-classification"), arguments,
                     {Dataset::from_file(train), {}, run.tokenizer()});
     int steps = 0;
-    trainer.on_progress([&](const TrainProgress&) { ++steps; });
     if (!limit_to(RLIMIT_DATA, 300)) return "no limit";
     try {
-      trainer.train();
+      trainer.train({.on_step = [&](const TrainProgress&) { ++steps; }});
     } catch (const Error& e) {
       return fmt::format("{} steps: {}\n{}", steps, e.what(), e.hint());
     }
@@ -235,6 +237,41 @@ TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
   });
   EXPECT_THAT(text, AllOf(HasSubstr("0 steps: "), HasSubstr("ulimit -d"), HasSubstr("512 sequences"),
                           HasSubstr("--per_device_train_batch_size")));
+}
+
+// The standard library's exceptions do not leave the public functions: no memory for the rows of a file.
+TEST(Boundary, NoMemoryIsAnError) {
+  if (graft::test::kSanitized) return;
+  const TempDir dir;
+  std::string rows = "text,label\n";
+  for (int i = 0; i < 200000; ++i) rows += "a text of some fifty characters that no buffer keeps,positive\n";
+  const auto file = dir.write("rows.csv", rows);
+  rows = {};
+  EXPECT_THAT(in_child([&]() -> std::string {
+                if (!limit_to(RLIMIT_DATA, 16)) return "no limit";
+                Dataset::from_file(file);
+                return "read";
+              }),
+              HasSubstr("error: out of memory"));
+}
+
+// Names that the file system refuses.
+TEST(Boundary, NoPathIsAnError) {
+  const std::filesystem::path file = std::string(5000, 'x');
+  TinyRun run;
+  const Model model = run.model("sequence-classification", {"a", "b"});
+  for (const auto& path : {file, run / std::string(5000, 'x')}) {
+    EXPECT_THAT(error_of([&] { Model::from_pretrained(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { Model::from_config(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { model.save_pretrained(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { Dataset::from_file(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { Tokenizer::from_pretrained(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { run.tokenizer()->save(path); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { train_tokenizer({path}, {}); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { resolve_model(path.string()); }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { Pipeline{path}; }), HasSubstr("xxx"));
+    EXPECT_THAT(error_of([&] { FillMaskPipeline{path}; }), HasSubstr("xxx"));
+  }
 }
 
 }  // namespace

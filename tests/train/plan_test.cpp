@@ -1,5 +1,6 @@
 // How a run is cut into steps, and what stops it.
 #include "train/plan.h"
+#include "train/step_batches.h"
 
 #include <cmath>
 #include <limits>
@@ -95,7 +96,10 @@ TEST(LossTerms, CountWhatTheLossSumsOver) {
   const auto terms = [&](const std::string& name) {
     const Model model = load_model(golden / name);
     const RandomFeatures features(model, 6, 20);
-    return loss_terms(*make_task(model), features, batches, 0);
+    StepBatches step;
+    step.fill(features, {{0}, {1}, {2}}, 0);  // an earlier step, of more batches
+    step.fill(features, batches, 0);
+    return loss_terms(*make_task(model), step);
   };
   EXPECT_EQ(terms("bert/seqcls_single"), 6);
   EXPECT_EQ(terms("bert/seqcls_multi"), 18);  // six examples, three labels

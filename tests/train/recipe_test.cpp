@@ -32,11 +32,10 @@ TEST(Recipe, LossesOfSixtySteps) {
   Trainer trainer(Model::from_pretrained(folder, options), arguments,
                   {Dataset::from_file(reviews / "train.csv"), Dataset(), Tokenizer::from_pretrained(folder)});
   std::vector<double> losses;
-  trainer.on_log([&](const LogEntry& entry) {
+  trainer.train({.on_log = [&](const LogEntry& entry) {
     for (const auto& [name, value] : entry)
       if (name == "loss") losses.push_back(value);
-  });
-  trainer.train();
+  }});
 
   std::ifstream file(GRAFT_SOURCE_DIR "/tests/train/recipe_losses.txt");
   std::vector<double> expected;

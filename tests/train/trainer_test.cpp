@@ -167,10 +167,9 @@ TEST_F(TrainerTest, RequestStopFinishesTheStepSavesAndReturns) {
   a.num_train_epochs = 100;
   a.do_eval = true;
   Trainer t = trainer(a);
-  t.on_progress([&](const TrainProgress& p) {
+  const TrainResult result = t.train({.on_step = [&](const TrainProgress& p) {
     if (p.step == 4) t.request_stop();
-  });
-  const TrainResult result = t.train();
+  }});
   EXPECT_TRUE(result.interrupted);
   EXPECT_EQ(result.global_step, 4);
   EXPECT_EQ(read_json(out() / "trainer_state.json")["global_step"], 4);
@@ -182,10 +181,8 @@ TEST_F(TrainerTest, RequestStopFinishesTheStepSavesAndReturns) {
   a.max_steps = -1;
   a.output_dir = (run_ / "stopped").string();
   Trainer u = trainer(a);
-  u.on_progress([&](const TrainProgress& p) {
-    if (p.step == 4) u.request_stop();
-  });
-  u.train();
+  int steps = 0;
+  u.train({.should_stop = [&] { return ++steps == 4; }});
   EXPECT_TRUE(same_bits(all_values(load_model(run_ / "short")), all_values(load_model(run_ / "stopped"))));
 }
 
@@ -199,7 +196,8 @@ TEST_F(TrainerTest, LogsLossRateAndEvaluationInOrder) {
   Trainer t = trainer(a);
   std::vector<double> at, rates, epochs_evaluated;
   std::vector<std::pair<double, int64_t>> weighted;
-  t.on_log([&](const LogEntry& e) {
+  Observer observer;
+  observer.on_log = [&](const LogEntry& e) {
     if (e.front().first == "loss") {
       at.push_back(value_of(e, "epoch"));
       rates.push_back(value_of(e, "learning_rate"));
@@ -208,8 +206,8 @@ TEST_F(TrainerTest, LogsLossRateAndEvaluationInOrder) {
       EXPECT_GE(value_of(e, "eval_loss"), 0);
       epochs_evaluated.push_back(value_of(e, "epoch"));
     }
-  });
-  const TrainResult result = t.train();
+  };
+  const TrainResult result = t.train(observer);
   // Steps 1, 2, 4, 6, 8 of 9; the rate is the one that the step used: 3e-3 times 0/3, 1/3, 1, (9-5)/6,
   // (9-7)/6.
   ASSERT_EQ(at.size(), 5u);
@@ -233,14 +231,15 @@ TEST_F(TrainerTest, TheMeanLossIsThatOfTheSteps) {
   a.logging_steps = 1;
   Trainer t = trainer(a);
   std::vector<double> losses;
-  t.on_log([&](const LogEntry& e) { losses.push_back(value_of(e, "loss")); });
   int64_t reports = 0;
-  t.on_progress([&](const TrainProgress& p) {
+  Observer observer;
+  observer.on_log = [&](const LogEntry& e) { losses.push_back(value_of(e, "loss")); };
+  observer.on_step = [&](const TrainProgress& p) {
     EXPECT_EQ(p.step, ++reports);
     EXPECT_EQ(p.total_steps, 9);
     EXPECT_GT(p.tokens_per_second, 0);
-  });
-  const TrainResult r = t.train();
+  };
+  const TrainResult r = t.train(observer);
   ASSERT_EQ(losses.size(), 9u);
   EXPECT_EQ(reports, 9);
   double all = 0, last = 0;
@@ -383,11 +382,10 @@ TEST_F(TrainerTest, ATokenBeyondTheEmbeddingIsRefusedWhereItOccurs) {
 TEST_F(TrainerTest, TrainsTwice) {
   TrainingArguments a = run_.arguments();
   Trainer t = trainer(a);
-  t.on_progress([&](const TrainProgress& p) {
+  const auto at_two = [&](const TrainProgress& p) {
     if (p.step == 2) t.request_stop();
-  });
-  EXPECT_TRUE(t.train().interrupted);
-  t.on_progress([](const TrainProgress&) {});
+  };
+  EXPECT_TRUE(t.train({.on_step = at_two}).interrupted);
   const double before = value_of(t.evaluate(), "eval_samples");  // the request is spent
   EXPECT_EQ(before, 11);
   const TrainResult second = t.train();
@@ -451,8 +449,8 @@ TEST_F(TrainerTest, AnOutputFolderThatCannotBeIsFoundBeforeTheFirstStep) {
   for (const std::string& dir : {run_.dir().write("file", "x").string(), std::string("/proc/none/x")}) {
     a.output_dir = dir;
     Trainer t = trainer(a);
-    t.on_progress([&](const TrainProgress&) { ++steps; });
-    EXPECT_THAT(error_of([&] { t.train(); }), HasSubstr(dir));
+    EXPECT_THAT(error_of([&] { t.train({.on_step = [&](const TrainProgress&) { ++steps; }}); }),
+                HasSubstr(dir));
   }
   EXPECT_EQ(steps, 0);
 }
@@ -470,12 +468,37 @@ TEST_F(TrainerTest, ExceptionsThatLeaveAreErrors) {
     Mine() : std::runtime_error("mine") {}
   };
   Trainer t = trainer(run_.arguments());
-  t.on_progress([](const TrainProgress&) { throw Mine(); });
-  EXPECT_THROW(t.train(), Mine);
-  t.on_progress([](const TrainProgress&) { throw std::bad_alloc(); });
-  EXPECT_THAT(error_of([&] { t.train(); }), HasSubstr("out of memory"));
-  t.on_progress([](const TrainProgress&) { throw fs::filesystem_error("no", "/x", std::error_code()); });
-  EXPECT_THAT(error_of([&] { t.train(); }), HasSubstr("/x"));
+  EXPECT_THROW(t.train({.on_step = [](const TrainProgress&) { throw Mine(); }}), Mine);
+  EXPECT_THAT(error_of([&] { t.train({.on_step = [](const TrainProgress&) { throw std::bad_alloc(); }}); }),
+              HasSubstr("out of memory"));
+  const auto no_permission = []() -> bool { throw fs::filesystem_error("no", "/x", std::error_code()); };
+  EXPECT_THAT(error_of([&] { t.train({.should_stop = no_permission}); }), HasSubstr("/x"));
+}
+
+// Each observer is called in its place, with the step that it belongs to.
+TEST_F(TrainerTest, ObserversSeeStepsEvaluationsAndSaves) {
+  TrainingArguments a = run_.arguments();
+  a.eval_strategy = a.save_strategy = a.logging_strategy = "steps";
+  a.logging_steps = 3;
+  a.eval_steps = 3;
+  a.save_steps = 4;
+  a.max_steps = 6;
+  std::vector<std::string> seen;
+  Observer observer;
+  observer.on_step = [&](const TrainProgress& p) { seen.push_back(fmt::format("step {}", p.step)); };
+  observer.on_log = [&](const LogEntry& e) { seen.push_back("log " + e.front().first); };
+  observer.on_evaluate = [&](const LogEntry& e, int64_t step) {
+    EXPECT_GE(value_of(e, "eval_accuracy"), 0);
+    seen.push_back(fmt::format("evaluate {}", step));
+  };
+  observer.on_save = [&](const fs::path& folder, int64_t step) {
+    EXPECT_TRUE(fs::exists(folder / "config.json"));
+    seen.push_back(fmt::format("save {} {}", folder.filename().string(), step));
+  };
+  trainer(a).train(observer);
+  EXPECT_THAT(seen, ElementsAre("step 1", "step 2", "log loss", "step 3", "log eval_loss", "evaluate 3",
+                                "step 4", "save checkpoint-4 4", "step 5", "log loss", "step 6",
+                                "log eval_loss", "evaluate 6", "save checkpoint-6 6", "save out 6"));
 }
 
 TEST_F(TrainerTest, DropLastLeavesOutThePartialBatch) {
