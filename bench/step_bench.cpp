@@ -132,7 +132,7 @@ class Stepper {
   }
 
   Measured measure(int steps) {
-    train::AdamW optimizer(state_.parameters, engine::cpu_kernels(), {});
+    train::AdamW optimizer(state_.parameters, {});
     std::vector<double> rates, tokens, seconds, optimizing, rows, label_rows;
     const int warm_up = is_mlm(s_) ? 1 : 2;
     for (int i = 0; i < steps + warm_up; ++i) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Checks that includes point one way (docs/design.md, section 3): a folder of src may include itself and any lower one,
 # public headers include public headers and the standard library only. Checks that names of tasks and families occur in
-# src/tasks and src/models alone (src/text maps a model_type to the class of its tokenizer). Prints each line that breaks a
-# rule; exit 1.
+# src/tasks and src/models alone (src/text maps a model_type to the class of its tokenizer), and that only src/engine names
+# the CPU. Prints each line that breaks a rule; exit 1.
 #   tools/check_layers.sh [ROOT]
 set -euo pipefail
 root="${1:-$(dirname "$0")/..}"
@@ -59,6 +59,10 @@ FNR == 1 {
 !is_public && folder !~ /^(tasks|models|text)$/ &&
 /"(masked-lm|sequence-classification|text-classification|bert|roberta|xlm-roberta|camembert|distilbert)"/ {
   complain("the name of a task or family: ask the entry of tasks/task_table.h or models/registry.h")
+}
+# A device is a value (engine/device.h): a second backend would miss what names the first one.
+folder != "engine" && /cpu_kernels|cpu_device|"engine\/cpu\// {
+  complain("the CPU by name: ask the Device of the parameters, or engine::default_device()")
 }
 END {
   if (bad) { printf "layers: %d lines break a rule (%d includes)\n", bad, includes; exit 1 }

@@ -17,7 +17,7 @@
 #include "base/threads.h"
 #include "cli/profile.h"
 #include "data/rows.h"
-#include "engine/cpu/isa.h"
+#include "engine/device.h"
 
 namespace graft::cli {
 namespace {
@@ -174,7 +174,7 @@ void say_loaded(const Model& model, const std::string& name, const train::Precis
                   kVersion, model.model_type(), model.task(),
                   static_cast<double>(model.num_parameters()) / 1e6, name, precision.bf16 ? "bf16" : "fp32",
                   precision.why, num_threads(), num_threads() == 1 ? "" : "s", why_threads(),
-                  engine::cpu::isa_name()));
+                  engine::default_device().description()));
 }
 
 void say_load_report(const LoadReport& report) {

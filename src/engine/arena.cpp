@@ -20,13 +20,15 @@ size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 // Addresses of a counting arena: none is mapped, and no offset below 2^46 leaves the half of user space.
 std::byte* const kNowhere = reinterpret_cast<std::byte*>(uintptr_t{1} << 46);  // NOLINT: never dereferenced
 
+constexpr const char* kWhat = "the activations and gradients of a step";
+
 // A region of `to` bytes that keeps the pages of the former one of `from`.
 std::byte* map(std::byte* former, size_t from, size_t to) {
   if (to == from) return former;
   void* p = former ? ::mremap(former, from, to, MREMAP_MAYMOVE)
                    : ::mmap(nullptr, to, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                             -1, 0);
-  if (p == MAP_FAILED) fail_allocation(to - from, "the activations and gradients of a step");
+  if (p == MAP_FAILED) fail_allocation(to - from, kWhat);
   ::madvise(p, to, MADV_HUGEPAGE);
   return static_cast<std::byte*>(p);
 }
@@ -54,9 +56,10 @@ size_t any_size() {
 
 Arena::Arena() : Arena(ArenaSize{any_size(), any_size()}) {}
 
-Arena::Arena(ArenaSize size) { reserve(size); }
+Arena::Arena(ArenaSize size, const Device& device) : device_(device) { reserve(size); }
 
-Arena::Arena(Counting) : counting_(true), stack_(kNowhere), heap_(kNowhere) {
+Arena::Arena(Counting, const Device& device)
+    : device_(device), counting_(true), stack_(kNowhere), heap_(kNowhere) {
   reserved_.stack = reserved_.heap = size_t{1} << 45;
   heap_ += reserved_.stack;
   reset();
@@ -64,17 +67,39 @@ Arena::Arena(Counting) : counting_(true), stack_(kNowhere), heap_(kNowhere) {
 
 Arena::~Arena() {
   if (counting_) return;
-  if (stack_) ::munmap(stack_, reserved_.stack);
-  if (heap_) ::munmap(heap_, reserved_.heap);
+  const auto release = [&](std::byte* region, size_t size) {
+    if (!region) return;
+    if (device_.is_host)
+      ::munmap(region, size);
+    else
+      device_.free(region, size);
+  };
+  release(stack_, reserved_.stack);
+  release(heap_, reserved_.heap);
+}
+
+// Other devices have no addresses without memory: the former region is freed first.
+std::byte* Arena::grow(std::byte* former, size_t from, size_t to) const {
+  if (device_.is_host) return map(former, from, to);
+  if (to == from) return former;
+  if (former) device_.free(former, from);
+  return static_cast<std::byte*>(device_.alloc(to, kWhat));
+}
+
+void Arena::expect_reserved() {
+  constexpr size_t kUnplanned = size_t{64} << 20;  // on a device without addresses to spare
+  if (reserved_.total() > 0) return;
+  const size_t size = device_.is_host ? any_size() : kUnplanned;
+  reserve({size, size});
 }
 
 void Arena::reserve(ArenaSize size) {
   const size_t stack = std::max(reserved_.stack, round_up(size.stack, kPage)),
                heap = std::max(reserved_.heap, round_up(size.heap, kPage));
   if (!counting_) {
-    stack_ = map(stack_, reserved_.stack, stack);
+    stack_ = grow(stack_, reserved_.stack, stack);
     reserved_.stack = stack;
-    heap_ = map(heap_, reserved_.heap, heap);
+    heap_ = grow(heap_, reserved_.heap, heap);
     reserved_.heap = heap;
   }
   reset();
@@ -88,7 +113,7 @@ void Arena::reset() {
 
 // Moves the top of the stack; returns where it was.
 size_t Arena::advance(size_t bytes) {
-  if (reserved_.total() == 0) reserve({any_size(), any_size()});
+  expect_reserved();
   const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
   if (size > reserved_.stack - top_) fail_full(size, reserved_.stack);
   const size_t begin = top_;
@@ -98,16 +123,22 @@ size_t Arena::advance(size_t bytes) {
 }
 
 void* Arena::push(size_t bytes) {
-  const size_t begin = advance(bytes);
-  if (!counting_) return stack_ + begin;
+  expect_reserved();  // which would free what is pushed before
+  if (device_.is_host) {
+    const size_t begin = advance(bytes);
+    if (!counting_) return stack_ + begin;
+  }
   kept_.emplace_back(new std::byte[bytes + kAlign]);
   return reinterpret_cast<std::byte*>(round_up(reinterpret_cast<uintptr_t>(kept_.back().get()), kAlign));
 }
 
-void* Arena::push_result(size_t bytes) { return stack_ + advance(bytes); }
+void* Arena::push_result(size_t bytes) {
+  const size_t begin = advance(bytes);  // sets stack_ at the first use
+  return stack_ + begin;
+}
 
 void* Arena::take(size_t bytes) {
-  if (reserved_.total() == 0) reserve({any_size(), any_size()});
+  expect_reserved();
   const size_t size = round_up(std::max<size_t>(bytes, 1), kAlign);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& b = blocks_[i];
@@ -145,6 +176,7 @@ void Arena::give(void* p) {
 }
 
 void Arena::populate(ArenaSize size) {
+  if (!device_.is_host) return;
   touch(stack_, populated_.stack, size.stack);
   touch(heap_, populated_.heap, size.heap);
   populated_.stack = std::max(populated_.stack, size.stack);

@@ -24,7 +24,7 @@ AttentionArgs make_attention_args(Tape& tape, const Slice& q, const AttentionOpt
     if (table->row_sparse || table->cols() != options.num_heads)
       fail("attention: the bias {} must be a dense [buckets, {}]", table->name, options.num_heads);
     args.bias = tape.parameters().value(*table);
-    args.bucket = options.bias.bucket;
+    args.bucket = tape.on_device(options.bias.bucket, 2 * options.bias.max_position + 1);
     args.num_buckets = table->rows();
     args.bucket_zero = options.bias.max_position;
   }
@@ -105,7 +105,9 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   Parameter* table = options.bias.table;
   const bool trains_bias = table && table->trainable,
              needs_grad = q.v->needs_grad || k.v->needs_grad || v.v->needs_grad || trains_bias;
-  if (tape.record() && needs_grad) args.lse = tape.push_array<float>(q.v->data.rows * options.num_heads);
+  if (tape.record() && needs_grad) args.lse = tape.push_scratch<float>(q.v->data.rows * options.num_heads);
+  args.q_rows = tape.on_device(q_rows);
+  args.k_rows = tape.on_device(k_rows);
   tape.kernels().attention(args);
   Var y = tape.result(args.out, needs_grad, args.out_bf16);
   tape.on_backward(y, [=](Tape& t) {
@@ -152,6 +154,9 @@ Var attention_cached(Tape& tape, Slice q, const CachedKeys& keys, const Attentio
   args.k_begin = keys.begin;
   args.k_length = keys.length;
   check_positions(options, args);
+  args.q_rows = tape.on_device(q_rows);
+  args.k_begin = tape.on_device(keys.begin, q_rows.num_sequences);
+  args.k_length = tape.on_device(keys.length, q_rows.num_sequences);
   tape.kernels().attention(args);
   return tape.result(args.out, false, args.out_bf16);
 }
@@ -162,21 +167,24 @@ void put_rows(Tape& tape, Slice x, const int64_t* rows, Tensor cache) {
   }
   if (x.first + cache.cols > x.v->data.cols)
     fail("put_rows: columns {} to {} of {}", x.first, x.first + cache.cols, x.v->data.cols);
-  tape.kernels().put_rows(x.v->data.columns(x.first, cache.cols), rows, cache);
+  tape.kernels().put_rows(x.v->data.columns(x.first, cache.cols), tape.on_device(rows, x.v->data.rows),
+                          cache);
 }
 
 RotaryTable rotary_table(Tape& tape, double theta, int64_t head_dim, int64_t num_positions) {
   if (head_dim % 2 != 0) fail("rotary positions need heads of an even size, not {}", head_dim);
   const Tensor table = tape.push(num_positions, head_dim);
+  if (tape.planning()) return {table.f32(), num_positions, head_dim};
+  const HostWrite values(tape.device(), table.f32(), table.size());
   const int64_t half = head_dim / 2;
-  for (int64_t c = 0; !tape.planning() && c < half; ++c) {
+  for (int64_t c = 0; c < half; ++c) {
     // Frequency and angle in fp32, as the reference.
     const float exponent = static_cast<float>(2 * c) / static_cast<float>(head_dim),
                 frequency = 1 / std::pow(static_cast<float>(theta), exponent);
     for (int64_t p = 0; p < num_positions; ++p) {
       const float angle = static_cast<float>(p) * frequency;
-      table.row(p)[c] = std::cos(angle);
-      table.row(p)[half + c] = std::sin(angle);
+      values.data()[p * head_dim + c] = std::cos(angle);
+      values.data()[p * head_dim + half + c] = std::sin(angle);
     }
   }
   return {table.f32(), num_positions, head_dim};
@@ -195,7 +203,7 @@ Var rotary(Tape& tape, Var x, int64_t num_heads, const RotaryTable& table, const
   args.num_heads = num_heads;
   args.head_dim = table.head_dim;
   args.table = table.values;
-  args.position = rows.position;
+  args.position = tape.on_device(rows.position, rows.num_rows);
   tape.kernels().rotary(args);
   Var y = tape.result(x->data, x->needs_grad);
   tape.on_backward(y, [=](Tape& t) {

@@ -180,7 +180,7 @@ Var mean_pool(Tape& tape, Var x, const Rows& rows) {
   check_rows("mean_pool", rows, x->data.rows);
   const BasicArgs args{.op = BasicOp::sequence_mean,
                        .a = x->data,
-                       .cu_seqlens = rows.cu_seqlens,
+                       .cu_seqlens = tape.on_device(rows.cu_seqlens, rows.num_sequences + 1),
                        .num_sequences = rows.num_sequences};
   Var y = forward(tape, args, rows.num_sequences, x->data.cols, x->needs_grad);
   tape.on_backward(y, [=](Tape& t) {

@@ -1,5 +1,6 @@
 #include "engine/finite.h"
 
+#include <algorithm>
 #include <cmath>
 #include <type_traits>
 
@@ -30,11 +31,11 @@ struct Checked<member, R (*)(Args...)> {
   static inline const char* name = "";
   static R call(Args... args) {
     if constexpr (std::is_void_v<R>) {
-      (cpu_kernels().*member)(args...);
+      (current->unchecked().*member)(args...);
       const Result result = result_of(args...);
-      if (current && result.data) current->look(result.name ? result.name : name, result);
+      if (result.data) current->look(result.name ? result.name : name, result);
     } else {
-      return (cpu_kernels().*member)(args...);
+      return (current->unchecked().*member)(args...);
     }
   }
 };
@@ -71,12 +72,9 @@ std::string FiniteCheck::name_of(const float* value) const {
 void FiniteCheck::look(const char* operation, const Result& result) {
   const Tensor& y = result.data;
   if (!first_.empty()) return;
-  int64_t bad = -1;
-  for (int64_t r = 0; bad < 0 && r < y.rows; ++r) {
-    for (int64_t c = 0; bad < 0 && c < y.cols; ++c) {
-      if (!std::isfinite(y.row(r)[c])) bad = c;
-    }
-  }
+  const HostRead values(store_.device(), y);
+  const auto it = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  const int64_t bad = it == values.end() ? -1 : (it - values.begin()) % y.cols;
   const std::string parameter =
       result.weights ? name_of(result.weights + (bad > 0 ? bad * result.stride : 0)) : "";
   if (bad >= 0) {

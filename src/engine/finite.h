@@ -7,8 +7,8 @@
 
 namespace graft::engine {
 
-// During its lifetime, its kernels() compute on this thread with the CPU's kernels and check each result.
-// Slow.
+// During its lifetime, its kernels() compute on this thread with those of the parameters' device and check
+// each result. Slow.
 class FiniteCheck {
  public:
   explicit FiniteCheck(const ParameterStore& store);
@@ -17,6 +17,7 @@ class FiniteCheck {
   FiniteCheck& operator=(const FiniteCheck&) = delete;
 
   const Kernels& kernels() const;
+  const Kernels& unchecked() const { return store_.device().kernels(); }
   // The first operation whose result held NaN or an infinity, with its parameter ("linear with
   // bert.encoder.layer.0.output.dense.weight") or the last one before it; "" = none.
   const std::string& first() const { return first_; }

@@ -5,12 +5,18 @@
 namespace graft::engine {
 namespace {
 
-// A loss of one kernel: forward with `args`, backward with the gradients that `backward` fills in.
+// A loss of one kernel: forward with `args`, backward with the gradients that `backward` fills in. Terms are
+// added to the host's `total`.
 template <class Args, class F>
-Var scalar_loss(Tape& tape, Args args, void (*Kernels::*kernel)(const Args&), bool needs_grad, F backward) {
+Var scalar_loss(Tape& tape, Args args, double* total, void (*Kernels::*kernel)(const Args&), bool needs_grad,
+                F backward) {
   Tensor loss = tape.push(1, 1);
   args.loss = loss.f32();
+  args.total = total ? const_cast<double*>(tape.take_copy<double>(total, 1)) : nullptr;
   (tape.kernels().*kernel)(args);
+  if (total && args.total != total && !tape.planning())
+    tape.device().copy_out(total, args.total, sizeof *total);
+  if (total) tape.give_copy(args.total);
   Var out = tape.result(loss, needs_grad);
   tape.on_backward(out, [=](Tape& t) {
     Args b = args;
@@ -26,10 +32,10 @@ Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, dou
   ElementLossArgs args;
   args.logits = logits->data;
   args.targets = targets;
+  args.targets.data = const_cast<float*>(tape.on_device(targets.f32(), targets.size()));
   args.denominator = denominator;
-  args.total = total;
   args.squared = squared;
-  return scalar_loss(tape, args, &Kernels::element_loss, logits->needs_grad,
+  return scalar_loss(tape, args, total, &Kernels::element_loss, logits->needs_grad,
                      [=](Tape& t, ElementLossArgs& b) { b.dlogits = t.grad_of(logits, b.add); });
 }
 
@@ -43,12 +49,11 @@ Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denomina
   }
   CrossEntropyArgs args;
   args.logits = logits->data;
-  args.labels = labels;
+  args.labels = tape.on_device(labels, logits->data.rows);
   args.denominator = denominator;
   args.label_smoothing = label_smoothing;
-  args.scratch = tape.push_array<double>(logits->data.rows);
-  args.total = total;
-  return scalar_loss(tape, args, &Kernels::cross_entropy, logits->needs_grad,
+  args.scratch = tape.push_scratch<double>(logits->data.rows);
+  return scalar_loss(tape, args, total, &Kernels::cross_entropy, logits->needs_grad,
                      [=](Tape& t, CrossEntropyArgs& b) { b.dlogits = t.grad_of(logits, b.add); });
 }
 
@@ -62,9 +67,8 @@ Var kl_divergence(Tape& tape, Var logits, Var target, float temperature, double 
   args.target = target->data;
   args.temperature = temperature;
   args.denominator = denominator;
-  args.scratch = tape.push_array<double>(logits->data.rows);
-  args.total = total;
-  return scalar_loss(tape, args, &Kernels::kl_divergence, logits->needs_grad || target->needs_grad,
+  args.scratch = tape.push_scratch<double>(logits->data.rows);
+  return scalar_loss(tape, args, total, &Kernels::kl_divergence, logits->needs_grad || target->needs_grad,
                      [=](Tape& t, KlDivergenceArgs& b) {
                        if (logits->needs_grad) b.dlogits = t.grad_of(logits, b.add_dlogits);
                        if (target->needs_grad) b.dtarget = t.grad_of(target, b.add_dtarget);

@@ -68,16 +68,26 @@ Groups group_by_id(const int32_t* ids, int64_t T, int64_t skip) {
   return g;
 }
 
+// Adds the rows of `grad` to the rows of `out` that the groups name.
+void scatter(Tape& tape, Tensor grad, const Groups& g, float* out) {
+  const auto size = [](const std::vector<int32_t>& v) { return static_cast<int64_t>(v.size()); };
+  ScatterArgs args;
+  args.grad = grad;
+  args.out = out;
+  args.ids = tape.take_copy(g.ids.data(), size(g.ids));
+  args.start = tape.take_copy(g.start.data(), size(g.start));
+  args.order = tape.take_copy(g.order.data(), size(g.order));
+  args.num_unique = size(g.ids);
+  tape.kernels().scatter(args);
+  for (const int32_t* copy : {args.ids, args.start, args.order}) tape.give_copy(copy);
+}
+
 // Adds the rows of dz to the gradient of the table that `ids` looked up.
 void embedding_gradient(Tape& tape, Parameter* table, const int32_t* ids, Tensor dz) {
   if (!table || !table->trainable || tape.planning()) return;
   ParameterStore& store = tape.parameters();
   Groups g = group_by_id(ids, dz.rows, table->padding_row);
-  ScatterArgs args;
-  args.grad = dz;
-  args.start = g.start.data();
-  args.order = g.order.data();
-  args.num_unique = static_cast<int64_t>(g.ids.size());
+  float* out = nullptr;
   if (table->row_sparse) {
     SparseGrad& sparse = store.sparse_grad(*table);
     for (int32_t& id : g.ids) {
@@ -88,14 +98,13 @@ void embedding_gradient(Tape& tape, Parameter* table, const int32_t* ids, Tensor
       }
       id = slot;
     }
-    sparse.rows.resize(sparse.ids.size() * static_cast<size_t>(dz.cols), 0.0f);
-    args.out = sparse.rows.data();
+    sparse.rows.resize(static_cast<int64_t>(sparse.ids.size()) * dz.cols);
+    out = sparse.rows.data();
   } else {
-    if (!table->has_grad) std::fill_n(store.grad(*table), table->size, 0.0f);
-    args.out = store.grad(*table);
+    out = store.grad(*table);
+    if (!table->has_grad) tape.device().fill(out, table->size, 0);
   }
-  args.ids = g.ids.data();
-  tape.kernels().scatter(args);
+  scatter(tape, dz, g, out);
   table->has_grad = true;
 }
 
@@ -218,7 +227,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
     if (!tables[i]) continue;
     check_ids(tape, *tables[i], ids[i], rows.num_rows);
     args.tables[i] = store.value(*tables[i]);
-    args.ids[i] = ids[i];
+    args.ids[i] = tape.on_device(ids[i], rows.num_rows);
   }
   const bool normed = e.norm.weight != nullptr,
              trains_tables = any_trained({e.word, e.position, e.token_type}),
@@ -229,13 +238,13 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   if (normed) {
     args.gamma = store.value(*e.norm.weight);
     args.beta = value_or_null(store, e.norm.bias);
-    args.mean = tape.push_array<float>(rows.num_rows);
-    args.rstd = tape.push_array<float>(rows.num_rows);
+    args.mean = tape.push_scratch<float>(rows.num_rows);
+    args.rstd = tape.push_scratch<float>(rows.num_rows);
   }
   args.eps = e.norm.eps;
   args.kind = e.norm.kind;
   args.dropout = tape.dropout(dropout, scope);
-  args.rows = rows;
+  args.rows = tape.on_device(rows);
   tape.kernels().embedding(args);
   Var y = tape.result(args.y, needs_grad, args.y_bf16);
   tape.on_backward(y, [=](Tape& t) {
@@ -252,9 +261,9 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
       dz = b.dresidual;
     }
     if (!trains_tables) return;
-    embedding_gradient(t, e.word, args.ids[0], dz);
-    embedding_gradient(t, e.token_type, args.ids[1], dz);
-    embedding_gradient(t, e.position, args.ids[2], dz);
+    embedding_gradient(t, e.word, input_ids, dz);
+    embedding_gradient(t, e.token_type, token_type_ids, dz);
+    embedding_gradient(t, e.position, position_ids, dz);
     if (normed) t.give(dz.data);
   });
   return y;
@@ -276,14 +285,14 @@ Stream residual_sum(Tape& tape, Var x, Var residual, const Norm* norm, bool read
     args.y_bf16 = tape.push_bf16_copy(T, H);
     args.gamma = store.value(*norm->weight);
     args.beta = value_or_null(store, norm->bias);
-    args.mean = tape.push_array<float>(T);
-    args.rstd = tape.push_array<float>(T);
+    args.mean = tape.push_scratch<float>(T);
+    args.rstd = tape.push_scratch<float>(T);
     args.eps = norm->eps;
     args.kind = norm->kind;
   }
   args.dropout = tape.dropout(dropout, scope);
   check_dropout_rows(args.dropout, rows, x);
-  args.rows = rows;
+  args.rows = tape.on_device(rows);
   tape.kernels().residual_norm(args);
   const bool z_needs_grad = x->needs_grad || (residual && residual->needs_grad);
   Stream out{};
@@ -327,12 +336,13 @@ Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows
   if (d.threshold() == 0) return x;
   check_dropout_rows(d, rows, x);
   Tensor y = tape.push(x->data.rows, x->data.cols);
-  tape.kernels().dropout(x->data, y, d, rows, false);
+  const Rows on_device = tape.on_device(rows);
+  tape.kernels().dropout(x->data, y, d, on_device, false);
   Var out = tape.result(y, x->needs_grad);
   tape.on_backward(out, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);
-    t.kernels().dropout(out->grad, dx, d, rows, add);
+    t.kernels().dropout(out->grad, dx, d, on_device, add);
   });
   return out;
 }
@@ -343,22 +353,14 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
   }
   const int32_t* kept = tape.push_copy(rows, n);
   Tensor y = tape.push(n, x->data.cols);
-  tape.kernels().gather(x->data, kept, y);
+  tape.kernels().gather(x->data, tape.on_device(kept, n), y);
   Var out = tape.result(y, x->needs_grad);
   tape.on_backward(out, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);
     if (t.planning()) return;
-    if (!add) std::fill_n(dx.f32(), dx.size(), 0.0f);
-    Groups g = group_by_id(kept, n, -1);
-    ScatterArgs args;
-    args.grad = out->grad;
-    args.out = dx.f32();
-    args.ids = g.ids.data();
-    args.start = g.start.data();
-    args.order = g.order.data();
-    args.num_unique = static_cast<int64_t>(g.ids.size());
-    t.kernels().scatter(args);
+    if (!add) t.device().fill(dx.f32(), dx.size(), 0);
+    scatter(t, out->grad, group_by_id(kept, n, -1), dx.f32());
   });
   return out;
 }

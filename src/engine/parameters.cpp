@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/memory.h"
 #include "engine/glob.h"
 
 namespace graft::engine {
@@ -16,17 +15,26 @@ namespace {
 constexpr int64_t kAlign = 16;  // floats: one cache line
 }
 
-FloatBuffer::FloatBuffer(int64_t n) : size_(n) {
+FloatBuffer::FloatBuffer(int64_t n, const Device& device) : device_(&device), size_(n), capacity_(n) {
   if (n == 0) return;
-  void* p =
-      ::mmap(nullptr, static_cast<size_t>(n) * 4, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED)
-    fail_allocation(static_cast<uint64_t>(n) * 4, "parameters, their gradients or moments");
-  ::madvise(p, static_cast<size_t>(n) * 4, MADV_HUGEPAGE);
-  data_ = static_cast<float*>(p);
+  data_ =
+      static_cast<float*>(device.alloc(static_cast<size_t>(n) * 4, "parameters, their gradients or moments"));
+}
+
+void FloatBuffer::resize(int64_t n) {
+  if (n > capacity_) {
+    FloatBuffer larger(std::max(n, 2 * capacity_), *device_);
+    if (size_ > 0) device_->copy(larger.data_, data_, static_cast<size_t>(size_) * 4);
+    std::swap(data_, larger.data_);
+    std::swap(capacity_, larger.capacity_);
+  } else if (n > size_) {
+    device_->fill(data_ + size_, n - size_, 0);
+  }
+  size_ = n;
 }
 
 void FloatBuffer::expect_scattered(int64_t begin, int64_t end) {
+  if (!device_->is_host) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const uintptr_t first = (reinterpret_cast<uintptr_t>(data_ + begin) + page - 1) / page * page;
   const uintptr_t last = reinterpret_cast<uintptr_t>(data_ + end) / page * page;
@@ -34,15 +42,16 @@ void FloatBuffer::expect_scattered(int64_t begin, int64_t end) {
 }
 
 FloatBuffer::~FloatBuffer() {
-  if (data_) ::munmap(data_, static_cast<size_t>(size_) * 4);
+  if (data_) device_->free(data_, static_cast<size_t>(capacity_) * 4);
 }
 
-FloatBuffer::FloatBuffer(FloatBuffer&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+FloatBuffer::FloatBuffer(FloatBuffer&& other) noexcept { *this = std::move(other); }
 
 FloatBuffer& FloatBuffer::operator=(FloatBuffer&& other) noexcept {
+  std::swap(device_, other.device_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(capacity_, other.capacity_);
   return *this;
 }
 
@@ -70,14 +79,16 @@ std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) 
 
 void ParameterStore::allocate() {
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
-  values_ = FloatBuffer(std::max<int64_t>(size_, kAlign));
+  values_ = FloatBuffer(std::max<int64_t>(size_, kAlign), device());
 }
 
 void ParameterStore::allocate_grads() {
   if (has_grads_) return;
-  grads_ = FloatBuffer(std::max<int64_t>(grad_size_, kAlign));
+  grads_ = FloatBuffer(std::max<int64_t>(grad_size_, kAlign), device());
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    if (sparse_[i]) sparse_[i]->slot_of.assign(static_cast<size_t>(parameters_[i].rows()), -1);
+    if (!sparse_[i]) continue;
+    sparse_[i]->rows = FloatBuffer(0, device());
+    sparse_[i]->slot_of.assign(static_cast<size_t>(parameters_[i].rows()), -1);
   }
   has_grads_ = true;
 }
@@ -127,14 +138,14 @@ void ParameterStore::clear_grads() {
     if (!sparse_[i]) continue;
     for (const int32_t id : sparse_[i]->ids) sparse_[i]->slot_of[static_cast<size_t>(id)] = -1;
     sparse_[i]->ids.clear();
-    sparse_[i]->rows.clear();
+    sparse_[i]->rows.resize(0);
   }
 }
 
 void ParameterStore::settle_grads() {
   for (Parameter& p : parameters_) {
     if (p.has_grad || p.row_sparse || !p.trainable) continue;
-    std::fill_n(grad(p), p.size, 0.0f);
+    device().fill(grad(p), p.size, 0);
     p.has_grad = true;
   }
 }

@@ -9,7 +9,7 @@
 #include <tuple>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "engine/device.h"
 
 namespace graft::engine {
 
@@ -35,30 +35,33 @@ struct Parameter {
   int64_t cols() const { return size / rows(); }
 };
 
-// Gradient of a row-sparse parameter: rows in the order of their first use since clear_grads.
-struct SparseGrad {
-  std::vector<int32_t> ids;      // [n] rows of the parameter
-  std::vector<float> rows;       // [n, cols]
-  std::vector<int32_t> slot_of;  // [parameter rows] index into ids, or -1
-};
-
-// Zero-initialised floats whose pages take no memory before the first access.
+// Zero-initialised floats of a device; on the CPU their pages take no memory before the first access.
 class FloatBuffer {
  public:
   FloatBuffer() = default;
-  explicit FloatBuffer(int64_t n);
+  FloatBuffer(int64_t n, const Device& device);
   ~FloatBuffer();
   FloatBuffer(FloatBuffer&& other) noexcept;
   FloatBuffer& operator=(FloatBuffer&& other) noexcept;
   float* data() const { return data_; }
   int64_t size() const { return size_; }
+  // Keeps the first min(size, n) floats; the others are zeros. Memory grows by doubling and is kept.
+  void resize(int64_t n);
   // Call before the first access if floats [begin, end) are accessed sparsely: uses small pages instead of 2
   // MB pages.
   void expect_scattered(int64_t begin, int64_t end);
 
  private:
+  const Device* device_ = nullptr;
   float* data_ = nullptr;
-  int64_t size_ = 0;
+  int64_t size_ = 0, capacity_ = 0;
+};
+
+// Gradient of a row-sparse parameter: rows in the order of their first use since clear_grads.
+struct SparseGrad {
+  std::vector<int32_t> ids;      // [n] rows of the parameter
+  FloatBuffer rows;              // [n, cols]
+  std::vector<int32_t> slot_of;  // [parameter rows] index into ids, or -1
 };
 
 // A device's copy of values in another layout (packed weights), with the version of its source.
@@ -69,6 +72,9 @@ struct Derived {
 
 class ParameterStore {
  public:
+  explicit ParameterStore(const Device& device = default_device()) : device_(&device) {}
+  const Device& device() const { return *device_; }
+
   // Declares parameters. Those of one call are adjacent in memory and can be used as one matrix.
   Parameter& add(Parameter parameter);
   std::vector<Parameter*> add_group(std::vector<Parameter> parameters);
@@ -87,12 +93,19 @@ class ParameterStore {
   std::vector<Parameter*> select(const std::string& pattern);
   int64_t num_parameters() const;
 
-  // Null before allocation, as in a plan.
+  // Memory of the device; null before allocation, as in a plan.
   float* value(const Parameter& p) const { return allocated() ? values_.data() + p.offset : nullptr; }
   float* grad(const Parameter& p) const {
     return grads_.size() > 0 ? grads_.data() + p.grad_offset : nullptr;
   }
   SparseGrad& sparse_grad(const Parameter& p);
+  const SparseGrad& sparse_grad(const Parameter& p) const {
+    return const_cast<ParameterStore*>(this)->sparse_grad(p);
+  }
+  // Values and gradients for host code; a row-sparse gradient is read from sparse_grad.
+  HostRead read_value(const Parameter& p) const { return {device(), value(p), p.size}; }
+  HostRead read_grad(const Parameter& p) const { return {device(), grad(p), p.size}; }
+  HostWrite write_value(const Parameter& p) { return {device(), value(p), p.size}; }
   // Clears all gradients. The memory is kept; the next write overwrites it.
   void clear_grads();
   // Writes zeros into the gradients of parameters that no backward pass reached.
@@ -108,6 +121,7 @@ class ParameterStore {
   void touch_values() { ++version_; }
 
  private:
+  const Device* device_;
   std::deque<Parameter> parameters_;
   std::vector<std::unique_ptr<SparseGrad>> sparse_;  // by parameter index, null for dense
   FloatBuffer values_, grads_;

@@ -19,6 +19,42 @@ Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
                      dtype);
 }
 
+// A dry run counts the copy and leaves its kernels the host's data.
+const void* Tape::mirror(const void* host, size_t bytes) {
+  for (const Mirror& m : mirrors_)
+    if (m.host == host && m.bytes >= bytes) return m.copy;
+  void* copy = arena_.push_result(bytes);
+  if (!planning()) device().copy_in(copy, host, bytes);
+  mirrors_.push_back({host, bytes, planning() ? host : copy});
+  return mirrors_.back().copy;
+}
+
+void* Tape::copied(const void* host, size_t bytes) {
+  void* copy = arena_.take(bytes);
+  if (!planning()) device().copy_in(copy, host, bytes);
+  return copy;
+}
+
+Rows Tape::on_device(const Rows& rows) {
+  Rows out = rows;
+  out.cu_seqlens = on_device(rows.cu_seqlens, rows.num_sequences + 1);
+  out.position = on_device(rows.position, rows.num_rows);
+  out.example = on_device(rows.example, rows.num_sequences);
+  out.sequence = on_device(rows.sequence, rows.num_rows);
+  return out;
+}
+
+Tensor Tape::on_host(Tensor t) {
+  if (device().is_host) return t;
+  const size_t row = static_cast<size_t>(t.cols) * dtype_size(t.dtype),
+               step = static_cast<size_t>(t.stride) * dtype_size(t.dtype);
+  Tensor copy = make_tensor(arena_.push(static_cast<size_t>(t.rows) * row), t.rows, t.cols, t.dtype);
+  for (size_t r = 0; !planning() && r < static_cast<size_t>(t.rows); ++r)
+    device().copy_out(static_cast<std::byte*>(copy.data) + r * row,
+                      static_cast<const std::byte*>(t.data) + r * step, row);
+  return copy;
+}
+
 Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, {}, false}; }
 
 Var Tape::result(Tensor data, bool needs_grad, Tensor bf16_copy) {
@@ -58,7 +94,7 @@ void Tape::backward(Var loss, float seed) {
     fail("backward: the parameters have no memory for gradients (allocate_grads)");
   bool add = false;
   Tensor start = grad_of(loss, add);
-  if (!planning()) *start.f32() = seed;
+  if (!planning()) device().fill(start.f32(), 1, seed);
   for (Node* node = last_; node; node = node->previous) {
     const auto has_grad = [](Var v) { return v && v->grad; };
     if (!has_grad(node->out[0]) && !has_grad(node->out[1])) continue;

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/denormals.h"
 #include "engine/arena.h"
@@ -33,6 +34,10 @@ struct TapeOptions {
 
 class Tape {
  public:
+  // Computes on the device of the parameters, where the arena lies, too.
+  Tape(Arena& arena, ParameterStore& parameters, TapeOptions options)
+      : Tape(parameters.device().kernels(), arena, parameters, options) {}
+  // The same with another table for its kernels: a dry run, a search for NaN.
   Tape(const Kernels& kernels, Arena& arena, ParameterStore& parameters, TapeOptions options)
       : kernels_(kernels), arena_(arena), parameters_(parameters), options_(options) {}
 
@@ -42,13 +47,19 @@ class Tape {
   const TapeOptions& options() const { return options_; }
   bool record() const { return options_.record; }
   // True in a dry run: kernels compute nothing, and only the arena may change.
-  bool planning() const { return &kernels_ == &plan_kernels(); }
+  bool planning() const { return &kernels_ == &device().plan_kernels(); }
+  const Device& device() const { return parameters_.device(); }
 
   // Dropout of probability p for the operation called `scope`; none outside training.
   Dropout dropout(float p, std::string_view scope) const;
 
-  // Uninitialised memory, valid until backward has passed this point.
+  // Uninitialised memory of the device for kernels, valid as long as the tape.
   Tensor push(int64_t rows, int64_t cols, DType dtype = DType::f32);
+  template <class T>
+  T* push_scratch(int64_t n) {
+    return static_cast<T*>(arena_.push_result(static_cast<size_t>(n) * sizeof(T)));
+  }
+  // Uninitialised memory of the host.
   template <class T>
   T* push_array(int64_t n) {
     return static_cast<T*>(arena_.push(static_cast<size_t>(n) * sizeof(T)));
@@ -59,6 +70,27 @@ class Tape {
     std::copy_n(from, n, to);
     return to;
   }
+
+  // Host data where kernels can read it: the data itself where the device's memory is the host's, else a
+  // copy, made once. `host` must not change while the tape exists.
+  template <class T>
+  const T* on_device(const T* host, int64_t n) {
+    if (device().is_host || !host) return host;
+    return static_cast<const T*>(mirror(host, static_cast<size_t>(n) * sizeof(T)));
+  }
+  Rows on_device(const Rows& rows);
+  // The same for data that changes; free it with give_copy().
+  template <class T>
+  const T* take_copy(const T* host, int64_t n) {
+    if (device().is_host) return host;
+    return static_cast<const T*>(copied(host, static_cast<size_t>(n) * sizeof(T)));
+  }
+  void give_copy(const void* p) {
+    if (!device().is_host) give(const_cast<void*>(p));
+  }
+  // A result for host code, [rows, cols] without a stride where it is a copy.
+  Tensor on_host(Tensor t);
+  float scalar(Var v) { return *on_host(v->data).f32(); }
 
   // The bf16 copy of v, created at the first call and padded with zero rows to a multiple of 32.
   Tensor bf16_copy_of(Var v);
@@ -103,11 +135,20 @@ class Tape {
     void* state;
     void (*run)(void*, Tape&);
   };
+  const void* mirror(const void* host, size_t bytes);
+  void* copied(const void* host, size_t bytes);
+
   const Kernels& kernels_;
   Arena& arena_;
   ParameterStore& parameters_;
   TapeOptions options_;
   Node* last_ = nullptr;
+  struct Mirror {
+    const void* host;
+    size_t bytes;
+    const void* copy;
+  };
+  std::vector<Mirror> mirrors_;
   FlushDenormals flush_denormals_;  // a tape belongs to one thread
 };
 

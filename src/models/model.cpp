@@ -113,7 +113,7 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   if (has_new_name) config["dtype"] = dtype;
   if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
   StagedFiles staged(folder);
-  hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second));
+  hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second).tensors);
   write_json(staged.path() / "config.json", config);
   staged.publish("config.json", [](const std::string& name) {
     return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);

@@ -27,7 +27,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 }
 
 void initialize(State& state, const Parameter& p, uint64_t seed) {
-  float* out = state.parameters.value(p);
+  const engine::HostWrite values = state.parameters.write_value(p);
+  float* out = values.data();
   if (p.init != Init::normal) {
     std::fill_n(out, p.size, p.init == Init::ones ? 1.0f : 0.0f);
     return;
@@ -187,7 +188,7 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
           fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(stored_shape(p))));
       continue;
     }
-    load_values(*t, p, state.parameters.value(p));
+    load_values(*t, p, state.parameters.write_value(p).data());
   }
   for (const auto& [name, t] : tensors) {
     if (!used.count(t) && !is_known_extra(state, name)) state.report.unexpected.push_back(name);
@@ -206,20 +207,22 @@ void initialize_weights(State& state, uint64_t seed) {
 
 std::optional<NonFinite> first_non_finite(const State& state) {
   for (const Parameter& p : state.parameters.parameters()) {
-    const float* x = state.parameters.value(p);
-    const float* bad = std::find_if(x, x + p.size, [](float v) { return !std::isfinite(v); });
-    if (bad != x + p.size) return NonFinite{p.name, bad - x, *bad};
+    const engine::HostRead x = state.parameters.read_value(p);
+    const float* bad = std::find_if(x.begin(), x.end(), [](float v) { return !std::isfinite(v); });
+    if (bad != x.end()) return NonFinite{p.name, bad - x.begin(), *bad};
   }
   return std::nullopt;
 }
 
-std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype) {
-  std::vector<hub::TensorToWrite> out;
+WeightsToWrite tensors_to_write(const State& state, DType dtype) {
+  WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
-    out.push_back({p.name, stored_shape(p), dtype, state.parameters.value(p), p.stored_transposed});
+    out.values.push_back(state.parameters.read_value(p));
+    const float* data = out.values.back().data();
+    out.tensors.push_back({p.name, stored_shape(p), dtype, data, p.stored_transposed});
     // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
     const TiedDecoder& d = state.family->decoder;
-    if (d.bias && p.name == d.bias) out.push_back({d.tied_bias, p.shape, dtype, state.parameters.value(p)});
+    if (d.bias && p.name == d.bias) out.tensors.push_back({d.tied_bias, p.shape, dtype, data});
   }
   return out;
 }

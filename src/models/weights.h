@@ -31,6 +31,10 @@ struct NonFinite {
 std::optional<NonFinite> first_non_finite(const State& state);
 
 // The parameters in their order, for hub::write_checkpoint, to be stored as `dtype`.
-std::vector<hub::TensorToWrite> tensors_to_write(const State& state, DType dtype);
+struct WeightsToWrite {
+  std::vector<engine::HostRead> values;  // what the tensors point to
+  std::vector<hub::TensorToWrite> tensors;
+};
+WeightsToWrite tensors_to_write(const State& state, DType dtype);
 
 }  // namespace graft::models

@@ -18,8 +18,8 @@ namespace {
 constexpr int64_t kMomentAlign = 16;  // floats: one cache line
 }
 
-AdamW::AdamW(engine::ParameterStore& store, const engine::Kernels& kernels, const AdamWOptions& options)
-    : store_(store), kernels_(kernels), options_(options) {
+AdamW::AdamW(engine::ParameterStore& store, const AdamWOptions& options)
+    : store_(store), kernels_(store.device().kernels()), options_(options) {
   int64_t size = 0;
   for (Parameter& p : store.parameters()) {
     if (!p.trainable) continue;
@@ -31,8 +31,8 @@ AdamW::AdamW(engine::ParameterStore& store, const engine::Kernels& kernels, cons
     states_.push_back(std::move(state));
     size = (size + p.size + kMomentAlign - 1) / kMomentAlign * kMomentAlign;
   }
-  m_ = engine::FloatBuffer(size);
-  v_ = engine::FloatBuffer(size);
+  m_ = engine::FloatBuffer(size, store.device());
+  v_ = engine::FloatBuffer(size, store.device());
   for (const State& s : states_) {
     if (!s.parameter->row_sparse) continue;
     m_.expect_scattered(s.offset, s.offset + s.parameter->size);  // rows never read cost no memory
@@ -54,7 +54,7 @@ double AdamW::grad_norm() {
     if (!p.trainable) continue;
     if (p.row_sparse) {
       const engine::SparseGrad& g = store_.sparse_grad(p);
-      sum += kernels_.sum_of_squares(g.rows.data(), static_cast<int64_t>(g.rows.size()));
+      sum += kernels_.sum_of_squares(g.rows.data(), g.rows.size());
     } else {
       sum += kernels_.sum_of_squares(store_.grad(p), p.size);
     }
@@ -174,9 +174,14 @@ void AdamW::flush() {
 std::vector<MomentTensor> AdamW::save() {
   flush();
   std::vector<MomentTensor> out;
+  saved_.clear();
+  const auto add = [&](const char* prefix, const Parameter& p, const float* moment) {
+    saved_.emplace_back(store_.device(), moment, p.size);
+    out.push_back({prefix + p.name, p.shape, saved_.back().data()});
+  };
   for (const State& s : states_) {
-    out.push_back({"exp_avg." + s.parameter->name, s.parameter->shape, m_.data() + s.offset});
-    out.push_back({"exp_avg_sq." + s.parameter->name, s.parameter->shape, v_.data() + s.offset});
+    add("exp_avg.", *s.parameter, m_.data() + s.offset);
+    add("exp_avg_sq.", *s.parameter, v_.data() + s.offset);
   }
   return out;
 }
@@ -207,10 +212,16 @@ void AdamW::set_moments(State& state, const float* exp_avg, const float* exp_avg
   const auto is_zero = [&](const float* x) {
     return std::all_of(x, x + H, [](float value) { return value == 0; });
   };
+  const auto put = [&](const engine::FloatBuffer& moments, const float* from, size_t row) {
+    float* to = moments.data() + state.offset + row * H;
+    const engine::Device& device = store_.device();
+    if (!device.is_host || std::memcmp(from, to, H * sizeof(float)) != 0)
+      device.copy_in(to, from, H * sizeof(float));
+  };
   for (size_t row = 0; row < static_cast<size_t>(state.parameter->rows()); ++row) {
-    float *m = m_.data() + state.offset + row * H, *v = v_.data() + state.offset + row * H;
-    for (const auto& [from, to] : {std::pair{exp_avg + row * H, m}, std::pair{exp_avg_sq + row * H, v}})
-      if (std::memcmp(from, to, H * sizeof(float)) != 0) std::copy_n(from, H, to);
+    const float *m = exp_avg + row * H, *v = exp_avg_sq + row * H;
+    put(m_, m, row);
+    put(v_, v, row);
     if (!state.parameter->row_sparse) continue;
     state.last_step[row] = static_cast<int32_t>(num_steps());
     state.touched[row] = !is_zero(m) || !is_zero(v);

@@ -29,7 +29,7 @@ struct MomentTensor {
 // they are between two flushes, because missed steps are replayed with them.
 class AdamW {
  public:
-  AdamW(engine::ParameterStore& store, const engine::Kernels& kernels, const AdamWOptions& options);
+  AdamW(engine::ParameterStore& store, const AdamWOptions& options);
 
   // L2 norm of all gradients, each parameter in order (torch.nn.utils.clip_grad_norm_'s total norm).
   double grad_norm();
@@ -66,11 +66,12 @@ class AdamW {
   void check_trained() const;
 
   engine::ParameterStore& store_;
-  const engine::Kernels& kernels_;
+  const engine::Kernels& kernels_;  // of the store's device
   AdamWOptions options_;
   std::vector<State> states_;  // in the order of the store
   engine::FloatBuffer m_, v_;
-  std::vector<double> lr_;  // of every step, for the replay
+  std::vector<engine::HostRead> saved_;  // what save() returned views of
+  std::vector<double> lr_;               // of every step, for the replay
 };
 
 }  // namespace graft::train

@@ -64,7 +64,7 @@ void Inference::run(const data::RaggedBatch& batch,
 
 std::unique_ptr<StepMemory> Inference::borrow() const {
   const std::lock_guard lock(mutex_);
-  if (free_.empty()) return std::make_unique<StepMemory>();
+  if (free_.empty()) return std::make_unique<StepMemory>(model_.state().parameters.device());
   auto memory = std::move(free_.back());
   free_.pop_back();
   return memory;

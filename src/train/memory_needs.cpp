@@ -84,8 +84,9 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   options.training = options.record = record;
   options.bf16 = state.bf16;
   engine::PlanNeeds kernels;
-  engine::Arena arena{engine::Arena::Counting()};
-  engine::Tape tape(engine::plan_kernels(), arena, const_cast<engine::ParameterStore&>(state.parameters),
+  const engine::Device& device = state.parameters.device();
+  engine::Arena arena{engine::Arena::Counting(), device};
+  engine::Tape tape(device.plan_kernels(), arena, const_cast<engine::ParameterStore&>(state.parameters),
                     options);
   const engine::Var logits = state.network.forward(tape, batch).logits;
   if (task) {

@@ -192,7 +192,7 @@ class Fixture {
     const hub::StateDict outputs = hub::read_safetensors(folder_ / "outputs.safetensors");
     const bool per_token = state_.head->predicts_tokens;
     memory_.arena().reset();
-    Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {});
+    Tape tape(memory_.arena(), state_.parameters, {});
     const models::Forward every =
         state_.network.forward(tape, in_.batch, {.hidden_states = true, .every_row = true});
     const std::vector<Var>& hidden = every.hidden_states;
@@ -204,27 +204,27 @@ class Fixture {
       pooled = state_.network.head->pooled(tape, every.hidden);
     }
     const Var logits = state_.network.forward(tape, in_.batch).logits;
-    const double loss = *task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch))->data.f32();
+    const double loss = tape.scalar(task_->loss(tape, logits, in_.batch, task_->loss_terms(in_.batch)));
     for (const hub::TensorView& t : outputs.tensors()) {
       if (t.name == "loss") {
         const double e = floats_of(t, 1)[0];
         comparison_.count("loss");
         comparison_.add("loss", "loss", loss, e, 1e-5 * std::max(1.0, std::fabs(e)));
       } else if (t.name == "logits" && per_token) {
-        compare_logits(t.name, t, full_logits->data, &in_.padded_row);
+        compare_logits(t.name, t, tape.on_host(full_logits->data), &in_.padded_row);
         std::vector<int64_t> label_rows;
         for (const int32_t r : in_.batch.label_rows)
           label_rows.push_back(in_.padded_row[static_cast<size_t>(r)]);
-        compare_logits("logits of the rows with labels", t, logits->data, &label_rows);
+        compare_logits("logits of the rows with labels", t, tape.on_host(logits->data), &label_rows);
       } else if (t.name == "logits") {
-        compare_logits(t.name, t, logits->data, nullptr);
+        compare_logits(t.name, t, tape.on_host(logits->data), nullptr);
       } else if (t.name == "last_hidden_state") {
-        compare_hidden(t.name, t, last->data);
+        compare_hidden(t.name, t, tape.on_host(last->data));
       } else if (t.name == "pooler_output" && pooled) {
-        compare_logits(t.name, t, pooled->data, nullptr);
+        compare_logits(t.name, t, tape.on_host(pooled->data), nullptr);
       } else if (const int64_t layer = layer_of(t.name);
                  layer >= 0 && layer < static_cast<int64_t>(hidden.size())) {
-        compare_hidden(t.name, t, hidden[static_cast<size_t>(layer)]->data);
+        compare_hidden(t.name, t, tape.on_host(hidden[static_cast<size_t>(layer)]->data));
       } else {
         not_compared_.push_back("outputs: " + t.name);
       }
@@ -237,9 +237,10 @@ class Fixture {
     const hub::TensorView *loss = outputs.find("loss"), *logits = outputs.find("logits");
     if (!loss || !logits) fail("{}: outputs.safetensors has no loss or no logits", folder_.string());
     memory_.arena().reset();
-    Tape tape(engine::cpu_kernels(), memory_.arena(), state_.parameters, {.bf16 = true});
+    Tape tape(memory_.arena(), state_.parameters, {.bf16 = true});
     const Var got = state_.network.forward(tape, in_.batch).logits;
-    const double value = *task_->loss(tape, got, in_.batch, task_->loss_terms(in_.batch))->data.f32();
+    const double value = tape.scalar(task_->loss(tape, got, in_.batch, task_->loss_terms(in_.batch)));
+    const engine::Tensor got_logits = tape.on_host(got->data);
     const double expected_loss = floats_of(*loss, 1)[0];
     comparison_.count("loss");
     comparison_.add("loss", "loss", value, expected_loss, 0.04 * std::max(1.0, std::fabs(expected_loss)));
@@ -252,7 +253,7 @@ class Fixture {
           per_token ? in_.padded_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])] : r;
       for (int64_t c = 0; c < got->data.cols; ++c) {
         const double e = expected[static_cast<size_t>(row * got->data.cols + c)];
-        errors.push_back(std::fabs(got->data.row(r)[c] - e) / (1 + std::fabs(e)));
+        errors.push_back(std::fabs(got_logits.row(r)[c] - e) / (1 + std::fabs(e)));
         comparison_.add("logits, worst", "logits", errors.back(), 0, 0.25);
       }
     }
@@ -298,13 +299,16 @@ class Fixture {
   }
 
   std::vector<float> dense_gradient(const Parameter& p) {
-    if (!p.row_sparse) return {state_.parameters.grad(p), state_.parameters.grad(p) + p.size};
+    if (!p.row_sparse) {
+      const engine::HostRead all = state_.parameters.read_grad(p);
+      return {all.begin(), all.end()};
+    }
     std::vector<float> out(static_cast<size_t>(p.size), 0.0f);
     const engine::SparseGrad& g = state_.parameters.sparse_grad(p);
-    for (size_t i = 0; i < g.ids.size(); ++i) {
-      std::copy_n(g.rows.begin() + static_cast<std::ptrdiff_t>(i) * p.cols(), p.cols(),
+    const engine::HostRead rows(state_.parameters.device(), g.rows.data(), g.rows.size());
+    for (size_t i = 0; i < g.ids.size(); ++i)
+      std::copy_n(rows.begin() + static_cast<int64_t>(i) * p.cols(), p.cols(),
                   out.begin() + g.ids[i] * p.cols());
-    }
     return out;
   }
 
@@ -343,7 +347,7 @@ class Fixture {
   void compare_training() {
     AdamWOptions options;
     options.weight_decay = 0.01;
-    AdamW optimizer(state_.parameters, engine::cpu_kernels(), options);
+    AdamW optimizer(state_.parameters, options);
     Parameter& words = *state_.network.encoder->word_embeddings();
     double rates = 0;
     for (size_t step = 0; step < meta_.at("steps").size(); ++step) {
@@ -363,8 +367,8 @@ class Fixture {
     compare_parameters(
         "after5.safetensors", "trained weights",
         [&](const Parameter& p) {
-          const float* w = state_.parameters.value(p);
-          return std::vector<float>(w, w + p.size);
+          const engine::HostRead w = state_.parameters.read_value(p);
+          return std::vector<float>(w.begin(), w.end());
         },
         [&](const std::string& name) { return unstable.contains(name) ? 2 * rates + 5e-5 : 3e-5; });
   }
@@ -375,7 +379,7 @@ class Fixture {
   models::State& state_;
   FixtureInputs in_;
   std::unique_ptr<tasks::Task> task_;
-  StepMemory memory_;
+  StepMemory memory_{state_.parameters.device()};
   Comparison comparison_;
   std::vector<std::string> not_compared_;
 };

@@ -5,13 +5,14 @@
 #include <string>
 
 #include "graft/trainer.h"
+#include "models/state.h"
 #include "tasks/task_table.h"
 #include "train/runner.h"
 
 namespace graft {
 
 struct Trainer::Parts {
-  explicit Parts(Model m) : model(std::move(m)) {}
+  explicit Parts(Model m) : model(std::move(m)), memory(model.state().parameters.device()) {}
   Model model;
   TrainingArguments arguments;
   std::shared_ptr<Tokenizer> tokenizer;

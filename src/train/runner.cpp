@@ -19,8 +19,9 @@ namespace {
 
 // Addresses for a pass: where ulimit counts them, those that were planned and some for growth out of what no
 // plan needs.
-engine::ArenaSize with_growth(const MemoryNeeds& needs) {
+engine::ArenaSize with_growth(const MemoryNeeds& needs, const engine::Device& device) {
   const engine::ArenaSize planned = needs.arena;
+  if (!device.is_host) return planned;
   const uint64_t left = addresses_left();
   if (left == std::numeric_limits<uint64_t>::max())
     return {std::max<size_t>(planned.stack, physical_memory()),
@@ -63,7 +64,7 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
   budget_->check(state, task, batch, record, needs, needs_);
   const engine::ArenaSize reserved = arena_.reserved();
   if (needs.arena.stack > reserved.stack || needs.arena.heap > reserved.heap)
-    arena_.reserve(with_growth(needs));
+    arena_.reserve(with_growth(needs, device_));
   arena_.populate(needs.arena);
   needs_ = needs;
   rows_ = std::max<int64_t>(rows_, batch.rows());
@@ -78,11 +79,10 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
                             StepMemory& memory) {
   return with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters,
-              {dropout, true, seed, step, state.bf16});
+    Tape tape(memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
     const Var logits = forward(tape, state, batch);
     const Var loss = task.loss(tape, logits, batch, denominator);
-    const double value = *loss->data.f32();
+    const double value = tape.scalar(loss);
     tape.backward(loss);
     return value;
   });
@@ -92,10 +92,11 @@ void evaluate_batch(models::State& state, const tasks::Task& task, const data::R
                     tasks::Metrics* metrics, double& total, StepMemory& memory) {
   with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
+    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16});
     const Var logits = forward(tape, state, batch);
-    check_logits(state, batch, logits->data, memory);
-    if (metrics) metrics->add(batch, logits->data);
+    const engine::Tensor on_host = tape.on_host(logits->data);
+    check_logits(state, batch, on_host, memory);
+    if (metrics) metrics->add(batch, on_host);
     task.loss(tape, logits, batch, 1, &total);
   });
 }
@@ -103,8 +104,8 @@ void evaluate_batch(models::State& state, const tasks::Task& task, const data::R
 engine::Tensor predict_batch(models::State& state, const data::RaggedBatch& batch, StepMemory& memory) {
   return with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(engine::cpu_kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
-    const engine::Tensor logits = forward(tape, state, batch)->data;
+    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16});
+    const engine::Tensor logits = tape.on_host(forward(tape, state, batch)->data);
     check_logits(state, batch, logits, memory);
     return logits;
   });

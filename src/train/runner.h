@@ -17,6 +17,8 @@ namespace graft::train {
 // faults.
 class StepMemory {
  public:
+  explicit StepMemory(const engine::Device& device = engine::default_device())
+      : device_(device), arena_(engine::ArenaSize{}, device) {}
   engine::Arena& arena() { return arena_; }
   // Includes gradients and moments in the plan. Call before the first batch. `rows_read` as in plan_training.
   void expect_training(const models::State& state, int64_t rows_read = -1);
@@ -30,7 +32,8 @@ class StepMemory {
   const MemoryNeeds& needs() const { return needs_; }
 
  private:
-  engine::Arena arena_{engine::ArenaSize{}};
+  const engine::Device& device_;
+  engine::Arena arena_;
   MemoryNeeds needs_;
   std::optional<MemoryBudget> budget_;
   int64_t rows_ = 0, sequences_ = 0, label_rows_ = 0;
@@ -47,7 +50,7 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
 void evaluate_batch(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                     tasks::Metrics* metrics, double& total, StepMemory& memory);
 
-// The logits of a batch, valid until the next pass with `memory`. Error as in check_logits.
+// The logits of a batch on the host, valid until the next pass with `memory`. Error as in check_logits.
 engine::Tensor predict_batch(models::State& state, const data::RaggedBatch& batch, StepMemory& memory);
 
 // Throws an Error where a logit is NaN or infinite, with why_not_finite's answer.

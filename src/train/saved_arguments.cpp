@@ -6,8 +6,7 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "engine/cpu/gemm.h"
-#include "engine/kernels.h"
+#include "engine/device.h"
 #include "models/state.h"
 #include "train/arguments.h"
 #include "train/sequence_length.h"
@@ -49,10 +48,10 @@ int64_t inference_length(int64_t asked, const SavedArguments& saved, const Model
 
 Precision training_precision(std::optional<bool> asked) {
   if (asked) return {*asked, *asked ? "--bf16 true" : "--bf16 false"};
-  engine::cpu_kernels();  // fixes the instruction set
-  if (engine::cpu::bf16_is_faster())
+  const engine::Device& device = engine::default_device();
+  if (device.bf16_is_faster())
     return {true, "default on this CPU, which is faster in bf16; --bf16 false computes in fp32"};
-  if (engine::cpu::has_bf16_gemm()) return {false, "default on this CPU, which is not faster in bf16"};
+  if (device.has_bf16()) return {false, "default on this CPU, which is not faster in bf16"};
   return {false, "default on this CPU, which has no bf16 matrix instructions"};
 }
 
@@ -64,9 +63,7 @@ Precision inference_precision(std::optional<bool> asked, const SavedArguments& s
 
 void use_precision(const Model& model, bool bf16) {
   model.state().bf16 = bf16;
-  if (!bf16) return;
-  engine::cpu_kernels();  // fixes the instruction set
-  if (engine::cpu::has_bf16_gemm()) return;
+  if (!bf16 || model.state().parameters.device().has_bf16()) return;
   log_warning(
       "precision: bf16; this CPU has no bf16 matrix instructions, so operands are rounded to bf16 and "
       "multiplied in fp32, which is slower than fp32 itself");

@@ -28,6 +28,13 @@ TEST(Arena, PushesAlignedMemoryThatDoesNotOverlap) {
   EXPECT_EQ(arena.mark(), 320u);
 }
 
+// Without a size the first use reserves the addresses.
+TEST(Arena, ItsFirstUseMayBeAResult) {
+  Arena arena(ArenaSize{});
+  std::memset(arena.push_result(64), 1, 64);
+  EXPECT_EQ(arena.mark(), 64u);
+}
+
 TEST(Arena, MarkAndReleaseKeepAStack) {
   Arena arena;
   arena.push(64);

@@ -189,7 +189,7 @@ TEST(Embed, RowSparseGradientKeepsOnlyRowsReadAndAddsMicroBatches) {
   for (size_t i = 0; i < sum.v.size(); ++i) sum.v[i] += other.v[i];
   Matrix got(kVocab, kHidden);
   for (size_t i = 0; i < sparse.ids.size(); ++i)
-    std::copy_n(&sparse.rows[i * kHidden], kHidden, &got.at(sparse.ids[i], 0));
+    std::copy_n(sparse.rows.data() + i * kHidden, kHidden, &got.at(sparse.ids[i], 0));
   twin::expect_close(got, sum, 5e-6, "two micro-batches");
   m.store.clear_grads();
   EXPECT_TRUE(m.store.sparse_grad(*m.e.word).ids.empty());

@@ -118,7 +118,7 @@ Matrix spread(ParameterStore& store, const Parameter& p) {
   const SparseGrad& sparse = store.sparse_grad(p);
   for (size_t i = 0; i < sparse.ids.size(); ++i) {
     for (int64_t c = 0; c < m.cols; ++c)
-      m.at(sparse.ids[i], c) += sparse.rows[i * static_cast<size_t>(m.cols) + static_cast<size_t>(c)];
+      m.at(sparse.ids[i], c) += sparse.rows.data()[i * static_cast<size_t>(m.cols) + static_cast<size_t>(c)];
   }
   return m;
 }

@@ -150,7 +150,7 @@ TEST(ParameterStore, VersionMovesWhenValuesAreTouched) {
 }
 
 TEST(FloatBuffer, MovesItsMemory) {
-  FloatBuffer a(100);
+  FloatBuffer a(100, cpu_device());
   a.data()[99] = 3;
   float* p = a.data();
   FloatBuffer b(std::move(a)), c;
@@ -160,9 +160,23 @@ TEST(FloatBuffer, MovesItsMemory) {
   EXPECT_EQ(c.data()[99], 3);
 }
 
+TEST(FloatBuffer, ResizedKeepsItsFloatsAndAddsZeros) {
+  FloatBuffer b(0, cpu_device());
+  b.resize(3);
+  for (int i = 0; i < 3; ++i) b.data()[i] = static_cast<float>(i + 1);
+  b.resize(100000);
+  EXPECT_EQ(b.size(), 100000);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(b.data()[i], static_cast<float>(i + 1));
+  EXPECT_EQ(std::count(b.data() + 3, b.data() + 100000, 0.0f), 100000 - 3);
+  b.resize(1);
+  b.resize(3);  // within the memory: what was there is gone
+  EXPECT_EQ(b.data()[0], 1);
+  EXPECT_EQ(b.data()[2], 0);
+}
+
 TEST(FloatBuffer, ScatteredRowsCostTheirPagesOnly) {
   constexpr int64_t kFloats = 16 << 20;  // 64 MB
-  FloatBuffer buffer(kFloats);
+  FloatBuffer buffer(kFloats, cpu_device());
   buffer.expect_scattered(0, kFloats);
   for (int64_t i = 0; i < kFloats; i += kFloats / 8) buffer.data()[i] = 1;
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));

@@ -75,6 +75,15 @@ TEST_F(Layers, WhatIsNoLayerIsFound) {
   expect_found("src/models/t5.cpp", "#include \"../engine/ops.h\"\n", "does not start with a layer");
 }
 
+TEST_F(Layers, TheCpuByNameIsFoundOutsideOfTheEngine) {
+  expect_found("src/train/runner.cpp", "Tape tape(engine::cpu_kernels(), arena, store, {});\n",
+               "default_device");
+  expect_found("src/models/model.cpp", "auto& device = engine::cpu_device();\n", "default_device");
+  expect_found("src/cli/console.cpp", "#include \"engine/cpu/isa.h\"\n", "the CPU by name");
+  tree.write("src/engine/ops.cpp", "const Kernels& k = cpu_kernels();\n");
+  EXPECT_EQ(check_layers(tree.path()).output.find("ops.cpp"), std::string::npos);
+}
+
 TEST_F(Layers, ThisProjectPasses) {
   const Result result = check_layers(GRAFT_SOURCE_DIR);
   EXPECT_EQ(result.status, 0) << result.output;

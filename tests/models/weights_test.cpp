@@ -31,7 +31,7 @@ TEST(Weights, AMatrixThatIsStoredTransposedComesBack) {
     }
     const std::vector<float> before(values, values + p.size);
     std::filesystem::create_directories(dir / "m");
-    hub::write_checkpoint(dir / "m", models::tensors_to_write(state, dtype));
+    hub::write_checkpoint(dir / "m", models::tensors_to_write(state, dtype).tensors);
     const hub::StateDict dict = hub::read_checkpoint(dir / "m");
     const hub::TensorView* stored = dict.find(kMatrix);
     ASSERT_TRUE(stored);

@@ -33,11 +33,11 @@ std::vector<float> train_steps(const Model& model, const AdamWOptions& options, 
   const auto task = make_task(model);
   const RandomFeatures features(model, 150, 6);
   state.parameters.allocate_grads();
-  auto made = std::make_unique<AdamW>(state.parameters, engine::cpu_kernels(), options);
+  auto made = std::make_unique<AdamW>(state.parameters, options);
   StepMemory memory;
   for (int64_t step = 0; step < 50; ++step) {
     if (step == resume_at) {
-      auto fresh = std::make_unique<AdamW>(state.parameters, engine::cpu_kernels(), options);
+      auto fresh = std::make_unique<AdamW>(state.parameters, options);
       fresh->load(made->save(), step);
       made = std::move(fresh);
     }
@@ -99,7 +99,7 @@ TEST(AdamW, AStateThatDoesNotFitIsTold) {
   store.add(p);
   store.allocate();
   store.allocate_grads();
-  AdamW optimizer(store, engine::cpu_kernels(), {});
+  AdamW optimizer(store, {});
   const std::vector<float> x(6, 1.0f);
   const MomentTensor m{"exp_avg.w", {2, 3}, x.data()}, v{"exp_avg_sq.w", {2, 3}, x.data()},
       flat{"exp_avg_sq.w", {6}, x.data()}, other{"exp_avg.u", {2, 3}, x.data()};
@@ -142,7 +142,7 @@ std::vector<float> embedding_steps(bool row_sparse, double decay) {
   }
   AdamWOptions options;
   options.weight_decay = decay;
-  AdamW optimizer(store, engine::cpu_kernels(), options);
+  AdamW optimizer(store, options);
   engine::Arena arena;
   for (int step = 0; step < 50; ++step) {
     data::RaggedBatch batch;
@@ -228,7 +228,7 @@ TEST(AdamW, FollowsTheFormulaInDouble) {
   SmallStore s;
   AdamWOptions options;
   options.weight_decay = 0.1;
-  AdamW optimizer(s.store, engine::cpu_kernels(), options);
+  AdamW optimizer(s.store, options);
   std::vector<std::vector<double>> w(3), m(3), v(3);
   for (size_t k = 0; k < 3; ++k) {
     w[k].assign(s.store.value(*s.p[k]), s.store.value(*s.p[k]) + s.p[k]->size);
@@ -261,7 +261,7 @@ TEST(AdamW, FollowsTheFormulaInDouble) {
 
 TEST(AdamW, FrozenParametersHaveNoMoments) {
   SmallStore s;
-  AdamW some(s.store, engine::cpu_kernels(), {});
+  AdamW some(s.store, {});
   EXPECT_EQ(some.num_moments(), 2 * (48 + 16));  // 35 and 7 floats, each from a cache line on
   s.set_gradients(1);
   s.p[2]->trainable = true;
@@ -280,7 +280,7 @@ TEST(AdamW, LrScaleIsAFactorOfTheLearningRate) {
   SmallStore scaled, slow;
   AdamWOptions options;
   options.weight_decay = 0.1;
-  AdamW a(scaled.store, engine::cpu_kernels(), options), b(slow.store, engine::cpu_kernels(), options);
+  AdamW a(scaled.store, options), b(slow.store, options);
   scaled.p[0]->lr_scale = 0.25;
   for (int step = 1; step <= 5; ++step) {
     scaled.set_gradients(step);
@@ -298,7 +298,7 @@ TEST(AdamW, LrScaleIsAFactorOfTheLearningRate) {
 TEST(AdamW, TheNormIsThatOfAllTrainableGradients) {
   SmallStore s;
   s.set_gradients(1);
-  AdamW optimizer(s.store, engine::cpu_kernels(), {});
+  AdamW optimizer(s.store, {});
   double sum = 0;
   for (size_t k = 0; k < 2; ++k) {
     for (int64_t i = 0; i < s.p[k]->size; ++i)
@@ -313,7 +313,7 @@ TEST(AdamW, TheNormOfAModelCountsSparseRowsOnce) {
     const Model model = load_model(golden / name);
     const data::RaggedBatch batch = RandomFeatures(model, 12, 40).batch(12);
     const double expected = l2_norm(run_pass(model, *make_task(model), batch).gradients);
-    AdamW optimizer(model.state().parameters, engine::cpu_kernels(), {});
+    AdamW optimizer(model.state().parameters, {});
     EXPECT_NEAR(optimizer.grad_norm(), expected, 1e-7 * expected) << name;  // short sums are in fp32
   }
 }
@@ -329,7 +329,7 @@ TEST(AdamW, AStepNeverReadsTheGradientsOfTheStepBefore) {
     Parameter& w = store.add(p);
     store.allocate();
     AdamWOptions options;
-    AdamW optimizer(store, engine::cpu_kernels(), options);
+    AdamW optimizer(store, options);
     EXPECT_THAT(error_of([&] { optimizer.step(0.1, 1); }), testing::HasSubstr("allocate_grads"));
     EXPECT_EQ(optimizer.num_steps(), 0);
     store.allocate_grads();
@@ -352,7 +352,7 @@ TEST(AdamW, TheCallersDenormalsAreItsOwn) {
   store.add(p);
   store.allocate();
   store.allocate_grads();
-  AdamW optimizer(store, engine::cpu_kernels(), {});
+  AdamW optimizer(store, {});
   volatile float small = std::numeric_limits<float>::min();
   optimizer.grad_norm();
   optimizer.step(0.1, 1);

@@ -110,7 +110,7 @@ std::string planned_and_measured(const std::string& task_name, bool bf16, bool t
     predict_batch(state, batch, memory);
   } else {
     state.parameters.allocate_grads();
-    AdamW optimizer(state.parameters, engine::cpu_kernels(), {});
+    AdamW optimizer(state.parameters, {});
     memory.expect_training(state, 8 * 128);
     memory.prepare(state, task.get(), batch, true);
     for (uint64_t step = 0; step < 2; ++step) {

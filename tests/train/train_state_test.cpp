@@ -66,7 +66,7 @@ class Continued : public testing::Test {
     TrainingArguments a = arguments(out);
     AdamWOptions options;
     options.weight_decay = a.weight_decay;
-    state.optimizer = std::make_unique<AdamW>(model.state().parameters, engine::cpu_kernels(), options);
+    state.optimizer = std::make_unique<AdamW>(model.state().parameters, options);
     state.optimizer->load(stored.moments, state.step);
     return trainer(model, out).train(state, {});
   }
