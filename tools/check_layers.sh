@@ -57,7 +57,7 @@ FNR == 1 {
              (rank[target] == rank[folder] ? " is its sibling" : " is a higher layer"))
 }
 !is_public && folder !~ /^(tasks|models|text)$/ &&
-/"(masked-lm|sequence-classification|text-classification|bert|roberta|xlm-roberta|camembert|distilbert)"/ {
+/"(masked-lm|causal-lm|sequence-classification|text-classification|bert|roberta|xlm-roberta|camembert|distilbert|gpt2)"/ {
   complain("the name of a task or family: ask the entry of tasks/task_table.h or models/registry.h")
 }
 # A device is a value (engine/device.h): a second backend would miss what names the first one.

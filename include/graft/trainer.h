@@ -46,6 +46,7 @@ struct TrainingArguments {
   int64_t max_seq_length = 0;  // 0 = 128 for classification, the model's limit for masked-lm
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
+  bool join_texts = false;        // causal-lm: attention crosses the texts of a block, as in run_clm
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

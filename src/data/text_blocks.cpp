@@ -141,6 +141,7 @@ class Filler {
     if (options_.word_starts && encoding.word_ids.size() != n) {
       fail_with("leave whole-word masking off", "this tokenizer does not say which tokens make a word");
     }
+    if (options_.documents) store_.documents.push_back(static_cast<int64_t>(store_.ids.size()));
     store_.ids.insert(store_.ids.end(), encoding.input_ids.begin(), encoding.input_ids.end());
     for (size_t i = 0; options_.word_starts && i < n; ++i) {
       const int32_t word = encoding.word_ids[i];

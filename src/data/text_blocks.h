@@ -16,6 +16,7 @@ struct TokenStore {
   std::vector<int32_t> ids;
   std::vector<int64_t> offsets{0};   // [size()+1]
   std::vector<uint8_t> word_starts;  // parallel to ids where asked for: 1 = begins a word, 0 = continues one
+  std::vector<int64_t> documents;    // where each text begins in ids, where asked for
 
   int64_t size() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int32_t length(int64_t i) const { return static_cast<int32_t>(offsets[at(i) + 1] - offsets[at(i)]); }
@@ -33,6 +34,7 @@ struct TextBlockOptions {
   bool line_by_line = false;  // each line a sequence, truncated; else packed into blocks of max_seq_length
   int32_t max_seq_length = 512;
   bool word_starts = false;                 // for whole-word masking
+  bool documents = false;                   // for attention that does not cross texts
   int32_t validation_split_percentage = 0;  // of the lines, chosen by seed
   uint64_t seed = 42;
   int64_t max_train_samples = -1;       // sequences, not lines; -1 = all

@@ -267,15 +267,17 @@ struct RotaryArgs {
 // the reference's LabelSmoother). `loss` receives sum / denominator. Each term is added to `total`, if set,
 // in order. A sum carried over batches therefore does not depend on the batch size.
 struct CrossEntropyArgs {
-  Tensor logits, dlogits;  // backward when dlogits is set: (softmax - target) * grad / denominator
-  bool add = false;        // dlogits += instead of =
+  // Backward when dlogits is set: (softmax - target) * grad / denominator. It may be the memory of `logits`.
+  Tensor logits, dlogits;
+  bool add = false;  // dlogits += instead of =
   const int32_t* labels = nullptr;
   float label_smoothing = 0;
   float* loss = nullptr;
   double* total = nullptr;
   double denominator = 1;
   const float* grad = nullptr;  // gradient of the loss (one number)
-  double* scratch = nullptr;    // [rows]
+  double* scratch = nullptr;    // [rows] receives the terms
+  uint8_t* right = nullptr;     // [rows], may be null: 1 where no class has a larger logit than the label
 
   Work work() const { return {0, bytes_of(logits, dlogits)}; }
 };

@@ -66,6 +66,16 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 // losses may read the same logits. Cross entropy skips rows with a negative label.
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr,
                   float label_smoothing = 0);
+// cross_entropy(linear(x, layer), ...) without storing all logits: in chunks of rows, computed again in the
+// backward pass. `layer` is one parameter. `right`, if set, counts the rows whose label has the largest
+// logit.
+struct CrossEntropyOptions {
+  double* total = nullptr;
+  float label_smoothing = 0;
+  int64_t* right = nullptr;
+};
+Var linear_cross_entropy(Tape& tape, Var x, const Linear& layer, const int32_t* labels, double denominator,
+                         const CrossEntropyOptions& options = {});
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 // KL(softmax(target / temperature) || softmax(logits / temperature)) of each row, with gradients into both

@@ -84,6 +84,7 @@ void check_keys(const ModelConfig& config, bool from_scratch) {
   std::set<std::string_view> known(used_by_all().begin(), used_by_all().end());
   known.insert(harmless().begin(), harmless().end());
   known.insert(family->keys.used.begin(), family->keys.used.end());
+  known.insert(family->keys.harmless.begin(), family->keys.harmless.end());
   for (const auto& [other, own] : family->keys.second_spellings) known.insert(other);
   for (const std::vector<RefusedKey>* list : {&refused_by_all(), &family->keys.refused}) {
     for (const RefusedKey& key : *list) {

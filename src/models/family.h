@@ -17,6 +17,7 @@ struct HeadKind {
   const char* class_suffix;      // of the reference's class: BertForMaskedLM
   bool has_labels = false;       // id2label of config.json has a name for each output
   bool predicts_tokens = false;  // one output for each token of the vocabulary
+  bool predicts_next = false;    // a row's label is the token behind it
 };
 
 struct FamilyHead {
@@ -38,6 +39,7 @@ struct FamilyKeys {
   std::vector<const char*> used;
   std::vector<RefusedKey> refused;
   std::vector<std::pair<const char*, const char*>> second_spellings;  // {accepted, own}
+  std::vector<const char*> harmless = {};                             // without an effect on these heads
 };
 
 // The decoder of a masked-LM head under its own names, and the bias that it is tied to: with
@@ -58,6 +60,7 @@ struct Family {
   std::vector<FamilyHead> heads;
   FamilyKeys keys;
   TiedDecoder decoder;
+  std::vector<const char*> buffers = {};  // how the names of tensors end that are no parameters
 };
 
 // As in config.json's "architectures": "BertForMaskedLM".

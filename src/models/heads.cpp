@@ -36,6 +36,10 @@ Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& row
   return engine::linear(tape, x, decoder);
 }
 
+Var CausalLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& /*rows*/) const {
+  return engine::linear(tape, hidden, decoder);
+}
+
 void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads) {
   if (hidden_size % num_heads == 0) return;
   fail("{}: the hidden size {} is not a multiple of {} attention heads", config.origin(), hidden_size,

@@ -32,6 +32,17 @@ struct MaskedLmHead : Head {
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
 };
 
+// The next token of each row that has a label.
+struct CausalLmHead : Head {
+  engine::Linear decoder;
+
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return label_rows(batch);
+  }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+  const engine::Linear* only_layer() const override { return &decoder; }
+};
+
 // Error when hidden_size is not a multiple of the number of heads.
 void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads);
 // Bidirectional attention scaled by 1/sqrt(dim).

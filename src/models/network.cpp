@@ -56,7 +56,7 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
   out.hidden = encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);
   if (options.every_row && read.rows) out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
   out.rows = read.rows ? engine::select_rows(tape, inputs.rows, read.rows, read.n) : inputs.rows;
-  out.logits = head->logits(tape, out.hidden, out.rows);
+  if (options.logits) out.logits = head->logits(tape, out.hidden, out.rows);
   return out;
 }
 

@@ -34,6 +34,8 @@ struct Inputs {
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 
+class CausalDecoder;
+
 class Encoder {
  public:
   virtual ~Encoder() = default;
@@ -43,6 +45,8 @@ class Encoder {
   virtual int64_t max_positions() const = 0;
   // The embedding that input_ids index.
   virtual engine::Parameter* word_embeddings() const = 0;
+  // The same as a decoder (models/decoder.h); null if it does not generate.
+  virtual const CausalDecoder* decoder() const { return nullptr; }
 };
 
 class Head {
@@ -52,6 +56,8 @@ class Head {
   virtual RowSelection rows(engine::Tape& tape, const data::RaggedBatch& batch) const = 0;
   // hidden [n,H] of these rows -> logits [n, num_labels or vocabulary].
   virtual engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const = 0;
+  // The layer, where the head is one linear layer and nothing else; null otherwise.
+  virtual const engine::Linear* only_layer() const { return nullptr; }
   // The reference's pooler_output; null if the architecture has none.
   virtual engine::Var pooled(engine::Tape& /*tape*/, engine::Var /*hidden*/) const { return nullptr; }
 };
@@ -68,6 +74,7 @@ struct Forward {
 
 struct ForwardOptions {
   bool hidden_states = false;
+  bool logits = true;      // false: hidden states only
   bool every_row = false;  // the last layer computes all T rows; the head still reads its own
 };
 

@@ -9,17 +9,18 @@
 #include "base/shown.h"
 #include "models/bert.h"
 #include "models/distilbert.h"
+#include "models/gpt2.h"
 
 namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
-  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm};
+  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm, &kCausalLm};
   return table;
 }
 
 std::vector<const Family*>& families() {
-  static std::vector<const Family*> table = {&bert_family(), &roberta_family(), &xlm_roberta_family(),
-                                             &camembert_family(), &distilbert_family()};
+  static std::vector<const Family*> table = {&bert_family(),      &roberta_family(),    &xlm_roberta_family(),
+                                             &camembert_family(), &distilbert_family(), &gpt2_family()};
   return table;
 }
 
@@ -63,8 +64,7 @@ std::string canonical_task(const std::string& name) {
     tasks.emplace_back(kind->task);
   }
   static const std::vector<std::string> later = {
-      "token-classification", "ner",       "question-answering", "qa",
-      "multiple-choice",      "causal-lm", "seq2seq-lm"};
+      "token-classification", "ner", "question-answering", "qa", "multiple-choice", "seq2seq-lm"};
   const bool planned = std::find(later.begin(), later.end(), name) != later.end();
   const std::string near = planned ? "" : nearest_name(name, known);
   throw UsageError(fmt::format("--task {} is not {}; there are: {}", name,

@@ -15,6 +15,7 @@ std::vector<const HeadKind*>& head_kinds();
 inline constexpr HeadKind kSequenceClassification = {"sequence-classification", "text-classification",
                                                      "ForSequenceClassification", true, false};
 inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", false, true};
+inline constexpr HeadKind kCausalLm = {"causal-lm", "text-generation", "LMHeadModel", false, true, true};
 
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);

@@ -31,6 +31,12 @@ Linear Scope::linear(const std::string& part, int64_t out, int64_t in) const {
   return linear_group({part}, out, in);
 }
 
+Linear Scope::linear_without_bias(const std::string& part, int64_t out, int64_t in) const {
+  Linear layer;
+  layer.weight = &store_.add(weight_of(join(part) + ".weight", {out, in}));
+  return layer;
+}
+
 Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const {
   std::vector<Parameter> weights, biases;
   for (const std::string& part : parts) {

@@ -18,6 +18,7 @@ class Scope {
 
   // weight [out, in] and bias [out] of `part` ("" = this scope itself).
   engine::Linear linear(const std::string& part, int64_t out, int64_t in) const;
+  engine::Linear linear_without_bias(const std::string& part, int64_t out, int64_t in) const;
   // Several adjacent layers of one shape that form one layer.
   engine::Linear linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const;
   engine::Norm norm(const std::string& part, int64_t size, double eps) const;

@@ -40,21 +40,6 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
     std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
 }
 
-// A parameter's shape in a checkpoint.
-std::vector<int64_t> stored_shape(const Parameter& p) {
-  return p.stored_transposed ? std::vector<int64_t>(p.shape.rbegin(), p.shape.rend()) : p.shape;
-}
-
-// The tensor's values, which have the parameter's stored shape.
-void load_values(const hub::TensorView& t, const Parameter& p, float* out) {
-  if (!p.stored_transposed) return hub::copy_to_float(t, out);
-  std::vector<float> stored(static_cast<size_t>(p.size));
-  hub::copy_to_float(t, stored.data());
-  const auto rows = static_cast<size_t>(p.rows()), cols = static_cast<size_t>(p.cols());
-  for (size_t r = 0; r < rows; ++r)
-    for (size_t c = 0; c < cols; ++c) out[r * cols + c] = stored[c * rows + r];
-}
-
 using Tensors = std::map<std::string, const hub::TensorView*>;
 
 bool is_tied(const State& state) { return state.config.flag_or("tie_word_embeddings", true); }
@@ -72,6 +57,9 @@ std::string other_name(const State& state, const Tensors& tensors, const std::st
 // Buffers and second copies that the reference writes beside the parameters: nothing is lost with them.
 bool is_known_extra(const State& state, const std::string& name) {
   if (name.ends_with("embeddings.position_ids")) return true;
+  const auto& buffers = state.family->buffers;
+  if (std::any_of(buffers.begin(), buffers.end(), [&](const char* end) { return name.ends_with(end); }))
+    return true;
   if (!state.head->predicts_tokens) return false;
   const TiedDecoder& d = state.family->decoder;
   return (d.weight && name == d.weight) || (d.bias && (name == d.bias || name == d.tied_bias));
@@ -131,6 +119,19 @@ std::string modern_name(const std::string& name) {
   if (name.ends_with(".gamma")) return replace_end(".gamma", ".weight");
   if (name.ends_with(".beta")) return replace_end(".beta", ".bias");
   return name;
+}
+
+std::vector<int64_t> stored_shape(const Parameter& p) {
+  return p.stored_transposed ? std::vector<int64_t>(p.shape.rbegin(), p.shape.rend()) : p.shape;
+}
+
+void load_values(const hub::TensorView& t, const Parameter& p, float* out) {
+  if (!p.stored_transposed) return hub::copy_to_float(t, out);
+  std::vector<float> stored(static_cast<size_t>(p.size));
+  hub::copy_to_float(t, stored.data());
+  const auto rows = static_cast<size_t>(p.rows()), cols = static_cast<size_t>(p.cols());
+  for (size_t r = 0; r < rows; ++r)
+    for (size_t c = 0; c < cols; ++c) out[r * cols + c] = stored[c * rows + r];
 }
 
 namespace {

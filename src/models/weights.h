@@ -21,6 +21,10 @@ void load_weights(State& state, const hub::StateDict& tensors, const ModelOption
 void initialize_weights(State& state, uint64_t seed);
 void initialize_parameter(State& state, const engine::Parameter& parameter, uint64_t seed);
 
+// A parameter's shape in a checkpoint, and the values of a tensor that has this shape.
+std::vector<int64_t> stored_shape(const engine::Parameter& p);
+void load_values(const hub::TensorView& t, const engine::Parameter& p, float* out);
+
 // The first value that is not finite, in the order of the parameters; none where all are finite. Reads
 // every weight: for the message of an error that has occurred, not for loading.
 struct NonFinite {

@@ -5,6 +5,7 @@
 
 #include "data/batch.h"
 #include "engine/ops.h"
+#include "models/network.h"
 #include "tasks/metrics.h"
 
 namespace graft::tasks {
@@ -25,6 +26,8 @@ class Metrics {
  public:
   virtual ~Metrics() = default;
   virtual void add(const data::RaggedBatch& batch, engine::Tensor logits) = 0;
+  // The same of a task that reads no logits.
+  virtual void add_counts(int64_t /*right*/, int64_t /*terms*/) {}
   virtual MetricValues values() const = 0;
 };
 
@@ -37,11 +40,28 @@ class Task {
   // Scalar: sum of this batch's terms / denominator. Each term is added to `total`, if set, in order.
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                            double denominator, double* total = nullptr) const = 0;
+  // The same from the input of the head's last layer, for a task whose logits are too many to store. Null:
+  // the task reads logits. `right`, if set, counts the right predictions.
+  virtual engine::Var loss_of_hidden(engine::Tape& /*tape*/, engine::Var /*hidden*/,
+                                     const engine::Linear& /*layer*/, const data::RaggedBatch& /*batch*/,
+                                     double /*denominator*/, double* /*total*/, int64_t* /*right*/) const {
+    return nullptr;
+  }
+  virtual bool reads_hidden() const { return false; }  // loss_of_hidden is implemented
   virtual std::unique_ptr<Metrics> metrics() const = 0;
   // Metrics that follow from the mean loss of an evaluation.
   virtual MetricValues metrics_of_loss(double /*loss*/) const { return {}; }
   // A term of the loss in words: "label".
   virtual const char* term_name() const { return "label"; }
 };
+
+// Forward pass and loss of a batch.
+struct LossPass {
+  engine::Var loss = nullptr;
+  engine::Var logits = nullptr;  // null: never stored
+  int64_t right = 0;             // right predictions, where no logits are stored
+};
+LossPass forward_loss(engine::Tape& tape, const models::Network& network, const Task& task,
+                      const data::RaggedBatch& batch, double denominator, double* total = nullptr);
 
 }  // namespace graft::tasks

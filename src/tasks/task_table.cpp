@@ -2,13 +2,15 @@
 
 #include "base/error.h"
 #include "models/registry.h"
+#include "tasks/causal_lm.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
 
 namespace graft::tasks {
 
 std::vector<const TaskEntry*>& task_table() {
-  static std::vector<const TaskEntry*> table = {&sequence_classification_task(), &masked_lm_task()};
+  static std::vector<const TaskEntry*> table = {&sequence_classification_task(), &masked_lm_task(),
+                                                &causal_lm_task()};
   return table;
 }
 

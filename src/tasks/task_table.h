@@ -16,14 +16,15 @@ namespace graft::tasks {
 
 // What the data files of a task hold.
 enum class Input : uint8_t { labelled_rows, text };
-// What prediction answers: a label and its score, or tokens for each mask.
-enum class Answer : uint8_t { labels, mask_fills };
+// What prediction answers: a label and its score, tokens for each mask, or the loss of a text.
+enum class Answer : uint8_t { labels, mask_fills, text_scores };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
   int64_t max_seq_length = 0;
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
+  bool join_texts = false;  // attention and positions cross the texts of a block, as in run_clm
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

@@ -75,6 +75,8 @@ const std::vector<Argument>& argument_table() {
        {1, 1e9}},
       {"mlm_probability", &T::mlm_probability, "share of tokens masked in masked-lm", {0, 1, without_min}},
       {"whole_word_mask", &T::whole_word_mask, "mask whole words in masked-lm"},
+      {"join_texts", &T::join_texts,
+       "causal-lm: attention and positions cross the texts of a block, as in run_clm"},
       {"freeze", &T::freeze, "freeze the parameters that match: names with * ? [0-3], separated by commas"},
       {"freeze_layers", &T::freeze_layers, "freeze the embeddings and the lowest N layers", {0, 1e4}},
       {"layerwise_lr_decay",

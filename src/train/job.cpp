@@ -1,5 +1,7 @@
 #include "train/job.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
@@ -34,8 +36,12 @@ void check_task_options(const TrainJob& job) {
          "it is for labelled data; give text as --validation_file");
   for (const tasks::TaskEntry* other : tasks::task_table()) {
     if (other == job.task) continue;
-    for (const char* name : other->own_options)
-      refuse(asks_for(name, job), name, fmt::format("it is for --task {}", other->head->task));
+    for (const char* name : other->own_options) {
+      const auto& own = job.task->own_options;
+      const bool shared =
+          std::any_of(own.begin(), own.end(), [&](const char* o) { return std::string_view(o) == name; });
+      refuse(!shared && asks_for(name, job), name, fmt::format("it is for --task {}", other->head->task));
+    }
   }
   if (!text && job.validation_file.empty() && job.wants_evaluation()) {
     throw UsageError(

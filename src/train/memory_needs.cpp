@@ -88,10 +88,11 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   engine::Arena arena{engine::Arena::Counting(), device};
   engine::Tape tape(device.plan_kernels(), arena, const_cast<engine::ParameterStore&>(state.parameters),
                     options);
-  const engine::Var logits = state.network.forward(tape, batch).logits;
   if (task) {
-    const engine::Var loss = task->loss(tape, logits, batch, 1);
+    const engine::Var loss = tasks::forward_loss(tape, state.network, *task, batch, 1).loss;
     if (record) tape.backward(loss);
+  } else {
+    state.network.forward(tape, batch);
   }
   MemoryNeeds needs;
   needs.arena = arena.peaks();

@@ -11,6 +11,7 @@
 #include "data/labels.h"
 #include "hub/state_dict.h"
 #include "models/registry.h"
+#include "models/weights.h"
 #include "tasks/task_table.h"
 #include "train/adamw.h"
 #include "train/runner.h"
@@ -29,6 +30,13 @@ std::vector<float> floats_of(const hub::TensorView& t, int64_t needed = 0) {
     fail("the fixture's tensor {} has {} numbers; {} are needed", t.name, t.num_elements(), needed);
   std::vector<float> out(static_cast<size_t>(t.num_elements()));
   hub::copy_to_float(t, out.data());
+  return out;
+}
+
+// A fixture's tensor of a parameter, in the parameter's own layout.
+std::vector<float> values_of(const hub::TensorView& t, const Parameter& p) {
+  std::vector<float> out(static_cast<size_t>(p.size));
+  models::load_values(t, p, out.data());
   return out;
 }
 
@@ -86,7 +94,8 @@ struct FixtureInputs {
   int num_label_columns = 1;
 };
 
-FixtureInputs read_inputs(const fs::path& folder) {
+// `shift`: the label of a token is predicted by the row before it (causal-lm).
+FixtureInputs read_inputs(const fs::path& folder, bool shift) {
   const Json inputs = read_json(folder / "inputs.json");
   const auto grid = [&](const char* name) { return inputs.at(name).at("data"); };
   const Json ids = grid("input_ids"), mask = grid("attention_mask");
@@ -99,8 +108,8 @@ FixtureInputs read_inputs(const fs::path& folder) {
     std::vector<int32_t> row_ids, row_types;
     for (size_t i = 0; i < ids[b].size(); ++i) {
       if (mask[b][i].get<int>() == 0) continue;
-      if (per_token && labels.at("data")[b][i].get<int>() >= 0) {
-        in.batch.label_rows.push_back(static_cast<int32_t>(in.padded_row.size()));
+      if (per_token && labels.at("data")[b][i].get<int>() >= 0 && !(shift && row_ids.empty())) {
+        in.batch.label_rows.push_back(static_cast<int32_t>(in.padded_row.size()) - (shift ? 1 : 0));
         in.batch.labels.push_back(labels.at("data")[b][i].get<int>());
       }
       row_ids.push_back(ids[b][i].get<int32_t>());
@@ -132,7 +141,7 @@ class Fixture {
         meta_(read_json(folder / "meta.json")),
         model_(load(folder)),
         state_(model_.state()),
-        in_(read_inputs(folder)),
+        in_(read_inputs(folder, state_.head->predicts_next)),
         task_(make_task(model_, in_)) {
     state_.bf16 = bf16;
   }
@@ -271,11 +280,11 @@ class Fixture {
     std::vector<double> distances;
     for (const hub::TensorView& t : dict.tensors()) {
       const Parameter* p = state_.parameters.find(t.name);
-      if (!p || p->shape != t.shape) {
+      if (!p || models::stored_shape(*p) != t.shape) {
         not_compared_.push_back("grads: " + t.name);
         continue;
       }
-      const std::vector<float> expected = floats_of(t), got = dense_gradient(*p);
+      const std::vector<float> expected = values_of(t, *p), got = dense_gradient(*p);
       double ab = 0, aa = 0, bb = 0;
       for (size_t i = 0; i < expected.size(); ++i) {
         ab += double{expected[i]} * got[i];
@@ -319,12 +328,12 @@ class Fixture {
     std::set<std::string> seen;
     for (const hub::TensorView& t : dict.tensors()) {
       const Parameter* p = state_.parameters.find(t.name);
-      if (!p || p->shape != t.shape) {
+      if (!p || models::stored_shape(*p) != t.shape) {
         not_compared_.push_back(std::string(file) + ": " + t.name);
         continue;
       }
       seen.insert(t.name);
-      const std::vector<float> expected = floats_of(t), got = get(*p);
+      const std::vector<float> expected = values_of(t, *p), got = get(*p);
       comparison_.count(kind);
       for (size_t i = 0; i < expected.size(); ++i)
         comparison_.add(kind, t.name, got[i], expected[i], limit(t.name));

@@ -45,6 +45,12 @@ Var forward(Tape& tape, const models::State& state, const data::RaggedBatch& bat
   return state.network.forward(tape, batch).logits;
 }
 
+[[noreturn]] void fail_not_finite(models::State& state, const data::RaggedBatch& batch, StepMemory& memory) {
+  const std::string why = why_not_finite(state, batch, memory);
+  fail_with(kNotFiniteHint, "{}: the model's output is not a finite number{}{}", state.origin.string(),
+            why.empty() ? "" : ": ", why);
+}
+
 }  // namespace
 
 void StepMemory::expect_training(const models::State& state, int64_t rows_read) {
@@ -80,8 +86,7 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
   return with_memory_error([&] {
     memory.arena().reset();
     Tape tape(memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
-    const Var logits = forward(tape, state, batch);
-    const Var loss = task.loss(tape, logits, batch, denominator);
+    const Var loss = tasks::forward_loss(tape, state.network, task, batch, denominator).loss;
     const double value = tape.scalar(loss);
     tape.backward(loss);
     return value;
@@ -93,11 +98,15 @@ void evaluate_batch(models::State& state, const tasks::Task& task, const data::R
   with_memory_error([&] {
     memory.arena().reset();
     Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16});
-    const Var logits = forward(tape, state, batch);
-    const engine::Tensor on_host = tape.on_host(logits->data);
-    check_logits(state, batch, on_host, memory);
-    if (metrics) metrics->add(batch, on_host);
-    task.loss(tape, logits, batch, 1, &total);
+    const tasks::LossPass pass = tasks::forward_loss(tape, state.network, task, batch, 1, &total);
+    if (!pass.logits) {
+      if (!std::isfinite(tape.scalar(pass.loss))) fail_not_finite(state, batch, memory);
+      if (metrics) metrics->add_counts(pass.right, static_cast<int64_t>(task.loss_terms(batch)));
+      return;
+    }
+    const engine::Tensor logits = tape.on_host(pass.logits->data);
+    check_logits(state, batch, logits, memory);
+    if (metrics) metrics->add(batch, logits);
   });
 }
 
@@ -116,9 +125,7 @@ void check_logits(models::State& state, const data::RaggedBatch& batch, engine::
   for (int64_t r = 0; r < logits.rows; ++r) {
     const float* x = logits.row(r);
     if (std::all_of(x, x + logits.cols, [](float v) { return std::isfinite(v); })) continue;
-    const std::string why = why_not_finite(state, batch, memory);
-    fail_with(kNotFiniteHint, "{}: the model's output is not a finite number{}{}", state.origin.string(),
-              why.empty() ? "" : ": ", why);
+    fail_not_finite(state, batch, memory);
   }
 }
 

@@ -30,7 +30,8 @@ SavedArguments saved_arguments(const std::filesystem::path& folder) {
     }
   };
   if (!json.is_object()) fail("{}: an object was expected", file.string());
-  for (const char* key : {"bf16", "max_seq_length", "seed", "mlm_probability", "whole_word_mask"})
+  for (const char* key :
+       {"bf16", "max_seq_length", "seed", "mlm_probability", "whole_word_mask", "join_texts"})
     read(key, [&](const std::string& value) { set_argument(saved.arguments, key, value); });
   read("line_by_line",
        [&](const std::string& value) { saved.line_by_line = parse_switch("line_by_line", value); });

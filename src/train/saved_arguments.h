@@ -12,8 +12,8 @@
 namespace graft::train {
 
 // The arguments of training_args.json that evaluation and prediction follow: bf16, max_seq_length, seed,
-// mlm_probability, whole_word_mask, line_by_line. Defaults if the folder has no such file, as folders of
-// Python. Throws Error with file and key for an invalid value.
+// mlm_probability, whole_word_mask, join_texts, line_by_line. Defaults if the folder has no such file, as
+// folders of Python. Throws Error with file and key for an invalid value.
 struct SavedArguments {
   TrainingArguments arguments;
   bool line_by_line = false;

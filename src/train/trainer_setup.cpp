@@ -39,6 +39,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.max_seq_length = arguments.max_seq_length;
   settings.mlm_probability = arguments.mlm_probability;
   settings.whole_word_mask = arguments.whole_word_mask;
+  settings.join_texts = arguments.join_texts;
   settings.seed = arguments.seed;
   settings.evaluates = arguments.do_eval;
   p.features = tasks::task_of(p.model).prepare(p.model, data, settings);

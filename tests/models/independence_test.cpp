@@ -10,11 +10,11 @@
 namespace graft::test {
 namespace {
 
-// The logits of each sequence of a batch of a classification model; of masked-lm: of each of its label rows.
+// The logits of each sequence of a batch of a classification model; of a language model: of each of its label rows.
 std::vector<std::vector<float>> by_sequence(const Model& model, const data::RaggedBatch& batch) {
   const std::vector<float> logits = logits_of(model, batch);
   std::vector<std::vector<float>> out(static_cast<size_t>(batch.size()));
-  const bool per_token = model.task() == "masked-lm";
+  const bool per_token = model.state().head->predicts_tokens;
   const size_t rows = per_token ? batch.label_rows.size() : out.size(),
                columns = rows ? logits.size() / rows : 0;
   for (size_t r = 0; r < rows; ++r) {

@@ -7,6 +7,7 @@
 #include "base/philox.h"
 #include "base/threads.h"
 #include "models/registry.h"
+#include "tasks/causal_lm.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
 
@@ -21,6 +22,8 @@ const std::vector<std::string>& fixture_names() {
         all.push_back(std::string(a) + "/" + h);
       }
     }
+    for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression", "causal_lm"})
+      all.push_back(std::string("gpt2/") + h);
     return all;
   }();
   return names;
@@ -30,7 +33,7 @@ const std::vector<std::string>& single_and_mlm_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> some;
     for (const std::string& n : fixture_names()) {
-      if (n.ends_with("single") || n.ends_with("mlm")) some.push_back(n);
+      if (n.ends_with("single") || n.ends_with("lm")) some.push_back(n);
     }
     return some;
   }();
@@ -73,8 +76,9 @@ void copy_with_names(const fs::path& from, const fs::path& to,
 }
 
 void set_dropout(Json& config, double p) {
-  for (const char* key : {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
-                          "dropout", "attention_dropout", "seq_classif_dropout"}) {
+  for (const char* key :
+       {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout",
+        "attention_dropout", "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"}) {
     if (config.contains(key)) config[key] = p;
   }
 }
@@ -97,6 +101,7 @@ float* OwnedTensors::find(const std::string& name) {
 }
 
 std::unique_ptr<tasks::Task> make_task(const Model& model) {
+  if (model.task() == "causal-lm") return std::make_unique<tasks::CausalLm>();
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
   const int n = static_cast<int>(model.labels().size());
   const std::string type =
@@ -133,7 +138,12 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
     e.types.push_back(types > 1 && 2 * p >= length ? 1 : 0);
   }
   const auto labels = static_cast<int32_t>(model.labels().size());
-  if (model.task() == "masked-lm") {
+  if (model.task() == "causal-lm") {
+    for (int32_t p = 0; p + 1 < length; ++p) {
+      e.label_positions.push_back(p);
+      e.labels.push_back(e.ids[static_cast<size_t>(p) + 1]);
+    }
+  } else if (model.task() == "masked-lm") {
     for (int32_t p = 0; p < length; ++p) {
       if (draws.below(6) != 0) continue;
       e.label_positions.push_back(p);

@@ -101,7 +101,7 @@ struct Pointing {
   }
   static void list(Pointers& out, const RotaryArgs& a) { list_all(out, a.x, a.table, a.position); }
   static void list(Pointers& out, const CrossEntropyArgs& a) {
-    list_all(out, a.logits, a.dlogits, a.labels, a.loss, a.total, a.grad, a.scratch);
+    list_all(out, a.logits, a.dlogits, a.labels, a.loss, a.total, a.grad, a.scratch, a.right);
   }
   static void list(Pointers& out, const KlDivergenceArgs& a) {
     list_all(out, a.logits, a.target, a.dlogits, a.dtarget, a.loss, a.total, a.grad, a.scratch);

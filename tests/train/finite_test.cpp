@@ -36,6 +36,7 @@ std::string error_with(models::State& state, const data::RaggedBatch& batch, con
 // An index of the parameter that the batch reads: of tables the row of its first token.
 int64_t index_in(const models::State& state, const engine::Parameter& p, const data::RaggedBatch& batch) {
   if (&p == state.network.encoder->word_embeddings()) return batch.input_ids.front() * p.cols() + 1;
+  if (p.name.ends_with("wpe.weight")) return 1;
   if (p.name.find("position_embeddings") != std::string::npos) {
     const bool after_padding = p.name.rfind("roberta", 0) == 0;
     return (after_padding ? 2 : 0) * p.cols() + 1;

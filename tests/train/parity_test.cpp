@@ -177,8 +177,13 @@ TEST(ParityReport, AFolderThatIsNoFixtureIsAnError) {
 }
 
 TEST(ParityReport, AnArchitectureThatIsNotThereIsAnError) {
-  GRAFT_SHARED_PATH(folder, "golden/gpt2/causal_lm");
-  EXPECT_THAT(error_of([&] { run_parity(folder); }), HasSubstr("GPT2LMHeadModel"));
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
+  TempDir dir;
+  copy_folder(folder, dir / "f");
+  Json config = read_json(folder / "config.json");
+  config["architectures"] = Json::array({"BertForNextSentencePrediction"});
+  write_json(dir / "f" / "config.json", config);
+  EXPECT_THAT(error_of([&] { run_parity(dir / "f"); }), HasSubstr("BertForNextSentencePrediction"));
 }
 
 TEST(ParityReport, FixturesAreFoundBelowAFolder) {

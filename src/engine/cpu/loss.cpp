@@ -58,6 +58,7 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
     if (label >= 0) softmax_parts(x, n, &max, &sum);
     if (!a.dlogits) {
       a.scratch[r] = label >= 0 ? cross_entropy_term(a, x, label, max, sum) : 0.0;
+      if (a.right) a.right[r] = label >= 0 && x[label] == max;
       continue;
     }
     float* dx = a.dlogits.row(r);

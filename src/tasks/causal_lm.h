@@ -1,0 +1,44 @@
+// Causal language modelling: each token predicts the next one (Radford et al. 2019; the reference's run_clm).
+#pragma once
+#include "data/text_blocks.h"
+#include "tasks/task_table.h"
+
+namespace graft::tasks {
+
+class CausalLm : public Task {
+ public:
+  double loss_terms(const data::RaggedBatch& batch) const override {
+    return static_cast<double>(batch.labels.size());
+  }
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
+                   double* total = nullptr) const override;
+  bool reads_hidden() const override { return true; }
+  engine::Var loss_of_hidden(engine::Tape& tape, engine::Var hidden, const engine::Linear& layer,
+                             const data::RaggedBatch& batch, double denominator, double* total,
+                             int64_t* right) const override;
+  // accuracy over predicted tokens; NaN without one.
+  std::unique_ptr<Metrics> metrics() const override;
+  MetricValues metrics_of_loss(double loss) const override;  // perplexity; infinite beyond a double
+  const char* term_name() const override { return "predicted token"; }
+};
+
+// Blocks of ids. A block holds the tokens of several texts; each is a sequence of its own, so that attention,
+// positions and predictions do not cross texts. Without TokenStore::documents a block is one sequence.
+class CausalFeatures : public Features {
+ public:
+  explicit CausalFeatures(data::TokenStore tokens) : tokens_(std::move(tokens)) {}
+
+  int64_t size() const override { return tokens_.size(); }
+  int32_t length(int64_t i) const override { return tokens_.length(i); }
+  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
+
+ private:
+  data::TokenStore tokens_;
+};
+
+// Appends a sequence whose tokens predict each other: every row but the last has a label.
+void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t index);
+
+const TaskEntry& causal_lm_task();
+
+}  // namespace graft::tasks
