@@ -19,11 +19,12 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
   int64_t seen = 0;
   for (int64_t i = 0; i < features.size() && !stop; i += batch_size) {
     batch.clear();
-    for (int64_t j = i; j < std::min(features.size(), i + batch_size); ++j) features.append(batch, j, j, -1);
+    const int64_t end = std::min(features.size(), i + batch_size);
+    for (int64_t j = i; j < end; ++j) features.append(batch, j, j, -1);
     memory.prepare(state, &task, batch, false);
     evaluate_batch(state, task, batch, metrics.get(), sum, memory);
     terms += task.loss_terms(batch);
-    seen += batch.size();
+    seen += end - i;  // an example may be several sequences
   }
   const double loss = terms > 0 ? sum / terms : std::numeric_limits<double>::quiet_NaN();
   if (terms == 0 && seen > 0) {
