@@ -63,6 +63,15 @@ TEST_F(TextBlocksTest, PackedAcrossLines) {
   EXPECT_EQ(b.counts.empty_lines, 1);
 }
 
+TEST_F(TextBlocksTest, TextsAreMarkedWhereTheyBegin) {
+  options_.max_seq_length = 4;
+  options_.documents = true;
+  const TextBlocks b = read("abcd\nef\n\nab\n");  // 4 + 3 + 3 tokens
+  EXPECT_EQ(b.train.documents, (std::vector<int64_t>{0, 4, 7}));
+  options_.documents = false;
+  EXPECT_TRUE(read("abcd\nef\n").train.documents.empty());
+}
+
 TEST_F(TextBlocksTest, RemainderIsDroppedAndCounted) {
   options_.max_seq_length = 5;
   const TextBlocks b = read("abcd ef\nghij\nkl\n");

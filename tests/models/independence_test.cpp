@@ -10,7 +10,8 @@
 namespace graft::test {
 namespace {
 
-// The logits of each sequence of a batch of a classification model; of a language model: of each of its label rows.
+// The logits of each sequence of a batch of a classification model; of a language model: of each of its label
+// rows.
 std::vector<std::vector<float>> by_sequence(const Model& model, const data::RaggedBatch& batch) {
   const std::vector<float> logits = logits_of(model, batch);
   std::vector<std::vector<float>> out(static_cast<size_t>(batch.size()));
