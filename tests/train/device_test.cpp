@@ -90,7 +90,8 @@ TEST_F(SecondDevice, TrainsMaskedLmAndContinuesFromMoments) {
 TEST_F(SecondDevice, FixturesHoldOnIt) {
   GRAFT_SHARED_PATH(golden, "golden");
   const OnForeignDevice foreign;
-  for (const char* name : {"bert/seqcls_multi", "distilbert/seqcls_regression", "roberta/mlm", "gpt2/causal_lm"}) {
+  for (const char* name :
+       {"bert/seqcls_multi", "distilbert/seqcls_regression", "roberta/mlm", "gpt2/causal_lm"}) {
     const ParityReport report = run_parity(golden / name);
     EXPECT_TRUE(report.ok()) << to_json(report).dump();
   }
