@@ -112,6 +112,7 @@ class GRAFT_API Trainer {
   void request_stop();
 
   struct Parts;
+  Parts& parts() { return *parts_; }  // of the library's own (train/parts.h)
 
  private:
   std::unique_ptr<Parts> parts_;

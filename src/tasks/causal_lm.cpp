@@ -27,6 +27,11 @@ class CausalLmMetrics : public Metrics {
     right_ += right;
     total_ += terms;
   }
+  Partial partial() const override { return {static_cast<double>(right_), static_cast<double>(total_)}; }
+  void merge(const Partial& part) override {
+    right_ += static_cast<int64_t>(part.at(0));
+    total_ += static_cast<int64_t>(part.at(1));
+  }
   MetricValues values() const override {
     return {{"accuracy", total_ ? static_cast<double>(right_) / static_cast<double>(total_)
                                 : std::numeric_limits<double>::quiet_NaN()}};

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 
+#include "base/error.h"
+
 namespace graft::tasks {
 namespace {
 
@@ -35,6 +37,25 @@ double pearson(const std::vector<double>& x, const std::vector<double>& y) {
   return std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
 }
 
+// Counts one after the other, and back.
+Partial join_counts(std::initializer_list<const std::vector<int64_t>*> counts, int64_t last) {
+  Partial out;
+  for (const std::vector<int64_t>* c : counts) out.insert(out.end(), c->begin(), c->end());
+  out.push_back(static_cast<double>(last));
+  return out;
+}
+
+void add_counts(std::initializer_list<std::vector<int64_t>*> counts, int64_t& last, const Partial& part) {
+  size_t at = 0;
+  for (const std::vector<int64_t>* c : counts) at += c->size();
+  if (part.size() != at + 1)
+    fail("metrics of {} numbers cannot be merged with {}: are the labels the same?", at + 1, part.size());
+  at = 0;
+  for (std::vector<int64_t>* c : counts)
+    for (int64_t& n : *c) n += static_cast<int64_t>(part[at++]);
+  last += static_cast<int64_t>(part[at]);
+}
+
 // Ranks from 1; equal values share the mean of their ranks.
 std::vector<double> ranks(const std::vector<float>& values) {
   std::vector<size_t> order(values.size());
@@ -62,6 +83,13 @@ void ClassCounts::add(int label, int prediction) {
   if (label != prediction) return;
   ++right_[static_cast<size_t>(label)];
   ++correct_;
+}
+
+Partial ClassCounts::partial() const { return join_counts({&right_, &actual_, &predicted_}, examples_); }
+
+void ClassCounts::merge(const Partial& part) {
+  add_counts({&right_, &actual_, &predicted_}, examples_, part);
+  correct_ = std::accumulate(right_.begin(), right_.end(), int64_t{0});
 }
 
 double ClassCounts::f1(size_t label) const {
@@ -113,6 +141,18 @@ void LabelCounts::add(const float* labels, const float* logits) {
   exact_ += exact;
 }
 
+Partial LabelCounts::partial() const {
+  Partial out = join_counts({&tp_, &fp_, &fn_}, examples_);
+  out.push_back(static_cast<double>(exact_));
+  return out;
+}
+
+void LabelCounts::merge(const Partial& part) {
+  if (part.empty()) fail("metrics of no numbers cannot be merged");
+  add_counts({&tp_, &fp_, &fn_}, examples_, {part.begin(), part.end() - 1});
+  exact_ += static_cast<int64_t>(part.back());
+}
+
 MetricValues LabelCounts::values() const {
   const auto f1 = [](int64_t tp, int64_t fp, int64_t fn) {
     return ratio(2.0 * static_cast<double>(tp), static_cast<double>(2 * tp + fp + fn));
@@ -132,6 +172,18 @@ MetricValues LabelCounts::values() const {
 void Correlation::add(float label, float prediction) {
   labels_.push_back(label);
   predictions_.push_back(prediction);
+}
+
+Partial Correlation::partial() const {
+  Partial out(labels_.begin(), labels_.end());
+  out.insert(out.end(), predictions_.begin(), predictions_.end());
+  return out;
+}
+
+void Correlation::merge(const Partial& part) {
+  if (part.size() % 2 != 0) fail("{} numbers are no pairs of labels and predictions", part.size());
+  for (size_t i = 0; i < part.size() / 2; ++i)
+    add(static_cast<float>(part[i]), static_cast<float>(part[part.size() / 2 + i]));
 }
 
 MetricValues Correlation::values() const {

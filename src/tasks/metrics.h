@@ -11,6 +11,9 @@ namespace graft::tasks {
 // example, a constant column in a correlation); json has null for it.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
+// A metric of a part of the data: counts, which are exact in a double, or values.
+using Partial = std::vector<double>;
+
 // Single-label classification: accuracy, f1_macro, f1_micro, matthews_correlation (Gorodkin 2004, "Comparing
 // two K-category assignments by a K-category correlation coefficient"); for two labels also f1 (of label 1).
 // Definitions and the value 0 of a ratio 0/0 are scikit-learn's. They follow from three counts per
@@ -20,6 +23,8 @@ class ClassCounts {
   explicit ClassCounts(int num_labels);
   // Both are in 0..num_labels-1.
   void add(int label, int prediction);
+  Partial partial() const;
+  void merge(const Partial& part);
   MetricValues values() const;
 
  private:
@@ -34,6 +39,8 @@ class LabelCounts {
  public:
   explicit LabelCounts(int num_labels) : tp_(num_labels), fp_(num_labels), fn_(num_labels) {}
   void add(const float* labels, const float* logits);
+  Partial partial() const;
+  void merge(const Partial& part);
   MetricValues values() const;
 
  private:
@@ -46,6 +53,8 @@ class LabelCounts {
 class Correlation {
  public:
   void add(float label, float prediction);
+  Partial partial() const;
+  void merge(const Partial& part);
   MetricValues values() const;
 
  private:

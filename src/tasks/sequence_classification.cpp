@@ -27,6 +27,8 @@ class SingleLabelMetrics : public Metrics {
       counts_.add(label, static_cast<int>(std::max_element(x, x + logits.cols) - x));
     }
   }
+  Partial partial() const override { return counts_.partial(); }
+  void merge(const Partial& part) override { counts_.merge(part); }
   MetricValues values() const override { return counts_.values(); }
 
  private:
@@ -40,6 +42,8 @@ class MultiLabelMetrics : public Metrics {
     for (int64_t r = 0; r < logits.rows; ++r)
       counts_.add(batch.float_labels.data() + r * logits.cols, logits.row(r));
   }
+  Partial partial() const override { return counts_.partial(); }
+  void merge(const Partial& part) override { counts_.merge(part); }
   MetricValues values() const override { return counts_.values(); }
 
  private:
@@ -55,6 +59,8 @@ class RegressionMetrics : public Metrics {
       }
     }
   }
+  Partial partial() const override { return correlation_.partial(); }
+  void merge(const Partial& part) override { correlation_.merge(part); }
   MetricValues values() const override { return correlation_.values(); }
 
  private:

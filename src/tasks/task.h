@@ -21,13 +21,16 @@ class Features {
   virtual void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
 };
 
-// Streaming metrics; exact for any batch size.
+// Streaming metrics; exact for any batch size and for parts of the data in several processes.
 class Metrics {
  public:
   virtual ~Metrics() = default;
   virtual void add(const data::RaggedBatch& batch, engine::Tensor logits) = 0;
   // The same of a task that reads no logits.
   virtual void add_counts(int64_t /*right*/, int64_t /*terms*/) {}
+  // What was added so far, as numbers, and the same of another part of the data.
+  virtual Partial partial() const = 0;
+  virtual void merge(const Partial& part) = 0;
   virtual MetricValues values() const = 0;
 };
 

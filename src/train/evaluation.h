@@ -9,10 +9,12 @@ namespace graft::train {
 
 // The loss (sum of terms / number of terms: it does not depend on the batch size), the task's metrics and the
 // speed, with a prefix ("eval_", "test_"). A loss without terms is NaN, with a warning. If `stop` becomes
-// true, it returns the metrics of the batches so far.
+// true, one process returns the metrics of the batches so far. Several share the examples, and each returns
+// the metrics of all.
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
                            int64_t batch_size, const std::string& prefix, StepMemory& memory,
-                           const std::atomic<bool>& stop);
+                           const std::atomic<bool>& stop,
+                           engine::Collective& collective = engine::single_process());
 
 // The same of a set of a Trainer. Throws Error for an empty one.
 LogEntry evaluate_parts(Trainer::Parts& parts, const tasks::Features* features, const std::string& prefix);

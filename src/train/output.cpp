@@ -145,7 +145,9 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   write_json(folder / "training_args.json", arguments);
 }
 
-void save_checkpoint(const Trainer::Parts& parts, RunLog& log) {
+namespace {
+
+void write_checkpoint(const Trainer::Parts& parts, RunLog& log) {
   const int64_t step = log.state().step;
   const fs::path output = parts.arguments.output_dir, folder = output / checkpoint_name(step);
   const fs::path temporary = output / ("tmp-" + checkpoint_name(step));
@@ -168,7 +170,14 @@ void save_checkpoint(const Trainer::Parts& parts, RunLog& log) {
   log.saved(folder);
 }
 
-void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
+// f() on rank 0, while the others wait.
+template <class F>
+void on_first_rank(const Trainer::Parts& parts, F f) {
+  if (parts.collective->rank() == 0) f();
+  parts.collective->barrier();
+}
+
+void write_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
   StagedFiles staged(parts.arguments.output_dir);
   save_model(parts, staged.path());
   write_json(staged.path() / "trainer_state.json", log.trainer_state());
@@ -180,6 +189,23 @@ void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResu
   write_json(staged.path() / "all_results.json", all);
   staged.publish("config.json", is_model_file);
   log.saved(parts.arguments.output_dir);
+}
+
+}  // namespace
+
+void save_checkpoint(const Trainer::Parts& parts, RunLog& log) {
+  on_first_rank(parts, [&] { write_checkpoint(parts, log); });
+}
+
+void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
+  on_first_rank(parts, [&] { write_output(parts, log, result); });
+}
+
+void prepare_output(const Trainer::Parts& parts) {
+  on_first_rank(parts, [&] {
+    prepare_output(parts.arguments.output_dir);
+    look_at_earlier_checkpoints(parts.arguments.output_dir);
+  });
 }
 
 void add_results(const fs::path& output_dir, const LogEntry& metrics) {

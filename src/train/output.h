@@ -48,9 +48,12 @@ class RunLog {
 
 // Creates output_dir and writes a test file, so that an unwritable folder fails before the first step.
 void prepare_output(const std::filesystem::path& output_dir);
+// The same for a run, of which rank 0 alone writes. Looks at earlier checkpoints.
+void prepare_output(const Trainer::Parts& parts);
 void save_model(const Trainer::Parts& parts, const std::filesystem::path& folder);
 // Warns of checkpoints of an earlier run in output_dir and removes the remains of an interrupted save.
 void look_at_earlier_checkpoints(const std::filesystem::path& output_dir);
+// Rank 0 writes and the others wait, here and below.
 // Writes output_dir/checkpoint-N under a temporary name and renames it. save_total_limit removes older
 // checkpoints of this run.
 void save_checkpoint(const Trainer::Parts& parts, RunLog& log);

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/collective.h"
 #include "graft/trainer.h"
 #include "models/state.h"
 #include "tasks/task_table.h"
@@ -18,10 +19,14 @@ struct Trainer::Parts {
   std::shared_ptr<Tokenizer> tokenizer;
   tasks::PreparedTask features;
   train::StepMemory memory;
+  engine::Collective* collective = &engine::single_process();  // the processes that train together
   std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
 };
 
 namespace train {
+
+// Whether a rank was asked to stop; then all of them are.
+bool any_stops(Trainer::Parts& parts);
 
 // Clears the stop request at the end of a train() or evaluate().
 struct StopRequest {

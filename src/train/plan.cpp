@@ -56,11 +56,11 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   return plan;
 }
 
-data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& a) {
+data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& a, int64_t ranks) {
   data::SamplerOptions options;
   options.sampling = data::parse_sampling(a.train_sampling_strategy);
   options.seed = a.data_seed.value_or(a.seed);
-  options.batch_size = a.per_device_train_batch_size;
+  options.batch_size = a.per_device_train_batch_size * ranks;
   options.drop_last = a.dataloader_drop_last;
   std::vector<int32_t> lengths;
   if (options.sampling == data::Sampling::group_by_length) {

@@ -20,7 +20,9 @@ struct StepPlan {
 // Steps as the reference counts them; the last, partial window of an epoch is a step too.
 StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& arguments);
 
-data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& arguments);
+// Its batches are those of all `ranks` together.
+data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& arguments,
+                           int64_t ranks = 1);
 AdamWOptions optimizer_options(const TrainingArguments& arguments);
 
 // The examples of optimizer step `window` of an epoch, batch by batch.

@@ -5,13 +5,18 @@
 namespace graft::train {
 
 void StepBatches::fill(const tasks::Features& features, const std::vector<std::vector<int64_t>>& examples,
-                       int64_t epoch) {
+                       int64_t epoch, const engine::Collective& collective) {
   if (batches_.size() < examples.size()) batches_.resize(examples.size());
   size_ = examples.size();
   examples_ = 0;
   for (size_t b = 0; b < size_; ++b) {
     batches_[b].clear();
-    for (const int64_t i : examples[b]) features.append(batches_[b], i, examples_++, epoch);
+    const auto n = static_cast<int64_t>(examples[b].size());
+    const auto [begin, end] = engine::share_of(n, collective);
+    // The place in the whole step keys an example's dropout, whichever rank takes it.
+    for (int64_t i = begin; i < end; ++i)
+      features.append(batches_[b], examples[b][static_cast<size_t>(i)], examples_ + i, epoch);
+    examples_ += n;
   }
 }
 
@@ -21,10 +26,11 @@ int64_t StepBatches::tokens() const {
   return n;
 }
 
-double loss_terms(const tasks::Task& task, const StepBatches& batches) {
-  double terms = 0;
-  for (const data::RaggedBatch& batch : batches) terms += task.loss_terms(batch);
-  return std::max(terms, 1.0);  // a step without a term has loss 0, not 0/0
+StepTotals total_of(const tasks::Task& task, const StepBatches& batches, engine::Collective& collective) {
+  double sums[2] = {0, static_cast<double>(batches.tokens())};
+  for (const data::RaggedBatch& batch : batches) sums[0] += task.loss_terms(batch);
+  collective.all_reduce(sums, 2);
+  return {std::max(sums[0], 1.0), static_cast<int64_t>(sums[1])};  // without a term the loss is 0, not 0/0
 }
 
 }  // namespace graft::train

@@ -1,26 +1,28 @@
-// The micro-batches of one optimizer step.
+// The micro-batches of one optimizer step on this rank.
 #pragma once
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "data/batch.h"
+#include "engine/collective.h"
 #include "tasks/task.h"
 
 namespace graft::train {
 
 class StepBatches {
  public:
-  // The examples of each batch, numbered through. Reuses the memory of the last step.
-  void fill(const tasks::Features& features, const std::vector<std::vector<int64_t>>& examples,
-            int64_t epoch);
+  // The examples of each batch, numbered through; of those this rank takes its share, which may be empty.
+  // Reuses the memory of the last step.
+  void fill(const tasks::Features& features, const std::vector<std::vector<int64_t>>& examples, int64_t epoch,
+            const engine::Collective& collective = engine::single_process());
 
   size_t size() const { return size_; }
   const data::RaggedBatch* begin() const { return batches_.data(); }
   const data::RaggedBatch* end() const { return batches_.data() + size_; }
   const data::RaggedBatch& last() const { return batches_[size_ - 1]; }
-  int64_t tokens() const;
-  int64_t examples() const { return examples_; }
+  int64_t tokens() const;                         // of this rank
+  int64_t examples() const { return examples_; }  // of all ranks
 
  private:
   std::vector<data::RaggedBatch> batches_;
@@ -28,7 +30,12 @@ class StepBatches {
   int64_t examples_ = 0;
 };
 
-// Terms of the loss over all batches of a step.
-double loss_terms(const tasks::Task& task, const StepBatches& batches);
+// What all ranks together have in a step.
+struct StepTotals {
+  double terms = 1;  // of the loss
+  int64_t tokens = 0;
+};
+StepTotals total_of(const tasks::Task& task, const StepBatches& batches,
+                    engine::Collective& collective = engine::single_process());
 
 }  // namespace graft::train

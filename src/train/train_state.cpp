@@ -13,4 +13,11 @@ void begin_or_continue(TrainState& state, engine::ParameterStore& parameters, co
     fail("a run cannot continue at step {}: its optimizer has the moments of step {}", state.step, steps);
 }
 
+bool any_stops(Trainer::Parts& parts) {
+  double stops = parts.stop ? 1 : 0;
+  parts.collective->all_reduce(&stops, 1);
+  if (stops > 0) parts.stop = true;
+  return stops > 0;
+}
+
 }  // namespace graft::train

@@ -30,40 +30,45 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   const TrainingArguments& args = p.arguments;
   models::State& state = p.model.state();
   if (!p.features.train || p.features.train->size() == 0) fail("there is nothing to train on");
-  train::prepare_output(args.output_dir);
-  train::look_at_earlier_checkpoints(args.output_dir);
-  data::Sampler sampler = train::make_sampler(*p.features.train, args);
+  engine::Collective& ranks = *p.collective;
+  train::prepare_output(p);
+  data::Sampler sampler = train::make_sampler(*p.features.train, args, ranks.size());
   const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
   const train::Schedule schedule = train::parse_schedule(args.lr_scheduler_type);
   state.parameters.allocate_grads();
   train::begin_or_continue(at, state.parameters, args);
   train::AdamW& optimizer = *at.optimizer;
+  engine::broadcast_values(state.parameters, ranks);
   train::plan_memory(p);
 
   train::RunLog log(p, plan, at, observer);
   if (args.eval_on_start && at.step == 0)
     log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
   train::StepBatches batches;
-  while (at.step < plan.total_steps && !p.stop) {
+  while (at.step < plan.total_steps && !train::any_stops(p)) {
     const int64_t epoch = at.step / plan.steps_per_epoch, window = at.step % plan.steps_per_epoch;
     if (window == 0) log.begin_epoch();
     // The order of the examples in the step keys their dropout, however they are cut into batches.
     batches.fill(*p.features.train,
-                 train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps), epoch);
-    const double terms = train::loss_terms(*p.features.task, batches);
+                 train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps), epoch,
+                 ranks);
+    const train::StepTotals totals = train::total_of(*p.features.task, batches, ranks);
     state.parameters.clear_grads();
     double loss = 0;
     size_t done = 0;
     for (const data::RaggedBatch& batch : batches) {
-      if (p.stop) break;
+      if (p.stop && ranks.size() == 1) break;  // several stop after the same step
+      ++done;
+      if (batch.size() == 0) continue;  // a rank without a share
       train::check_batch(batch, p.model);
       train::provide_memory(p, batch);
       optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
-      loss += train::accumulate_gradients(state, *p.features.task, batch, terms, args.seed,
+      loss += train::accumulate_gradients(state, *p.features.task, batch, totals.terms, args.seed,
                                           static_cast<uint64_t>(at.step), true, p.memory);
-      ++done;
     }
     if (done < batches.size()) break;  // stopped: part of a step is no step
+    engine::sum_gradients(state.parameters, ranks);
+    ranks.all_reduce(&loss, 1);
     const double norm = optimizer.grad_norm();
     train::check_finite(loss, norm, at.step, state,
                         [&] { return train::why_not_finite(state, batches.last(), p.memory); });
@@ -77,7 +82,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
                static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
     const bool run_ends = at.step == plan.total_steps;
     const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
-    log.step({loss, rate, norm, batches.tokens(), batches.examples(), epoch_ends});
+    log.step({loss, rate, norm, totals.tokens, batches.examples(), epoch_ends});
     if (observer.should_stop && observer.should_stop()) p.stop = true;
     if (train::is_due(args.eval_strategy, plan.eval_steps, at.step, epoch_ends)) {
       optimizer.flush();
@@ -92,8 +97,9 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   }
   optimizer.flush();
   train::check_weights(state, at.step);
+  const bool stopped = train::any_stops(p);
   TrainResult result = log.result();
-  if (p.features.eval && args.do_eval && !p.stop)
+  if (p.features.eval && args.do_eval && !stopped)
     result.metrics =
         log.evaluation_once([&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
   result.interrupted = p.stop;

@@ -219,5 +219,36 @@ TEST(Correlation, ExtremesAreReached) {
   EXPECT_NEAR(value(correlation({100000, 100001, 100002}, {200000, 200001, 200002}), "pearson"), 1, 1e-9);
 }
 
+// Halves that two processes count, merged, against one that counts all: the same numbers, bit for bit.
+template <class Metric, class Add>
+void expect_merges(Metric empty, const Add& add) {
+  Metric whole = empty, first = empty, second = empty, merged = empty;
+  for (int i = 0; i < 100; ++i) {
+    add(whole, i);
+    add(i < 37 ? first : second, i);
+  }
+  merged.merge(first.partial());
+  merged.merge(second.partial());
+  merged.merge(empty.partial());  // a process without examples
+  EXPECT_EQ(merged.values(), whole.values());
+  EXPECT_NE(merged.values(), second.values());
+  EXPECT_THAT(test::error_of([&] { merged.merge({1, 2, 3, 4, 5}); }), testing::Not(testing::IsEmpty()));
+}
+
+TEST(Metrics, HalvesMergeToTheWhole) {
+  PhiloxStream draws(philox_key(1, 0, "merge"));
+  std::vector<int> labels, predictions;
+  std::vector<float> x, y;
+  for (int i = 0; i < 200; ++i) {
+    labels.push_back(static_cast<int>(draws.below(3)));
+    predictions.push_back(static_cast<int>(draws.below(3)));
+    x.push_back(static_cast<float>(draws.normal()));
+    y.push_back(static_cast<float>(draws.normal()));
+  }
+  expect_merges(ClassCounts(3), [&](ClassCounts& m, size_t i) { m.add(labels[i], predictions[i]); });
+  expect_merges(LabelCounts(2), [&](LabelCounts& m, size_t i) { m.add(&x[2 * i], &y[2 * i]); });
+  expect_merges(Correlation(), [&](Correlation& m, size_t i) { m.add(x[i], y[i]); });
+}
+
 }  // namespace
 }  // namespace graft::tasks

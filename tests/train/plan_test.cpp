@@ -99,7 +99,7 @@ TEST(LossTerms, CountWhatTheLossSumsOver) {
     StepBatches step;
     step.fill(features, {{0}, {1}, {2}}, 0);  // an earlier step, of more batches
     step.fill(features, batches, 0);
-    return loss_terms(*make_task(model), step);
+    return total_of(*make_task(model), step).terms;
   };
   EXPECT_EQ(terms("bert/seqcls_single"), 6);
   EXPECT_EQ(terms("bert/seqcls_multi"), 18);  // six examples, three labels

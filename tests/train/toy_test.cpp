@@ -89,6 +89,8 @@ class Recall : public tasks::Metrics {
       found_ += logits.row(r)[1] > logits.row(r)[0];
     }
   }
+  tasks::Partial partial() const override { return {found_, there_}; }
+  void merge(const tasks::Partial& part) override { found_ += part.at(0), there_ += part.at(1); }
   tasks::MetricValues values() const override { return {{"recall", found_ / there_}}; }
 
  private:
