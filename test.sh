@@ -123,7 +123,7 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
 
   say "clang-tidy on what changed"
   [ "$tier" != slow ] || export TIDY_SECONDS=3600
-  check tidy tools/check_tidy.sh build-asan "$(landed)"
+  check tidy tools/check_tidy.sh build "$(landed)"
 
   say "fuzzing, $seconds s each"
   for target in build-asan/tests/fuzz/fuzz_*; do

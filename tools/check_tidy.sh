@@ -3,7 +3,7 @@
 # Findings fail when every file was reached. A change that is too large for the time gets them as a report: which files were reached
 # depends on the machine, and a verdict must not. `test.sh --slow` gives the time.
 #   tools/check_tidy.sh BUILD_DIR COMMIT [FILE...]     files given are checked whether they changed or not
-# BUILD_DIR must have been configured with GRAFT_UNITY=OFF, as the preset asan: its compile_commands.json then has every source.
+# BUILD_DIR has been built, so that its compile_commands.json has every source (cmake/compile_database.cmake).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$1 commit=$2
