@@ -193,6 +193,7 @@ int main(int argc, char** argv) try {
     return row;
   };
   std::vector<Row> rows;
+  rows.reserve(texts.size());
   for (const std::string& text : texts) rows.push_back(features_of(text));
   const auto weight = train(rows, signs, pieces.end_feature());
 

@@ -46,7 +46,7 @@ void clear_bar() {
 }
 
 std::string duration(double seconds) {
-  const auto s = static_cast<int64_t>(seconds + 0.5);
+  const int64_t s = std::llround(seconds);
   if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
   return fmt::format("{}:{:02}", s / 60, s % 60);
 }
@@ -122,7 +122,7 @@ void show_progress(const TrainProgress& p) {
     put(stderr, text + "\n");
     return;
   }
-  const int width = 20, filled = static_cast<int>(share * width + 0.5);
+  const int width = 20, filled = static_cast<int>(std::lround(share * width));
   put(stderr,
       fmt::format("\r\x1b[K{:3.0f}% [{}{}] {}", share * 100, std::string(static_cast<size_t>(filled), '#'),
                   std::string(static_cast<size_t>(width - filled), '.'), text));

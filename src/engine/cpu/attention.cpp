@@ -221,7 +221,7 @@ struct BiasGradient {
 };
 
 // Sums of the gradient over the distances of each bucket.
-HWY_INLINE void store_bias_terms(const AttentionArgs& a, const Unit& u, const BiasGradient& g, float* terms) {
+HWY_INLINE void store_bias_terms(const AttentionArgs& a, const BiasGradient& g, float* terms) {
   std::fill(terms, terms + a.num_buckets, 0.0f);
   for (int64_t i = 0; i < g.distances.count; ++i) terms[bucket_at(a, g.distances.first + i)] += g.gradient[i];
 }
@@ -303,7 +303,7 @@ void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
     if (b.dk) std::copy_n(dk + j * u.dp, u.d, head_row(b.dk, u.k0 + j, u));
     if (b.dv) std::copy_n(dv + j * u.dp, u.d, head_row(b.dv, u.k0 + j, u));
   }
-  if (b.dbias) store_bias_terms(a, u, bias, b.bias_terms + task * a.num_buckets);
+  if (b.dbias) store_bias_terms(a, bias, b.bias_terms + task * a.num_buckets);
 }
 
 // A unit of at most kFew queries (a decoder's next token): keys and values are read in place, one after the
