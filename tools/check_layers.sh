@@ -12,10 +12,10 @@ mapfile -t files < <(find src include -name '*.h' -o -name '*.cpp' -o -name '*.c
 awk '
 BEGIN {
   # Folders of one line are siblings: they do not include each other.
-  n = split("base|text engine hub report|data|models|tasks|train|transfer|serve|capi cli", lines, "|")
+  n = split("base|text engine hub report|data|models|generate|tasks|train|transfer|serve|capi cli", lines, "|")
   for (i = 1; i <= n; ++i) { m = split(lines[i], names, " "); for (j = 1; j <= m; ++j) rank[names[j]] = i }
   # The folder that implements a public header.
-  n = split("export.h base, error.h base, log.h base, threads.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, task_data.h tasks, model.h models, " \
+  n = split("export.h base, error.h base, log.h base, threads.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, task_data.h tasks, model.h models, generation_options.h generate, " \
             "hub.h hub, trainer.h train, pipeline.h train, graft.h capi", owners, ", ")
   for (i = 1; i <= n; ++i) { split(owners[i], pair, " "); owner[pair[1]] = pair[2] }
 }

@@ -59,6 +59,15 @@ typedef struct graft_train_callbacks {
  * may be NULL. */
 GRAFT_API graft_status graft_train(const char* options, const graft_train_callbacks* callbacks);
 
+/* Continues a text with a causal language model as `graft generate` does. `folder` is its folder; `options`
+ * is NULL or a JSON object in the form of generation_config.json: {"max_new_tokens": 40, "num_beams": 4};
+ * they change those of the folder. `*text` receives prompt and continuation; free it with graft_free_text.
+ * Loads the model at each call. */
+GRAFT_API graft_status graft_generate(const char* folder, const char* prompt, const char* options,
+                                      char** text);
+/* Frees a text of graft_generate; NULL is allowed. */
+GRAFT_API void graft_free_text(char* text);
+
 /* The last error of this thread; a second line holds the hint, if there is one. Never NULL; "" before the
  * first failure. Valid until the next failure on this thread. */
 GRAFT_API const char* graft_last_error(void);

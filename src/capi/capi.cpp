@@ -1,6 +1,7 @@
 // The C interface over Pipeline and Trainer: no exception leaves it, the last failure of a thread stays
 // readable.
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <map>
 #include <new>
@@ -12,6 +13,7 @@
 #include "graft/log.h"
 #include "graft/pipeline.h"
 
+#include "capi/generate.h"
 #include "capi/train.h"
 
 struct graft_pipeline {
@@ -98,6 +100,18 @@ graft_status graft_train(const char* options, const graft_train_callbacks* callb
   if (!options) return refuse_null("graft_train", "options");
   return guarded([&] { graft::train_from_json(options, callbacks ? *callbacks : graft_train_callbacks()); });
 }
+
+graft_status graft_generate(const char* folder, const char* prompt, const char* options, char** text) {
+  if (!folder || !prompt || !text) return refuse_null("graft_generate", "folder, prompt or text");
+  return guarded([&] {
+    const std::string found = graft::generate_from_json(folder, prompt, options ? options : "{}");
+    *text = static_cast<char*>(std::malloc(found.size() + 1));
+    if (!*text) throw std::bad_alloc();
+    std::copy_n(found.c_str(), found.size() + 1, *text);
+  });
+}
+
+void graft_free_text(char* text) { std::free(text); }
 
 const char* graft_last_error(void) { return last_error.c_str(); }
 

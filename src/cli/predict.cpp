@@ -1,4 +1,4 @@
-// graft predict: labels and scores for texts, or words for masks, streamed as jsonl.
+// graft predict: labels and scores for texts, words for masks, or the loss of texts, streamed as jsonl.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -49,6 +49,10 @@ std::string json_line(const std::vector<std::vector<MaskFill>>& masks) {
     line.push_back(std::move(list));
   }
   return dump(masks.size() == 1 ? line[0] : line);
+}
+
+std::string json_line(const TextLoss& t) {
+  return dump({{"loss", t.loss}, {"perplexity", t.perplexity}, {"tokens", t.tokens}});
 }
 
 // Answers a batch of texts (and their pairs): one line of output each.
@@ -140,10 +144,10 @@ Options declare(PredictOptions& o) {
 
 // Refuses options that have no effect for the model.
 void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task) {
-  const bool masks = task.answer == tasks::Answer::mask_fills;
+  const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels;
   for (const auto& [option, reason] :
        {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
-    if (masks && options.given(option))
+    if (!labels && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
   if (!masks && options.given("top_k"))
@@ -182,6 +186,18 @@ int predict(int argc, char** argv) {
       std::string lines;
       for (const auto& filled : pipeline.predict(texts, static_cast<int>(o.top_k)))
         lines += json_line(filled);
+      return lines;
+    });
+    say_truncated(pipeline.num_truncated());
+  } else if (task.answer == tasks::Answer::text_scores) {
+    const TextGenerationPipeline pipeline(folder, pipeline_options);
+    say_loaded(pipeline.model(), o.model, precision);
+    say_unused(pipeline.model().load_report());
+    Stream stream(o.input, o.columns, o.output, batch_size);
+    if (stream.has_pairs()) throw UsageError("pairs of texts are for classification; name one --text_column");
+    stream.run([&](const Texts& texts, const Texts&) {
+      std::string lines;
+      for (const TextLoss& loss : pipeline.losses(texts)) lines += json_line(loss);
       return lines;
     });
     say_truncated(pipeline.num_truncated());

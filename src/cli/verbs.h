@@ -6,6 +6,7 @@ namespace graft::cli {
 int train(int argc, char** argv);
 int evaluate(int argc, char** argv);
 int predict(int argc, char** argv);
+int generate(int argc, char** argv);
 int tokenize(int argc, char** argv);
 int info(int argc, char** argv);
 int parity(int argc, char** argv);

@@ -82,6 +82,8 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");
   build(*state, options, false);
+  if (state->head->predicts_next && path_exists(folder / "generation_config.json"))
+    state->generation_config = read_json(folder / "generation_config.json");
   models::load_weights(*state, hub::read_checkpoint(folder), options);
   return Model(std::move(state));
 } catch (...) {
@@ -115,6 +117,8 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   StagedFiles staged(folder);
   hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second).tensors);
   write_json(staged.path() / "config.json", config);
+  if (!state_->generation_config.is_null())
+    write_json(staged.path() / "generation_config.json", state_->generation_config);
   staged.publish("config.json", [](const std::string& name) {
     return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
   });

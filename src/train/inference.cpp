@@ -62,6 +62,17 @@ void Inference::run(const data::RaggedBatch& batch,
   give_back(std::move(memory));
 }
 
+double Inference::loss(const tasks::Task& task, const data::RaggedBatch& batch) const {
+  check_batch(batch, model_);
+  models::State& state = model_.state();
+  std::unique_ptr<StepMemory> memory = borrow();
+  memory->prepare(state, &task, batch, false);
+  double total = 0;
+  evaluate_batch(state, task, batch, nullptr, total, *memory);
+  give_back(std::move(memory));
+  return total;
+}
+
 std::unique_ptr<StepMemory> Inference::borrow() const {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) return std::make_unique<StepMemory>(model_.state().parameters.device());

@@ -48,6 +48,8 @@ class Inference {
   // Calls `use` with the logits of the batch, which are valid during the call. Throws Error if a logit is not
   // finite.
   void run(const data::RaggedBatch& batch, const std::function<void(engine::Tensor logits)>& use) const;
+  // The sum of the terms of a task's loss.
+  double loss(const tasks::Task& task, const data::RaggedBatch& batch) const;
 
  private:
   std::unique_ptr<StepMemory> borrow() const;

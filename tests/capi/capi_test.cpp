@@ -170,5 +170,31 @@ TEST_F(Capi, TheCProgram) {
   EXPECT_THAT(failure.text, AllOf(testing::StartsWith("error: "), HasSubstr("nothing")));
 }
 
+TEST(CInterface, ContinuesATextAsTheFolderAsks) {
+  GRAFT_SHARED_PATH(tokenizer, "data/tokenizers/small-gpt2");
+  GRAFT_SHARED_PATH(golden, "golden/gpt2/causal_lm");
+  test::TempDir dir;
+  std::filesystem::create_directories(dir / "m");
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(tokenizer / file, dir / "m" / file);
+  const auto config = dir.write("start.json", R"({"model_type": "gpt2", "vocab_size": 900, "n_embd": 16,
+    "n_layer": 2, "n_head": 2, "n_positions": 24, "bos_token_id": 0, "eos_token_id": 0})");
+  ModelOptions options;
+  options.task = "causal-lm";
+  Model::from_config(config, options).save_pretrained(dir / "m");
+  const std::string folder = (dir / "m").string();
+  char* text = nullptr;
+  ASSERT_EQ(graft_generate(folder.c_str(), "one", R"({"max_new_tokens": 3})", &text), GRAFT_OK)
+      << graft_last_error();
+  EXPECT_EQ(std::string(text).substr(0, 3), "one");
+  graft_free_text(text);
+  EXPECT_EQ(graft_generate(folder.c_str(), "one", R"({"num_beams": 2, "do_sample": true})", &text),
+            GRAFT_ERROR);
+  EXPECT_THAT(graft_last_error(), testing::HasSubstr("num_beams 2 with do_sample"));
+  EXPECT_EQ(graft_generate(folder.c_str(), "one", "{", &text), GRAFT_ERROR);
+  EXPECT_EQ(graft_generate(nullptr, "one", nullptr, &text), GRAFT_INVALID_ARGUMENT);
+  graft_free_text(nullptr);
+}
+
 }  // namespace
 }  // namespace graft
