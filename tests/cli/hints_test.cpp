@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 
 using Names = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"train", "evaluate", "predict", "tokenize",
-                                         "info",  "parity",   "pull",    "train-tokenizer"};
+const std::vector<std::string> kVerbs = {"train",  "evaluate", "predict",  "tokenize",       "info",
+                                         "parity", "pull",     "generate", "train-tokenizer"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -54,6 +54,9 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       // "fine-tune it first: graft train --task ...": a whole command
       {"train/trained_model.cpp", {"train"}},
       {"models/registry.cpp", {"train"}},
+      {"generate/causal_decoder.cpp", {"train"}},
+      // the limits of a continuation
+      {"train/text_generation.cpp", {"generate"}},
       // its refuse_same_file
       {"cli/output_stream.cpp", {"predict", "tokenize"}},
       // predict has its masks in the text
