@@ -186,5 +186,37 @@ TEST(SelectRows, KeepsPositionsAndSequences) {
   EXPECT_EQ(std::vector<int32_t>(r.sequence, r.sequence + 4), (std::vector<int32_t>{0, 0, 2, 2}));
 }
 
+// Blocks of keys that no query of a block sees are not read, forward and backward: NaN there stays there.
+TEST(Attention, KeysOutsideOfTheWindowAreNotRead) {
+  constexpr int64_t kLong = 700, kDim = 8;
+  const Batch batch({static_cast<int32_t>(kLong)});
+  std::vector<int32_t> last;
+  for (int32_t r = kLong - 20; r < kLong; ++r) last.push_back(r);
+  for (const bool causal : {false, true}) {
+    std::vector<Pass> passes;
+    for (const float far : {0.0f, NAN}) {
+      ParameterStore store;
+      fill_store(store);
+      Matrix k = random_matrix(kLong, kDim, "k"), v = random_matrix(kLong, kDim, "v");
+      for (int64_t r = 0; r < 512; ++r)  // four blocks of keys; the window begins in the sixth
+        for (int64_t c = 0; c < kDim; ++c) k.at(r, c) = v.at(r, c) = far;
+      AttentionOptions o;
+      o.head_dim = kDim;
+      o.window = 30;
+      o.causal = causal;
+      passes.push_back(
+          run_pass(store, {random_matrix(20, kDim, "q"), k, v}, [&](Tape& t, const std::vector<Var>& in) {
+            return attention(t, {in[0]}, {in[1]}, {in[2]}, o, "a",
+                             select_rows(t, batch.rows(), last.data(), 20), batch.rows());
+          }));
+    }
+    expect_same_bits(passes[0], passes[1], causal ? "causal" : "both sides");
+    for (int64_t c = 0; c < kDim; ++c) {
+      EXPECT_EQ(passes[1].input_grads[1].at(100, c), 0);
+      EXPECT_NE(passes[1].input_grads[2].at(kLong - 30, c), 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace graft::engine::test

@@ -195,33 +195,22 @@ TEST(Threads, CallersAtOnceGetTheSameBits) {
   for (const Matrix& out : outs) expect_same_bits(alone, out, "a caller among four");
 }
 
-// One sequence of a batch, run alone with its own example index: outputs and input gradients keep their bits.
-void expect_no_neighbours(int64_t hidden, int64_t heads, bool bf16) {
+void expect_layer_without_neighbours(int64_t hidden, int64_t heads, bool bf16) {
   Layer layer(hidden, heads, 2 * hidden);
-  const Batch batch(kLengths, 50);
-  const Matrix x = random_matrix(300, hidden, "x"), dy = random_matrix(300, hidden, "dy");
-  const Pass whole = run_pass(layer.store, {x}, layer.forward(batch), training_in(bf16), &dy);
-  for (size_t s = 0; s < kLengths.size(); ++s) {
-    const Batch alone({kLengths[s]}, batch.example(s));
-    const int64_t first = batch.begin(s), n = kLengths[s];
-    const Matrix weights = rows_of(dy, first, n);
-    const Pass one =
-        run_pass(layer.store, {rows_of(x, first, n)}, layer.forward(alone), training_in(bf16), &weights);
-    const std::string what = fmt::format("hidden {} sequence {}{}", hidden, s, bf16 ? " bf16" : "");
-    expect_same_bits(one.out, rows_of(whole.out, first, n), what);
-    expect_same_bits(one.input_grads[0], rows_of(whole.input_grads[0], first, n), what + " gradient");
-  }
+  expect_no_neighbours(
+      layer.store, kLengths, hidden, [&](const Batch& batch) { return layer.forward(batch); },
+      training_in(bf16), fmt::format("hidden {}{}", hidden, bf16 ? " bf16" : ""));
 }
 
 TEST(Neighbours, ASequenceKeepsItsBitsWithDropoutOn) {
   for (const auto& [hidden, heads] : {std::pair<int64_t, int64_t>{64, 4}, {30, 3}, {768, 12}}) {
-    expect_no_neighbours(hidden, heads, false);
+    expect_layer_without_neighbours(hidden, heads, false);
   }
 }
 
 TEST(Neighbours, ASequenceKeepsItsBitsInBf16) {
   for (const auto& [hidden, heads] : {std::pair<int64_t, int64_t>{64, 4}, {30, 3}, {768, 12}}) {
-    expect_no_neighbours(hidden, heads, true);
+    expect_layer_without_neighbours(hidden, heads, true);
   }
 }
 

@@ -239,4 +239,22 @@ void expect_thread_free(const std::function<Pass()>& f, const std::string& what)
   set_num_threads(0);
 }
 
+void expect_no_neighbours(ParameterStore& store, const std::vector<int32_t>& lengths, int64_t width,
+                          const std::function<Forward(const Batch&)>& layer, TapeOptions options,
+                          const std::string& what) {
+  const Batch batch(lengths, 50);
+  const Matrix x = random_matrix(batch.num_rows(), width, "x"),
+               dy = random_matrix(batch.num_rows(), width, "dy");
+  const Pass whole = run_pass(store, {x}, layer(batch), options, &dy);
+  for (size_t s = 0; s < lengths.size(); ++s) {
+    const Batch alone({lengths[s]}, batch.example(s));
+    const int64_t first = batch.begin(s), n = lengths[s];
+    const Matrix weights = rows_of(dy, first, n);
+    const Pass one = run_pass(store, {rows_of(x, first, n)}, layer(alone), options, &weights);
+    const std::string name = what + " sequence " + std::to_string(s);
+    expect_same_bits(one.out, rows_of(whole.out, first, n), name);
+    expect_same_bits(one.input_grads[0], rows_of(whole.input_grads[0], first, n), name + " gradient");
+  }
+}
+
 }  // namespace graft::engine::test

@@ -77,6 +77,11 @@ void expect_gradients(ParameterStore& store, std::vector<Matrix> inputs, const F
                       TapeOptions options = training(), double tolerance = 2e-3);
 
 void expect_same_bits(const Matrix& a, const Matrix& b, const std::string& what);
+// Each sequence of a batch of `lengths`, run alone with its own example index: its output and input gradient
+// keep their bits. The layer's input is [rows, width].
+void expect_no_neighbours(ParameterStore& store, const std::vector<int32_t>& lengths, int64_t width,
+                          const std::function<Forward(const Batch&)>& layer, TapeOptions options,
+                          const std::string& what);
 void expect_same_bits(const Pass& a, const Pass& b, const std::string& what);
 // Runs f with 1, 2, 3 and 16 threads and expects the same bits.
 void expect_thread_free(const std::function<Pass()>& f, const std::string& what);

@@ -92,24 +92,13 @@ TEST(PreNormLayer, ThreadsGiveTheSameBits) {
   }
 }
 
-// One sequence of a batch alone, with its own example index: outputs and input gradients keep their bits.
 TEST(PreNormLayer, ASequenceKeepsItsBitsAmongNeighbours) {
-  const Batch batch(kLengths, 50);
-  const Matrix x = random_matrix(batch.num_rows(), 96, "x"), dy = random_matrix(batch.num_rows(), 96, "dy");
   for (const bool rotates : {false, true}) {
     for (const bool bf16 : {false, true}) {
       Layer layer(96, 3, rotates);
-      const Pass whole = run_pass(layer.store, {x}, layer.forward(batch), training_in(bf16), &dy);
-      for (size_t s = 0; s < kLengths.size(); ++s) {
-        const Batch alone({kLengths[s]}, batch.example(s));
-        const int64_t first = batch.begin(s), n = kLengths[s];
-        const Matrix weights = rows_of(dy, first, n);
-        const Pass one =
-            run_pass(layer.store, {rows_of(x, first, n)}, layer.forward(alone), training_in(bf16), &weights);
-        const std::string what = fmt::format("rotary {} bf16 {} sequence {}", rotates, bf16, s);
-        expect_same_bits(one.out, rows_of(whole.out, first, n), what);
-        expect_same_bits(one.input_grads[0], rows_of(whole.input_grads[0], first, n), what + " gradient");
-      }
+      expect_no_neighbours(
+          layer.store, kLengths, 96, [&](const Batch& batch) { return layer.forward(batch); },
+          training_in(bf16), fmt::format("rotary {} bf16 {}", rotates, bf16));
     }
   }
 }

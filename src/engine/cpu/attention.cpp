@@ -65,6 +65,22 @@ HWY_INLINE void visible(const AttentionArgs& a, const Unit& u, int64_t position,
   if (a.causal) high = std::min(high, position + 1);
 }
 
+// Blocks of keys [begin, end) that the queries at rows [row, row + nq) see; the others are masked for all.
+struct KeyRange {
+  int64_t begin, end;
+};
+HWY_INLINE KeyRange visible_blocks(const AttentionArgs& a, const Unit& u, int64_t row, int64_t nq) {
+  if (a.window < 0 && !a.causal) return {0, u.Lk};
+  KeyRange out{u.Lk, 0};
+  for (int64_t i = 0; i < nq; ++i) {
+    int64_t low = 0, high = 0;
+    visible(a, u, a.q_rows.position[row + i], low, high);
+    if (low >= high) continue;
+    out = {std::min(out.begin, low), std::max(out.end, high)};
+  }
+  return {out.begin / kKeys * kKeys, out.end};
+}
+
 // Factors of attention dropout for one query over keys [j0, j0 + n) of this head.
 HWY_INLINE void key_factors(const AttentionArgs& a, const Unit& u, int64_t q_row, int64_t j0, int64_t n,
                             float* out) {
@@ -157,8 +173,9 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
     const Strided q = dense_rows(a.q, row, nq, u, query);
     std::fill(max, max + nq, kMasked);
     std::fill(sum, sum + nq, 0.0f);
-    if (u.Lk == 0) std::fill(acc, acc + nq * u.dp, 0.0f);
-    for (int64_t j0 = 0; j0 < u.Lk; j0 += kKeys) {
+    const KeyRange keys = visible_blocks(a, u, row, nq);
+    if (keys.begin >= keys.end) std::fill(acc, acc + nq * u.dp, 0.0f);
+    for (int64_t j0 = keys.begin; j0 < keys.end; j0 += kKeys) {
       const int64_t nk = std::min(kKeys, u.Lk - j0);
       small_gemm(nq, nk, u.d, q, from_key(kt, j0), s, kKeys, false);
       for (int64_t i = 0; i < nq; ++i) {
@@ -167,7 +184,7 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
         float* p = s + i * kKeys;
         if (bias) add_bias(p, nk, a.scale, bias + (j0 - a.q_rows.position[row + i] - distances.first));
         const float shrink = softmax_block(p, nk, low - j0, high - j0, scale, max[i], sum[i]);
-        if (j0 > 0 && shrink != 1.0f) {
+        if (j0 > keys.begin && shrink != 1.0f) {
           const V vs = hn::Set(d, shrink);
           for_vectors(u.dp, [&](int64_t c, auto io) HWY_ATTR {
             io.store(hn::Mul(io.load(acc + i * u.dp + c), vs), acc + i * u.dp + c);
@@ -179,7 +196,7 @@ void attention_unit(const AttentionArgs& a, int64_t task) {
                               HWY_ATTR { io.store(hn::Mul(io.load(p + j), io.load(factors + j)), p + j); });
         }
       }
-      small_gemm(nq, u.dp, nk, {s, kKeys, 1}, from_row(v, j0), acc, u.dp, j0 > 0);
+      small_gemm(nq, u.dp, nk, {s, kKeys, 1}, from_row(v, j0), acc, u.dp, j0 > keys.begin);
     }
     for (int64_t i = 0; i < nq; ++i) {
       const V inverse = hn::Set(d, inverse_of(a, u, a.q_rows.position[row + i], sum[i]));
@@ -272,8 +289,9 @@ void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
     if (b.dbias) bias.gradient = const_cast<float*>(bias.bias) + bias.distances.count;
     if (b.dbias) std::fill_n(bias.gradient, bias.distances.count, 0.0f);
   }
-  if (u.Lq == 0) std::fill(dk, dk + 2 * u.Lk * u.dp, 0.0f);
-  if (u.Lk == 0) std::fill(dq, dq + kQueries * u.dp, 0.0f);
+  // Blocks that the first queries do not see are added to, as well.
+  const bool skips = a.window >= 0 || a.causal;
+  if (u.Lq == 0 || skips) std::fill(dk, dk + 2 * u.Lk * u.dp, 0.0f);
   for (int64_t i0 = 0; i0 < u.Lq; i0 += kQueries) {
     const int64_t nq = std::min(kQueries, u.Lq - i0), row = u.q0 + i0;
     const Strided q_rows = dense_rows(a.q, row, nq, u, query),
@@ -288,14 +306,16 @@ void attention_backward_unit(const AttentionBackwardArgs& b, int64_t task) {
       });
       dot[i] = sum_of(sum);
     }
-    for (int64_t j0 = 0; j0 < u.Lk; j0 += kKeys) {
+    const KeyRange keys = visible_blocks(a, u, row, nq);
+    if (keys.begin >= keys.end) std::fill(dq, dq + nq * u.dp, 0.0f);
+    for (int64_t j0 = keys.begin; j0 < keys.end; j0 += kKeys) {
       const int64_t nk = std::min(kKeys, u.Lk - j0);
       small_gemm(nq, nk, u.d, q_rows, from_key(kt, j0), s, kKeys, false);
       small_gemm(nq, nk, u.d, dout_rows, from_key(vt, j0), ds, kKeys, false);
       block_gradient(a, u, bias, row, nq, j0, nk, dot, s, ds);
-      if (b.dv) small_gemm(nk, u.dp, nq, {s, 1, kKeys}, dout, dv + j0 * u.dp, u.dp, i0 > 0);
-      if (b.dk) small_gemm(nk, u.dp, nq, {ds, 1, kKeys}, q, dk + j0 * u.dp, u.dp, i0 > 0);
-      if (b.dq) small_gemm(nq, u.dp, nk, {ds, kKeys, 1}, from_row(k, j0), dq, u.dp, j0 > 0);
+      if (b.dv) small_gemm(nk, u.dp, nq, {s, 1, kKeys}, dout, dv + j0 * u.dp, u.dp, skips || i0 > 0);
+      if (b.dk) small_gemm(nk, u.dp, nq, {ds, 1, kKeys}, q, dk + j0 * u.dp, u.dp, skips || i0 > 0);
+      if (b.dq) small_gemm(nq, u.dp, nk, {ds, kKeys, 1}, from_row(k, j0), dq, u.dp, j0 > keys.begin);
     }
     for (int64_t i = 0; b.dq && i < nq; ++i) std::copy_n(dq + i * u.dp, u.d, head_row(b.dq, row + i, u));
   }

@@ -6,12 +6,12 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <shared_mutex>
 
 #include "base/error.h"
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/onednn.h"
 #include "engine/cpu/scratch.h"
 
 namespace graft::engine::cpu {
@@ -65,7 +65,7 @@ memory::desc preferred_weights(int64_t K, int64_t N, DType in) {
   const memory::desc x({kHeight, K}, type_of(in), memory::dims{K, 1}),
       y({kHeight, N}, memory::data_type::f32, memory::dims{N, 1});
   const memory::desc any({K, N}, type_of(in), memory::format_tag::any);
-  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(x, any, y), cpu_engine()).weights_desc();
+  return matmul_desc(cpu_engine(), x, any, y).weights_desc();
 }
 
 std::atomic<int64_t> reference_tiles{0};
@@ -98,7 +98,7 @@ TilePrimitive make_tile(const TileKey& key) {
     ops.append_sum(1.0f);
     attr.set_post_ops(ops);
   }
-  const dnnl::matmul::primitive_desc pd(dnnl::matmul::desc(x, w, y), attr, cpu_engine());
+  const dnnl::matmul::primitive_desc pd = matmul_desc(cpu_engine(), x, w, y, attr);
   const bool reference = std::strncmp(pd.impl_info_str(), "ref", 3) == 0;
   reference_tiles += reference ? 1 : 0;
   return {dnnl::matmul(pd), x, pd.weights_desc(), y, pd.scratchpad_desc(), reference};
@@ -262,11 +262,10 @@ void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes
 
 // Is this the order that pack_pairs writes? Other orders are left to the library's reorder.
 bool is_pair_order(const memory::desc& desc, int64_t depth, int64_t cols, PairOrder& order) {
-  const auto& b = desc.data.format_desc.blocking;
-  if (desc.data.format_kind != dnnl_blocked || b.inner_nblks != 3) return false;
-  if (b.inner_idxs[0] != 0 || b.inner_idxs[1] != 1 || b.inner_idxs[2] != 0) return false;
-  const int64_t width = b.inner_blks[1];
-  if (b.inner_blks[0] != 16 || b.inner_blks[2] != 2 || width % 16 != 0) return false;
+  const Blocking b = blocking_of(desc);
+  if (b.index != std::vector<int64_t>{0, 1, 0}) return false;
+  const int64_t width = b.size[1];
+  if (b.size[0] != 16 || b.size[2] != 2 || width % 16 != 0) return false;
   order = {width, b.strides[0] / 2, b.strides[1] / 2};
   return depth % 32 == 0 && cols % width == 0;
 }
@@ -567,13 +566,10 @@ Tensor PackedMatrix::checked(Tensor w, Layout layout, DType as) const {
 void cap_isa_avx2() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2); }
 void cap_isa_baseline() { dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41); }
 
-bool has_bf16_gemm() {
-  const auto isa = dnnl::get_effective_cpu_isa();
-  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-}
+bool has_bf16_gemm() { return has_isa(dnnl::cpu_isa::avx512_core_bf16); }
 
 bool bf16_is_faster() {
-  if (dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx) return true;
+  if (has_isa(dnnl::cpu_isa::avx512_core_amx)) return true;
   return has_bf16_gemm() && __builtin_cpu_is("amd");
 }
 

@@ -1,5 +1,6 @@
 // Matrix products with oneDNN, on a grid of tiles that depends on the shape only. A row's bits depend neither
-// on its neighbours nor on the number of threads. Only gemm.cpp uses oneDNN.
+// on its neighbours nor on the number of threads. Only gemm.cpp uses oneDNN, and
+// onednn.h alone has its versions.
 #pragma once
 #include <cstdint>
 #include <memory>
