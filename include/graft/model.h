@@ -43,6 +43,12 @@ class GRAFT_API Model {
   // type: float32, float16 or bfloat16. Throws Error for another.
   void save_pretrained(const std::filesystem::path& folder, const std::string& dtype = "float32") const;
 
+  // A copy of this model with the head of another task, without a file in between: parameters are copied by
+  // name, those that are new or have another shape are initialised from `seed` and listed in load_report().
+  // `labels`: as in ModelOptions. Throws Error if the family has no such head.
+  Model with_task(const std::string& task, const std::vector<std::string>& labels = {},
+                  uint64_t seed = 42) const;
+
   const std::string& task() const;
   std::string model_type() const;
   std::vector<std::string> labels() const;  // id2label; empty for masked-lm

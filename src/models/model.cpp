@@ -1,5 +1,6 @@
 #include "graft/model.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -122,6 +123,34 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   staged.publish("config.json", [](const std::string& name) {
     return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
   });
+} catch (...) {
+  rethrow_as_error();
+}
+
+Model Model::with_task(const std::string& task, const std::vector<std::string>& labels, uint64_t seed) const
+    try {
+  auto state = std::make_shared<State>();
+  state->origin = state_->origin;
+  state->config = state_->config;
+  state->bf16 = state_->bf16;
+  ModelOptions options;
+  options.task = task;
+  options.labels = labels;
+  build(*state, options, false);
+  for (const engine::Parameter& p : state->parameters.parameters()) {
+    const engine::Parameter* from = state_->parameters.find(p.name);
+    if (!from || from->shape != p.shape) {
+      models::initialize_parameter(*state, p, seed);
+      (from ? state->report.mismatched : state->report.missing).push_back(p.name);
+      continue;
+    }
+    const engine::HostRead values = state_->parameters.read_value(*from);
+    std::copy_n(values.data(), p.size, state->parameters.write_value(p).data());
+  }
+  for (const engine::Parameter& p : state_->parameters.parameters())
+    if (!state->parameters.find(p.name)) state->report.unexpected.push_back(p.name);
+  state->parameters.touch_values();
+  return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
 }
