@@ -15,7 +15,7 @@ struct State;
 }
 
 struct ModelOptions {
-  std::string task = "sequence-classification";  // or "masked-lm"; aliases as on the command line
+  std::string task = "sequence-classification";  // as on the command line, or an alias
   int num_labels = 0;                            // 0 = from config.json, 2 if it has none
   std::vector<std::string> labels{};             // names in the order of ids; decides num_labels
   std::string problem_type{};                    // "" = from config.json, or inferred from the labels
@@ -43,11 +43,13 @@ class GRAFT_API Model {
   // type: float32, float16 or bfloat16. Throws Error for another.
   void save_pretrained(const std::filesystem::path& folder, const std::string& dtype = "float32") const;
 
-  // A copy of this model with the head of another task, without a file in between: parameters are copied by
-  // name, those that are new or have another shape are initialised from `seed` and listed in load_report().
-  // `labels`: as in ModelOptions. Throws Error if the family has no such head.
-  Model with_task(const std::string& task, const std::vector<std::string>& labels = {},
-                  uint64_t seed = 42) const;
+  // A second model with the same backbone and the head of `options.task`. Parameters that both heads have are
+  // copied, the others are newly initialised (load_report().missing): the same values as saving this model
+  // and loading it with `options`. vocab_size > 0 resizes the vocabulary: new rows start as the mean of the
+  // old ones (as resize_token_embeddings of transformers 5, without its noise of variance 1e-9), the bias of
+  // a new output as the mean bias; rows beyond the new size are dropped. Throws Error, as from_pretrained
+  // does.
+  Model with_task(const ModelOptions& options, int64_t vocab_size = 0) const;
 
   const std::string& task() const;
   std::string model_type() const;

@@ -127,29 +127,16 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   rethrow_as_error();
 }
 
-Model Model::with_task(const std::string& task, const std::vector<std::string>& labels, uint64_t seed) const
-    try {
+Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const try {
+  if (vocab_size < 0) fail("vocab_size is {}; 0 keeps the vocabulary", vocab_size);
   auto state = std::make_shared<State>();
   state->origin = state_->origin;
   state->config = state_->config;
+  if (vocab_size > 0) state->config.json()["vocab_size"] = vocab_size;
   state->bf16 = state_->bf16;
-  ModelOptions options;
-  options.task = task;
-  options.labels = labels;
   build(*state, options, false);
-  for (const engine::Parameter& p : state->parameters.parameters()) {
-    const engine::Parameter* from = state_->parameters.find(p.name);
-    if (!from || from->shape != p.shape) {
-      models::initialize_parameter(*state, p, seed);
-      (from ? state->report.mismatched : state->report.missing).push_back(p.name);
-      continue;
-    }
-    const engine::HostRead values = state_->parameters.read_value(*from);
-    std::copy_n(values.data(), p.size, state->parameters.write_value(p).data());
-  }
-  for (const engine::Parameter& p : state_->parameters.parameters())
-    if (!state->parameters.find(p.name)) state->report.unexpected.push_back(p.name);
-  state->parameters.touch_values();
+  if (state->head->predicts_next) state->generation_config = state_->generation_config;
+  models::copy_weights(*state, *state_, options);
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();

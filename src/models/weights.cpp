@@ -197,6 +197,62 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
   state.parameters.touch_values();
 }
 
+namespace {
+
+// [rows, cols] of a tensor whose first dimension is the vocabulary.
+void resize_rows(const float* from, int64_t old_rows, float* to, int64_t new_rows, int64_t cols) {
+  std::copy_n(from, std::min(old_rows, new_rows) * cols, to);
+  if (new_rows <= old_rows) return;
+  std::vector<double> mean(static_cast<size_t>(cols));
+  for (int64_t r = 0; r < old_rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) mean[static_cast<size_t>(c)] += from[r * cols + c];
+  for (int64_t r = old_rows; r < new_rows; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      to[r * cols + c] = static_cast<float>(mean[static_cast<size_t>(c)] / static_cast<double>(old_rows));
+}
+
+}  // namespace
+
+void copy_weights(State& state, const State& from, const ModelOptions& options) {
+  const int64_t old_vocabulary = from.network.encoder->word_embeddings()->rows();
+  const int64_t vocabulary = state.network.encoder->word_embeddings()->rows();
+  std::map<std::string, const Parameter*> known;
+  for (const Parameter& p : from.parameters.parameters()) known[p.name] = &p;
+  for (const Parameter& p : state.parameters.parameters()) {
+    const auto found = known.find(p.name);
+    if (found == known.end()) {
+      initialize(state, p, options.seed);
+      state.report.missing.push_back(p.name);
+      continue;
+    }
+    const Parameter& old = *found->second;
+    const bool resized = old.shape[0] == old_vocabulary && p.shape[0] == vocabulary &&
+                         old.size / old_vocabulary == p.size / vocabulary;
+    if (p.shape != old.shape && !resized) {  // another number of labels
+      if (!options.ignore_mismatched_sizes)
+        fail_with("ignore_mismatched_sizes replaces the head by a new one",
+                  "{}: {} is {} but the new head needs {}", from.origin.string(), p.name,
+                  shape_text(old.shape), shape_text(p.shape));
+      initialize(state, p, options.seed);
+      state.report.mismatched.push_back(
+          fmt::format("{} {} -> {}", p.name, shape_text(old.shape), shape_text(p.shape)));
+      continue;
+    }
+    const engine::HostRead values = from.parameters.read_value(old);
+    const engine::HostWrite out = state.parameters.write_value(p);
+    if (p.shape == old.shape) {
+      std::copy_n(values.data(), p.size, out.data());
+    } else {
+      resize_rows(values.data(), old_vocabulary, out.data(), vocabulary, p.size / vocabulary);
+    }
+  }
+  for (const auto& [name, p] : known)
+    if (std::none_of(state.parameters.parameters().begin(), state.parameters.parameters().end(),
+                     [&](const Parameter& own) { return own.name == name; }))
+      state.report.unexpected.push_back(name);
+  state.parameters.touch_values();
+}
+
 void initialize_parameter(State& state, const Parameter& parameter, uint64_t seed) {
   initialize(state, parameter, seed);
 }

@@ -21,6 +21,10 @@ void load_weights(State& state, const hub::StateDict& tensors, const ModelOption
 void initialize_weights(State& state, uint64_t seed);
 void initialize_parameter(State& state, const engine::Parameter& parameter, uint64_t seed);
 
+// Fills the parameters from another model of the same family. Where the vocabularies differ, rows that only
+// the new one has are the mean of the old ones. Parameters that the other model lacks are initialised.
+void copy_weights(State& state, const State& from, const ModelOptions& options);
+
 // A parameter's shape in a checkpoint, and the values of a tensor that has this shape.
 std::vector<int64_t> stored_shape(const engine::Parameter& p);
 void load_values(const hub::TensorView& t, const engine::Parameter& p, float* out);

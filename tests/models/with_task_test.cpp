@@ -1,41 +1,115 @@
-// Model::with_task against saving the model and loading the folder for the other task.
+// Model::with_task: the backbone under another head, and another size of the vocabulary.
+#include <gmock/gmock.h>
+
+#include "base/file.h"
 #include "models/model_case.h"
 
 namespace graft::test {
 namespace {
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
+using testing::StartsWith;
 
-TEST(WithTask, EqualsSavingAndLoading) {
+ModelOptions three_labels() {
+  ModelOptions options;
+  options.labels = {"a", "b", "c"};
+  options.seed = 7;
+  return options;
+}
+
+std::vector<float> parameter_values(const Model& model, const std::string& name) {
+  for (const engine::Parameter& p : model.state().parameters.parameters()) {
+    if (p.name != name) continue;
+    const engine::HostRead values = model.state().parameters.read_value(p);
+    return {values.begin(), values.end()};
+  }
+  ADD_FAILURE() << name << " is no parameter";
+  return {};
+}
+
+TEST(WithTask, EqualsSavingAndLoadingWithTheOtherHead) {
   GRAFT_SHARED_PATH(golden, "golden");
-  for (const char* family : {"bert", "roberta", "distilbert"}) {
-    const Model model = load_model(golden / family / "mlm");
-    ModelOptions options;
-    options.task = "sequence-classification";
-    options.labels = {"a", "b", "c", "d"};
-    options.seed = 7;
-    const Model moved = model.with_task("text-classification", options.labels, options.seed);
+  for (const char* fixture : {"bert/mlm", "roberta/mlm", "distilbert/mlm", "gpt2/causal_lm"}) {
+    const Model model = load_model(golden / fixture);
     TempDir dir;
-    model.save_pretrained(dir / "m");
-    const Model loaded = Model::from_pretrained(dir / "m", options);
-    EXPECT_EQ(moved.task(), loaded.task());
-    EXPECT_EQ(moved.labels(), loaded.labels());
-    EXPECT_TRUE(same_bits(all_values(moved), all_values(loaded))) << family;
-    EXPECT_EQ(moved.load_report().missing, loaded.load_report().missing) << family;
-    EXPECT_THAT(moved.load_report().missing, Not(IsEmpty())) << family;
+    model.save_pretrained(dir / "saved");
+    const Model loaded = Model::from_pretrained(dir / "saved", three_labels());
+    const Model moved = model.with_task(three_labels());
+    EXPECT_EQ(moved.task(), "sequence-classification") << fixture;
+    EXPECT_THAT(moved.labels(), ElementsAre("a", "b", "c")) << fixture;
+    EXPECT_EQ(moved.load_report().missing, loaded.load_report().missing) << fixture;
+    EXPECT_TRUE(same_bits(all_values(moved), all_values(loaded))) << fixture;
+    moved.save_pretrained(dir / "moved");
+    loaded.save_pretrained(dir / "again");
+    EXPECT_EQ(read_file(dir / "moved" / "config.json"), read_file(dir / "again" / "config.json")) << fixture;
   }
 }
 
-TEST(WithTask, KeepsAHeadThatFitsAndReplacesOneWithOtherLabels) {
+TEST(WithTask, TheFirstModelStaysAsItWas) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const Model model = load_model(golden / "bert/mlm");
+  const std::vector<float> before = all_values(model);
+  const Model moved = model.with_task(three_labels());
+  for (const engine::Parameter& p : moved.state().parameters.parameters()) {
+    const engine::HostWrite out = moved.state().parameters.write_value(p);
+    std::fill_n(out.data(), p.size, 1.0f);
+  }
+  EXPECT_TRUE(same_bits(all_values(model), before));
+}
+
+TEST(WithTask, NewWordsAreTheMeanOfTheOldOnes) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const Model model = load_model(golden / "bert/mlm");
+  ModelOptions options;
+  options.task = "masked-lm";
+  const std::string name = "bert.embeddings.word_embeddings.weight";
+  const std::vector<float> old = parameter_values(model, name);
+  const size_t cols = 32, rows = old.size() / cols;
+
+  const Model grown = model.with_task(options, static_cast<int64_t>(rows) + 5);
+  const std::vector<float> words = parameter_values(grown, name),
+                           bias = parameter_values(grown, "cls.predictions.bias");
+  ASSERT_EQ(words.size(), (rows + 5) * cols);
+  EXPECT_EQ(bias.size(), rows + 5);
+  EXPECT_TRUE(std::equal(old.begin(), old.end(), words.begin()));
+  for (size_t c = 0; c < cols; ++c) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; ++r) sum += old[r * cols + c];
+    for (size_t r = rows; r < rows + 5; ++r)
+      EXPECT_NEAR(words[r * cols + c], sum / static_cast<double>(rows), 1e-7);
+  }
+
+  TempDir dir;  // the saved folder has the new size
+  grown.save_pretrained(dir / "grown");
+  EXPECT_TRUE(same_bits(all_values(load_model(dir / "grown")), all_values(grown)));
+
+  const Model shrunk = grown.with_task(options, static_cast<int64_t>(rows) - 3);
+  const std::vector<float> fewer = parameter_values(shrunk, name);
+  ASSERT_EQ(fewer.size(), (rows - 3) * cols);
+  EXPECT_TRUE(std::equal(fewer.begin(), fewer.end(), old.begin()));
+}
+
+TEST(WithTask, KeepsAHeadThatFits) {
   GRAFT_SHARED_PATH(folder, "golden/roberta/seqcls_single");
   const Model model = load_model(folder);
-  const Model same = model.with_task("sequence-classification");
+  const Model same = model.with_task({});
   EXPECT_TRUE(same_bits(all_values(model), all_values(same)));
   EXPECT_THAT(same.load_report().missing, IsEmpty());
-  const Model other = model.with_task("sequence-classification", {"a", "b"});
-  EXPECT_THAT(other.load_report().mismatched,
-              testing::ElementsAre("classifier.out_proj.weight", "classifier.out_proj.bias"));
-  EXPECT_EQ(model.labels().size(), 3u);  // unchanged
+}
+
+TEST(WithTask, BadRequestsAreNamed) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const Model model = load_model(golden / "bert/seqcls_single");
+  ModelOptions options = three_labels();
+  options.labels.emplace_back("d");
+  EXPECT_THAT(error_of([&] { model.with_task(options); }), HasSubstr("classifier.weight"));
+  options.ignore_mismatched_sizes = true;
+  EXPECT_THAT(model.with_task(options).load_report().mismatched, Contains(StartsWith("classifier.weight")));
+  EXPECT_THAT(error_of([&] { model.with_task(options, -1); }), HasSubstr("vocab_size"));
+  options.task = "causal-lm";
+  EXPECT_THAT(error_of([&] { model.with_task(options); }), HasSubstr("causal-lm"));
 }
 
 }  // namespace
