@@ -93,10 +93,14 @@ void ParameterStore::allocate_grads() {
   has_grads_ = true;
 }
 
-Parameter* ParameterStore::find(const std::string& name) {
+const Parameter* ParameterStore::find(const std::string& name) const {
   const auto it = std::find_if(parameters_.begin(), parameters_.end(),
                                [&](const Parameter& p) { return p.name == name; });
   return it == parameters_.end() ? nullptr : &*it;
+}
+
+Parameter* ParameterStore::find(const std::string& name) {
+  return const_cast<Parameter*>(std::as_const(*this).find(name));
 }
 
 std::vector<Parameter*> ParameterStore::select(const std::string& pattern) {

@@ -88,6 +88,7 @@ class ParameterStore {
   std::deque<Parameter>& parameters() { return parameters_; }
   const std::deque<Parameter>& parameters() const { return parameters_; }
   Parameter* find(const std::string& name);
+  const Parameter* find(const std::string& name) const;
   // The parameters whose whole name matches the pattern, in their order; * ? and [0-3] as in a shell, where *
   // also matches dots. Throws Error with the nearest names if there is none.
   std::vector<Parameter*> select(const std::string& pattern);

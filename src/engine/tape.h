@@ -62,6 +62,7 @@ class Tape {
   // Uninitialised memory of the host.
   template <class T>
   T* push_array(int64_t n) {
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer
     return static_cast<T*>(arena_.push(static_cast<size_t>(n) * sizeof(T)));
   }
   template <class T>

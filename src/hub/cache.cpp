@@ -54,7 +54,7 @@ fs::path hub_cache() {
 
 std::string find_token() {
   for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
-    if (const std::string token = stripped(environment(name)); !token.empty()) return token;
+    if (std::string token = stripped(environment(name)); !token.empty()) return token;
   if (is_true(environment("HF_HUB_DISABLE_IMPLICIT_TOKEN"))) return "";
   const std::string path = environment("HF_TOKEN_PATH");
   const fs::path file = path.empty() ? hf_home() / "token" : expand_home(path);

@@ -108,7 +108,7 @@ std::string resolve_url(const std::string& base, const std::string& location) {
     return "";
   char* text = nullptr;
   if (curl_url_get(url.get(), CURLUPART_URL, &text, 0) != CURLUE_OK) return "";
-  const std::string out = text;
+  std::string out = text;
   curl_free(text);
   return out;
 }

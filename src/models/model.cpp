@@ -29,9 +29,8 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
     config.set_labels(options.labels);
   } else if (const size_t known = config.label_names().size();
              options.num_labels > 0 ? known != static_cast<size_t>(options.num_labels) : known == 0) {
-    std::vector<std::string> names;
-    for (int i = 0; i < (options.num_labels > 0 ? options.num_labels : 2); ++i)
-      names.push_back("LABEL_" + std::to_string(i));
+    std::vector<std::string> names(static_cast<size_t>(options.num_labels > 0 ? options.num_labels : 2));
+    for (size_t i = 0; i < names.size(); ++i) names[i] = "LABEL_" + std::to_string(i);
     config.set_labels(names);
   }
   if (!options.problem_type.empty()) config.json()["problem_type"] = options.problem_type;

@@ -216,16 +216,14 @@ void resize_rows(const float* from, int64_t old_rows, float* to, int64_t new_row
 void copy_weights(State& state, const State& from, const ModelOptions& options) {
   const int64_t old_vocabulary = from.network.encoder->word_embeddings()->rows();
   const int64_t vocabulary = state.network.encoder->word_embeddings()->rows();
-  std::map<std::string, const Parameter*> known;
-  for (const Parameter& p : from.parameters.parameters()) known[p.name] = &p;
   for (const Parameter& p : state.parameters.parameters()) {
-    const auto found = known.find(p.name);
-    if (found == known.end()) {
+    const Parameter* found = from.parameters.find(p.name);
+    if (!found) {
       initialize(state, p, options.seed);
       state.report.missing.push_back(p.name);
       continue;
     }
-    const Parameter& old = *found->second;
+    const Parameter& old = *found;
     const bool resized = old.shape[0] == old_vocabulary && p.shape[0] == vocabulary &&
                          old.size / old_vocabulary == p.size / vocabulary;
     if (p.shape != old.shape && !resized) {  // another number of labels
@@ -246,10 +244,8 @@ void copy_weights(State& state, const State& from, const ModelOptions& options) 
       resize_rows(values.data(), old_vocabulary, out.data(), vocabulary, p.size / vocabulary);
     }
   }
-  for (const auto& [name, p] : known)
-    if (std::none_of(state.parameters.parameters().begin(), state.parameters.parameters().end(),
-                     [&](const Parameter& own) { return own.name == name; }))
-      state.report.unexpected.push_back(name);
+  for (const Parameter& p : from.parameters.parameters())
+    if (!state.parameters.find(p.name)) state.report.unexpected.push_back(p.name);
   state.parameters.touch_values();
 }
 

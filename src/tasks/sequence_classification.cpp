@@ -172,7 +172,7 @@ int32_t TextFeatures::length(int64_t i) const {
   return static_cast<int32_t>(offsets_[static_cast<size_t>(i) + 1] - offsets_[static_cast<size_t>(i)]);
 }
 
-void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const {
+void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t /*epoch*/) const {
   const int64_t at = offsets_[static_cast<size_t>(i)];
   batch.append(ids_.data() + at, types_.data() + at, length(i), index);
   if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);

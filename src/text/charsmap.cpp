@@ -147,9 +147,9 @@ std::unique_ptr<Normalizer> make_charsmap(std::string blob, const std::string& w
 
 std::string decode_base64(const std::string& text, const std::string& where) {
   static const auto values = [] {
-    std::array<int8_t, 256> v;
+    std::array<int, 256> v;
     v.fill(-1);
-    for (int i = 0; i < 64; ++i) v[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int8_t>(i);
+    for (int i = 0; i < 64; ++i) v[static_cast<unsigned char>(kAlphabet[i])] = i;
     return v;
   }();
   std::string out;

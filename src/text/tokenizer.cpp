@@ -39,6 +39,7 @@ std::vector<std::string> Tokenizer::tokens(const Encoding& encoding) const {
 
 int32_t Tokenizer::add_tokens(const std::vector<std::string>& tokens, bool special) {
   std::vector<NewToken> list;
+  list.reserve(tokens.size());
   for (const std::string& token : tokens) list.push_back({token, special, false, false, false, !special});
   return add_new_tokens(list);
 }

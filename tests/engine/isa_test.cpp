@@ -21,7 +21,7 @@ TEST(Isa, ACapTurnsOffAllBetterTargets) {
   EXPECT_EQ(targets_above("avx512") & (HWY_AVX3 | HWY_AVX2 | HWY_SSE4), 0);
   EXPECT_EQ(targets_above("avx2") & (HWY_AVX2 | HWY_SSE4), 0);
   EXPECT_EQ(targets_above("baseline") & HWY_SSE4, 0);
-  EXPECT_THAT(test::error_of([] { targets_above("sse9"); }),
+  EXPECT_THAT(graft::test::error_of([] { targets_above("sse9"); }),
               testing::HasSubstr("GRAFT_ISA=sse9 is not known"));
 }
 
