@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "generate/settings.h"
 #include "graft/hub.h"
-#include "graft/pipeline.h"
+#include "graft/text_generation.h"
 
 namespace graft {
 

@@ -11,7 +11,7 @@
 #include "cli/verbs.h"
 #include "data/example_reader.h"
 #include "graft/error.h"
-#include "graft/pipeline.h"
+#include "graft/text_generation.h"
 #include "train/inference.h"
 #include "train/saved_arguments.h"
 

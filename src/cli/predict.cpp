@@ -15,6 +15,7 @@
 #include "data/example_reader.h"
 #include "graft/error.h"
 #include "graft/pipeline.h"
+#include "graft/text_generation.h"
 #include "tasks/task_table.h"
 #include "train/inference.h"
 #include "train/saved_arguments.h"

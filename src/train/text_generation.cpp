@@ -8,7 +8,7 @@
 #include "generate/causal_decoder.h"
 #include "generate/search.h"
 #include "generate/settings.h"
-#include "graft/pipeline.h"
+#include "graft/text_generation.h"
 #include "tasks/causal_lm.h"
 #include "tasks/vocabulary.h"
 #include "train/inference.h"
