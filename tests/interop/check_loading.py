@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 import families
 from common import TOLERANCE, Counter, worst_difference
@@ -39,8 +39,7 @@ def check_tokenizer(counter, trained, folder, expected):
 
 def check(counter, trained, folder, expected):
     head = expected["head"]
-    auto = AutoModelForMaskedLM if head.startswith("mlm") else AutoModelForSequenceClassification
-    model, info = auto.from_pretrained(folder, output_loading_info=True)
+    model, info = families.HEADS[head][0].from_pretrained(folder, output_loading_info=True)
     problems = [f"{kind}: {sorted(map(str, found))[:4]}" for kind, found in info.items() if found]
     wrong = {str(parameter.dtype) for parameter in model.parameters() if parameter.dtype != torch.float32}
     if wrong:

@@ -13,11 +13,14 @@ from pathlib import Path
 from common import TOLERANCE, Counter, GraftError, graft, json_lines, relative, worst_difference
 
 FP32 = {"bf16": "false"}
+TASKS = {"mlm": "masked-lm", "clm": "causal-lm"}  # of a head up to its "-"; else sequence-classification
 TRAINING = {"max_steps": 3, "learning_rate": 1e-3, "save_strategy": "no", **FP32}
 
 
 def probabilities(model, expected, texts_file, *options):
-    """What graft predict answers, in the order of the reference's labels (masked-lm: of the vocabulary)."""
+    """What graft predict answers, in the order of the reference's labels (masked-lm: of the vocabulary; causal-lm: the loss)."""
+    if expected["head"].startswith("clm"):
+        return [[line["loss"]] for line in json_lines(graft("predict", {"model": model, "input": texts_file, **FP32}))]
     if expected["head"].startswith("mlm"):
         options += ({"top_k": len(expected["vocabulary"])},)
         lines = json_lines(graft("predict", {"model": model, "input": texts_file, **FP32}, *options))
@@ -42,13 +45,29 @@ def write_table(path, rows):
 def write_rows(folder, expected):
     """The labelled rows as a file that graft reads."""
     rows = expected["rows"]
-    if expected["head"].startswith("mlm"):
+    if expected["head"].startswith(("mlm", "clm")):
         path = folder / "rows.txt"
         path.write_text("".join(f"{row['text']}\n" for row in rows), encoding="utf-8")
         return path
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def generation_problems(counter, expected, folder, prompts):
+    """Continuations equal to the character, scores of beams within the tolerance."""
+    problems = []
+    for name, want in expected.get("generation", {}).items():
+        lines = json_lines(graft("generate", {"model": folder, "input": prompts, **want["settings"], **FP32}))
+        if [line["generated_text"] for line in lines] != [text for text, _ in want["texts"]]:
+            problems.append(f"{name}: other continuations")
+        scores = [[line.get("score", 0.0) for line in lines], [score or 0.0 for _, score in want["texts"]]]
+        difference = worst_difference(*scores)
+        counter.difference(difference)
+        if not difference <= TOLERANCE:
+            problems.append(f"{name}: scores differ by {difference:.3g}")
+        counter.count("continuations", len(lines))
+    return problems
 
 
 def compare_answers(counter, expected, folder, texts, pairs, rows):
@@ -81,10 +100,13 @@ def check(counter, source, trained):
     texts.write_text("".join(f"{text}\n" for text in expected["texts"]), encoding="utf-8")
     if "pairs" in expected:
         write_table(pairs, [("first", "second"), *zip(expected["texts"], expected["pairs"])])
+    prompts = work / "prompts.txt"
+    prompts.write_text("".join(f"{prompt}\n" for prompt in expected.get("prompts", [])), encoding="utf-8")
     rows = write_rows(work, expected)
     try:
         problems = compare_answers(counter, expected, source, texts, pairs, rows) if "probabilities" in expected else []
-        task = "masked-lm" if expected["head"].startswith("mlm") else "sequence-classification"
+        problems += generation_problems(counter, expected, source, prompts)
+        task = TASKS.get(expected["head"].split("-")[0], "sequence-classification")
         graft("train", {"model": source, "task": task, "train_file": rows, "output_dir": trained, **TRAINING})
         counter.count("trained folders")
         answers = {"probabilities": probabilities(trained, expected, texts), "source": str(source.resolve()),

@@ -1,17 +1,19 @@
 """The model families of the interop checks: a row each, with tiny random models and tokenizers made by the reference.
 
-A new family is a row of FAMILIES (and of HEADS where it has a head of its own). Runs inside an environment of pins.toml.
+A new family is a row of FAMILIES (with "heads" where they are not an encoder's). Runs inside an environment of pins.toml.
 """
 import json
 import random
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (AutoConfig, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer)
+from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification,
+                          AutoTokenizer)
 
 LABELS = ["alpha", "beta", "gamma"]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-# tokenizer: a function of this file. config: the fields that differ from the class's defaults.
+ENCODER_HEADS = ["single", "multi", "regression", "mlm", "mlm-untied"]
+# tokenizer: a function of this file. config: the fields that differ from the class's defaults. heads: default ENCODER_HEADS.
 FAMILIES = {
     "bert": {"tokenizer": "wordpiece", "class": "BertTokenizer",
              "config": {**SIZES, "max_position_embeddings": 64}},
@@ -23,6 +25,9 @@ FAMILIES = {
                   "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
     "distilbert": {"tokenizer": "wordpiece", "class": "DistilBertTokenizer",
                    "config": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}},
+    "gpt2": {"tokenizer": "gpt2_bpe", "class": "GPT2Tokenizer",
+             "heads": ["single", "multi", "regression", "clm", "clm-untied"],
+             "config": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "n_positions": 64}},
 }
 # head -> (class, config fields)
 HEADS = {
@@ -31,11 +36,17 @@ HEADS = {
     "regression": (AutoModelForSequenceClassification, {"problem_type": "regression"}),
     "mlm": (AutoModelForMaskedLM, {}),
     "mlm-untied": (AutoModelForMaskedLM, {"tie_word_embeddings": False}),
+    "clm": (AutoModelForCausalLM, {}),
+    "clm-untied": (AutoModelForCausalLM, {"tie_word_embeddings": False}),
 }
 
 WORDS = ("the a film plot story actor scene ending music director was is felt very quite never fine dull bright slow clever "
          "noisy warm empty lovely boring and but with without café naïve über 東京 映画 фильм скучный 123 4.5 don't").split()
 MARKS = [".", "!", "?", ", they said.", " ...", " (really)", ""]
+
+
+def heads_of(family):
+    return FAMILIES[family].get("heads", ENCODER_HEADS)
 
 
 def sentences(n, seed):
@@ -53,13 +64,16 @@ def wordpiece(folder):
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocab), encoding="utf-8")
 
 
-def byte_bpe(folder):
+def byte_bpe(folder, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")):
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     bpe.train_from_iterator(sentences(300, 1), trainers.BpeTrainer(
-        vocab_size=340, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+        vocab_size=340, special_tokens=list(special), initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     bpe.model.save(str(folder))
+
+
+def gpt2_bpe(folder):
+    byte_bpe(folder, ["<|endoftext|>"])
 
 
 def unigram(folder):
@@ -79,7 +93,8 @@ def make_tokenizer(family, folder):
     """Writes the family's own vocabulary files and returns the tokenizer that this release reads from them."""
     folder.mkdir(parents=True, exist_ok=True)
     globals()[FAMILIES[family]["tokenizer"]](folder)
-    special = {"wordpiece": {}, "byte_bpe": {}, "unigram": {"mask_token": "<mask>"}}[FAMILIES[family]["tokenizer"]]
+    special = {"unigram": {"mask_token": "<mask>"},
+               "gpt2_bpe": {"pad_token": "<|endoftext|>"}}.get(FAMILIES[family]["tokenizer"], {})
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"tokenizer_class": FAMILIES[family]["class"], "model_max_length": 64, **special}))
     (folder / "config.json").write_text(json.dumps({"model_type": family}))
@@ -108,11 +123,13 @@ def make_model(family, head, tokenizer, seed=0, **fields):
 
 
 def answer(model, head, mask_id, **inputs):
-    """Of one text: [label] as the program shows them; masked-lm: [vocabulary] at the first mask."""
+    """Of one text: [label] as the program shows them; masked-lm: [vocabulary] at the first mask; causal-lm: [loss of a token]."""
     with torch.no_grad():
         logits = model(**inputs).logits[0].float()
     if head.startswith("mlm"):
         return logits[(inputs["input_ids"][0] == mask_id).nonzero()[0, 0]].softmax(-1).tolist()
+    if head.startswith("clm"):
+        return [torch.nn.functional.cross_entropy(logits[:-1], inputs["input_ids"][0, 1:]).item()]
     return {"single": logits.softmax(-1), "multi": logits.sigmoid(), "regression": logits}[head].tolist()
 
 
@@ -121,3 +138,16 @@ def probabilities(model, head, tokenizer, texts, pairs=None):
     encoded = [tokenizer(text, *([pairs[i]] if pairs else []), return_tensors="pt", truncation=True, max_length=64)
                for i, text in enumerate(texts)]
     return [answer(model, head, tokenizer.mask_token_id, **inputs) for inputs in encoded]
+
+
+def continuations(model, tokenizer, prompts, **settings):
+    """[prompt and continuation, score] of each prompt; the score of a greedy one is None."""
+    out = []
+    for prompt in prompts:
+        inputs = tokenizer(prompt, return_tensors="pt")
+        with torch.no_grad():
+            found = model.generate(**inputs, do_sample=False, return_dict_in_generate=True, output_scores=True, **settings)
+        scores = getattr(found, "sequences_scores", None)
+        out.append([tokenizer.decode(found.sequences[0], skip_special_tokens=True, clean_up_tokenization_spaces=False),
+                    None if scores is None else scores[0].item()])
+    return out

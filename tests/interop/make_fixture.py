@@ -2,7 +2,7 @@
 
     .interop/5.24.0/bin/python3 tests/interop/make_fixture.py OUT FAMILY [HEAD...]
 
-A family is a row of families.py. Heads: seqcls_single seqcls_multi seqcls_regression mlm. tests/golden/README.md says what the files hold.
+A family is an encoder's row of families.py. Heads: seqcls_single seqcls_multi seqcls_regression mlm. tests/golden/README.md says what the files hold.
 """
 import json
 import random

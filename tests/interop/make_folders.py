@@ -1,8 +1,8 @@
-"""Makes a folder a case (family, head, dtype, layout) with the release that runs this, and what the reference answers.
+"""Makes a folder a case (family, head, dtype, layout) with the release that runs this, and what the reference answers and generates.
 
     <environment>/bin/python3 make_folders.py OUT [FAMILY...]
 
-Beside each folder lies NAME.expected.json: texts, probabilities, labelled rows, loss and accuracy of the rows.
+Beside each folder lies NAME.expected.json: texts, probabilities, labelled rows and their loss, continuations.
 """
 import json
 import sys
@@ -12,17 +12,20 @@ import torch
 import transformers
 
 import families
-from families import FAMILIES, HEADS, LABELS
+from families import FAMILIES, LABELS
 
 # (dtype, layout): each value of each at least once with every head; safetensors in all three dtypes. bare: the encoder
 # without a head; generic: the tokenizer saved by the class that belongs to no family.
 VARIANTS = [("float32", "safetensors"), ("bfloat16", "safetensors"), ("float16", "safetensors"),
             ("float16", "sharded"), ("float32", "sharded"), ("bfloat16", "bin"), ("float32", "bin"),
             ("float32", "bare"), ("bfloat16", "bare"), ("float32", "generic")]
+GENERATION = {"greedy": {"max_new_tokens": 20}, "beams": {"max_new_tokens": 20, "num_beams": 4}}
 
 
 def texts_for(head, tokenizer):
     texts = families.sentences(12, 5)
+    if head.startswith("clm"):
+        return [f"The film: {text}" for text in texts]  # a text of one token predicts nothing
     if not head.startswith("mlm"):
         return texts
     return [f"{text.split(' ')[0]} {tokenizer.mask_token} {' '.join(text.split(' ')[1:])}".strip() for text in texts]
@@ -53,7 +56,10 @@ def loss_of_rows(head, scores, rows):
 
 
 def as_generic(tokenizer):
-    special = {name: getattr(tokenizer, name) for name in ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token")}
+    names = ["unk_token", "cls_token", "sep_token", "pad_token", "mask_token"]
+    if tokenizer.cls_token is None:  # a decoder's
+        names = ["unk_token", "bos_token", "eos_token", "pad_token"]
+    special = {name: getattr(tokenizer, name) for name in names}
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer,
                                                 model_max_length=tokenizer.model_max_length, **special)
 
@@ -78,7 +84,7 @@ def main(out, names):
     transformers.utils.logging.disable_progress_bar()
     for family in names or FAMILIES:
         tokenizer = families.make_tokenizer(family, out / family / "tokenizer")
-        for head in HEADS:
+        for head in families.heads_of(family):
             for dtype, layout in VARIANTS:
                 name = f"{head}-{dtype}-{layout}"
                 model = families.make_model(family, head, tokenizer).to(getattr(torch, dtype))
@@ -89,7 +95,13 @@ def main(out, names):
                             "model_class": type(model).__name__, "labels": LABELS, "mask_id": tokenizer.mask_token_id, "vocabulary": list(range(len(tokenizer)))}
                 if layout != "bare":
                     expected["probabilities"] = families.probabilities(model, head, tokenizer, texts)
-                    if not head.startswith("mlm"):
+                    if head.startswith("clm"):
+                        expected["prompts"] = [" ".join(text.split(" ")[:5]) for text in texts[:6]]
+                        expected["generation"] = {
+                            name: {"settings": settings, "texts": families.continuations(
+                                model, tokenizer, expected["prompts"], **settings)}
+                            for name, settings in GENERATION.items()}
+                    elif not head.startswith("mlm"):
                         pairs = texts[1:] + texts[:1]
                         expected["pairs"] = pairs
                         expected["pair_probabilities"] = families.probabilities(model, head, tokenizer, texts, pairs)
