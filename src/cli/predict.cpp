@@ -172,47 +172,41 @@ int predict(int argc, char** argv) {
   pipeline_options.bf16 = o.bf16;
   const std::filesystem::path folder = find_model(o.model);
   const tasks::TaskEntry& task = tasks::find_task(train::trained_task(folder));
-  const bool masks = task.answer == tasks::Answer::mask_fills;
   check_options(options, o, task);
   const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
   const auto batch_size = static_cast<size_t>(o.batch_size);
   Profile profile(o.profile);
-  if (masks) {
-    const FillMaskPipeline pipeline(folder, pipeline_options);
+  const auto answer = [&](const auto& pipeline, bool reads_pairs, const auto& lines_of) {
     say_loaded(pipeline.model(), o.model, precision);
     say_unused(pipeline.model().load_report());
     Stream stream(o.input, o.columns, o.output, batch_size);
-    if (stream.has_pairs()) throw UsageError("pairs of texts are for classification; name one --text_column");
-    stream.run([&](const Texts& texts, const Texts&) {
+    if (stream.has_pairs() && !reads_pairs)
+      throw UsageError("pairs of texts are for classification; name one --text_column");
+    stream.run(lines_of);
+    say_truncated(pipeline.num_truncated());
+  };
+  if (task.answer == tasks::Answer::mask_fills) {
+    const FillMaskPipeline pipeline(folder, pipeline_options);
+    answer(pipeline, false, [&](const Texts& texts, const Texts&) {
       std::string lines;
       for (const auto& filled : pipeline.predict(texts, static_cast<int>(o.top_k)))
         lines += json_line(filled);
       return lines;
     });
-    say_truncated(pipeline.num_truncated());
   } else if (task.answer == tasks::Answer::text_scores) {
     const TextGenerationPipeline pipeline(folder, pipeline_options);
-    say_loaded(pipeline.model(), o.model, precision);
-    say_unused(pipeline.model().load_report());
-    Stream stream(o.input, o.columns, o.output, batch_size);
-    if (stream.has_pairs()) throw UsageError("pairs of texts are for classification; name one --text_column");
-    stream.run([&](const Texts& texts, const Texts&) {
+    answer(pipeline, false, [&](const Texts& texts, const Texts&) {
       std::string lines;
       for (const TextLoss& loss : pipeline.losses(texts)) lines += json_line(loss);
       return lines;
     });
-    say_truncated(pipeline.num_truncated());
   } else {
     const Pipeline pipeline(folder, pipeline_options);
-    say_loaded(pipeline.model(), o.model, precision);
-    say_unused(pipeline.model().load_report());
-    Stream stream(o.input, o.columns, o.output, batch_size);
-    stream.run([&](const Texts& texts, const Texts& pairs) {
+    answer(pipeline, true, [&](const Texts& texts, const Texts& pairs) {
       std::string lines;
       for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
       return lines;
     });
-    say_truncated(pipeline.num_truncated());
   }
   profile.stop();
   if (profile.on()) profile.print(stderr);

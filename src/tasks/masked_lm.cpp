@@ -1,41 +1,27 @@
 #include "tasks/masked_lm.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 
-#include "base/log.h"
 #include "models/registry.h"
+#include "tasks/language_model.h"
 #include "tasks/vocabulary.h"
 
 namespace graft::tasks {
 
 namespace {
 
-class MaskedLmMetrics : public Metrics {
+class MaskedLmMetrics : public TokenAccuracy {
  public:
   void add(const data::RaggedBatch& batch, engine::Tensor logits) override {
+    int64_t right = 0;
     for (int64_t r = 0; r < logits.rows; ++r) {
       const float* x = logits.row(r);
-      right_ += std::max_element(x, x + logits.cols) - x == batch.labels[static_cast<size_t>(r)];
-      ++total_;
+      right += std::max_element(x, x + logits.cols) - x == batch.labels[static_cast<size_t>(r)];
     }
+    add_counts(right, logits.rows);
   }
-  Partial partial() const override { return {static_cast<double>(right_), static_cast<double>(total_)}; }
-  void merge(const Partial& part) override {
-    right_ += static_cast<int64_t>(part.at(0));
-    total_ += static_cast<int64_t>(part.at(1));
-  }
-  MetricValues values() const override {
-    return {{"accuracy", total_ ? static_cast<double>(right_) / static_cast<double>(total_)
-                                : std::numeric_limits<double>::quiet_NaN()}};
-  }
-
- private:
-  int64_t right_ = 0, total_ = 0;
 };
 
 }  // namespace
@@ -60,15 +46,6 @@ void MaskedFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, 
 
 namespace {
 
-void report_blocks(const char* part, const data::TokenStore& sequences, const data::TextBlockCounts& c,
-                   const data::TextBlockOptions& options) {
-  log_info(
-      "{} corpus: {} lines -> {} sequences of <= {} tokens; skipped {} empty lines, dropped {} tokens{}",
-      part, c.lines, sequences.size(), options.max_seq_length, c.empty_lines,
-      c.truncated_tokens + c.dropped_tokens,
-      c.validation_lines > 0 ? fmt::format("; {} lines held out for evaluation", c.validation_lines) : "");
-}
-
 // Random replacements are drawn from ids that have a row in the embedding.
 data::MlmMasker make_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings) {
   data::MlmOptions mlm;
@@ -90,26 +67,8 @@ std::unique_ptr<Task> make_masked_lm(const Model& /*model*/, LabelKind /*labels*
 
 PreparedTask prepare_masked_lm(Model& model, const TaskData& data, const FeatureSettings& settings) {
   data::TextBlockOptions options;
-  options.line_by_line = data.line_by_line;
-  options.columns = data.columns;
-  options.max_seq_length = static_cast<int32_t>(settings.max_seq_length);
   options.word_starts = settings.whole_word_mask;
-  options.seed = settings.seed;
-  constexpr int kShare = 5;  // run_mlm's validation_split_percentage
-  options.validation_split_percentage = data.eval_files.empty() && settings.evaluates ? kShare : 0;
-  data::TextBlocks blocks;
-  if (!data.train_files.empty()) {
-    blocks = data::read_text_blocks(data.train_files, *data.tokenizer, options);
-    report_blocks("train", blocks.train, blocks.counts, options);
-  }
-  if (!data.eval_files.empty()) {
-    options.validation_split_percentage = 0;
-    data::TextBlocks eval = data::read_text_blocks(data.eval_files, *data.tokenizer, options);
-    report_blocks("eval", eval.train, eval.counts, options);
-    blocks.validation = std::move(eval.train);
-  }
-  for (const data::TokenStore* store : {&blocks.train, &blocks.validation})
-    check_ids(store->ids.data(), store->ids.size(), model, *data.tokenizer, "the corpus");
+  data::TextBlocks blocks = read_corpus(model, data, settings, options, "sequences");
   const data::MlmMasker masker = make_masker(model, *data.tokenizer, settings);
   PreparedTask out;
   out.task = std::make_unique<MaskedLm>();
