@@ -19,7 +19,7 @@ reviews=examples/reviews mini=models/graft-mini
 train=$reviews/train.csv validation=$reviews/validation.csv test=$reviews/test.csv
 
 fetched=$(mktemp -d)
-trap 'rm -rf "$fetched"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$fetched"' EXIT
 if [ -z "${GRAFT_BUILD:-}" ]; then
   step "packages and build"
   scripts/install-deps.sh
@@ -42,32 +42,56 @@ cat "$fetched/log" >&2
 
 # --- measuring
 rows=$out/results.tsv # name, training reviews, mean of correct answers, test reviews, seconds of one training
-# Fine-tunes once into a folder: fine_tune FOLDER SEED OPTIONS...
-fine_tune() {
-  local folder=$1 seed=$2
-  shift 2
-  "$graft" train --task sequence-classification --train_file $train --test_file $test --output_dir "$folder" --seed "$seed" \
-    --per_device_eval_batch_size 64 --warmup_ratio 0.1 --save_strategy no \
-    "$@" >>"$out/log.txt" 2>&1 || { tail -5 "$out/log.txt" >&2; exit 1; }
-}
-value() { grep -oE "\"$2\": *[0-9.e+-]+" "$1/all_results.json" | grep -oE '[0-9.e+-]+$'; } # none: the script ends
-# One row of the table from several seeds: measure NAME REVIEWS FOLDER SEEDS OPTIONS...; the first seed's model stays in FOLDER.
-measure() {
+logs=$out/logs
+mkdir -p "$logs"
+# Several trainings at once, one thread each: a batch of 8 or 16 short reviews is too little work for two threads to share well,
+# and the results do not depend on the number of threads.
+cores=$(nproc) running=0 measured=()
+# One row of the table from several seeds: begin NAME REVIEWS FOLDER SEEDS OPTIONS...; the first seed's model stays in FOLDER.
+begin() {
   local name=$1 reviews=$2 folder=$3 seeds=$4 seed one
   shift 4
-  printf '  %s, %s reviews ' "$name" "$reviews"
   for seed in $seeds; do
     one=$folder
     [ "$seed" = "${seeds%% *}" ] || one=$folder-$seed
-    fine_tune "$one" "$seed" --max_train_samples "$reviews" "$@"
-    printf '%s\t%s\n' "$(value "$one" test_accuracy)" "$(value "$one" train_runtime)" >>"$folder/seeds.tsv"
-    printf '.'
-    [ "$one" = "$folder" ] || rm -rf "$one"
+    if [ "$running" -ge "$cores" ]; then
+      wait -n || exit 1
+      running=$((running - 1))
+    fi
+    printf '  %s, %s reviews, seed %s\n' "$name" "$reviews" "$seed"
+    fine_tune "$one" --seed "$seed" --max_train_samples "$reviews" "$@" &
+    running=$((running + 1))
   done
-  awk -v OFS='\t' -v name="$name" -v reviews="$reviews" -v tests=$num_test \
-    '{ a += $1; s += $2 } END { print name, reviews, sprintf("%.1f", tests * a / NR), tests, sprintf("%.1f", s / NR) }' \
-    "$folder/seeds.tsv" >>"$rows"
-  printf '\n'
+  measured+=("$name|$reviews|$folder|$seeds")
+}
+# Fine-tunes once into a folder: fine_tune FOLDER OPTIONS...
+fine_tune() {
+  local folder=$1 log
+  shift
+  log=$logs/$(basename "$folder").txt
+  "$graft" train --task sequence-classification --train_file $train --test_file $test --output_dir "$folder" --num_threads 1 \
+    --per_device_eval_batch_size 64 --warmup_ratio 0.1 --save_strategy no "$@" >"$log" 2>&1 || { tail -5 "$log" >&2; exit 1; }
+}
+value() { grep -oE "\"$2\": *[0-9.e+-]+" "$1/all_results.json" | grep -oE '[0-9.e+-]+$'; } # none: the script ends
+# Waits for all trainings and writes their rows in the order of the table.
+finish() {
+  local row name reviews folder seeds seed one
+  while [ "$running" -gt 0 ]; do
+    wait -n || exit 1
+    running=$((running - 1))
+  done
+  for row in "${measured[@]}"; do
+    IFS='|' read -r name reviews folder seeds <<<"$row"
+    for seed in $seeds; do
+      one=$folder
+      [ "$seed" = "${seeds%% *}" ] || one=$folder-$seed
+      printf '%s\t%s\n' "$(value "$one" test_accuracy)" "$(value "$one" train_runtime)" >>"$folder/seeds.tsv"
+      [ "$one" = "$folder" ] || rm -rf "$one"
+    done
+    awk -v OFS='\t' -v name="$name" -v reviews="$reviews" -v tests=$num_test \
+      '{ a += $1; s += $2 } END { print name, reviews, sprintf("%.1f", tests * a / NR), tests, sprintf("%.1f", s / NR) }' \
+      "$folder/seeds.tsv" >>"$rows"
+  done
 }
 # Word counting: its answers do not depend on a seed.
 count_words() {
@@ -83,23 +107,25 @@ counting="tf-idf of words and characters"
 random="network from random weights" bundled="bundled graft-mini" pretrained="all-MiniLM-L6-v2"
 seeds="1 2 3"
 
-step "training (log: $out/log.txt)"
+step "training, $cores at once with one thread each (logs: $logs)"
 largest=$(tail -n +2 $test | grep -oE '[a-z]+$' | sort | uniq -c | sort -rn | awk 'NR == 1 { print $1 }')
 printf 'always the larger class\t0\t%s\t%s\t0.0\n' "$largest" "$num_test" >"$rows"
 count_words "$num_train"
-measure "$random" "$num_train" "$out/random" 1 --config_name $mini/config.json --tokenizer_name $mini \
+begin "$random" "$num_train" "$out/random" 1 --config_name $mini/config.json --tokenizer_name $mini \
   --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 --weight_decay 0.01
-measure "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 --weight_decay 0.01
+begin "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 \
+  --weight_decay 0.01
 best=$out/mini
 if [ -n "$real" ]; then
-  measure "$pretrained" "$num_train" "$out/reviews" "$seeds" --model "$real" --per_device_train_batch_size 16 --num_train_epochs 4 --learning_rate 1e-4
+  begin "$pretrained" "$num_train" "$out/reviews" "$seeds" --model "$real" --per_device_train_batch_size 16 --num_train_epochs 4 --learning_rate 1e-4
   best=$out/reviews
   for few in 150 50; do
     count_words $few
-    measure "$pretrained" $few "$out/reviews-$few" "$seeds" --model "$real" --per_device_train_batch_size 8 \
-      --num_train_epochs $((few == 50 ? 12 : 6)) --learning_rate 1e-4
+    begin "$pretrained" $few "$out/reviews-$few" "$seeds" --model "$real" --per_device_train_batch_size 8 \
+      --num_train_epochs $((few == 50 ? 10 : 6)) --learning_rate 1e-4
   done
 fi
+finish
 
 # --- the story
 # Lines of the table: 95 % interval by Wilson's formula.
@@ -111,7 +137,7 @@ table() {
       printf "  %-32s %6s of %d   %5.1f %%   %4.0f - %2.0f %%   %6.1f s\n", $1, $3, n, 100 * p, 100 * (m - h), 100 * (m + h), $5
     }' "$rows"
 }
-heading() { printf '  %-32s %13s   %7s   %11s   %8s\n' "$1" "correct" "" "95 %" "training"; }
+heading() { printf '  %-32s %13s   %7s   %11s   %8s\n' "$1" "correct" "" "95 %" "training"; } # on one core
 gain() { # accuracy of all-MiniLM-L6-v2 minus that of tf-idf, in points
   awk -F'\t' -v reviews="$1" -v a="$pretrained" -v b="$counting" \
     '$2 == reviews { p[$1] = 100 * $3 / $4 } END { printf "%+.1f", p[a] - p[b] }' "$rows"
@@ -140,7 +166,7 @@ step "predict: three plain sentences, two whose verdict has to be understood"
   echo "Not worth the money."
   head -2 $reviews/unlabelled.txt
 } >"$out/texts.txt"
-"$graft" predict --model "$best" --input "$out/texts.txt" 2>>"$out/log.txt" >"$out/answers.jsonl"
+"$graft" predict --model "$best" --input "$out/texts.txt" 2>"$logs/predict.txt" >"$out/answers.jsonl"
 paste -d' ' "$out/answers.jsonl" "$out/texts.txt" | sed -E 's/^\{"label":"([a-z]+)","score":([0-9.]{6})[0-9]*\}/  \1 \2 /'
 
 step "next"
