@@ -1,8 +1,7 @@
 #include "generate/causal_decoder.h"
 
-#include <algorithm>
-
 #include "base/error.h"
+#include "generate/pass_memory.h"
 #include "models/decoder.h"
 
 namespace graft::generate {
@@ -12,38 +11,6 @@ using engine::Tensor;
 using engine::Var;
 
 namespace {
-
-// Memory of forward passes, planned by a dry run of each pass that is larger than all before.
-class PassMemory {
- public:
-  explicit PassMemory(models::State& state)
-      : state_(state), arena_(engine::ArenaSize{}, state.parameters.device()) {}
-
-  // The result of f(tape), valid until the next pass.
-  template <class F>
-  Tensor run(int64_t rows, int64_t sequences, F f) {
-    const engine::Device& device = state_.parameters.device();
-    const engine::TapeOptions options{.bf16 = state_.bf16};
-    if (rows > rows_ || sequences > sequences_) {
-      engine::Arena counting{engine::Arena::Counting(), device};
-      Tape plan(device.plan_kernels(), counting, state_.parameters, options);
-      plan.on_host(f(plan)->data);
-      const engine::ArenaSize needed = counting.peaks();
-      arena_.reserve(
-          {std::max(needed.stack, arena_.reserved().stack), std::max(needed.heap, arena_.reserved().heap)});
-      rows_ = std::max(rows, rows_);
-      sequences_ = std::max(sequences, sequences_);
-    }
-    arena_.reset();
-    Tape tape(arena_, state_.parameters, options);
-    return tape.on_host(f(tape)->data);
-  }
-
- private:
-  models::State& state_;
-  engine::Arena arena_;
-  int64_t rows_ = 0, sequences_ = 0;
-};
 
 Var next_token_logits(Tape& tape, const models::State& state, Var hidden) {
   return state.network.head->logits(tape, hidden, {});
