@@ -26,6 +26,9 @@ inline std::string_view without_bom(std::string_view text) {
   return text.substr(0, 3) == "\xEF\xBB\xBF" ? text.substr(3) : text;
 }
 
+// White space, as Python's str.isspace() and str.split() have it.
+bool is_space(char32_t c);
+
 // Number of code points of a valid text.
 size_t length(std::string_view text);
 

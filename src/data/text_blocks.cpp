@@ -24,16 +24,12 @@ struct Line {
   bool validation;
 };
 
-// str.isspace() of Python: nothing but white space.
+// Nothing but white space.
 bool is_blank(std::string_view text) {
   for (size_t pos = 0; pos < text.size();) {
     char32_t c = 0;
     const int n = utf8::decode(text, pos, c);
-    if (n == 0) return false;
-    const bool space = (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-                       c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-                       c == 0x202F || c == 0x205F || c == 0x3000;
-    if (!space) return false;
+    if (n == 0 || !utf8::is_space(c)) return false;
     pos += static_cast<size_t>(n);
   }
   return true;

@@ -29,6 +29,17 @@ TEST(Utf8, AppendInvertsDecode) {
   }
 }
 
+// The 29 characters of which Python's str.isspace() is true.
+TEST(Utf8, SpacesAreThoseOfPython) {
+  int spaces = 0;
+  for (char32_t c = 0; c < 0x110000; ++c) spaces += is_space(c);
+  EXPECT_EQ(spaces, 29);
+  for (const char32_t c : {0x09, 0x0D, 0x1C, 0x20, 0x85, 0xA0, 0x1680, 0x2000, 0x200A, 0x2029, 0x3000})
+    EXPECT_TRUE(is_space(c)) << static_cast<uint32_t>(c);
+  for (const char32_t c : {0x08, 0x0E, 0x1B, 0x21, 0x180E, 0x200B, 0xFEFF})
+    EXPECT_FALSE(is_space(c)) << static_cast<uint32_t>(c);
+}
+
 // Expected strings: what Python prints for bytes.decode("utf-8", errors="replace").
 TEST(Utf8, ReplacesAsPython) {
   const std::string r = "\xEF\xBF\xBD";

@@ -17,7 +17,7 @@ from pathlib import Path
 import environments
 from common import GRAFT, HERE
 
-NEWEST, OLDER = environments.PINS
+NEWEST, OLDER, TEXT_METRICS = environments.PINS
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
@@ -39,6 +39,7 @@ def tokenizers(work):
 
 def metrics(work):
     yield NEWEST, "check_metrics.py", work / "metrics"
+    yield TEXT_METRICS, "check_text_metrics.py", work / "text_metrics"
 
 
 PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics}
