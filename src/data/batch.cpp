@@ -13,10 +13,14 @@ void RaggedBatch::clear() {
   position_in_example.clear();
   cu_seqlens.assign(1, 0);
   example_index.clear();
+  examples.clear();
+  cu_examples.assign(1, 0);
   max_len = 0;
   labels.clear();
   label_rows.clear();
   float_labels.clear();
+  start_positions.clear();
+  end_positions.clear();
 }
 
 void RaggedBatch::append(const Encoding& encoding, int64_t index) {
@@ -31,6 +35,17 @@ void RaggedBatch::append(const Encoding& encoding, int64_t index) {
 }
 
 void RaggedBatch::append(const int32_t* ids, const int32_t* types, int32_t length, int64_t index) {
+  begin_example(index);
+  append_sequence(ids, types, length, index);
+}
+
+void RaggedBatch::begin_example(int64_t example) {
+  examples.push_back(example);
+  cu_examples.push_back(size());
+}
+
+void RaggedBatch::append_sequence(const int32_t* ids, const int32_t* types, int32_t length, int64_t key) {
+  if (examples.empty()) fail("append_sequence: the batch has no example; call begin_example first");
   if (length < 0) fail("a sequence of {} tokens", length);
   if (length > std::numeric_limits<int32_t>::max() - rows()) {
     fail_with("use a smaller batch size", "a batch over 2^31 tokens");
@@ -43,8 +58,15 @@ void RaggedBatch::append(const int32_t* ids, const int32_t* types, int32_t lengt
   }
   for (int32_t i = 0; i < length; ++i) position_in_example.push_back(i);
   cu_seqlens.push_back(cu_seqlens.back() + length);
-  example_index.push_back(index);
+  example_index.push_back(key);
+  cu_examples.back() = size();
   max_len = std::max(max_len, length);
+}
+
+int64_t sequence_key(int64_t example, int64_t sequence) {
+  constexpr int64_t kSequences = int64_t{1} << 20;
+  if (sequence >= kSequences) fail("example {} has more than {} sequences", example, kSequences);
+  return example * kSequences + sequence;
 }
 
 }  // namespace graft::data

@@ -7,25 +7,38 @@
 
 namespace graft::data {
 
-// T rows in B sequences. The task fills the labels.
+// T rows in B sequences of N examples; most tasks have one sequence an example. The task fills the labels.
 struct RaggedBatch {
   std::vector<int32_t> input_ids;            // [T]
   std::vector<int32_t> token_type_ids;       // [T]
   std::vector<int32_t> position_in_example;  // [T] 0..len-1 in each sequence
   std::vector<int32_t> cu_seqlens{0};        // [B+1]
-  std::vector<int64_t> example_index;  // [B] in the global batch or the data set: the key of its randomness
+  std::vector<int64_t> example_index;        // [B] the key of the sequence's randomness
+  std::vector<int64_t> examples;             // [N] index in the data set
+  std::vector<int32_t> cu_examples{0};       // [N+1] the sequences of each example
   int32_t max_len = 0;
-  std::vector<int32_t> labels;      // single label: [B], or one for each of label_rows
+  std::vector<int32_t> labels;      // single label: [N], or one for each of label_rows
   std::vector<int32_t> label_rows;  // rows that the labels belong to (masked-lm); ascending
-  std::vector<float> float_labels;  // multi-hot [B, num_labels], or regression [B]
+  std::vector<float> float_labels;  // multi-hot [N, num_labels], or regression [N]
+  // Spans: [B] the first and the last token of the answer in its sequence; negative: there is none.
+  std::vector<int32_t> start_positions, end_positions;
 
-  int32_t size() const { return static_cast<int32_t>(cu_seqlens.size()) - 1; }  // B
-  int32_t rows() const { return cu_seqlens.back(); }                            // T
+  int32_t size() const { return static_cast<int32_t>(cu_seqlens.size()) - 1; }    // B
+  int32_t rows() const { return cu_seqlens.back(); }                              // T
+  int32_t num_examples() const { return static_cast<int32_t>(examples.size()); }  // N
   // Keeps the capacity: a loop does not allocate.
   void clear();
+  // An example of one sequence; `index` is its index and the key.
   void append(const Encoding& encoding, int64_t index);
   // `token_type_ids` may be null: zeros.
   void append(const int32_t* ids, const int32_t* token_type_ids, int32_t length, int64_t index);
+  // An example of any number of sequences, which follow.
+  void begin_example(int64_t example);
+  void append_sequence(const int32_t* ids, const int32_t* token_type_ids, int32_t length, int64_t key);
 };
+
+// The key of sequence `sequence` of the example with key `example`, where examples have several. Throws Error
+// beyond 2^20 sequences.
+int64_t sequence_key(int64_t example, int64_t sequence);
 
 }  // namespace graft::data

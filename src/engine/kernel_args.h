@@ -62,7 +62,7 @@ struct Rows {
   int64_t num_sequences = 0;
   const int32_t* cu_seqlens = nullptr;  // [num_sequences + 1]
   const int32_t* position = nullptr;    // [num_rows] position in the example
-  const int64_t* example = nullptr;     // [num_sequences] index in the global batch or data set
+  const int64_t* example = nullptr;     // [num_sequences] key of its randomness
   const int32_t* sequence = nullptr;    // [num_rows] which sequence the row belongs to
 };
 

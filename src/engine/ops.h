@@ -76,6 +76,11 @@ struct CrossEntropyOptions {
 };
 Var linear_cross_entropy(Tape& tape, Var x, const Linear& layer, const int32_t* labels, double denominator,
                          const CrossEntropyOptions& options = {});
+// Cross entropy over the rows of each segment: logits [R,1], segment s has the rows begin[s] to begin[s + 1],
+// and labels[s] is a row within it; negative: skipped. The segments are the tokens of a sequence (the start
+// of an answer), or the sequences of an example (a choice). Arrays outlive the tape.
+Var segment_cross_entropy(Tape& tape, Var logits, const int32_t* begin, const int32_t* labels,
+                          int64_t num_segments, double denominator, double* total = nullptr);
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, double* total = nullptr);
 // KL(softmax(target / temperature) || softmax(logits / temperature)) of each row, with gradients into both

@@ -22,9 +22,6 @@ class CausalLmMetrics : public TokenAccuracy {
   }
 };
 
-// The texts of one block have keys of their own for dropout.
-constexpr int64_t kTextsOfABlock = int64_t{1} << 20;
-
 }  // namespace
 
 engine::Var CausalLm::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
@@ -43,16 +40,17 @@ std::unique_ptr<Metrics> CausalLm::metrics() const { return std::make_unique<Cau
 
 MetricValues CausalLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
-void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t index) {
+void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t key) {
   const int32_t first = batch.rows();
-  batch.append(ids, nullptr, length, index);
+  batch.append_sequence(ids, nullptr, length, key);
   for (int32_t i = 0; i + 1 < length; ++i) {
     batch.label_rows.push_back(first + i);
     batch.labels.push_back(ids[i + 1]);
   }
 }
 
-void CausalFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t /*epoch*/) const {
+void CausalFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index,
+                                      int64_t /*epoch*/) const {
   const int64_t begin = tokens_.offsets[static_cast<size_t>(i)],
                 end = tokens_.offsets[static_cast<size_t>(i) + 1];
   const auto& documents = tokens_.documents;
@@ -64,11 +62,11 @@ void CausalFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, 
     // A text of one token predicts nothing, and nothing reads it.
     if (stop - at > 1)
       append_predicted(batch, tokens_.ids.data() + at, static_cast<int32_t>(stop - at),
-                       index * kTextsOfABlock + text);
+                       data::sequence_key(index, text));
     at = stop;
   }
   if (batch.size() == sequences)  // a batch has rows, also where they predict nothing
-    append_predicted(batch, tokens_.ids.data() + begin, 1, index * kTextsOfABlock);
+    append_predicted(batch, tokens_.ids.data() + begin, 1, data::sequence_key(index, 0));
 }
 
 namespace {

@@ -30,14 +30,17 @@ class CausalFeatures : public Features {
 
   int64_t size() const override { return tokens_.size(); }
   int32_t length(int64_t i) const override { return tokens_.length(i); }
-  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
+
+ protected:
+  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
 
  private:
   data::TokenStore tokens_;
 };
 
-// Appends a sequence whose tokens predict each other: every row but the last has a label.
-void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t index);
+// Appends a sequence to the last example, whose tokens predict each other: every row but the last has a
+// label.
+void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t key);
 
 const TaskEntry& causal_lm_task();
 

@@ -35,9 +35,10 @@ std::unique_ptr<Metrics> MaskedLm::metrics() const { return std::make_unique<Mas
 
 MetricValues MaskedLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
-void MaskedFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const {
+void MaskedFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index,
+                                      int64_t epoch) const {
   const int32_t first = batch.rows(), length = tokens_.length(i);
-  batch.append(tokens_.row(i), nullptr, length, index);
+  batch.append_sequence(tokens_.row(i), nullptr, length, index);
   data::MaskedRows masked;
   masker_.mask(epoch, i, batch.input_ids.data() + first, tokens_.row_word_starts(i), length, first, masked);
   batch.label_rows.insert(batch.label_rows.end(), masked.rows.begin(), masked.rows.end());

@@ -27,7 +27,9 @@ class MaskedFeatures : public Features {
 
   int64_t size() const override { return tokens_.size(); }
   int32_t length(int64_t i) const override { return tokens_.length(i); }
-  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
+
+ protected:
+  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
 
  private:
   data::TokenStore tokens_;

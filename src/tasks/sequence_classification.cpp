@@ -172,9 +172,10 @@ int32_t TextFeatures::length(int64_t i) const {
   return static_cast<int32_t>(offsets_[static_cast<size_t>(i) + 1] - offsets_[static_cast<size_t>(i)]);
 }
 
-void TextFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t /*epoch*/) const {
+void TextFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index,
+                                    int64_t /*epoch*/) const {
   const int64_t at = offsets_[static_cast<size_t>(i)];
-  batch.append(ids_.data() + at, types_.data() + at, length(i), index);
+  batch.append_sequence(ids_.data() + at, types_.data() + at, length(i), index);
   if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);
   for (size_t c = 0; c < width_; ++c)
     batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);

@@ -42,8 +42,10 @@ class TextFeatures : public Features {
 
   int64_t size() const override { return static_cast<int64_t>(offsets_.size()) - 1; }
   int32_t length(int64_t i) const override;
-  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
   const EncodingCounts& counts() const { return counts_; }
+
+ protected:
+  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
 
  private:
   std::vector<int32_t> ids_, types_;

@@ -15,16 +15,25 @@ class Features {
  public:
   virtual ~Features() = default;
   virtual int64_t size() const = 0;
-  virtual int32_t length(int64_t i) const = 0;  // tokens
+  virtual int32_t length(int64_t i) const = 0;  // tokens of all its sequences
   // Appends example i with its labels to the batch. `index` keys its dropout, `epoch` its masks (-1 =
   // evaluation).
-  virtual void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
+  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const {
+    batch.begin_example(i);
+    append_sequences(batch, i, index, epoch);
+  }
+
+ protected:
+  // The sequences of example i, one or several, by RaggedBatch::append_sequence. The key of an only one is
+  // `index`; several have the keys data::sequence_key(index, 0), ...
+  virtual void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
 };
 
 // Streaming metrics; exact for any batch size and for parts of the data in several processes.
 class Metrics {
  public:
   virtual ~Metrics() = default;
+  // The examples of the batch are whole: all sequences of each.
   virtual void add(const data::RaggedBatch& batch, engine::Tensor logits) = 0;
   // The same of a task that reads no logits.
   virtual void add_counts(int64_t /*right*/, int64_t /*terms*/) {}

@@ -18,25 +18,34 @@ constexpr uint64_t kLibraries = uint64_t{24} << 20;
 // Stack and allocator of one more thread: what becomes real, and the addresses.
 constexpr uint64_t kThread = uint64_t{2} << 20, kThreadAddresses = uint64_t{12} << 20;
 
-// The first `sequences` sequences of a batch, each cut to `length` tokens, with their labels.
-data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t sequences, int32_t length) {
+// The first `examples` examples of a batch, their sequences cut to `length` tokens each, with their labels.
+data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int32_t length) {
   data::RaggedBatch out;
-  const size_t floats = batch.size() > 0 ? batch.float_labels.size() / static_cast<size_t>(batch.size()) : 0;
   size_t label = 0;
-  for (int32_t b = 0; b < sequences; ++b) {
-    const auto i = static_cast<size_t>(b);
-    const int32_t begin = batch.cu_seqlens[i], n = std::min(length, batch.cu_seqlens[i + 1] - begin);
-    for (; label < batch.label_rows.size() && batch.label_rows[label] < batch.cu_seqlens[i + 1]; ++label) {
-      if (batch.label_rows[label] - begin >= n) continue;
-      out.label_rows.push_back(batch.label_rows[label] - begin + out.rows());
-      out.labels.push_back(batch.labels[label]);
+  for (int32_t e = 0; e < examples; ++e) {
+    const auto example = static_cast<size_t>(e);
+    out.begin_example(batch.examples[example]);
+    for (int32_t b = batch.cu_examples[example]; b < batch.cu_examples[example + 1]; ++b) {
+      const auto i = static_cast<size_t>(b);
+      const int32_t begin = batch.cu_seqlens[i], n = std::min(length, batch.cu_seqlens[i + 1] - begin);
+      for (; label < batch.label_rows.size() && batch.label_rows[label] < batch.cu_seqlens[i + 1]; ++label) {
+        if (batch.label_rows[label] - begin >= n) continue;
+        out.label_rows.push_back(batch.label_rows[label] - begin + out.rows());
+        out.labels.push_back(batch.labels[label]);
+      }
+      if (!batch.start_positions.empty()) {
+        out.start_positions.push_back(std::min(n - 1, batch.start_positions[i]));
+        out.end_positions.push_back(std::min(n - 1, batch.end_positions[i]));
+      }
+      out.append_sequence(batch.input_ids.data() + begin, batch.token_type_ids.data() + begin, n,
+                          batch.example_index[i]);
     }
-    if (batch.label_rows.empty() && i < batch.labels.size()) out.labels.push_back(batch.labels[i]);
-    out.append(batch.input_ids.data() + begin, batch.token_type_ids.data() + begin, n,
-               batch.example_index[i]);
+    if (batch.label_rows.empty() && example < batch.labels.size())
+      out.labels.push_back(batch.labels[example]);
   }
-  out.float_labels.assign(batch.float_labels.begin(),
-                          batch.float_labels.begin() + static_cast<std::ptrdiff_t>(floats) * sequences);
+  const auto width =
+      static_cast<std::ptrdiff_t>(batch.float_labels.size()) / std::max(1, batch.num_examples());
+  out.float_labels.assign(batch.float_labels.begin(), batch.float_labels.begin() + width * examples);
   return out;
 }
 
@@ -133,29 +142,30 @@ void MemoryBudget::check(const models::State& state, const tasks::Task* task, co
                          bool record, const MemoryNeeds& needs, const MemoryNeeds& extra) const {
   const MemoryLimit* limit = broken_by(needs);
   if (!limit) return;
-  const auto fits = [&](int32_t sequences, int32_t length) {
-    MemoryNeeds smaller = plan_pass(state, task, part_of(batch, sequences, length), record);
+  const auto fits = [&](int32_t examples, int32_t length) {
+    MemoryNeeds smaller = plan_pass(state, task, part_of(batch, examples, length), record);
     smaller.include(extra);
     return broken_by(smaller) == nullptr;
   };
-  const int32_t sequences = largest(batch.size(), [&](int32_t n) { return fits(n, batch.max_len); });
-  const int32_t length = sequences > 0 ? 0 : largest(batch.max_len, [&](int32_t n) { return fits(1, n); });
+  const int32_t all = batch.num_examples();
+  const int32_t examples = largest(all, [&](int32_t n) { return fits(n, batch.max_len); });
+  const int32_t length = examples > 0 ? 0 : largest(batch.max_len, [&](int32_t n) { return fits(1, n); });
   std::string hint = "use a smaller model, or give the process more memory";
-  if (sequences > 0) {
+  if (examples > 0) {
     hint = record ? fmt::format(
                         "use --per_device_train_batch_size {}; with --gradient_accumulation_steps {} the "
                         "result is the same",
-                        sequences, (batch.size() + sequences - 1) / sequences)
-                  : fmt::format("use --per_device_eval_batch_size {}; the results are the same", sequences);
+                        examples, (all + examples - 1) / examples)
+                  : fmt::format("use --per_device_eval_batch_size {}; the results are the same", examples);
   } else if (length > 0) {
     hint = fmt::format("use --{} 1 and --max_seq_length {}",
                        record ? "per_device_train_batch_size" : "per_device_eval_batch_size", length);
   }
-  fail_with(
-      hint,
-      "a batch of {} sequences with {} tokens needs {} beside the model, and of {} ({}) {} are left: {}",
-      batch.size(), batch.rows(), format_bytes(limit->addresses ? needs.new_addresses() : needs.total()),
-      limit->name, format_bytes(limit->limit), format_bytes(limit->left()), needs.text());
+  fail_with(hint, "a batch of {} with {} tokens needs {} beside the model, and of {} ({}) {} are left: {}",
+            batch.size() == all ? fmt::format("{} sequences", all)
+                                : fmt::format("{} examples ({} sequences)", all, batch.size()),
+            batch.rows(), format_bytes(limit->addresses ? needs.new_addresses() : needs.total()), limit->name,
+            format_bytes(limit->limit), format_bytes(limit->left()), needs.text());
 }
 
 }  // namespace graft::train

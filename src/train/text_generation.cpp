@@ -170,6 +170,7 @@ std::vector<TextLoss> TextGenerationPipeline::losses(const std::vector<std::stri
   for (size_t i = 0; i < texts.size(); ++i) {
     const Encoding e = p.inference.encode(texts, {}, i);
     data::RaggedBatch batch;
+    batch.begin_example(static_cast<int64_t>(i));
     tasks::append_predicted(batch, e.input_ids.data(), static_cast<int32_t>(e.input_ids.size()), 0);
     TextLoss one{std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::quiet_NaN(),
                  batch.rows()};

@@ -32,6 +32,32 @@ TEST(RaggedBatch, SequencesEndToEnd) {
   EXPECT_THAT(batch.example_index, ElementsAre(5, 3, 9));
 }
 
+TEST(RaggedBatch, AnExampleMayHaveSeveralSequences) {
+  RaggedBatch batch;
+  const std::vector<int32_t> ids = {101, 7, 8, 102};
+  batch.begin_example(12);
+  batch.append_sequence(ids.data(), nullptr, 3, sequence_key(4, 0));
+  batch.append_sequence(ids.data(), nullptr, 4, sequence_key(4, 1));
+  batch.append(ids.data(), nullptr, 2, 9);
+  EXPECT_EQ(batch.size(), 3);
+  EXPECT_EQ(batch.num_examples(), 2);
+  EXPECT_THAT(batch.examples, ElementsAre(12, 9));
+  EXPECT_THAT(batch.cu_examples, ElementsAre(0, 2, 3));
+  // Each sequence has a key of its own.
+  EXPECT_THAT(batch.example_index, ElementsAre(4 << 20, (4 << 20) + 1, 9));
+  batch.clear();
+  EXPECT_EQ(batch.num_examples(), 0);
+  EXPECT_THAT(batch.cu_examples, ElementsAre(0));
+  EXPECT_THAT(test::error_of([&] { batch.append_sequence(ids.data(), nullptr, 2, 0); }),
+              testing::HasSubstr("begin_example first"));
+}
+
+TEST(RaggedBatch, KeysOfSequencesDoNotMeet) {
+  EXPECT_LT(sequence_key(0, (1 << 20) - 1), sequence_key(1, 0));
+  EXPECT_THAT(test::error_of([] { sequence_key(3, 1 << 20); }),
+              testing::HasSubstr("example 3 has more than"));
+}
+
 TEST(RaggedBatch, ClearedBatchIsEmptyAndKeepsItsMemory) {
   RaggedBatch batch;
   Encoding a;

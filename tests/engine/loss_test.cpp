@@ -115,6 +115,74 @@ TEST(Losses, FiniteDifferences) {
   });
 }
 
+// Logits of one column in segments of these lengths, and a label each; negative: none.
+struct Segments {
+  std::vector<int32_t> begin, labels;
+  Matrix logits;
+};
+
+Segments segments_of(const std::vector<int32_t>& lengths, std::vector<int32_t> labels, float scale) {
+  Segments out{{0}, std::move(labels), {}};
+  for (const int32_t n : lengths) out.begin.push_back(out.begin.back() + n);
+  out.logits = random_matrix(out.begin.back(), 1, "logits", scale);
+  return out;
+}
+
+Forward segment_loss(const Segments& s, double denominator, double* total = nullptr) {
+  return [&s, denominator, total](Tape& t, const std::vector<Var>& in) {
+    return segment_cross_entropy(t, in[0], s.begin.data(), s.labels.data(),
+                                 static_cast<int64_t>(s.labels.size()), denominator, total);
+  };
+}
+
+// The twin: the cross entropy of each segment, written as a row.
+TEST(SegmentCrossEntropy, EqualsTwin) {
+  ParameterStore store;
+  fill_store(store);
+  for (const float scale : {1.0f, 300.0f}) {
+    const Segments s = segments_of({3, 1, 200, 2, 7}, {2, 0, 131, -1, 0}, scale);
+    twin::LossOut want{0, twin::Mat(s.logits.rows, 1)};
+    for (size_t i = 0; i < s.labels.size(); ++i) {
+      const int64_t n = s.begin[i + 1] - s.begin[i];
+      Matrix row(1, n);
+      for (int64_t c = 0; c < n; ++c) row.at(0, c) = s.logits.at(s.begin[i] + c, 0);
+      const twin::LossOut one = twin::cross_entropy(row, {s.labels[i]}, 2.5);
+      want.loss += one.loss;
+      for (int64_t c = 0; c < n; ++c) want.dlogits(s.begin[i] + c, 0) = one.dlogits(0, c);
+    }
+    double total = 0;
+    compare(run_pass(store, {s.logits}, segment_loss(s, 2.5, &total)), want, 1e-6, fmt::format("{}", scale));
+    EXPECT_NEAR(total, 2.5 * want.loss, 1e-5 * total);
+  }
+}
+
+TEST(SegmentCrossEntropy, FiniteDifferences) {
+  ParameterStore store;
+  fill_store(store);
+  const Segments s = segments_of({3, 1, 5, 2}, {1, 0, 4, -100}, 1);
+  expect_gradients(store, {s.logits}, segment_loss(s, 3));
+}
+
+TEST(SegmentCrossEntropy, WithoutALabelIsZeroAndANaNIsSeen) {
+  ParameterStore store;
+  fill_store(store);
+  Segments s = segments_of({3, 2}, {-1, -1}, 1);
+  const Pass pass = run_pass(store, {s.logits}, segment_loss(s, 1));
+  EXPECT_EQ(pass.out.at(0, 0), 0);
+  for (const float g : pass.input_grads[0].v) EXPECT_EQ(g, 0);
+  s.labels = {1, 0};
+  s.logits.at(2, 0) = std::nanf("");
+  EXPECT_TRUE(std::isnan(run_forward(store, {s.logits}, segment_loss(s, 1)).at(0, 0)));
+}
+
+TEST(SegmentCrossEntropy, ALabelBeyondItsSegmentIsTold) {
+  ParameterStore store;
+  fill_store(store);
+  const Segments s = segments_of({3, 2}, {1, 2}, 1);
+  EXPECT_THAT(graft::test::error_of([&] { run_forward(store, {s.logits}, segment_loss(s, 1)); }),
+              testing::HasSubstr("label 2 of segment 1, which has 2 rows"));
+}
+
 // The reference's LabelSmoother: (1 - s) of the label's term and s of the mean over all classes.
 TEST(CrossEntropy, LabelSmoothingEqualsTwin) {
   ParameterStore store;

@@ -159,10 +159,10 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
   examples_.push_back(std::move(e));
 }
 
-void RandomFeatures::append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t) const {
+void RandomFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t) const {
   const Example& e = at(i);
   const int32_t first = batch.rows();
-  batch.append(e.ids.data(), e.types.data(), static_cast<int32_t>(e.ids.size()), index);
+  batch.append_sequence(e.ids.data(), e.types.data(), static_cast<int32_t>(e.ids.size()), index);
   for (const int32_t p : e.label_positions) batch.label_rows.push_back(first + p);
   batch.labels.insert(batch.labels.end(), e.labels.begin(), e.labels.end());
   batch.float_labels.insert(batch.float_labels.end(), e.float_labels.begin(), e.float_labels.end());

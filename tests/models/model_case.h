@@ -56,9 +56,11 @@ class RandomFeatures : public tasks::Features {
   static RandomFeatures of_length(const Model& model, int64_t n, int32_t length, uint64_t seed = 1);
   int64_t size() const override { return static_cast<int64_t>(examples_.size()); }
   int32_t length(int64_t i) const override { return static_cast<int32_t>(at(i).ids.size()); }
-  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
   // The first n examples, with their own index, as one batch.
   data::RaggedBatch batch(int64_t n) const;
+
+ protected:
+  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
 
  private:
   struct Example {

@@ -72,13 +72,13 @@ TEST(CausalLm, TextsOfABlockDoNotReadEachOther) {
     train::evaluate_batch(model.state(), task, batch, metrics.get(), total, memory);
     return total;
   };
-  data::RaggedBatch block, first, second;
+  data::RaggedBatch block, first, second, joined;
   features.append(block, 0, 0, -1);
   const std::vector<int32_t> ids = {10, 11, 12, 30, 31};
+  for (data::RaggedBatch* batch : {&first, &second, &joined}) batch->begin_example(0);
   append_predicted(first, ids.data(), 3, 0);
   append_predicted(second, ids.data() + 3, 2, 0);
   EXPECT_NEAR(losses(block), losses(first) + losses(second), 1e-12);
-  data::RaggedBatch joined;
   append_predicted(joined, ids.data(), 5, 0);
   EXPECT_GT(std::fabs(losses(joined) - losses(block)), 0.1);
 }

@@ -122,8 +122,10 @@ class SpottingFeatures : public tasks::TextFeatures {
  public:
   SpottingFeatures(const Dataset& data, const Tokenizer& tokenizer, int32_t length)
       : TextFeatures(data, tokenizer, nullptr, length), data_(data) {}
-  void append(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override {
-    TextFeatures::append(batch, i, index, epoch);
+
+ protected:
+  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override {
+    TextFeatures::append_sequences(batch, i, index, epoch);
     batch.labels.push_back(data_[static_cast<size_t>(i)].text.find("red") != std::string::npos);
   }
 
