@@ -47,8 +47,9 @@ class GRAFT_API Model {
   // copied, the others are newly initialised (load_report().missing): the same values as saving this model
   // and loading it with `options`. vocab_size > 0 resizes the vocabulary: new rows start as the mean of the
   // old ones (as resize_token_embeddings of transformers 5, without its noise of variance 1e-9), the bias of
-  // a new output as the mean bias; rows beyond the new size are dropped. Throws Error, as from_pretrained
-  // does.
+  // a new output as the mean bias; rows beyond the new size are dropped. The problem_type stays with a head
+  // that is kept (the same task and number of labels); a new head infers its own. Throws Error, as
+  // from_pretrained does.
   Model with_task(const ModelOptions& options, int64_t vocab_size = 0) const;
 
   const std::string& task() const;

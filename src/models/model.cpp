@@ -56,6 +56,14 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.config.json()["architectures"] = Json::array({models::class_name(*state.family, *state.head)});
 }
 
+// Whether `options` ask for the head that the model has: the same task with as many outputs.
+bool keeps_head(const State& state, const ModelOptions& options) {
+  if (models::canonical_task(options.task) != state.task) return false;
+  const size_t asked =
+      options.labels.empty() ? static_cast<size_t>(options.num_labels) : options.labels.size();
+  return asked == 0 || asked == state.config.label_names().size();
+}
+
 }  // namespace
 
 Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) try {
@@ -132,6 +140,8 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
   state->origin = state_->origin;
   state->config = state_->config;
   if (vocab_size > 0) state->config.json()["vocab_size"] = vocab_size;
+  // It belongs to the head: a new one infers its own from the labels.
+  if (!keeps_head(*state_, options)) state->config.json().erase("problem_type");
   state->bf16 = state_->bf16;
   build(*state, options, false);
   if (state->head->predicts_next) state->generation_config = state_->generation_config;

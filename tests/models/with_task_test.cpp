@@ -99,6 +99,26 @@ TEST(WithTask, KeepsAHeadThatFits) {
   EXPECT_THAT(same.load_report().missing, IsEmpty());
 }
 
+TEST(WithTask, ANewHeadDoesNotTakeTheProblemTypeOfTheOldOne) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_regression");
+  const Model model = load_model(folder);
+  ASSERT_EQ(model.problem_type(), "regression");
+  EXPECT_EQ(model.with_task({}).problem_type(), "regression");
+  ModelOptions options;
+  options.labels = {"score"};
+  EXPECT_EQ(model.with_task(options).problem_type(), "regression");  // renamed, the same head
+  options = three_labels();
+  options.ignore_mismatched_sizes = true;
+  EXPECT_EQ(model.with_task(options).problem_type(), "");
+  options.problem_type = "multi_label_classification";
+  EXPECT_EQ(model.with_task(options).problem_type(), "multi_label_classification");
+  // By way of another task: its head is another one.
+  ModelOptions words;
+  words.task = "masked-lm";
+  EXPECT_EQ(model.with_task(words).problem_type(), "");
+  EXPECT_EQ(model.with_task(words).with_task({}).problem_type(), "");
+}
+
 TEST(WithTask, BadRequestsAreNamed) {
   GRAFT_SHARED_PATH(golden, "golden");
   const Model model = load_model(golden / "bert/seqcls_single");
