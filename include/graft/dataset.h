@@ -21,6 +21,8 @@ struct Example {
   std::vector<std::string> labels;  // one, or several for multi-label; empty = unlabelled
   int64_t line = 0;                 // first line of the row in its file (1-based; 0 = not from a file)
   bool no_label_applies = false;    // multi-label with an empty list: labelled, but with no label
+  std::string target;               // text to text: what the model is to write
+  bool has_target = false;
 
   bool has_label() const { return !labels.empty() || no_label_applies; }
 };
@@ -44,6 +46,11 @@ struct DatasetOptions {
   bool require_label = false;      // a file without a label column, or a row without a label, is an error
   bool ignore_label = false;       // does not read the label column
   int64_t max_samples = -1;        // first N rows; -1 = all
+  // Text to text: a row has a source (its text) and a target, which is a text too, and no label. Without
+  // target_column the usual names of both are looked for (document + summary, source + target, ...), then a
+  // label column, whose label is the target. ignore_label: sources only.
+  bool text_to_text = false;
+  std::string target_column{};
 };
 
 class GRAFT_API Dataset {
@@ -67,6 +74,7 @@ class GRAFT_API Dataset {
   // max_samples, as in the reference.
   const std::vector<LabelCount>& label_counts() const { return label_counts_; }
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
+  bool has_targets() const { return !examples_.empty() && examples_.front().has_target; }
 
  private:
   void take_labels(const data::LabelTally& tally);

@@ -29,6 +29,24 @@ constexpr const char* kUsualList =
     "question + sentence, text1 + text2, question + passage";
 constexpr const char* kUsualLabels[] = {"label", "labels"};
 
+struct UsualTarget {
+  const char* source;
+  const char* target;
+};
+
+// In order of preference: run_summarization's summarization_name_mapping, then common names.
+constexpr UsualTarget kUsualTargets[] = {
+    {"source", "target"},        {"document", "summary"},         {"article", "highlights"},
+    {"article", "summary"},      {"dialogue", "summary"},         {"text", "summary"},
+    {"body", "summary"},         {"description", "abstract"},     {"extract_text", "summary_text"},
+    {"news_body", "news_title"}, {"review_body", "review_title"}, {"input", "output"},
+    {"input", "target"},         {"input_text", "target_text"},   {"question", "answer"},
+    {"text", "target"},          {"sentence", "target"},          {"source_text", "target_text"},
+};
+constexpr const char* kUsualTargetList =
+    "source + target, document + summary, article + highlights, dialogue + summary, text + summary, input + "
+    "output, input_text + target_text, question + answer, text + target";
+
 bool is_usual_text(const std::string& name) {
   return std::any_of(std::begin(kUsual), std::end(kUsual), [&](const UsualPair& usual) {
     return !name.empty() && (name == usual.text || name == usual.pair);
@@ -44,8 +62,8 @@ std::string normal_form(std::string name) {
 
 class Chooser {
  public:
-  Chooser(const std::vector<std::string>& columns, const std::string& path, char separator)
-      : columns_(columns), path_(path), separator_(separator) {}
+  Chooser(const std::vector<std::string>& columns, const std::string& path, char separator, bool text_to_text)
+      : columns_(columns), path_(path), separator_(separator), text_to_text_(text_to_text) {}
 
   // Index of `name`, kNone when absent; an error when it is there twice.
   size_t find(const std::string& name) const {
@@ -81,7 +99,8 @@ class Chooser {
   std::vector<std::string> unused(const Columns& chosen) const {
     std::vector<std::string> names;
     for (size_t i = 0; i < columns_.size(); ++i) {
-      if (i != chosen.text && i != chosen.pair && i != chosen.label) names.push_back(columns_[i]);
+      if (i != chosen.text && i != chosen.pair && i != chosen.label && i != chosen.target)
+        names.push_back(columns_[i]);
     }
     return names;
   }
@@ -89,17 +108,74 @@ class Chooser {
   void choose_text(Columns& chosen) const {
     for (const UsualPair& usual : kUsual) {
       const size_t text = find(usual.text), pair = find(usual.pair);
-      if (text == Columns::kNone || text == chosen.pair || text == chosen.label) continue;
+      if (text == Columns::kNone || text == chosen.pair || text == chosen.label || text == chosen.target)
+        continue;
       if (chosen.pair != Columns::kNone) {  // the user named the pair's column only
         chosen.text = text;
         return;
       }
-      if (usual.pair_needed && (pair == Columns::kNone || pair == chosen.label)) continue;
+      const bool paired = pair != Columns::kNone && pair != chosen.label && pair != chosen.target;
+      if (usual.pair_needed && !paired) continue;
       chosen.text = text;
-      chosen.pair = pair == chosen.label ? Columns::kNone : pair;
+      chosen.pair = paired ? pair : Columns::kNone;
       return;
     }
+    if (choose_lone_source(chosen)) return;
     fail_no_text(chosen);
+  }
+
+  // Text to text: the source and the target, whichever was not named. A label is a target where no other is.
+  void choose_source_and_target(Columns& chosen, const DatasetOptions& options) const {
+    const bool named = chosen.text != Columns::kNone, needs_target = !options.ignore_label;
+    for (const UsualTarget& usual : kUsualTargets) {
+      const size_t source = find(usual.source), target = find(usual.target);
+      if (named ? source != chosen.text : source == Columns::kNone || source == chosen.target) continue;
+      if (chosen.target != Columns::kNone ? target != chosen.target : target == Columns::kNone) continue;
+      if (!named && source != Columns::kNone) chosen.text = source;
+      if (needs_target) chosen.target = target;
+      break;
+    }
+    if (needs_target && chosen.target == Columns::kNone) choose_lone_target(chosen);
+    if (chosen.text == Columns::kNone) choose_text(chosen);
+  }
+
+  bool choose_lone_source(Columns& chosen) const {
+    for (const UsualTarget& usual : kUsualTargets) {
+      const size_t source = text_to_text_ ? find(usual.source) : Columns::kNone;
+      if (source == Columns::kNone || source == chosen.target || source == chosen.pair) continue;
+      chosen.text = source;
+      return true;
+    }
+    return false;
+  }
+
+  // The target where its usual source is missing, or was replaced by --text_column.
+  void choose_lone_target(Columns& chosen) const {
+    for (const UsualTarget& usual : kUsualTargets) {
+      const size_t target = find(usual.target);
+      if (target == Columns::kNone || target == chosen.text || target == chosen.pair) continue;
+      chosen.target = target;
+      return;
+    }
+    const size_t label = find(usual_label_column(columns_));
+    if (label == Columns::kNone || label == chosen.text || label == chosen.pair) fail_no_target(chosen);
+    chosen.target = label;
+    log_info("{}: the target is the label, '{}', as text", path_, shown(columns_[label]));
+  }
+
+  [[noreturn]] void fail_no_target(const Columns& chosen) const {
+    if (columns_.empty())
+      fail_with(R"(write rows such as {"source": "...", "target": "..."})", "{}: the first row has no key",
+                path_);
+    check_separator();
+    const std::vector<std::string> left = unused(chosen);
+    std::string near;
+    for (const UsualTarget& usual : kUsualTargets)
+      if (near.empty()) near = look_alike(usual.target, left);
+    fail_with(near.empty() ? "name the column of the texts to be written with --target_column"
+                           : fmt::format("did you mean --target_column '{}'?", shown(near)),
+              "{}: no target column (columns: {}; looked for: {}; label)", path_, join_names(columns_),
+              kUsualTargetList);
   }
 
   // A header in one piece that holds another separator, or names in single quotes: the columns are not what
@@ -125,8 +201,9 @@ class Chooser {
 
   // A usual column of texts that the user gave another role is the reason why none is left.
   void check_roles(const Columns& chosen) const {
-    for (const auto& [column, option] :
-         {std::pair{chosen.label, "label_column"}, std::pair{chosen.pair, "text_pair_column"}}) {
+    for (const auto& [column, option] : {std::pair{chosen.label, "label_column"},
+                                         {chosen.pair, "text_pair_column"},
+                                         {chosen.target, "target_column"}}) {
       if (column == Columns::kNone || !is_usual_text(columns_[column])) continue;
       const std::string name = shown(columns_[column]);
       const std::vector<std::string> left = unused(chosen);
@@ -157,14 +234,16 @@ class Chooser {
     for (const UsualPair& usual : kUsual) {
       if (near.empty()) near = look_alike(usual.text, left);
     }
+    for (const UsualTarget& usual : kUsualTargets)
+      if (near.empty() && text_to_text_) near = look_alike(usual.source, left);
     std::string hint = near.empty() ? "name it with --text_column"
                                     : fmt::format("did you mean --text_column '{}'?", shown(near));
     if (separator_ != 0)
       hint +=
           "; a file without a header needs one: its first line must name the columns, for example: "
           "text,label";
-    fail_with(hint, "{}: no text column (columns: {}; looked for: {})", path_, join_names(columns_),
-              kUsualList);
+    fail_with(hint, "{}: no text column (columns: {}; looked for: {}{}{})", path_, join_names(columns_),
+              text_to_text_ ? kUsualTargetList : "", text_to_text_ ? ", " : "", kUsualList);
   }
 
   void choose_label(Columns& chosen, bool required) const {
@@ -210,10 +289,32 @@ class Chooser {
     log_info("{}: {}; not read: {}; choose with {}", path_, line, join_names(texts), choose);
   }
 
+  void explain_source_and_target(const Columns& chosen, const DatasetOptions& options) const {
+    std::vector<std::string> others;
+    for (const std::string& name : unused(chosen)) {
+      const bool source =
+          is_usual_text(name) || std::any_of(std::begin(kUsualTargets), std::end(kUsualTargets),
+                                             [&](const auto& u) { return name == u.source; });
+      const bool target = std::any_of(std::begin(kUsualTargets), std::end(kUsualTargets),
+                                      [&](const auto& u) { return name == u.target; });
+      if ((source && options.text_column.empty()) ||
+          (target && options.target_column.empty() && !options.ignore_label))
+        others.push_back(name);
+    }
+    if (others.empty()) return;
+    std::string line = fmt::format("the source is '{}'", shown(columns_[chosen.text]));
+    if (chosen.pair != Columns::kNone) line += fmt::format(" with '{}'", shown(columns_[chosen.pair]));
+    if (chosen.target != Columns::kNone)
+      line += fmt::format(", the target '{}'", shown(columns_[chosen.target]));
+    log_info("{}: {}; not read: {}; choose with --text_column{}", path_, line, join_names(others),
+             options.ignore_label ? "" : " and --target_column");
+  }
+
  private:
   const std::vector<std::string>& columns_;
   const std::string& path_;
   char separator_;
+  bool text_to_text_;
 };
 
 }  // namespace
@@ -234,9 +335,41 @@ std::string usual_label_column(const std::vector<std::string>& columns) {
   return "";
 }
 
+namespace {
+
+Columns choose_source_and_target(const Chooser& chooser, const std::vector<std::string>& columns,
+                                 const DatasetOptions& options, const std::string& path) {
+  Columns chosen;
+  const bool by_label = options.target_column.empty() && !options.label_column.empty();
+  const std::string& target = by_label ? options.label_column : options.target_column;
+  if (!options.target_column.empty() && !options.label_column.empty())
+    fail_with("the text of a label is a target too: name one of the two",
+              "{}: --target_column '{}' and --label_column '{}' are both given", path,
+              shown(options.target_column), shown(options.label_column));
+  if (!options.text_column.empty()) chosen.text = chooser.require(options.text_column, "text_column");
+  if (!options.text_pair_column.empty())
+    chosen.pair = chooser.require(options.text_pair_column, "text_pair_column");
+  if (!target.empty() && !options.ignore_label)
+    chosen.target = chooser.require(target, by_label ? "label_column" : "target_column");
+  chooser.choose_source_and_target(chosen, options);
+  if (chosen.target != Columns::kNone && (chosen.target == chosen.text || chosen.target == chosen.pair)) {
+    fail_with("choose another --target_column or --text_column",
+              "{}: the column '{}' is both source and target", path, shown(columns[chosen.target]));
+  }
+  if (chosen.pair != Columns::kNone && chosen.pair == chosen.text) {
+    fail_with("choose another --text_pair_column", "{}: the column '{}' is both text and pair", path,
+              shown(columns[chosen.text]));
+  }
+  chooser.explain_source_and_target(chosen, options);
+  return chosen;
+}
+
+}  // namespace
+
 Columns choose_columns(const std::vector<std::string>& columns, const DatasetOptions& options,
                        const std::string& path, char separator) {
-  const Chooser chooser(columns, path, separator);
+  const Chooser chooser(columns, path, separator, options.text_to_text);
+  if (options.text_to_text) return choose_source_and_target(chooser, columns, options, path);
   Columns chosen;
   if (!options.label_column.empty()) chosen.label = chooser.require(options.label_column, "label_column");
   if (!options.text_column.empty()) chosen.text = chooser.require(options.text_column, "text_column");

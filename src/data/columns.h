@@ -11,6 +11,7 @@ namespace graft::data {
 struct Columns {
   static constexpr size_t kNone = static_cast<size_t>(-1);
   size_t text = kNone, pair = kNone, label = kNone;
+  size_t target = kNone;  // text to text
 };
 
 // Columns named by `options`, else the usual names (run_glue's task_to_keys and those of common data sets).

@@ -16,12 +16,19 @@ const Cell& cell_at(const Row& row, size_t i) {
 
 ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOptions& options)
     : path_(name_of(path)), options_(options), rows_(open_rows(path)) {
-  if (rows_->is_text() && options_.require_label) {
-    fail_with("give a .csv, .tsv, .jsonl or .json file with a label column",
-              "{}: a file with one text a line has no labels", path_);
+  if (options_.ignore_label) {
+    options_.require_label = false;
+    options_.label_column.clear();
+    options_.target_column.clear();
   }
-  if (options_.ignore_label) options_.require_label = false, options_.label_column.clear();
+  const bool needs_target = options_.text_to_text && !options_.ignore_label;
+  if (rows_->is_text() && (options_.require_label || needs_target)) {
+    fail_with(fmt::format("give a .csv, .tsv, .jsonl or .json file with a {} column",
+                          needs_target ? "target" : "label"),
+              "{}: a file with one text a line has no {}", path_, needs_target ? "targets" : "labels");
+  }
   columns_ = choose_columns(rows_->columns(), options_, path_, rows_->separator());
+  num_first_columns_ = rows_->columns().size();
   if (options_.ignore_label) columns_.label = Columns::kNone;
 }
 
@@ -34,6 +41,11 @@ bool ExampleReader::next(Example& example) {
   example.has_pair = has_pairs();
   if (has_pairs()) example.text_pair = text_of(columns_.pair);
   if (example.text.empty() && num_empty_++ == 0) first_empty_ = row_.line;
+  example.has_target = columns_.target != Columns::kNone;
+  if (example.has_target) {
+    example.target = text_of(columns_.target);
+    if (example.target.empty() && num_empty_targets_++ == 0) first_empty_target_ = row_.line;
+  }
   return true;
 }
 
@@ -55,8 +67,8 @@ const std::string& ExampleReader::text_of(size_t column) {
       break;
     case Cell::Kind::text:
       return cell.text;
-    default:
-      if (num_not_text_++ == 0) first_not_text_ = row_.line;
+    default:  // as a target a number is as good as a text
+      if (column != columns_.target && num_not_text_++ == 0) first_not_text_ = row_.line;
       return cell.text;
   }
   fail_with("give the row a text (\"\" is one), or remove it", "{}: line {}: column '{}' {}", path_,
@@ -78,6 +90,10 @@ void ExampleReader::finish() const {
     log_warning("{}: {} of {} texts are empty (the first on line {})", path_, num_empty_, num_rows_,
                 first_empty_);
   }
+  if (num_empty_targets_ > 0) {
+    log_warning("{}: {} of {} targets are empty (the first on line {}): the model learns to write nothing",
+                path_, num_empty_targets_, num_rows_, first_empty_target_);
+  }
   if (num_not_text_ > 0) {
     log_warning(
         "{}: {} texts are numbers or booleans (the first on line {}): is '{}' the column of the texts?",
@@ -88,19 +104,20 @@ void ExampleReader::finish() const {
 
 // In json a key may come late: a column that the first row lacks must not be overlooked.
 void ExampleReader::check_late_columns() const {
+  const std::vector<std::string> late(
+      rows_->columns().begin() + static_cast<std::ptrdiff_t>(num_first_columns_), rows_->columns().end());
   if (!has_pairs() && options_.text_column.empty()) {
     const std::string& text = rows_->columns()[columns_.text];
-    if (const std::string pair = usual_pair_column(text, rows_->columns());
-        !pair.empty() && pair != label_column()) {
+    if (const std::string pair = usual_pair_column(text, late); !pair.empty() && pair != label_column()) {
       fail_with("give every row its pair, or name the column of single texts with --text_column",
                 "{}: some rows have '{}' beside '{}', but the first row has not", path_, pair, text);
     }
   }
-  if (has_label_column() || options_.ignore_label) return;
-  const std::string late = usual_label_column(rows_->columns());
-  if (late.empty()) return;
+  if (has_label_column() || options_.ignore_label || options_.text_to_text) return;
+  const std::string label = usual_label_column(late);
+  if (label.empty()) return;
   fail_with("give every row its label (null where it has none)",
-            "{}: some rows have '{}', but the first row has not", path_, late);
+            "{}: some rows have '{}', but the first row has not", path_, label);
 }
 
 }  // namespace graft::data

@@ -16,9 +16,9 @@ class ExampleReader {
   // Dataset::from_file.
   ExampleReader(const std::filesystem::path& path, const DatasetOptions& options);
 
-  // Text, pair and line of the next row; labels stay empty (see label()). False at the end; a file without a
-  // row is an Error, an empty standard input is not. At the end warnings count the empty texts and those
-  // that are numbers or booleans in a json.
+  // Text, pair, target and line of the next row; labels stay empty (see label()). False at the end; a file
+  // without a row is an Error, an empty standard input is not. At the end warnings count the empty texts and
+  // those that are numbers or booleans in a json.
   bool next(Example& example);
   // Whether next() would probably return without waiting for a pipe.
   bool has_buffered_row() const { return rows_->has_buffered_row(); }
@@ -40,8 +40,9 @@ class ExampleReader {
   DatasetOptions options_;
   std::unique_ptr<RowReader> rows_;
   Columns columns_;
+  size_t num_first_columns_ = 0;  // that the first row has; in json others may come later
   Row row_;
-  int64_t num_rows_ = 0, num_empty_ = 0, first_empty_ = 0;
+  int64_t num_rows_ = 0, num_empty_ = 0, first_empty_ = 0, num_empty_targets_ = 0, first_empty_target_ = 0;
   int64_t num_not_text_ = 0, first_not_text_ = 0;  // numbers and booleans of a json
 };
 

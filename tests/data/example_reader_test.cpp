@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "support/shared.h"
 
@@ -102,6 +103,62 @@ TEST(ExampleReader, Pairs) {
   ASSERT_TRUE(reader.next(example));
   EXPECT_TRUE(example.has_pair);
   EXPECT_EQ(example.text_pair, "b");
+}
+
+std::string error_of_or_none(const std::function<void()>& f) {
+  try {
+    f();
+    return "";
+  } catch (const Error& e) {
+    return std::string(e.what()) + "\n" + e.hint();
+  }
+}
+
+// All rows of a file as "source>target", or the error, and what the reader logs.
+std::pair<std::string, std::string> read_targets(const std::filesystem::path& file) {
+  static std::string said;
+  said.clear();
+  std::string rows;
+  const LogSink before = set_log_sink([](LogLevel, const std::string& text) { said += text + "\n"; });
+  DatasetOptions options;
+  options.text_to_text = true;
+  Dataset dataset;
+  const std::string error = error_of_or_none([&] { dataset = Dataset::from_file(file, options); });
+  set_log_sink(before);
+  if (!error.empty()) return {error, said};
+  for (const Example& e : dataset.examples())
+    rows += e.text + ">" + e.target + (e.has_label() ? "!" : "") + "\n";
+  EXPECT_TRUE(dataset.has_targets());
+  EXPECT_EQ(dataset.label_kind(), LabelKind::none);
+  return {rows, said};
+}
+
+TEST(ExampleReader, SourcesAndTargetsOfEveryFormat) {
+  const test::TempDir dir;
+  EXPECT_EQ(read_targets(dir.write("a.csv", "document,summary\na,b\n\"c\nd\",e\n")).first, "a>b\nc\nd>e\n");
+  EXPECT_EQ(read_targets(dir.write("a.tsv", "document\tsummary\na\tb\n")).first, "a>b\n");
+  EXPECT_EQ(read_targets(dir.write("a.jsonl", "{\"document\":\"a\",\"summary\":\"b\"}\n")).first, "a>b\n");
+  // Labels as texts: names, numbers and booleans.
+  const auto [rows, said] =
+      read_targets(dir.write("b.jsonl", "{\"text\":\"a\",\"label\":1}\n{\"text\":\"b\",\"label\":true}\n"));
+  EXPECT_EQ(rows, "a>1\nb>true\n");
+  EXPECT_THAT(said, testing::Not(HasSubstr("numbers or booleans")));
+}
+
+TEST(ExampleReader, AnEmptyTargetIsCountedAndAMissingOneIsAnError) {
+  const test::TempDir dir;
+  EXPECT_THAT(read_targets(dir.write("a.csv", "source,target\na,\nb,c\n")).second,
+              HasSubstr("a.csv: 1 of 2 targets are empty (the first on line 2)"));
+  EXPECT_THAT(
+      read_targets(dir.write("a.jsonl", "{\"text\":\"a\",\"target\":\"b\"}\n{\"text\":\"c\"}\n")).first,
+      HasSubstr("a.jsonl: line 2: column 'target' is missing"));
+  EXPECT_THAT(read_targets(dir.write("b.jsonl", "{\"text\":\"a\",\"target\":null}\n")).first,
+              HasSubstr("b.jsonl: line 1: column 'target' is null"));
+  EXPECT_THAT(read_targets(dir.write("c.jsonl", "{\"text\":\"a\",\"label\":[0, 1]}\n")).first,
+              HasSubstr("c.jsonl: line 1: column 'label' is a list, not a text"));
+  EXPECT_THAT(
+      read_targets(dir.write("a.txt", "one\n")).first,
+      AllOf(HasSubstr("a.txt: a file with one text a line has no targets"), HasSubstr("target column")));
 }
 
 }  // namespace
