@@ -31,6 +31,7 @@ const std::map<std::string, Member>& job_options() {
       {"text_column", &DatasetOptions::text_column},
       {"text_pair_column", &DatasetOptions::text_pair_column},
       {"label_column", &DatasetOptions::label_column},
+      {"target_column", &DatasetOptions::target_column},
       {"max_train_samples", &TrainJob::max_train_samples},
       {"max_eval_samples", &TrainJob::max_eval_samples},
       {"max_predict_samples", &TrainJob::max_predict_samples},

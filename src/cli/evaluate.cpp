@@ -42,6 +42,9 @@ Options declare(EvaluateOptions& o) {
 
 // Refuses options that have no effect for the model's task.
 void check_options(const Options& options, const tasks::TaskEntry& task) {
+  if (task.input != tasks::Input::source_and_target && options.given("target_column"))
+    throw UsageError(
+        fmt::format("--target_column is refused for a {} model: its answer is no text", task.head->task));
   if (task.input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
@@ -57,7 +60,8 @@ TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task, bool line_b
     data.line_by_line = line_by_line;
     data.columns = o.columns;
   } else {
-    o.columns.require_label = true;
+    o.columns.require_label = task.input == tasks::Input::labelled_rows;
+    o.columns.text_to_text = task.input == tasks::Input::source_and_target;
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());

@@ -158,6 +158,8 @@ void Options::columns(DatasetOptions& to) {
   text("text_column", to.text_column, "column of the text; default: text, sentence, sentence1, premise, ...");
   text("text_pair_column", to.text_pair_column, "column of the second text of a pair");
   text("label_column", to.label_column, "column of the label; default: label, labels");
+  text("target_column", to.target_column,
+       "text to text: column of what is to be written; default: target, summary, highlights, ...");
 }
 
 void Options::inference(InferenceOptions& to) {

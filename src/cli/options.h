@@ -42,7 +42,7 @@ class Options {
   void threads();
   // All of TrainingArguments under their names.
   void training_arguments(TrainingArguments& to);
-  // text_column, text_pair_column, label_column.
+  // text_column, text_pair_column, label_column, target_column.
   void columns(DatasetOptions& to);
   void inference(InferenceOptions& to);
 

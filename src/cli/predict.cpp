@@ -157,6 +157,9 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
+  if (options.given("target_column"))
+    say(fmt::format("--target_column {} has no effect here: prediction reads no targets",
+                    o.columns.target_column));
 }
 
 }  // namespace

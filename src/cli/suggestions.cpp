@@ -24,6 +24,8 @@ const Table& aliases() {
       {"text_column_name", {"text_column"}},
       {"text_column_names", {"text_column"}},
       {"label_column_name", {"label_column"}},
+      {"summary_column", {"target_column"}},
+      {"source_column", {"text_column"}},
       {"eval_batch_size", {"per_device_eval_batch_size"}},
       {"per_gpu_eval_batch_size", {"per_device_eval_batch_size"}},
       {"threads", {"num_threads"}},

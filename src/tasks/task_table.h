@@ -15,7 +15,7 @@
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text };
+enum class Input : uint8_t { labelled_rows, text, source_and_target };
 // What prediction answers: a label and its score, tokens for each mask, or the loss of a text.
 enum class Answer : uint8_t { labels, mask_fills, text_scores };
 

@@ -27,6 +27,8 @@ void check_task_options(const TrainJob& job) {
       throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, job.task->head->task, reason));
   };
   refuse(text && !job.columns.label_column.empty(), "label_column", "text has no labels");
+  refuse(job.task->input != tasks::Input::source_and_target && !job.columns.target_column.empty(),
+         "target_column", "its answer is no text");
   for (const auto& [name, value] : {std::pair{"max_train_samples", job.max_train_samples},
                                     {"max_eval_samples", job.max_eval_samples},
                                     {"max_predict_samples", job.max_predict_samples}}) {
@@ -55,7 +57,8 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
   if (files.empty()) return {};
   DatasetOptions options = job.columns;
-  options.require_label = true;
+  options.require_label = job.task->input == tasks::Input::labelled_rows;
+  options.text_to_text = job.task->input == tasks::Input::source_and_target;
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }
