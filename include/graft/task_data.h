@@ -17,19 +17,17 @@ struct TaskData {
   std::shared_ptr<Tokenizer> tokenizer{};  // the checkpoint's
   Dataset test{};                          // scored once, after training
   std::vector<std::filesystem::path> train_files{}, eval_files{};
-  bool line_by_line = false;  // each line of text is a sequence; default: text is packed to max_seq_length
-  DatasetOptions columns{};   // of text in files that have columns
+  DatasetOptions columns{};  // of text in files that have columns
 
   // Files of text. If `eval_files` is empty and evaluation is requested, a share of the lines is held out for
   // it.
   static TaskData text(std::vector<std::filesystem::path> train_files,
                        std::vector<std::filesystem::path> eval_files, std::shared_ptr<Tokenizer> tokenizer,
-                       bool line_by_line = false, DatasetOptions columns = {}) {
+                       DatasetOptions columns = {}) {
     TaskData data;
     data.train_files = std::move(train_files);
     data.eval_files = std::move(eval_files);
     data.tokenizer = std::move(tokenizer);
-    data.line_by_line = line_by_line;
     data.columns = std::move(columns);
     return data;
   }

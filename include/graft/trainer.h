@@ -17,7 +17,8 @@ namespace graft {
 
 struct TrainingArguments {
   std::string output_dir = "trainer_output";
-  bool do_train = false, do_eval = false;
+  bool do_train = false;
+  std::optional<bool> do_eval{};  // evaluate at the end; default: where there is evaluation data
   int64_t per_device_train_batch_size = 8, per_device_eval_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
   double num_train_epochs = 3.0;
@@ -46,6 +47,7 @@ struct TrainingArguments {
   int64_t max_seq_length = 0;  // 0 = 128 for classification, the model's limit for masked-lm
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
+  bool line_by_line = false;      // language models: each line of text is a sequence; default: text is packed
   bool join_texts = false;        // causal-lm: attention crosses the texts of a block, as in run_clm
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen

@@ -36,8 +36,7 @@ const std::map<std::string, Member>& job_options() {
       {"max_eval_samples", &TrainJob::max_eval_samples},
       {"max_predict_samples", &TrainJob::max_predict_samples},
       {"ignore_mismatched_sizes", &TrainJob::ignore_mismatched_sizes},
-      {"overwrite_output_dir", &TrainJob::overwrite_output_dir},
-      {"line_by_line", &TrainJob::line_by_line}};
+      {"overwrite_output_dir", &TrainJob::overwrite_output_dir}};
   return table;
 }
 
@@ -82,7 +81,6 @@ TrainJob job_of(const std::string& options) {
   for (const auto& [name, value] : json.items())
     if (!value.is_null()) set_option(job, name, value);
   train::check_job(job);
-  if (!json.contains("do_eval")) job.arguments.do_eval |= !job.validation_file.empty();
   return job;
 }
 

@@ -53,11 +53,10 @@ void check_options(const Options& options, const tasks::TaskEntry& task) {
   }
 }
 
-TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task, bool line_by_line) {
+TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task) {
   TaskData data;
   if (task.input == tasks::Input::text) {
     data.eval_files = {o.test_file};
-    data.line_by_line = line_by_line;
     data.columns = o.columns;
   } else {
     o.columns.require_label = task.input == tasks::Input::labelled_rows;
@@ -71,21 +70,18 @@ TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task, bool line_b
 
 // With the settings of training, so that the losses are comparable.
 LogEntry score(EvaluateOptions& o, const fs::path& folder, const Model& model, const tasks::TaskEntry& task,
-               const train::SavedArguments& saved, const train::Precision& precision) {
-  TaskData data = load_data(o, task, saved.line_by_line);
+               const TrainingArguments& saved, const train::Precision& precision) {
+  TaskData data = load_data(o, task);
   data.tokenizer = Tokenizer::from_pretrained(folder);
-  TrainingArguments arguments = saved.arguments;
+  TrainingArguments arguments = saved;
   arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
-  arguments.do_eval = true;
   arguments.bf16 = precision.bf16;
   if (!task.own_options.empty()) {
     std::string settings;
     const Json values = train::to_json(arguments);
-    for (const std::string option : task.own_options)
-      settings +=
-          fmt::format("{} {}, ", option,
-                      option == "line_by_line" ? Json(saved.line_by_line).dump() : values.at(option).dump());
+    for (const char* option : task.own_options)
+      settings += fmt::format("{} {}, ", option, values.at(option).dump());
     say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
   }
   Trainer trainer(model, arguments, std::move(data));
@@ -103,7 +99,7 @@ int evaluate(int argc, char** argv) {
       folder, o.task.empty() ? train::trained_task(folder) : tasks::find_task(o.task).head->task);
   const tasks::TaskEntry& task = tasks::task_of(model);
   check_options(options, task);
-  const train::SavedArguments saved = train::saved_arguments(folder);
+  const TrainingArguments saved = train::saved_arguments(folder);
   const train::Precision precision = train::inference_precision(o.bf16, saved);
   say_loaded(model, o.model, precision);
   say_unused(model.load_report());

@@ -50,8 +50,6 @@ Options declare(TrainOptions& o) {
                "reinitialize tensors of another shape, e.g. a head");
   options.text("config_name", o.config_name, "config.json (or its folder) to train from random weights");
   options.text("tokenizer_name", o.tokenizer_name, "folder of the tokenizer, where it is not the model's");
-  options.flag("line_by_line", o.line_by_line,
-               "masked-lm: each line a sequence; default: packed to max_seq_length");
   options.flag("overwrite_output_dir", o.overwrite_output_dir, "write into an output_dir that is not empty");
   options.flag("json", o.json, "the result on stdout as json");
   options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
@@ -109,7 +107,7 @@ void explain_needs(const Options& options, const TrainOptions& o) {
 
 // Files that are given and not used, or used twice.
 void explain_files(const Options& options, const TrainOptions& o) {
-  if (!o.validation_file.empty() && options.given("do_eval") && !o.wants_evaluation())
+  if (!o.validation_file.empty() && o.arguments.do_eval && !o.wants_evaluation())
     say(fmt::format("--validation_file {} is not evaluated: --do_eval is false", o.validation_file.front()));
   for (const std::string& train : o.train_file) {
     for (const auto& [files, name] :
@@ -136,7 +134,6 @@ int train(int argc, char** argv) {
                      "graft evaluate gives the metrics of a model");
   }
   train::check_job(o);
-  if (!options.given("do_eval") && !o.arguments.do_eval) o.arguments.do_eval = !o.validation_file.empty();
   explain_needs(options, o);
   explain_files(options, o);
   train::check_output_dir(o);  // fails before the download

@@ -77,14 +77,13 @@ std::unique_ptr<Task> make_causal_lm(const Model& /*model*/, LabelKind /*labels*
 
 PreparedTask prepare_causal_lm(Model& model, const TaskData& data, const FeatureSettings& settings) {
   data::TextBlockOptions options;
-  options.documents = !data.line_by_line && !settings.join_texts;
+  options.documents = !settings.line_by_line && !settings.join_texts;
   data::TextBlocks blocks =
-      read_corpus(model, data, settings, options, data.line_by_line ? "sequences" : "blocks");
+      read_corpus(model, data, settings, options, settings.line_by_line ? "sequences" : "blocks");
   PreparedTask out;
   out.task = std::make_unique<CausalLm>();
   if (blocks.train.size() > 0) out.train = std::make_unique<CausalFeatures>(std::move(blocks.train));
   if (blocks.validation.size() > 0) out.eval = std::make_unique<CausalFeatures>(std::move(blocks.validation));
-  out.saved["line_by_line"] = data.line_by_line;
   return out;
 }
 

@@ -34,7 +34,7 @@ void report(const char* part, const data::TokenStore& sequences, const data::Tex
 
 data::TextBlocks read_corpus(const Model& model, const TaskData& data, const FeatureSettings& settings,
                              data::TextBlockOptions options, const char* unit) {
-  options.line_by_line = data.line_by_line;
+  options.line_by_line = settings.line_by_line;
   options.columns = data.columns;
   options.max_seq_length = static_cast<int32_t>(settings.max_seq_length);
   options.seed = settings.seed;

@@ -76,7 +76,6 @@ PreparedTask prepare_masked_lm(Model& model, const TaskData& data, const Feature
   if (blocks.train.size() > 0) out.train = std::make_unique<MaskedFeatures>(std::move(blocks.train), masker);
   if (blocks.validation.size() > 0)
     out.eval = std::make_unique<MaskedFeatures>(std::move(blocks.validation), masker);
-  out.saved["line_by_line"] = data.line_by_line;
   return out;
 }
 

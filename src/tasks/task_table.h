@@ -24,7 +24,8 @@ struct FeatureSettings {
   int64_t max_seq_length = 0;
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
-  bool join_texts = false;  // attention and positions cross the texts of a block, as in run_clm
+  bool line_by_line = false;  // each line of text is a sequence
+  bool join_texts = false;    // attention and positions cross the texts of a block, as in run_clm
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };
@@ -33,15 +34,16 @@ struct FeatureSettings {
 struct PreparedTask {
   std::unique_ptr<Task> task;
   std::unique_ptr<Features> train, eval, test;
-  Json saved = Json::object();  // what evaluation of the saved model follows, for training_args.json
 };
 
 struct TaskEntry {
   const models::HeadKind* head;  // name, alias, and the head that it trains
   Input input;
   Answer answer;
-  int64_t default_length;                // tokens of a sequence if none is asked for; 0 = the model's limit
-  std::vector<const char*> own_options;  // training options that no other task has
+  int64_t default_length;  // tokens of a sequence if none is asked for; 0 = the model's limit
+  // Training arguments that decide its features; no other task takes them. Evaluation of a saved model
+  // follows them.
+  std::vector<const char*> own_options;
 
   // Sets the head's labels and problem_type from the training data; null for a task without labels.
   void (*choose_head)(ModelOptions& options, const data::CheckpointLabels& checkpoint, const TaskData& data);

@@ -75,6 +75,8 @@ const std::vector<Argument>& argument_table() {
        {1, 1e9}},
       {"mlm_probability", &T::mlm_probability, "share of tokens masked in masked-lm", {0, 1, without_min}},
       {"whole_word_mask", &T::whole_word_mask, "mask whole words in masked-lm"},
+      {"line_by_line", &T::line_by_line,
+       "masked-lm, causal-lm: each line a sequence; default: packed to max_seq_length"},
       {"join_texts", &T::join_texts,
        "causal-lm: attention and positions cross the texts of a block, as in run_clm"},
       {"freeze", &T::freeze, "freeze the parameters that match: names with * ? [0-3], separated by commas"},

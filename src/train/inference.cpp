@@ -23,7 +23,7 @@ Inference::Inference(const std::filesystem::path& folder, const std::string& tas
   check_range("batch_size", options.batch_size, batch);
   check_range("num_threads", options.num_threads, threads);
   check_range("max_seq_length", options.max_seq_length, length);
-  const SavedArguments saved = saved_arguments(folder);
+  const TrainingArguments saved = saved_arguments(folder);
   precision_ = inference_precision(options.bf16, saved);
   use_precision(model_, precision_.bf16);
   options_.max_seq_length =

@@ -15,7 +15,6 @@ namespace {
 
 // As training_args.json repeats the options of every task: false is not asking, nor is the default.
 bool asks_for(const std::string& option, const TrainJob& job) {
-  if (option == "line_by_line") return job.line_by_line;
   const Json given = to_json(job.arguments), defaults = to_json(TrainingArguments());
   return !(given.at(option) == defaults.at(option));
 }
@@ -95,7 +94,6 @@ TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {
   if (job.task->input == tasks::Input::text) {
     data.train_files.assign(job.train_file.begin(), job.train_file.end());
     data.eval_files.assign(job.validation_file.begin(), job.validation_file.end());
-    data.line_by_line = job.line_by_line;
     data.columns = job.columns;
   } else {
     data.train = load(job.train_file, "train_file", job, job.max_train_samples);

@@ -17,11 +17,11 @@ struct TrainJob {
   std::vector<std::string> train_file, validation_file, test_file;
   DatasetOptions columns;
   int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;
-  bool ignore_mismatched_sizes = false, overwrite_output_dir = false, line_by_line = false;
+  bool ignore_mismatched_sizes = false, overwrite_output_dir = false;
   TrainingArguments arguments;
 
   bool wants_evaluation() const {
-    return arguments.do_eval || arguments.eval_on_start || arguments.eval_strategy != "no";
+    return arguments.do_eval.value_or(false) || arguments.eval_on_start || arguments.eval_strategy != "no";
   }
 };
 

@@ -141,7 +141,6 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) parts.tokenizer->save(folder);
   Json arguments = to_json(parts.arguments);
-  for (const auto& [name, value] : parts.features.saved.items()) arguments[name] = value;
   write_json(folder / "training_args.json", arguments);
 }
 

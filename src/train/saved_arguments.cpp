@@ -8,13 +8,14 @@
 #include "base/log.h"
 #include "engine/device.h"
 #include "models/state.h"
+#include "tasks/task_table.h"
 #include "train/arguments.h"
 #include "train/sequence_length.h"
 
 namespace graft::train {
 
-SavedArguments saved_arguments(const std::filesystem::path& folder) {
-  SavedArguments saved;
+TrainingArguments saved_arguments(const std::filesystem::path& folder) {
+  TrainingArguments saved;
   const std::filesystem::path file = folder / "training_args.json";
   if (!path_exists(file)) return saved;
   const Json json = read_json(file);
@@ -23,26 +24,25 @@ SavedArguments saved_arguments(const std::filesystem::path& folder) {
     if (it == json.end() || it->is_null()) return;
     try {
       use(it->is_string() ? it->get<std::string>() : it->dump());
-      check(saved.arguments);
+      check(saved);
     } catch (const UsageError& e) {
       fail_with("correct the value, or remove the file to use the defaults", "{}: \"{}\": {}", file.string(),
                 key, e.what());
     }
   };
   if (!json.is_object()) fail("{}: an object was expected", file.string());
-  for (const char* key :
-       {"bf16", "max_seq_length", "seed", "mlm_probability", "whole_word_mask", "join_texts"})
-    read(key, [&](const std::string& value) { set_argument(saved.arguments, key, value); });
-  read("line_by_line",
-       [&](const std::string& value) { saved.line_by_line = parse_switch("line_by_line", value); });
+  std::vector<const char*> keys = {"bf16", "max_seq_length", "seed"};
+  for (const tasks::TaskEntry* task : tasks::task_table())
+    keys.insert(keys.end(), task->own_options.begin(), task->own_options.end());
+  for (const char* key : keys) read(key, [&](const std::string& value) { set_argument(saved, key, value); });
   return saved;
 }
 
-int64_t inference_length(int64_t asked, const SavedArguments& saved, const Model& model,
+int64_t inference_length(int64_t asked, const TrainingArguments& saved, const Model& model,
                          const Tokenizer& tokenizer) {
   if (asked < 0) throw UsageError(fmt::format("max_seq_length is {}; it must not be negative", asked));
   const int64_t length =
-      asked > 0 ? asked : smaller_limit(length_limit(model, tokenizer), saved.arguments.max_seq_length);
+      asked > 0 ? asked : smaller_limit(length_limit(model, tokenizer), saved.max_seq_length);
   if (length > 0) check_length(length, model, tokenizer);
   return length;
 }
@@ -56,9 +56,9 @@ Precision training_precision(std::optional<bool> asked) {
   return {false, "default on this CPU, which has no bf16 matrix instructions"};
 }
 
-Precision inference_precision(std::optional<bool> asked, const SavedArguments& saved) {
+Precision inference_precision(std::optional<bool> asked, const TrainingArguments& saved) {
   if (asked) return training_precision(asked);
-  if (saved.arguments.bf16) return {*saved.arguments.bf16, "as in training"};
+  if (saved.bf16) return {*saved.bf16, "as in training"};
   return {false, "default: this folder was not trained by graft"};
 }
 

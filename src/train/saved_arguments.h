@@ -11,19 +11,15 @@
 
 namespace graft::train {
 
-// The arguments of training_args.json that evaluation and prediction follow: bf16, max_seq_length, seed,
-// mlm_probability, whole_word_mask, join_texts, line_by_line. Defaults if the folder has no such file, as
-// folders of Python. Throws Error with file and key for an invalid value.
-struct SavedArguments {
-  TrainingArguments arguments;
-  bool line_by_line = false;
-};
-SavedArguments saved_arguments(const std::filesystem::path& folder);
+// The arguments of training_args.json that evaluation and prediction follow: bf16, max_seq_length, seed and
+// the tasks' own options. Defaults if the folder has no such file, as folders of Python. Throws Error with
+// file and key for an invalid value.
+TrainingArguments saved_arguments(const std::filesystem::path& folder);
 
 // Tokens per example for evaluation and prediction: `asked` if above 0, else max_seq_length of
 // training_args.json, within the limits of model and tokenizer. 0 = no limit. Throws Error if `asked` exceeds
 // the limits.
-int64_t inference_length(int64_t asked, const SavedArguments& saved, const Model& model,
+int64_t inference_length(int64_t asked, const TrainingArguments& saved, const Model& model,
                          const Tokenizer& tokenizer);
 
 // The precision of matrix products, and the reason for the log.
@@ -36,7 +32,7 @@ struct Precision {
 Precision training_precision(std::optional<bool> asked);
 // The precision of evaluation and prediction: as requested, else that of training, on any CPU. fp32 for a
 // folder without training_args.json.
-Precision inference_precision(std::optional<bool> asked, const SavedArguments& saved);
+Precision inference_precision(std::optional<bool> asked, const TrainingArguments& saved);
 
 // Sets the model's precision. Warns if this CPU emulates bf16.
 void use_precision(const Model& model, bool bf16);

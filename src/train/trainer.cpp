@@ -99,7 +99,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::check_weights(state, at.step);
   const bool stopped = train::any_stops(p);
   TrainResult result = log.result();
-  if (p.features.eval && args.do_eval && !stopped)
+  if (p.features.eval && *args.do_eval && !stopped)
     result.metrics =
         log.evaluation_once([&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
   result.interrupted = p.stop;

@@ -13,7 +13,7 @@ namespace {
 
 // Throws before the first step if evaluation is requested without data.
 void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a) {
-  if (p.features.eval || !a.do_eval) return;
+  if (p.features.eval || !*a.do_eval) return;
   const std::string asked = a.eval_strategy != "no" ? "--eval_strategy " + a.eval_strategy
                             : a.eval_on_start       ? "--eval_on_start true"
                                                     : "--do_eval true";
@@ -39,9 +39,11 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.max_seq_length = arguments.max_seq_length;
   settings.mlm_probability = arguments.mlm_probability;
   settings.whole_word_mask = arguments.whole_word_mask;
+  settings.line_by_line = arguments.line_by_line;
   settings.join_texts = arguments.join_texts;
   settings.seed = arguments.seed;
-  settings.evaluates = arguments.do_eval;
+  if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
+  settings.evaluates = *arguments.do_eval;
   p.features = tasks::task_of(p.model).prepare(p.model, data, settings);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);

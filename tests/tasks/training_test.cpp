@@ -63,8 +63,9 @@ TEST_P(Overfit, MaskedLmLowersItsLoss) {
   a.per_device_train_batch_size = 32;
   a.max_steps = 150;
   a.learning_rate = 5e-3;
+  a.line_by_line = true;
   Trainer trainer(run.model("masked-lm", {}, 0, GetParam()), a,
-                  TaskData::text({train}, {eval}, run.tokenizer(), true));
+                  TaskData::text({train}, {eval}, run.tokenizer()));
   const double before = value_of(trainer.evaluate(), "eval_loss");
   trainer.train();
   const double after = value_of(trainer.evaluate(), "eval_loss");

@@ -126,6 +126,7 @@ TEST(Accumulation, RunsOfMaskedLmAgree) {
   std::vector<std::vector<double>> losses;
   for (const auto& [size, accumulation] : {std::pair<int, int>{12, 1}, {4, 3}}) {
     TrainingArguments a = run.arguments();
+    a.line_by_line = true;
     a.train_sampling_strategy = "sequential";
     a.num_train_epochs = 1;
     a.learning_rate = 1e-4;
@@ -133,7 +134,7 @@ TEST(Accumulation, RunsOfMaskedLmAgree) {
     a.logging_steps = 1;
     a.per_device_train_batch_size = size;
     a.gradient_accumulation_steps = accumulation;
-    Trainer trainer(run.model("masked-lm", {}, 0.1), a, TaskData::text({file}, {}, run.tokenizer(), true));
+    Trainer trainer(run.model("masked-lm", {}, 0.1), a, TaskData::text({file}, {}, run.tokenizer()));
     losses.emplace_back();
     trainer.train({.on_log = [&](const LogEntry& e) { losses.back().push_back(value_of(e, "loss")); }});
   }

@@ -210,7 +210,7 @@ TEST(Arguments, SwitchesAsPeopleWriteThem) {
   for (const char* no : {"false", "False", "0", "no", "off"}) {
     TrainingArguments b = a;
     set_argument(b, "do_eval", no);
-    EXPECT_FALSE(b.do_eval) << no;
+    EXPECT_EQ(b.do_eval, false) << no;
   }
   EXPECT_THAT(complaint("do_train", "maybe"),
               AllOf(HasSubstr("--do_train maybe"), HasSubstr("true or false")));
@@ -263,7 +263,7 @@ TEST(Settle, FillsWhatFollowsAndChecksTheRest) {
   a.logging_steps = 20;
   settle(a);
   EXPECT_EQ(*a.eval_steps, 20);
-  EXPECT_TRUE(a.do_eval);
+  EXPECT_EQ(a.do_eval, true);
   const auto refused = [](const std::string& name, const std::string& value) {
     TrainingArguments b = with(name, value);
     return error_of([&] { settle(b); });

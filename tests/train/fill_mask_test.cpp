@@ -16,8 +16,9 @@ class FillMask : public testing::Test {
   FillMask() {
     TrainingArguments a = run_.arguments();
     a.num_train_epochs = 2;
+    a.line_by_line = true;
     Trainer trainer(run_.model("masked-lm", {}), a,
-                    TaskData::text({run_.text("train.txt", 60, 1)}, {}, run_.tokenizer(), true));
+                    TaskData::text({run_.text("train.txt", 60, 1)}, {}, run_.tokenizer()));
     trainer.train();
     pipeline_ = std::make_unique<FillMaskPipeline>(run_ / "out");
   }

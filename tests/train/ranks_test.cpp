@@ -36,6 +36,7 @@ class Ranks : public testing::Test {
     a.learning_rate = 1e-2;
     a.adam_epsilon = 1e-3;
     a.weight_decay = 0.01;
+    a.line_by_line = true;  // of masked-lm
     a.eval_strategy = "epoch";
     a.save_strategy = "epoch";
     a.logging_strategy = "steps";
@@ -106,7 +107,7 @@ TEST_F(Ranks, HalvesOfABatchTrainLikeTheWhole) {
 
 TEST_F(Ranks, TrainMaskedLmAndMoreRanksThanExamplesLeft) {
   const auto text = run_.text("train.txt", 33, 1), eval = run_.text("eval.txt", 8, 2);
-  const auto data = [&] { return TaskData::text({text}, {eval}, run_.tokenizer(), true); };
+  const auto data = [&] { return TaskData::text({text}, {eval}, run_.tokenizer()); };
   const auto model = [&](int) { return run_.model("masked-lm", {}, 0.1); };
   const std::vector<Outcome> one = train(1, model, data, "one"), two = train(2, model, data, "two");
   expect_equal(two, one[0]);  // the 33rd line: one rank has nothing in that batch

@@ -61,7 +61,7 @@ TEST_F(SavedModel, PipelineAndEvaluationAgree) {
   EXPECT_GT(right, 20);
 
   TaskData tested{{}, {}, run_.tokenizer(), data};
-  TrainingArguments arguments = saved_arguments(run_ / "out").arguments;
+  TrainingArguments arguments = saved_arguments(run_ / "out");
   arguments.per_device_eval_batch_size = 7;
   const LogEntry again = Trainer(load_model(run_ / "out"), arguments, std::move(tested)).evaluate_test();
   EXPECT_EQ(value_of(again, "test_accuracy"), value_of(result.metrics, "eval_accuracy"));

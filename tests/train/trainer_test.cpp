@@ -227,6 +227,7 @@ TEST_F(TrainerTest, LogsLossRateAndEvaluationInOrder) {
 
 TEST_F(TrainerTest, TheMeanLossIsThatOfTheSteps) {
   TrainingArguments a = run_.arguments();
+  a.do_eval = false;
   a.logging_strategy = "steps";
   a.logging_steps = 1;
   Trainer t = trainer(a);
@@ -263,16 +264,30 @@ TEST_F(TrainerTest, EvaluationDoesNotDependOnTheBatchSize) {
 
 TEST_F(TrainerTest, EvaluationOfMaskedLmDoesNotDependOnTheBatchSize) {
   TrainingArguments a = run_.arguments();
+  a.line_by_line = true;
   const fs::path train = run_.text("train.txt", 10, 1), eval = run_.text("eval.txt", 31, 2);
   std::vector<double> losses;
   for (const int64_t size : {1, 4, 64}) {
     a.per_device_eval_batch_size = size;
-    Trainer t(run_.model("masked-lm", {}), a, TaskData::text({train}, {eval}, run_.tokenizer(), true));
+    Trainer t(run_.model("masked-lm", {}), a, TaskData::text({train}, {eval}, run_.tokenizer()));
     const LogEntry entry = t.evaluate();
     losses.push_back(value_of(entry, "eval_loss"));
     EXPECT_EQ(losses.back(), losses[0]) << size;
     EXPECT_NEAR(value_of(entry, "eval_perplexity"), std::exp(losses.back()), 1e-9);
   }
+}
+
+// Once, in the library: the command line and the C interface have no default of their own.
+TEST_F(TrainerTest, EvaluatesAtTheEndWhereThereIsEvaluationData) {
+  TrainingArguments a = run_.arguments();
+  a.num_train_epochs = 1;
+  ASSERT_FALSE(a.do_eval.has_value());
+  EXPECT_GT(value_of(trainer(a).train().metrics, "eval_samples"), 0);
+  a.do_eval = false;
+  EXPECT_TRUE(trainer(a).train().metrics.empty());
+  a.do_eval.reset();
+  EXPECT_TRUE(Trainer(load_model(out()), a, {train_, {}, run_.tokenizer()}).train().metrics.empty());
+  EXPECT_EQ(read_json(out() / "training_args.json")["do_eval"], false);
 }
 
 // What stands on the disk evaluates as what was in memory.
