@@ -112,7 +112,7 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   if [ "$tier" = slow ]; then folders="$folders text engine models tasks train capi cli" seconds=60; fi
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
   say "clang, address and undefined behaviour sanitizers: $folders"
-  # Every source is compiled on its own here: what the unity build hides (a missing include) fails.
+  # Every source of the library is compiled on its own here: what the unity build hides (a missing include) fails.
   build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' ${folders/capi/capi pipeline})
   for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
   if [ "$tier" = default ]; then
@@ -127,7 +127,13 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
 
   say "fuzzing, $seconds s each"
   for target in build-asan/tests/fuzz/fuzz_*; do
-    if [ -f "$target" ] && [ -x "$target" ]; then check "$(basename "$target")" tools/fuzz.sh "$target" "$seconds"; fi
+    [ -f "$target" ] && [ -x "$target" ] || continue
+    while [ "$(jobs -rp | wc -l)" -ge "$cores" ]; do wait -n; done
+    { tools/fuzz.sh "$target" "$seconds" && touch "$logs/passed.$(basename "$target")"; } &
+  done
+  wait
+  for target in build-asan/tests/fuzz/fuzz_*; do
+    if [ -f "$target" ] && [ -x "$target" ]; then check "$(basename "$target")" test -e "$logs/passed.$(basename "$target")"; fi
   done
 fi
 

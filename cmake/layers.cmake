@@ -8,10 +8,11 @@ find_package(PkgConfig REQUIRED)
 # Several sources in one compilation: what the headers cost (the standard library's, GoogleTest) is paid once for them all.
 # Off for quick incremental builds: cmake --preset release -DGRAFT_UNITY=OFF
 option(GRAFT_UNITY "Compile several sources together" ON)
+option(GRAFT_UNITY_TESTS "The same for the sources of tests" ${GRAFT_UNITY})
 
 # Sources named after KEEP_APART have names that clash with their neighbours', or are included by Highway themselves.
-function(graft_unity target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${GRAFT_UNITY} UNITY_BUILD_BATCH_SIZE 12)
+function(graft_unity target on)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${on} UNITY_BUILD_BATCH_SIZE 12)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
@@ -24,7 +25,7 @@ endfunction()
 function(graft_layer name)
   cmake_parse_arguments(L "COLD" "" "SOURCES;KEEP_APART;DEPENDS;LIBS" ${ARGN})
   add_library(graft_${name} STATIC ${L_SOURCES} ${L_KEEP_APART})
-  graft_unity(graft_${name} ${L_KEEP_APART})
+  graft_unity(graft_${name} ${GRAFT_UNITY} ${L_KEEP_APART})
   # For libgraft.so, which consists of the same objects as libgraft.a (cmake/install.cmake).
   set_target_properties(graft_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(L_COLD)
@@ -42,7 +43,7 @@ endfunction()
 function(graft_tests name)
   cmake_parse_arguments(T "LOOPS" "" "SOURCES;KEEP_APART;LAYERS;LIBS" ${ARGN})
   add_executable(test_${name} ${T_SOURCES} ${T_KEEP_APART})
-  graft_unity(test_${name} ${T_KEEP_APART})
+  graft_unity(test_${name} ${GRAFT_UNITY_TESTS} ${T_KEEP_APART})
   target_include_directories(test_${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/tests)
   foreach(layer ${T_LAYERS})
     target_link_libraries(test_${name} PRIVATE graft_${layer})
