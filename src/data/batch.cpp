@@ -7,15 +7,36 @@
 
 namespace graft::data {
 
-void RaggedBatch::clear() {
+void Sequences::clear() {
   input_ids.clear();
   token_type_ids.clear();
   position_in_example.clear();
   cu_seqlens.assign(1, 0);
+  max_len = 0;
+}
+
+void Sequences::add(const int32_t* ids, const int32_t* types, int32_t length) {
+  if (length < 0) fail("a sequence of {} tokens", length);
+  if (length > std::numeric_limits<int32_t>::max() - rows()) {
+    fail_with("use a smaller batch size", "a batch over 2^31 tokens");
+  }
+  input_ids.insert(input_ids.end(), ids, ids + length);
+  if (types) {
+    token_type_ids.insert(token_type_ids.end(), types, types + length);
+  } else {
+    token_type_ids.resize(token_type_ids.size() + static_cast<size_t>(length), 0);
+  }
+  for (int32_t i = 0; i < length; ++i) position_in_example.push_back(i);
+  cu_seqlens.push_back(cu_seqlens.back() + length);
+  max_len = std::max(max_len, length);
+}
+
+void RaggedBatch::clear() {
+  Sequences::clear();
+  decoder.clear();
   example_index.clear();
   examples.clear();
   cu_examples.assign(1, 0);
-  max_len = 0;
   labels.clear();
   label_rows.clear();
   float_labels.clear();
@@ -46,21 +67,9 @@ void RaggedBatch::begin_example(int64_t example) {
 
 void RaggedBatch::append_sequence(const int32_t* ids, const int32_t* types, int32_t length, int64_t key) {
   if (examples.empty()) fail("append_sequence: the batch has no example; call begin_example first");
-  if (length < 0) fail("a sequence of {} tokens", length);
-  if (length > std::numeric_limits<int32_t>::max() - rows()) {
-    fail_with("use a smaller batch size", "a batch over 2^31 tokens");
-  }
-  input_ids.insert(input_ids.end(), ids, ids + length);
-  if (types) {
-    token_type_ids.insert(token_type_ids.end(), types, types + length);
-  } else {
-    token_type_ids.resize(token_type_ids.size() + static_cast<size_t>(length), 0);
-  }
-  for (int32_t i = 0; i < length; ++i) position_in_example.push_back(i);
-  cu_seqlens.push_back(cu_seqlens.back() + length);
+  add(ids, types, length);
   example_index.push_back(key);
   cu_examples.back() = size();
-  max_len = std::max(max_len, length);
 }
 
 int64_t sequence_key(int64_t example, int64_t sequence) {

@@ -24,7 +24,8 @@ class ModelConfig {
   int64_t integer(const std::string& key) const;
   std::string text(const std::string& key) const;
   // Optional keys; null counts as absent.
-  bool is_null(const std::string& key) const;                    // present and null
+  bool is_null(const std::string& key) const;  // present and null
+  bool is_missing(const std::string& key) const { return !find(key); }
   int64_t size_or(const std::string& key, int64_t other) const;  // positive
   int64_t integer_or(const std::string& key, int64_t other) const;
   double number_or(const std::string& key, double other) const;

@@ -18,6 +18,8 @@ struct HeadKind {
   bool has_labels = false;       // id2label of config.json has a name for each output
   bool predicts_tokens = false;  // one output for each token of the vocabulary
   bool predicts_next = false;    // a row's label is the token behind it
+  bool reads_target = false;  // of an encoder-decoder: the decoder reads the labels, one place to the right
+  bool generates() const { return predicts_next || reads_target; }
 };
 
 struct FamilyHead {
@@ -61,7 +63,18 @@ struct Family {
   FamilyKeys keys;
   TiedDecoder decoder;
   std::vector<const char*> buffers = {};  // how the names of tensors end that are no parameters
+  // The first parts of the backbone's names in classes of the reference that have no base prefix, and the
+  // layers of a decoder behind `layers`; both without the prefix.
+  std::vector<const char*> bare = {};
+  const char* decoder_layers = nullptr;
+  std::vector<const char*> embedding_copies = {};  // other names of the word embeddings in files
+  void (*settle)(ModelConfig& config) = nullptr;  // brings keys that releases write differently into one form
 };
+
+// Whether a parameter or tensor of this name belongs to the backbone and not to a head.
+bool is_backbone(const Family& family, const std::string& name);
+// A backbone's name without the base prefix if it has it, else with it.
+std::string other_backbone_name(const Family& family, const std::string& name);
 
 // As in config.json's "architectures": "BertForMaskedLM".
 std::string class_name(const Family& family, const HeadKind& kind);

@@ -45,6 +45,7 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.head = head.kind;
   models::check_keys(state.config, from_scratch);
   models::resolve_second_spellings(state.config);
+  if (state.family->settle) state.family->settle(state.config);
   if (state.head->has_labels) {
     if (options.labels.empty() && options.num_labels == 0) state.config.warn_of_label_contradictions();
     state.labels_in_config = state.config.labels_in_words();
@@ -90,7 +91,7 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");
   build(*state, options, false);
-  if (state->head->predicts_next && path_exists(folder / "generation_config.json"))
+  if (state->head->generates() && path_exists(folder / "generation_config.json"))
     state->generation_config = read_json(folder / "generation_config.json");
   models::load_weights(*state, hub::read_checkpoint(folder), options);
   return Model(std::move(state));
@@ -144,7 +145,7 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
   if (!keeps_head(*state_, options)) state->config.json().erase("problem_type");
   state->bf16 = state_->bf16;
   build(*state, options, false);
-  if (state->head->predicts_next) state->generation_config = state_->generation_config;
+  if (state->head->generates()) state->generation_config = state_->generation_config;
   models::copy_weights(*state, *state_, options);
   return Model(std::move(state));
 } catch (...) {

@@ -18,20 +18,28 @@ struct RowSelection {
   bool one_row_each = false;  // one row per sequence: few rows, whose products stay in fp32 in bf16 mode
 };
 
-// The selections that heads use. A sequence has at least one row.
+// The selections that heads use, of the rows of batch.outputs(). A sequence has at least one row.
 RowSelection all_rows(const data::RaggedBatch& batch);
 RowSelection first_rows(const data::RaggedBatch& batch);
 RowSelection last_rows(engine::Tape& tape, const data::RaggedBatch& batch);
 RowSelection label_rows(const data::RaggedBatch& batch);  // those of batch.label_rows
 
-// A batch laid out for one forward pass; arrays live in the batch or on the tape.
+// Sequences laid out for one forward pass; arrays live in the batch or on the tape.
 struct Inputs {
-  engine::Rows rows;                                  // all T rows
-  const int32_t* input_ids = nullptr;                 // [T]
-  const int32_t* token_type_ids = nullptr;            // [T]
-  std::vector<engine::Var>* hidden_states = nullptr;  // filled with every layer's output when set
+  engine::Rows rows;                        // all T rows
+  const int32_t* input_ids = nullptr;       // [T]
+  const int32_t* token_type_ids = nullptr;  // [T]
+  int64_t max_position = 0;                 // the largest of rows.position
+  const Inputs* decoder = nullptr;          // an encoder-decoder's second stream, if the batch has one
+  // Filled with every layer's output when set: of the rows that a head may read, and of the encoder below
+  // them.
+  std::vector<engine::Var>*hidden_states = nullptr, *encoder_hidden_states = nullptr;
 };
 
+// Throws Error for a sequence without tokens. `example_index`: [B] keys of their randomness.
+Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences,
+                   const std::vector<int64_t>& example_index);
+// The first stream of the batch.
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 
 class CausalDecoder;
@@ -39,7 +47,8 @@ class CausalDecoder;
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  // Hidden states of the selected rows, [n, hidden_size]. The last layer computes these rows only.
+  // Hidden states of the selected rows, [n, hidden_size]. The last layer computes these rows only. An
+  // encoder-decoder returns those of its decoder.
   virtual engine::Var encode(engine::Tape& tape, const Inputs& inputs, const RowSelection& rows) const = 0;
   // Tokens a sequence may have, 0 = no limit.
   virtual int64_t max_positions() const = 0;
@@ -68,8 +77,8 @@ struct Forward {
   engine::Var hidden = nullptr;  // [n, hidden_size] of the last layer
   engine::Rows rows;             // the n rows that the head reads
   // The embeddings' output and that of each layer, [T, hidden_size], the last one [n, hidden_size]; filled on
-  // request.
-  std::vector<engine::Var> hidden_states;
+  // request. Of an encoder-decoder those of the decoder; encoder_hidden_states are empty otherwise.
+  std::vector<engine::Var> hidden_states, encoder_hidden_states;
 };
 
 struct ForwardOptions {

@@ -10,22 +10,35 @@
 #include "models/bert.h"
 #include "models/distilbert.h"
 #include "models/gpt2.h"
+#include "models/t5.h"
 
 namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
-  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm, &kCausalLm};
+  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm};
   return table;
 }
 
 std::vector<const Family*>& families() {
   static std::vector<const Family*> table = {&bert_family(),      &roberta_family(),    &xlm_roberta_family(),
-                                             &camembert_family(), &distilbert_family(), &gpt2_family()};
+                                             &camembert_family(), &distilbert_family(), &gpt2_family(),
+                                             &t5_family(),        &mt5_family()};
   return table;
 }
 
 std::string class_name(const Family& family, const HeadKind& kind) {
   return std::string(family.class_prefix) + kind.class_suffix;
+}
+
+bool is_backbone(const Family& family, const std::string& name) {
+  if (name.starts_with(std::string(family.base_prefix) + ".")) return true;
+  return std::any_of(family.bare.begin(), family.bare.end(),
+                     [&](const char* first) { return name.starts_with(std::string(first) + "."); });
+}
+
+std::string other_backbone_name(const Family& family, const std::string& name) {
+  const std::string prefix = std::string(family.base_prefix) + ".";
+  return name.starts_with(prefix) ? name.substr(prefix.size()) : prefix + name;
 }
 
 const Family* find_family_or_null(const ModelConfig& config) {

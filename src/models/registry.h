@@ -16,6 +16,8 @@ inline constexpr HeadKind kSequenceClassification = {"sequence-classification", 
                                                      "ForSequenceClassification", true, false};
 inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", false, true};
 inline constexpr HeadKind kCausalLm = {"causal-lm", "text-generation", "LMHeadModel", false, true, true};
+inline constexpr HeadKind kSeq2SeqLm = {
+    "seq2seq-lm", "text2text-generation", "ForConditionalGeneration", false, true, false, true};
 
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);

@@ -32,31 +32,29 @@ Linear Scope::linear(const std::string& part, int64_t out, int64_t in) const {
 }
 
 Linear Scope::linear_without_bias(const std::string& part, int64_t out, int64_t in) const {
-  Linear layer;
-  layer.weight = &store_.add(weight_of(join(part) + ".weight", {out, in}));
-  return layer;
+  return linear_group({part}, out, in, false);
 }
 
-Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const {
+Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in, bool bias) const {
   std::vector<Parameter> weights, biases;
   for (const std::string& part : parts) {
     weights.push_back(weight_of(join(part) + ".weight", {out, in}));
-    biases.push_back(bias_of(join(part) + ".bias", out));
+    if (bias) biases.push_back(bias_of(join(part) + ".bias", out));
   }
   Linear layer;
   layer.weight = store_.add_group(std::move(weights)).front();
-  layer.bias = store_.add_group(std::move(biases)).front();
+  if (bias) layer.bias = store_.add_group(std::move(biases)).front();
   layer.count = static_cast<int>(parts.size());
   return layer;
 }
 
-Norm Scope::norm(const std::string& part, int64_t size, double eps) const {
+Norm Scope::norm(const std::string& part, int64_t size, double eps, bool bias) const {
   Parameter weight = weight_of(join(part) + ".weight", {size});
   weight.init = Init::ones;
   weight.no_decay = true;
   Norm norm;
   norm.weight = &store_.add(std::move(weight));
-  norm.bias = &store_.add(bias_of(join(part) + ".bias", size));
+  if (bias) norm.bias = &store_.add(bias_of(join(part) + ".bias", size));
   norm.eps = static_cast<float>(eps);
   return norm;
 }

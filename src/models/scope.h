@@ -20,8 +20,9 @@ class Scope {
   engine::Linear linear(const std::string& part, int64_t out, int64_t in) const;
   engine::Linear linear_without_bias(const std::string& part, int64_t out, int64_t in) const;
   // Several adjacent layers of one shape that form one layer.
-  engine::Linear linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in) const;
-  engine::Norm norm(const std::string& part, int64_t size, double eps) const;
+  engine::Linear linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in,
+                              bool bias = true) const;
+  engine::Norm norm(const std::string& part, int64_t size, double eps, bool bias = true) const;
   // weight [rows, cols]; row-sparse where no matrix product reads it.
   engine::Parameter* embedding(const std::string& part, int64_t rows, int64_t cols, bool row_sparse,
                                int64_t padding_row = -1) const;

@@ -30,7 +30,7 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
   const engine::HostWrite values = state.parameters.write_value(p);
   float* out = values.data();
   if (p.init != Init::normal) {
-    std::fill_n(out, p.size, p.init == Init::ones ? 1.0f : 0.0f);
+    std::fill_n(out, p.size, p.init == Init::ones ? static_cast<float>(p.init_factor) : 0.0f);
     return;
   }
   const double range = p.init_std > 0 ? p.init_std : state.config.number_or("initializer_range", 0.02);
@@ -70,11 +70,16 @@ const hub::TensorView* find_or_null(const Tensors& tensors, const std::string& n
   return it == tensors.end() ? nullptr : it->second;
 }
 
-// Under its own name, without the base prefix (a checkpoint of the bare encoder), or under its other name.
-const hub::TensorView* find_tensor(const State& state, const Tensors& tensors, const Parameter& p,
-                                   const std::string& prefix) {
+// Under its own name, with or without the base prefix (a checkpoint of the bare encoder, or of a class
+// without the prefix), or under its other name.
+const hub::TensorView* find_tensor(const State& state, const Tensors& tensors, const Parameter& p) {
   const hub::TensorView* t = find_or_null(tensors, p.name);
-  if (!t && starts_with(p.name, prefix + ".")) t = find_or_null(tensors, p.name.substr(prefix.size() + 1));
+  if (!t && is_backbone(*state.family, p.name))
+    t = find_or_null(tensors, other_backbone_name(*state.family, p.name));
+  if (!t && &p == state.network.encoder->word_embeddings()) {
+    for (const char* copy : state.family->embedding_copies)
+      if (!t) t = find_or_null(tensors, copy);
+  }
   const std::string other = other_name(state, tensors, p.name);
   const hub::TensorView* second = other.empty() ? nullptr : find_or_null(tensors, other);
   if (!t || !second) return t ? t : second;
@@ -106,8 +111,9 @@ Tensors by_modern_name(const hub::StateDict& dict) {
   return tensors;
 }
 
-bool may_be_new(const Parameter& p, const std::string& prefix) {
-  return !starts_with(p.name, prefix + ".") || starts_with(p.name, prefix + ".pooler.");
+bool may_be_new(const State& state, const Parameter& p) {
+  return !is_backbone(*state.family, p.name) ||
+         starts_with(p.name, std::string(state.family->base_prefix) + ".pooler.");
 }
 
 }  // namespace
@@ -150,10 +156,10 @@ namespace {
 }
 
 [[noreturn]] void fail_for_shape(const State& state, const Parameter& p, const hub::TensorView& t,
-                                 const std::string& prefix, const ModelOptions& options) {
+                                 const ModelOptions& options) {
   const std::string what = fmt::format("{}: tensor {} is {} but the model needs {}", t.file, t.name,
                                        shape_text(t.shape), shape_text(stored_shape(p)));
-  const bool other_labels = state.head->has_labels && !starts_with(p.name, prefix + ".") &&
+  const bool other_labels = state.head->has_labels && !is_backbone(*state.family, p.name) &&
                             t.shape.size() == p.shape.size() && !p.shape.empty() &&
                             std::equal(t.shape.begin() + 1, t.shape.end(), p.shape.begin() + 1);
   if (other_labels && options.labels.empty() && options.num_labels == 0) {
@@ -170,20 +176,19 @@ namespace {
 }  // namespace
 
 void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& options) {
-  const std::string prefix = state.family->base_prefix;
   const Tensors tensors = by_modern_name(dict);
   std::set<const hub::TensorView*> used;
   for (const Parameter& p : state.parameters.parameters()) {
-    const hub::TensorView* t = find_tensor(state, tensors, p, prefix);
+    const hub::TensorView* t = find_tensor(state, tensors, p);
     if (!t) {
-      if (!may_be_new(p, prefix)) fail_for_missing(state, p, tensors);
+      if (!may_be_new(state, p)) fail_for_missing(state, p, tensors);
       initialize(state, p, options.seed);
       state.report.missing.push_back(p.name);
       continue;
     }
     used.insert(t);
     if (t->shape != stored_shape(p)) {
-      if (!options.ignore_mismatched_sizes) fail_for_shape(state, p, *t, prefix, options);
+      if (!options.ignore_mismatched_sizes) fail_for_shape(state, p, *t, options);
       initialize(state, p, options.seed);
       state.report.mismatched.push_back(
           fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(stored_shape(p))));
@@ -218,6 +223,8 @@ void copy_weights(State& state, const State& from, const ModelOptions& options) 
   const int64_t vocabulary = state.network.encoder->word_embeddings()->rows();
   for (const Parameter& p : state.parameters.parameters()) {
     const Parameter* found = from.parameters.find(p.name);
+    if (!found && is_backbone(*state.family, p.name))
+      found = from.parameters.find(other_backbone_name(*state.family, p.name));
     if (!found) {
       initialize(state, p, options.seed);
       state.report.missing.push_back(p.name);
@@ -245,7 +252,9 @@ void copy_weights(State& state, const State& from, const ModelOptions& options) 
     }
   }
   for (const Parameter& p : from.parameters.parameters())
-    if (!state.parameters.find(p.name)) state.report.unexpected.push_back(p.name);
+    if (!state.parameters.find(p.name) && !(is_backbone(*from.family, p.name) &&
+                                            state.parameters.find(other_backbone_name(*from.family, p.name))))
+      state.report.unexpected.push_back(p.name);
   state.parameters.touch_values();
 }
 

@@ -21,6 +21,8 @@ constexpr uint64_t kThread = uint64_t{2} << 20, kThreadAddresses = uint64_t{12} 
 // The first `examples` examples of a batch, their sequences cut to `length` tokens each, with their labels.
 data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int32_t length) {
   data::RaggedBatch out;
+  const bool two_streams = batch.decoder.size() > 0;
+  const std::vector<int32_t>& ends = batch.outputs().cu_seqlens;
   size_t label = 0;
   for (int32_t e = 0; e < examples; ++e) {
     const auto example = static_cast<size_t>(e);
@@ -28,9 +30,11 @@ data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int3
     for (int32_t b = batch.cu_examples[example]; b < batch.cu_examples[example + 1]; ++b) {
       const auto i = static_cast<size_t>(b);
       const int32_t begin = batch.cu_seqlens[i], n = std::min(length, batch.cu_seqlens[i + 1] - begin);
-      for (; label < batch.label_rows.size() && batch.label_rows[label] < batch.cu_seqlens[i + 1]; ++label) {
-        if (batch.label_rows[label] - begin >= n) continue;
-        out.label_rows.push_back(batch.label_rows[label] - begin + out.rows());
+      const int32_t first = ends[i], read = std::min(length, ends[i + 1] - first);
+      for (; label < batch.label_rows.size() && batch.label_rows[label] < ends[i + 1]; ++label) {
+        if (batch.label_rows[label] - first >= read) continue;
+        const data::Sequences& before = two_streams ? out.decoder : out;
+        out.label_rows.push_back(batch.label_rows[label] - first + before.rows());
         out.labels.push_back(batch.labels[label]);
       }
       if (!batch.start_positions.empty()) {
@@ -39,6 +43,7 @@ data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int3
       }
       out.append_sequence(batch.input_ids.data() + begin, batch.token_type_ids.data() + begin, n,
                           batch.example_index[i]);
+      if (two_streams) out.decoder.add(batch.decoder.input_ids.data() + first, nullptr, read);
     }
     if (batch.label_rows.empty() && example < batch.labels.size())
       out.labels.push_back(batch.labels[example]);
@@ -112,7 +117,8 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   for (const engine::Parameter& p : state.parameters.parameters()) {
     // Gradients of the rows that the batch reads; the vector grows by doubling.
     if (record && p.row_sparse && p.trainable)
-      needs.temporary += static_cast<uint64_t>(2 * 4 * p.cols() * std::min<int64_t>(p.rows(), batch.rows()));
+      needs.temporary +=
+          static_cast<uint64_t>(2 * 4 * p.cols() * std::min<int64_t>(p.rows(), batch.all_rows()));
   }
   return needs;
 }
@@ -164,8 +170,8 @@ void MemoryBudget::check(const models::State& state, const tasks::Task* task, co
   fail_with(hint, "a batch of {} with {} tokens needs {} beside the model, and of {} ({}) {} are left: {}",
             batch.size() == all ? fmt::format("{} sequences", all)
                                 : fmt::format("{} examples ({} sequences)", all, batch.size()),
-            batch.rows(), format_bytes(limit->addresses ? needs.new_addresses() : needs.total()), limit->name,
-            format_bytes(limit->limit), format_bytes(limit->left()), needs.text());
+            batch.all_rows(), format_bytes(limit->addresses ? needs.new_addresses() : needs.total()),
+            limit->name, format_bytes(limit->limit), format_bytes(limit->left()), needs.text());
 }
 
 }  // namespace graft::train

@@ -21,21 +21,37 @@ struct Place {
   int64_t layer = 0;
 };
 
-Place place_of(const models::Family& family, const Parameter& p) {
-  const std::string layers = std::string(family.layers) + ".";
-  if (p.name.starts_with(std::string(family.embeddings) + ".")) return {Place::Part::embeddings};
-  if (!p.name.starts_with(layers)) return {Place::Part::head};
+// The number behind `scope.` in a name; -1 if it does not begin so.
+int64_t number_behind(std::string_view name, const std::string& scope) {
+  if (!name.starts_with(scope + ".")) return -1;
   int64_t i = 0;
-  std::from_chars(p.name.data() + layers.size(), p.name.data() + p.name.size(), i);
-  return {Place::Part::layer, i};
+  std::from_chars(name.data() + scope.size() + 1, name.data() + name.size(), i);
+  return i;
 }
 
-int64_t count_layers(const models::State& state) {
+// Layers of a decoder stand above those of its encoder, `encoder_layers` of them.
+Place place_of(const models::Family& family, const std::string& name, int64_t encoder_layers) {
+  if (!family.bare.empty() && name.starts_with(std::string(family.base_prefix) + "."))
+    return place_of(family, models::other_backbone_name(family, name), encoder_layers);
+  if (name.starts_with(std::string(family.embeddings) + ".")) return {Place::Part::embeddings};
+  if (const int64_t i = number_behind(name, family.layers); i >= 0) return {Place::Part::layer, i};
+  if (!family.decoder_layers) return {Place::Part::head};
+  if (const int64_t i = number_behind(name, family.decoder_layers); i >= 0)
+    return {Place::Part::layer, encoder_layers + i};
+  return {Place::Part::head};
+}
+
+int64_t count_layers(const models::State& state, int64_t encoder_layers) {
   int64_t n = 0;
   for (const Parameter& p : state.parameters.parameters())
-    if (const Place at = place_of(*state.family, p); at.part == Place::Part::layer)
+    if (const Place at = place_of(*state.family, p.name, encoder_layers); at.part == Place::Part::layer)
       n = std::max(n, at.layer + 1);
   return n;
+}
+
+// Where the layers of a decoder begin.
+int64_t count_encoder_layers(const models::State& state) {
+  return state.family->decoder_layers ? state.config.layers(state.family->sizes.num_layers) : 0;
 }
 
 void check_layers(const char* option, int64_t asked, int64_t layers) {
@@ -77,11 +93,11 @@ void log_choice(const models::State& state, const TrainingArguments& a) {
 
 void choose_parameters(Model& model, const TrainingArguments& a) {
   models::State& state = model.state();
-  const int64_t layers = count_layers(state);
+  const int64_t encoder_layers = count_encoder_layers(state), layers = count_layers(state, encoder_layers);
   check_layers("freeze_layers", a.freeze_layers, layers);
   check_layers("reinit_layers", a.reinit_layers, layers);
   for (Parameter& p : state.parameters.parameters()) {
-    const Place at = place_of(*state.family, p);
+    const Place at = place_of(*state.family, p.name, encoder_layers);
     const bool below =
         at.part == Place::Part::embeddings || (at.part == Place::Part::layer && at.layer < a.freeze_layers);
     p.trainable = !(a.freeze_layers > 0 && below);

@@ -10,6 +10,7 @@
 #include "base/folder.h"
 #include "data/labels.h"
 #include "hub/state_dict.h"
+#include "models/decoder.h"
 #include "models/registry.h"
 #include "models/weights.h"
 #include "tasks/task_table.h"
@@ -40,11 +41,10 @@ std::vector<float> values_of(const hub::TensorView& t, const Parameter& p) {
   return out;
 }
 
-// The layer in a name like hidden_states.2; -1: another name.
-int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kStart = "hidden_states.";
-  if (!name.starts_with(kStart)) return -1;
-  name.remove_prefix(kStart.size());
+// The layer in a name like hidden_states.2 (`start`: "hidden_states."); -1: another name.
+int64_t layer_of(std::string_view name, std::string_view start) {
+  if (!name.starts_with(start)) return -1;
+  name.remove_prefix(start.size());
   int64_t layer = -1;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), layer);
   return error == std::errc() && end == name.data() + name.size() ? layer : -1;
@@ -89,13 +89,29 @@ class Comparison {
 // The padded inputs of a fixture, as a ragged batch with labels.
 struct FixtureInputs {
   data::RaggedBatch batch;
-  std::vector<int64_t> padded_row;  // [T] row in the padded [B * L] layout
+  std::vector<int64_t> padded_row;         // [T] row in the padded [B * L] layout
+  std::vector<int64_t> padded_output_row;  // the same of the rows that the head may read
   bool float_labels = false;
   int num_label_columns = 1;
 };
 
-// `shift`: the label of a token is predicted by the row before it (causal-lm).
-FixtureInputs read_inputs(const fs::path& folder, bool shift) {
+// The target is the decoder's input, one place to the right behind `start`; each of its rows has a label.
+void read_target(const Json& labels, int32_t start, FixtureInputs& in) {
+  for (size_t b = 0; b < labels.size(); ++b) {
+    std::vector<int32_t> ids = {start};
+    for (size_t i = 0; i < labels[b].size() && labels[b][i].get<int>() >= 0; ++i) {
+      in.batch.label_rows.push_back(static_cast<int32_t>(in.padded_output_row.size()));
+      in.batch.labels.push_back(labels[b][i].get<int32_t>());
+      in.padded_output_row.push_back(static_cast<int64_t>(b * labels[b].size() + i));
+      ids.push_back(in.batch.labels.back());
+    }
+    in.batch.decoder.add(ids.data(), nullptr, static_cast<int32_t>(ids.size()) - 1);
+  }
+}
+
+FixtureInputs read_inputs(const fs::path& folder, const models::State& state) {
+  // The label of a token is predicted by the row before it.
+  const bool shift = state.head->predicts_next, reads_target = state.head->reads_target;
   const Json inputs = read_json(folder / "inputs.json");
   const auto grid = [&](const char* name) { return inputs.at(name).at("data"); };
   const Json ids = grid("input_ids"), mask = grid("attention_mask");
@@ -103,7 +119,7 @@ FixtureInputs read_inputs(const fs::path& folder, bool shift) {
   const Json& labels = inputs.at("labels");
   FixtureInputs in;
   in.float_labels = labels.at("dtype").get<std::string>().starts_with("float");
-  const bool per_token = !in.float_labels && labels.at("shape").size() == 2;
+  const bool per_token = !in.float_labels && labels.at("shape").size() == 2 && !reads_target;
   for (size_t b = 0; b < ids.size(); ++b) {
     std::vector<int32_t> row_ids, row_types;
     for (size_t i = 0; i < ids[b].size(); ++i) {
@@ -123,10 +139,14 @@ FixtureInputs read_inputs(const fs::path& folder, bool shift) {
       in.num_label_columns = label.is_array() ? static_cast<int>(label.size()) : 1;
       for (const Json& x : label.is_array() ? label : Json::array({label}))
         in.batch.float_labels.push_back(x.get<float>());
-    } else if (!per_token) {
+    } else if (!per_token && !reads_target) {
       in.batch.labels.push_back(label.get<int>());
     }
   }
+  if (reads_target)
+    read_target(labels.at("data"), *state.network.encoder->decoder()->decoder_start_token_id(), in);
+  else
+    in.padded_output_row = in.padded_row;
   return in;
 }
 
@@ -141,7 +161,7 @@ class Fixture {
         meta_(read_json(folder / "meta.json")),
         model_(load(folder)),
         state_(model_.state()),
-        in_(read_inputs(folder, state_.head->predicts_next)),
+        in_(read_inputs(folder, state_)),
         task_(make_task(model_, in_)) {
     state_.bf16 = bf16;
   }
@@ -171,15 +191,24 @@ class Fixture {
   }
 
   // Every row of the hidden states, at real positions.
-  void compare_hidden(const std::string& name, const hub::TensorView& t, engine::Tensor got) {
-    const std::vector<float> expected = floats_of(t, rows_up_to(in_.padded_row) * got.cols);
+  void compare_hidden(const std::string& name, const hub::TensorView& t, engine::Tensor got,
+                      const std::vector<int64_t>& padded) {
+    const std::vector<float> expected = floats_of(t, rows_up_to(padded) * got.cols);
     comparison_.count("hidden states");
     for (int64_t r = 0; r < got.rows; ++r) {
       for (int64_t c = 0; c < got.cols; ++c) {
-        const size_t at = static_cast<size_t>(in_.padded_row[static_cast<size_t>(r)] * got.cols + c);
+        const size_t at = static_cast<size_t>(padded[static_cast<size_t>(r)] * got.cols + c);
         comparison_.add("hidden states", name, got.row(r)[c], expected[at], 1e-4);
       }
     }
+  }
+
+  void compare_decoder_ids(const hub::TensorView& t) {
+    const std::vector<float> expected = floats_of(t, rows_up_to(in_.padded_output_row));
+    comparison_.count("decoder ids");
+    for (size_t r = 0; r < in_.padded_output_row.size(); ++r)
+      comparison_.add("decoder ids", t.name, in_.batch.decoder.input_ids[r],
+                      expected[static_cast<size_t>(in_.padded_output_row[r])], 0.5);
   }
 
   // `padded` gives the row of the fixture's tensor for each row of `got`.
@@ -204,10 +233,10 @@ class Fixture {
     Tape tape(memory_.arena(), state_.parameters, {});
     const models::Forward every =
         state_.network.forward(tape, in_.batch, {.hidden_states = true, .every_row = true});
-    const std::vector<Var>& hidden = every.hidden_states;
+    const std::vector<Var>&hidden = every.hidden_states, &below = every.encoder_hidden_states;
     const Var last = hidden.back();
     Var full_logits = nullptr, pooled = nullptr;
-    if (per_token) {
+    if (per_token && !state_.head->reads_target) {
       full_logits = state_.network.head->logits(tape, last, models::make_inputs(tape, in_.batch).rows);
     } else {
       pooled = state_.network.head->pooled(tape, every.hidden);
@@ -220,20 +249,28 @@ class Fixture {
         comparison_.count("loss");
         comparison_.add("loss", "loss", loss, e, 1e-5 * std::max(1.0, std::fabs(e)));
       } else if (t.name == "logits" && per_token) {
-        compare_logits(t.name, t, tape.on_host(full_logits->data), &in_.padded_row);
+        if (full_logits) compare_logits(t.name, t, tape.on_host(full_logits->data), &in_.padded_row);
         std::vector<int64_t> label_rows;
         for (const int32_t r : in_.batch.label_rows)
-          label_rows.push_back(in_.padded_row[static_cast<size_t>(r)]);
+          label_rows.push_back(in_.padded_output_row[static_cast<size_t>(r)]);
         compare_logits("logits of the rows with labels", t, tape.on_host(logits->data), &label_rows);
       } else if (t.name == "logits") {
         compare_logits(t.name, t, tape.on_host(logits->data), nullptr);
-      } else if (t.name == "last_hidden_state") {
-        compare_hidden(t.name, t, tape.on_host(last->data));
+      } else if (t.name == "last_hidden_state" || t.name == "decoder_last_hidden_state") {
+        compare_hidden(t.name, t, tape.on_host(last->data), in_.padded_output_row);
+      } else if (t.name == "encoder_last_hidden_state" && !below.empty()) {
+        compare_hidden(t.name, t, tape.on_host(below.back()->data), in_.padded_row);
+      } else if (t.name == "decoder_input_ids" && state_.head->reads_target) {
+        compare_decoder_ids(t);
       } else if (t.name == "pooler_output" && pooled) {
         compare_logits(t.name, t, tape.on_host(pooled->data), nullptr);
-      } else if (const int64_t layer = layer_of(t.name);
+      } else if (const int64_t layer = layer_of(t.name, "hidden_states.");
                  layer >= 0 && layer < static_cast<int64_t>(hidden.size())) {
-        compare_hidden(t.name, t, tape.on_host(hidden[static_cast<size_t>(layer)]->data));
+        compare_hidden(t.name, t, tape.on_host(hidden[static_cast<size_t>(layer)]->data),
+                       in_.padded_output_row);
+      } else if (const int64_t lower = layer_of(t.name, "encoder_hidden_states.");
+                 lower >= 0 && lower < static_cast<int64_t>(below.size())) {
+        compare_hidden(t.name, t, tape.on_host(below[static_cast<size_t>(lower)]->data), in_.padded_row);
       } else {
         not_compared_.push_back("outputs: " + t.name);
       }
@@ -255,11 +292,12 @@ class Fixture {
     comparison_.add("loss", "loss", value, expected_loss, 0.04 * std::max(1.0, std::fabs(expected_loss)));
     const bool per_token = state_.head->predicts_tokens;
     const std::vector<float> expected =
-        floats_of(*logits, (per_token ? rows_up_to(in_.padded_row) : got->data.rows) * got->data.cols);
+        floats_of(*logits, (per_token ? rows_up_to(in_.padded_output_row) : got->data.rows) * got->data.cols);
     std::vector<double> errors;
     for (int64_t r = 0; r < got->data.rows; ++r) {
       const int64_t row =
-          per_token ? in_.padded_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])] : r;
+          per_token ? in_.padded_output_row[static_cast<size_t>(in_.batch.label_rows[static_cast<size_t>(r)])]
+                    : r;
       for (int64_t c = 0; c < got->data.cols; ++c) {
         const double e = expected[static_cast<size_t>(row * got->data.cols + c)];
         errors.push_back(std::fabs(got_logits.row(r)[c] - e) / (1 + std::fabs(e)));

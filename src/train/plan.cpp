@@ -99,10 +99,12 @@ int64_t rows_read(const Trainer::Parts& parts) {
   for (int64_t i = 0; i < parts.features.train->size() && rows < words->rows(); ++i) {
     batch.clear();
     parts.features.train->append(batch, i, 0, 0);
-    for (const int32_t id : batch.input_ids) {
-      if (id < 0 || id >= words->rows() || seen[static_cast<size_t>(id)]) continue;
-      seen[static_cast<size_t>(id)] = true;
-      ++rows;
+    for (const std::vector<int32_t>* ids : {&batch.input_ids, &batch.decoder.input_ids}) {
+      for (const int32_t id : *ids) {
+        if (id < 0 || id >= words->rows() || seen[static_cast<size_t>(id)]) continue;
+        seen[static_cast<size_t>(id)] = true;
+        ++rows;
+      }
     }
   }
   return rows;
@@ -127,7 +129,7 @@ void plan_memory(Trainer::Parts& parts) {
   parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
   log_info(
       "memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens); beside the model: {}",
-      static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),
+      static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.all_rows(),
       parts.memory.needs().text());
 }
 
@@ -136,7 +138,7 @@ void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch) {
   parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
   if (parts.memory.bytes() == before) return;
   log_info("memory of a step: grown to {:.1f} MB ({} sequences, {} tokens, {} of them predicted)",
-           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.rows(),
+           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.all_rows(),
            batch.label_rows.size());
 }
 
@@ -146,14 +148,17 @@ bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch
 
 void check_batch(const data::RaggedBatch& batch, const Model& model) {
   const int64_t V = model.state().network.encoder->word_embeddings()->rows();
-  for (const int32_t id : batch.input_ids) {
-    if (id >= 0 && id < V) continue;
-    fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
-              "token id {} is outside the model's vocabulary of {}", id, V);
+  for (const std::vector<int32_t>* ids : {&batch.input_ids, &batch.decoder.input_ids}) {
+    for (const int32_t id : *ids) {
+      if (id >= 0 && id < V) continue;
+      fail_with("the tokenizer does not belong to this checkpoint; use the one of its folder",
+                "token id {} is outside the model's vocabulary of {}", id, V);
+    }
   }
-  if (model.max_positions() > 0 && batch.max_len > model.max_positions()) {
+  const int32_t longest = std::max(batch.max_len, batch.decoder.max_len);
+  if (model.max_positions() > 0 && longest > model.max_positions()) {
     fail_with(fmt::format("use --max_seq_length {} or less", model.max_positions()),
-              "a sequence of {} tokens is longer than the model's {} positions", batch.max_len,
+              "a sequence of {} tokens is longer than the model's {} positions", longest,
               model.max_positions());
   }
 }

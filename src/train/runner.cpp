@@ -41,6 +41,12 @@ auto with_memory_error(F f) {
   }
 }
 
+// What decides the memory of a pass.
+std::array<int64_t, 6> sizes_of(const data::RaggedBatch& batch) {
+  return {batch.rows(),         batch.size(),          batch.max_len,
+          batch.decoder.rows(), batch.decoder.max_len, static_cast<int64_t>(batch.label_rows.size())};
+}
+
 Var forward(Tape& tape, const models::State& state, const data::RaggedBatch& batch) {
   return state.network.forward(tape, batch).logits;
 }
@@ -61,9 +67,10 @@ void StepMemory::expect_training(const models::State& state, int64_t rows_read) 
 
 bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                          bool record) {
-  const int64_t labels = static_cast<int64_t>(batch.label_rows.size());
-  if (batch.rows() <= rows_ && batch.size() <= sequences_ && labels <= label_rows_ && (recorded_ || !record))
-    return false;
+  const auto sizes = sizes_of(batch);
+  bool fits = recorded_ || !record;
+  for (size_t i = 0; i < sizes.size(); ++i) fits &= sizes[i] <= largest_[i];
+  if (fits) return false;
   if (!budget_) budget_.emplace();
   MemoryNeeds needs = plan_pass(state, task, batch, record);
   needs.include(needs_);
@@ -73,9 +80,7 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
     arena_.reserve(with_growth(needs, device_));
   arena_.populate(needs.arena);
   needs_ = needs;
-  rows_ = std::max<int64_t>(rows_, batch.rows());
-  sequences_ = std::max<int64_t>(sequences_, batch.size());
-  label_rows_ = std::max(label_rows_, labels);
+  for (size_t i = 0; i < sizes.size(); ++i) largest_[i] = std::max(largest_[i], sizes[i]);
   recorded_ |= record;
   return true;
 }

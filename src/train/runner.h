@@ -1,5 +1,6 @@
 // One forward pass of a model with a task, and its memory. Shared by training, evaluation and prediction.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -36,7 +37,7 @@ class StepMemory {
   engine::Arena arena_;
   MemoryNeeds needs_;
   std::optional<MemoryBudget> budget_;
-  int64_t rows_ = 0, sequences_ = 0, label_rows_ = 0;
+  std::array<int64_t, 6> largest_{};  // sizes of the batches so far: see sizes_of in runner.cpp
   bool recorded_ = false;
 };
 

@@ -22,7 +22,7 @@ void StepBatches::fill(const tasks::Features& features, const std::vector<std::v
 
 int64_t StepBatches::tokens() const {
   int64_t n = 0;
-  for (const data::RaggedBatch& batch : *this) n += batch.rows();
+  for (const data::RaggedBatch& batch : *this) n += batch.all_rows();
   return n;
 }
 

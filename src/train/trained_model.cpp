@@ -27,6 +27,7 @@ std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::pat
   std::vector<const models::HeadKind*> found;
   const hub::StateDict tensors = hub::read_checkpoint(folder);
   models::resolve_second_spellings(config);
+  if (family.settle) family.settle(config);
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
   for (const models::FamilyHead& head : family.heads) {
     engine::ParameterStore store;
@@ -34,8 +35,7 @@ std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::pat
     const auto& parameters = store.parameters();
     const bool is_there =
         std::any_of(parameters.begin(), parameters.end(), [&](const engine::Parameter& parameter) {
-          return !parameter.name.starts_with(std::string(family.base_prefix) + ".") &&
-                 tensors.find(parameter.name);
+          return !models::is_backbone(family, parameter.name) && tensors.find(parameter.name);
         });
     if (is_there) found.push_back(head.kind);
   }

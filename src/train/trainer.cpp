@@ -62,7 +62,9 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       if (batch.size() == 0) continue;  // a rank without a share
       train::check_batch(batch, p.model);
       train::provide_memory(p, batch);
-      optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
+      for (const data::Sequences* stream : {static_cast<const data::Sequences*>(&batch), &batch.decoder})
+        optimizer.catch_up(*state.network.encoder->word_embeddings(), stream->input_ids.data(),
+                           stream->rows());
       loss += train::accumulate_gradients(state, *p.features.task, batch, totals.terms, args.seed,
                                           static_cast<uint64_t>(at.step), true, p.memory);
     }
