@@ -254,7 +254,7 @@ TEST(Load, TorchFilesGiveTheBitsOfSafetensors) {
       ++files;
     }
   }
-  EXPECT_EQ(files, 10);
+  EXPECT_EQ(files, 11);
 }
 
 TEST(Load, ShardsGiveTheBitsOfOneFile) {

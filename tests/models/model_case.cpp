@@ -24,6 +24,8 @@ const std::vector<std::string>& fixture_names() {
     }
     for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression", "causal_lm"})
       all.push_back(std::string("gpt2/") + h);
+    for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression"})
+      all.push_back(std::string("t5/") + h);
     return all;
   }();
   return names;
@@ -78,7 +80,8 @@ void copy_with_names(const fs::path& from, const fs::path& to,
 void set_dropout(Json& config, double p) {
   for (const char* key :
        {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout",
-        "attention_dropout", "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"}) {
+        "attention_dropout", "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
+        "dropout_rate"}) {
     if (config.contains(key)) config[key] = p;
   }
 }
@@ -137,6 +140,7 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
     e.ids.push_back(draws.in(5, vocabulary - 1));
     e.types.push_back(types > 1 && 2 * p >= length ? 1 : 0);
   }
+  if (model.model_type() == "t5") e.ids.back() = 1;  // the end token, which the head reads
   const auto labels = static_cast<int32_t>(model.labels().size());
   if (model.task() == "causal-lm") {
     for (int32_t p = 0; p + 1 < length; ++p) {
