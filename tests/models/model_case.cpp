@@ -78,10 +78,9 @@ void copy_with_names(const fs::path& from, const fs::path& to,
 }
 
 void set_dropout(Json& config, double p) {
-  for (const char* key :
-       {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout",
-        "attention_dropout", "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop",
-        "dropout_rate"}) {
+  for (const char* key : {"hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout",
+                          "dropout", "attention_dropout", "seq_classif_dropout", "resid_pdrop", "embd_pdrop",
+                          "attn_pdrop", "dropout_rate"}) {
     if (config.contains(key)) config[key] = p;
   }
 }
