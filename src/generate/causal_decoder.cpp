@@ -1,5 +1,7 @@
 #include "generate/causal_decoder.h"
 
+#include <numeric>
+
 #include "base/error.h"
 #include "generate/pass_memory.h"
 #include "models/decoder.h"
@@ -21,26 +23,26 @@ Var next_token_logits(Tape& tape, const models::State& state, Var hidden) {
 class CachedDecoder : public Decoder {
  public:
   CachedDecoder(models::State& state, const models::CausalDecoder& model, int64_t max_sequences,
-                int64_t max_length)
-      : state_(state), model_(model), memory_(state), max_length_(max_length) {
-    const int64_t width = model.key_width(), rows = max_sequences * max_length;
-    buffer_ = engine::FloatBuffer(2 * model.num_layers() * rows * width, state.parameters.device());
-    float* at = buffer_.data();
-    for (int64_t i = 0; i < model.num_layers(); ++i) {
-      for (std::vector<Tensor>* table : {&cache_.keys, &cache_.values}) {
-        table->push_back(engine::make_tensor(at, rows, width));
-        at += rows * width;
-      }
+                int64_t max_length, std::vector<std::vector<int32_t>> sources)
+      : state_(state), model_(model), memory_(state), max_length_(max_length), sources_(std::move(sources)) {
+    buffer_ = add_tables(max_sequences * max_length, cache_.keys, cache_.values);
+    cache_.max_length = max_length;
+    int64_t tokens = 0;
+    for (const std::vector<int32_t>& source : sources_) {
+      source_begin_.push_back(tokens);
+      tokens += static_cast<int64_t>(source.size());
     }
+    if (tokens > 0) source_buffer_ = add_tables(tokens, cache_.source_keys, cache_.source_values);
     for (int64_t slot = max_sequences; slot-- > 0;) free_.push_back(slot);
   }
 
   Tensor start(const std::vector<std::vector<int32_t>>& prompts) override {
     for (const Sequence& s : sequences_) free_.push_back(s.slot);
     sequences_.clear();
+    if (!sources_.empty()) read_sources(prompts.size());
     batch_.clear();
     for (const std::vector<int32_t>& prompt : prompts) {
-      sequences_.push_back({take_slot(), 0});
+      sequences_.push_back({take_slot(), 0, sequences_.size()});
       append(sequences_.back(), prompt.data(), static_cast<int32_t>(prompt.size()));
     }
     return pass(true);
@@ -55,8 +57,9 @@ class CachedDecoder : public Decoder {
       if (successors[p] == 0) free_.push_back(sequences_[p].slot);
     for (size_t i = 0; i < parents.size(); ++i) {
       if (next[i].slot >= 0) continue;
-      next[i] = {take_slot(), sequences_[at(parents[i])].length};
-      copy(sequences_[at(parents[i])], next[i]);
+      const Sequence& parent = sequences_[at(parents[i])];
+      next[i] = {take_slot(), parent.length, parent.source};
+      copy(parent, next[i]);
     }
     sequences_ = std::move(next);
     batch_.clear();
@@ -68,8 +71,34 @@ class CachedDecoder : public Decoder {
   struct Sequence {
     int64_t slot = -1;
     int32_t length = 0;
+    size_t source = 0;
   };
   static size_t at(int32_t i) { return static_cast<size_t>(i); }
+
+  // Keys and values of all layers, [rows, key_width] each.
+  engine::FloatBuffer add_tables(int64_t rows, std::vector<Tensor>& keys, std::vector<Tensor>& values) const {
+    const int64_t width = model_.key_width();
+    engine::FloatBuffer buffer(2 * model_.num_layers() * rows * width, state_.parameters.device());
+    float* at = buffer.data();
+    for (int64_t i = 0; i < model_.num_layers(); ++i) {
+      for (std::vector<Tensor>* tables : {&keys, &values}) {
+        tables->push_back(engine::make_tensor(at, rows, width));
+        at += rows * width;
+      }
+    }
+    return buffer;
+  }
+
+  void read_sources(size_t prompts) {
+    if (prompts != sources_.size()) fail("generation: {} sequences for {} sources", prompts, sources_.size());
+    batch_.clear();
+    for (const std::vector<int32_t>& source : sources_)
+      batch_.append(source.data(), nullptr, static_cast<int32_t>(source.size()), batch_.size());
+    PassMemory memory(state_);
+    memory.run(batch_.rows(), batch_.size(), [&](Tape& tape) {
+      return model_.read_source(tape, models::make_inputs(tape, batch_), cache_);
+    });
+  }
 
   int64_t take_slot() {
     if (free_.empty()) fail("generation: more sequences than were announced");
@@ -99,13 +128,20 @@ class CachedDecoder : public Decoder {
     rows_.clear();
     begin_.clear();
     length_.clear();
+    begin_of_source_.clear();
+    length_of_source_.clear();
     for (size_t i = 0; i < sequences_.size(); ++i) {
       const Sequence& s = sequences_[i];
       begin_.push_back(s.slot * max_length_);
       length_.push_back(s.length);
       const int32_t n = batch_.cu_seqlens[i + 1] - batch_.cu_seqlens[i];
       for (int32_t k = 0; k < n; ++k) rows_.push_back(begin_.back() + s.length - n + k);
+      if (sources_.empty()) continue;
+      begin_of_source_.push_back(source_begin_[s.source]);
+      length_of_source_.push_back(static_cast<int32_t>(sources_[s.source].size()));
     }
+    cache_.source_begin = begin_of_source_.data();
+    cache_.source_length = length_of_source_.data();
     cache_.rows = rows_.data();
     cache_.begin = begin_.data();
     cache_.length = length_.data();
@@ -119,61 +155,76 @@ class CachedDecoder : public Decoder {
   const models::CausalDecoder& model_;
   PassMemory memory_;
   int64_t max_length_;
-  engine::FloatBuffer buffer_;
+  std::vector<std::vector<int32_t>> sources_;
+  engine::FloatBuffer buffer_, source_buffer_;
   models::KeyValueCache cache_;
   std::vector<Sequence> sequences_;
-  std::vector<int64_t> free_, rows_, begin_;
-  std::vector<int32_t> length_;
+  std::vector<int64_t> free_, rows_, begin_, source_begin_, begin_of_source_;
+  std::vector<int32_t> length_, length_of_source_;
   data::RaggedBatch batch_;
 };
 
 class UncachedDecoder : public Decoder {
  public:
-  explicit UncachedDecoder(models::State& state) : state_(state), memory_(state) {}
+  UncachedDecoder(models::State& state, std::vector<std::vector<int32_t>> sources)
+      : state_(state), memory_(state), sources_(std::move(sources)) {}
 
   Tensor start(const std::vector<std::vector<int32_t>>& prompts) override {
+    if (!sources_.empty() && prompts.size() != sources_.size())
+      fail("generation: {} sequences for {} sources", prompts.size(), sources_.size());
     sequences_ = prompts;
+    source_of_.resize(prompts.size());
+    std::iota(source_of_.begin(), source_of_.end(), size_t{0});
     return pass();
   }
   Tensor step(const std::vector<int32_t>& parents, const std::vector<int32_t>& tokens) override {
     std::vector<std::vector<int32_t>> next;
+    std::vector<size_t> sources;
     for (size_t i = 0; i < parents.size(); ++i) {
       next.push_back(sequences_[static_cast<size_t>(parents[i])]);
       next.back().push_back(tokens[i]);
+      sources.push_back(source_of_[static_cast<size_t>(parents[i])]);
     }
     sequences_ = std::move(next);
+    source_of_ = std::move(sources);
     return pass();
   }
 
  private:
   Tensor pass() {
     batch_.clear();
-    for (const std::vector<int32_t>& s : sequences_)
-      batch_.append(s.data(), nullptr, static_cast<int32_t>(s.size()), static_cast<int64_t>(batch_.size()));
-    return memory_.run(batch_.rows(), batch_.size(), [&](Tape& tape) {
-      models::RowSelection last = models::last_rows(tape, batch_);
-      last.one_row_each = false;  // products of the last layer as with a cache
-      return next_token_logits(tape, state_,
-                               state_.network.encoder->encode(tape, models::make_inputs(tape, batch_), last));
-    });
+    for (size_t i = 0; i < sequences_.size(); ++i) {
+      const std::vector<int32_t>& own = sequences_[i];
+      const std::vector<int32_t>& first = sources_.empty() ? own : sources_[source_of_[i]];
+      batch_.append(first.data(), nullptr, static_cast<int32_t>(first.size()), static_cast<int64_t>(i));
+      if (!sources_.empty()) batch_.decoder.add(own.data(), nullptr, static_cast<int32_t>(own.size()));
+    }
+    // The head reads the rows with a label: here the last of each sequence.
+    for (size_t i = 0; i < sequences_.size(); ++i)
+      batch_.label_rows.push_back(batch_.outputs().cu_seqlens[i + 1] - 1);
+    return memory_.run(batch_.all_rows(), batch_.size(),
+                       [&](Tape& tape) { return state_.network.forward(tape, batch_).logits; });
   }
 
   models::State& state_;
   PassMemory memory_;
-  std::vector<std::vector<int32_t>> sequences_;
+  std::vector<std::vector<int32_t>> sources_, sequences_;
+  std::vector<size_t> source_of_;
   data::RaggedBatch batch_;
 };
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_causal_decoder(models::State& state, int64_t max_sequences, int64_t max_length,
-                                             bool use_cache) {
+std::unique_ptr<Decoder> make_decoder(models::State& state, int64_t max_sequences, int64_t max_length,
+                                      bool use_cache, std::vector<std::vector<int32_t>> sources) {
   const models::CausalDecoder* model = state.network.encoder->decoder();
-  if (!model || !state.head->predicts_next)
-    fail_with("use a causal language model, or train one: graft train --task causal-lm",
+  if (!model || !state.head->generates())
+    fail_with("use a model that generates, or train one: graft train --task causal-lm, or seq2seq-lm",
               "{}: a {} model does not continue texts", state.origin.string(), state.task);
-  if (!use_cache) return std::make_unique<UncachedDecoder>(state);
-  return std::make_unique<CachedDecoder>(state, *model, max_sequences, max_length);
+  if (state.head->reads_target == sources.empty())
+    fail("{}: generation with {} sources by a {} model", state.origin.string(), sources.size(), state.task);
+  if (!use_cache) return std::make_unique<UncachedDecoder>(state, std::move(sources));
+  return std::make_unique<CachedDecoder>(state, *model, max_sequences, max_length, std::move(sources));
 }
 
 }  // namespace graft::generate

@@ -150,7 +150,7 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
     const auto sequences =
         static_cast<int64_t>(ids.size()) * std::max(options.num_beams, options.num_return_sequences);
     const auto decoder =
-        generate::make_causal_decoder(p.inference.model().state(), sequences, longest, options.use_cache);
+        generate::make_decoder(p.inference.model().state(), sequences, longest, options.use_cache);
     for (const auto& found : generate::search(*decoder, ids, options, new_tokens, hooks)) {
       out.emplace_back();
       for (const generate::Generated& g : found) out.back().push_back(p.to_text(g));

@@ -32,7 +32,7 @@ struct Fixture {
                                           const SearchHooks& hooks = {}) const {
     check(o);
     const auto n = static_cast<int64_t>(of.size()) * std::max(o.num_beams, o.num_return_sequences);
-    const auto decoder = make_causal_decoder(model.state(), n, 40, o.use_cache);
+    const auto decoder = make_decoder(model.state(), n, 40, o.use_cache);
     return search(*decoder, of, o, std::vector<int64_t>(of.size(), *o.max_new_tokens), hooks);
   }
 };
@@ -179,7 +179,7 @@ TEST(Search, TheRealCheckpointContinuesAsItsReadmeHasIt) {
     for (const Json& id : one.at("input_ids")) prompt.push_back(id.get<int32_t>());
     GenerationOptions o;
     const auto steps = static_cast<int64_t>(one.at("greedy").size());
-    const auto decoder = make_causal_decoder(model.state(), 1, 64, true);
+    const auto decoder = make_decoder(model.state(), 1, 64, true);
     const Generated g = search(*decoder, {prompt}, o, {steps})[0][0];
     for (size_t i = 0; i < one.at("greedy").size(); ++i) {
       const std::string id = std::to_string(g.tokens[g.prompt_length + i]);
@@ -192,7 +192,7 @@ TEST(Search, AModelThatIsNoCausalOneIsRefused) {
   GRAFT_SHARED_PATH(golden, "golden");
   for (const char* name : {"bert/mlm", "gpt2/seqcls_single"}) {
     const Model model = load_model(golden / name);
-    EXPECT_THAT(error_of([&] { make_causal_decoder(model.state(), 1, 8, true); }),
+    EXPECT_THAT(error_of([&] { make_decoder(model.state(), 1, 8, true); }),
                 testing::HasSubstr("does not continue texts"))
         << name;
   }
