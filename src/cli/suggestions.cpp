@@ -20,6 +20,7 @@ const Table& aliases() {
       {"model_id", {"model"}},
       {"tokenizer", {"tokenizer_name"}},
       {"max_length", {"max_seq_length"}},
+      {"max_source_length", {"max_seq_length"}},
       {"eval_file", {"validation_file"}},
       {"text_column_name", {"text_column"}},
       {"text_column_names", {"text_column"}},

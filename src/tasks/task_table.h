@@ -16,8 +16,8 @@ namespace graft::tasks {
 
 // What the data files of a task hold.
 enum class Input : uint8_t { labelled_rows, text, source_and_target };
-// What prediction answers: a label and its score, tokens for each mask, or the loss of a text.
-enum class Answer : uint8_t { labels, mask_fills, text_scores };
+// What prediction answers: a label and its score, tokens for each mask, the loss of a text, or a text.
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -26,6 +26,9 @@ struct FeatureSettings {
   bool whole_word_mask = false;
   bool line_by_line = false;  // each line of text is a sequence
   bool join_texts = false;    // attention and positions cross the texts of a block, as in run_clm
+  int64_t max_target_length = 128;
+  std::string source_prefix{};
+  double label_smoothing_factor = 0;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

@@ -86,7 +86,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"include_num_input_tokens_seen", later, text, "no false", "tokens are not counted in the log"},
       {"include_tokens_per_second", later, boolean, "false", "the progress line shows it already"},
       {"label_names", later, text, "", "labels are the file's label column"},
-      {"label_smoothing_factor", later, number, "0", "the loss is cross entropy without smoothing"},
       {"length_column_name", later, text, "length", "lengths are counted, not read from a column"},
       {"load_best_model_at_end", later, boolean, "false", kNoBest},
       {"log_level", later, text, "passive info", "the log holds notes and warnings"},

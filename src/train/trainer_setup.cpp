@@ -41,6 +41,9 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.whole_word_mask = arguments.whole_word_mask;
   settings.line_by_line = arguments.line_by_line;
   settings.join_texts = arguments.join_texts;
+  settings.max_target_length = arguments.max_target_length;
+  settings.source_prefix = arguments.source_prefix;
+  settings.label_smoothing_factor = arguments.label_smoothing_factor;
   settings.seed = arguments.seed;
   if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
   settings.evaluates = *arguments.do_eval;
