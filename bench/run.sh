@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the benches and runs them, one after the other, with nothing beside them.
-#   bench/run.sh [NAME...] [--json]      names: step, tokenizer, peer_torch; default: step and tokenizer
+#   bench/run.sh [NAME...] [--json]
+# names: step, generation, tokenizer, peer_torch; default: step, generation and tokenizer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 names=() json=()
@@ -11,7 +12,7 @@ for arg in "$@"; do
     *) names+=("$arg") ;;
   esac
 done
-[ ${#names[@]} -gt 0 ] || names=(step tokenizer)
+[ ${#names[@]} -gt 0 ] || names=(step generation tokenizer)
 
 # The Rust engine on 20 MB a language, ids compared; only where its npm package is installed.
 peer_tokenizers() {

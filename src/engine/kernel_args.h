@@ -85,6 +85,7 @@ struct LinearArgs {
   const float* bias = nullptr;
   Activation activation = Activation::none;
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
+  bool by_row = false;           // TapeOptions::by_row
 
   Work work() const {
     return {2 * x.rows * x.cols * w.rows,

@@ -138,6 +138,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   args.w = make_tensor(w.value, w.rows, w.cols);
   args.bias = bias.value;
   args.activation = activation;
+  args.by_row = tape.options().by_row;
   const bool in_bf16 = tape.options().bf16 && !layer.fp32;
   if (in_bf16) {
     args.x = tape.bf16_copy_of(x);

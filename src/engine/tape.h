@@ -30,6 +30,7 @@ struct TapeOptions {
   uint64_t seed = 0;      // of the run
   uint64_t step = 0;      // optimizer step: part of every dropout key
   bool bf16 = false;      // matrix products of linear layers in bf16 with fp32 accumulation
+  bool by_row = false;    // products that are fast for few rows, with their own bits
 };
 
 class Tape {

@@ -146,9 +146,10 @@ class CachedDecoder : public Decoder {
     cache_.begin = begin_.data();
     cache_.length = length_.data();
     cache_.empty = first;
-    return memory_.run(batch_.rows(), batch_.size(), [&](Tape& tape) {
+    const auto logits = [&](Tape& tape) {
       return next_token_logits(tape, state_, model_.decode(tape, models::make_inputs(tape, batch_), cache_));
-    });
+    };
+    return memory_.run(batch_.rows(), batch_.size(), logits, !first);
   }
 
   models::State& state_;

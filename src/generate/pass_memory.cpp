@@ -9,14 +9,14 @@ using engine::Tape;
 PassMemory::PassMemory(models::State& state)
     : state_(state), arena_(engine::ArenaSize{}, state.parameters.device()) {}
 
-engine::Tensor PassMemory::run(int64_t rows, int64_t sequences, const Pass& pass) {
+engine::Tensor PassMemory::run(int64_t rows, int64_t sequences, const Pass& pass, bool by_row) {
   if (rows > rows_ || sequences > sequences_) {
     plan(pass);
     rows_ = std::max(rows, rows_);
     sequences_ = std::max(sequences, sequences_);
   }
   arena_.reset();
-  Tape tape(arena_, state_.parameters, {.bf16 = state_.bf16});
+  Tape tape(arena_, state_.parameters, {.bf16 = state_.bf16, .by_row = by_row});
   return tape.on_host(pass(tape)->data);
 }
 

@@ -16,7 +16,8 @@ class PassMemory {
   // `state` outlives this.
   explicit PassMemory(models::State& state);
   // The result of the pass on the host, valid until the next one. Its size grows with `rows` and `sequences`.
-  engine::Tensor run(int64_t rows, int64_t sequences, const Pass& pass);
+  // `by_row` as in TapeOptions.
+  engine::Tensor run(int64_t rows, int64_t sequences, const Pass& pass, bool by_row = false);
 
  private:
   void plan(const Pass& pass);

@@ -4,6 +4,8 @@
 
 namespace graft::engine::cpu {
 
+struct PairOrder;
+
 // The table of these kernels. cpu_kernels() (engine/profile.cpp) returns it with or without a clock.
 const Kernels& untimed_kernels();
 
@@ -35,16 +37,8 @@ void clear_padding(Tensor copy);
 void store_gradient(Tensor tile, float* to, int64_t stride, bool add);
 // n numbers rounded to nearest even.
 void round_to_bf16(const float* from, uint16_t* to, int64_t n);
-// oneDNN's layout of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, in which pairs
-// of rows are interleaved column by column.
-struct PairOrder {
-  int64_t width, row_step, col_step;  // steps from block to block, in pairs
-  int64_t offset(int64_t k, int64_t n) const {
-    return k / 32 * row_step + n / width * col_step + k % 32 / 2 * width + n % width;
-  }
-};
-// fp32 w (its transpose where nt) rounded into that order; depth a multiple of 32, cols of width, width
-// of 16.
+// fp32 w (its transpose where nt) rounded into this order (gemm.h); depth a multiple of 32, cols of width,
+// width of 16.
 void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols, const PairOrder& order,
                 void* to);
 // Rows [begin, end) of a bf16 matrix, multiples of 32 up to padded_rows, transposed into gemm_tn's panels.

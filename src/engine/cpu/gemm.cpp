@@ -34,6 +34,8 @@ constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 // In bf16, where memory is the limit: the tile, its operands and a second thread's fit 2 MB of cache.
 constexpr int64_t kTallGrad = 384, kNarrowGrad = 256;
 
+constexpr const char* kPackedWeights = "packed weights";
+
 int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
 int64_t num_chunks(int64_t n) { return n <= 512 ? 1 : (n + chunk_width(n) - 1) / chunk_width(n); }
 int64_t chunk_begin(int64_t n, int64_t i) { return i * chunk_width(n); }
@@ -246,6 +248,18 @@ Tensor dense(const std::vector<float>& values, Tensor like) {
   return make_tensor(const_cast<float*>(values.data()), like.rows, like.cols);
 }
 
+// Is this an order of pairs? Others are left to the library.
+bool is_pair_order(const memory::desc& desc, PairOrder& order) {
+  const Blocking b = blocking_of(desc);
+  if (b.index != std::vector<int64_t>{0, 1, 0}) return false;
+  const int64_t width = b.size[1];
+  if (b.size[0] != 16 || b.size[2] != 2 || width % 16 != 0 || width > kMaxPairWidth) return false;
+  order = {width, b.strides[0] / 2, b.strides[1] / 2};
+  return true;
+}
+
+}  // namespace
+
 // The kernels read memory by these types and sizes: one that does not fit would be read as another.
 void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes_fit) {
   const auto is_known = [](DType t) { return t == DType::f32 || t == DType::bf16; };
@@ -259,18 +273,6 @@ void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes
   if (out.dtype != DType::f32 && (out.dtype != DType::bf16 || a.dtype != DType::bf16))
     fail("{}: a product of {} cannot be stored as {}", name, dtype_name(a.dtype), dtype_name(out.dtype));
 }
-
-// Is this the order that pack_pairs writes? Other orders are left to the library's reorder.
-bool is_pair_order(const memory::desc& desc, int64_t depth, int64_t cols, PairOrder& order) {
-  const Blocking b = blocking_of(desc);
-  if (b.index != std::vector<int64_t>{0, 1, 0}) return false;
-  const int64_t width = b.size[1];
-  if (b.size[0] != 16 || b.size[2] != 2 || width % 16 != 0) return false;
-  order = {width, b.strides[0] / 2, b.strides[1] / 2};
-  return depth % 32 == 0 && cols % width == 0;
-}
-
-}  // namespace
 
 int64_t tile_depth(DType dtype, int64_t K) { return dtype == DType::bf16 ? std::min(K, kDepthBf16) : K; }
 
@@ -494,7 +496,8 @@ void pack_piece(const Piece& p, Tensor w, Layout layout, DType as, void* to) {
   const bool nt = layout == Layout::nt;
   const memory::desc& order = piece_tile(p, kHeight, layout, as).w;
   PairOrder pairs{};
-  if (as == DType::bf16 && w.dtype == DType::f32 && is_pair_order(order, p.depth, p.cols, pairs)) {
+  if (as == DType::bf16 && w.dtype == DType::f32 && is_pair_order(order, pairs) && p.depth % 32 == 0 &&
+      p.cols % pairs.width == 0) {
     pack_pairs(nt ? w.row(p.col) + p.k : w.row(p.k) + p.col, w.stride, nt, p.depth, p.cols, pairs, to);
     return;
   }
@@ -505,24 +508,30 @@ void pack_piece(const Piece& p, Tensor w, Layout layout, DType as, void* to) {
   reorder(from, packed);
 }
 
-}  // namespace
-
-std::byte* PackedMatrix::memory_for(size_t bytes) {
-  if (size_ < bytes) {
-    memory_.reset();
-    size_ = 0;
-    memory_.reset(new (std::nothrow) std::byte[bytes + 64]);
-    if (!memory_) fail_allocation(bytes, "packed weights");
-    size_ = bytes;
+// Empty where a piece has another order, or blocks of another width than the first one of its columns.
+std::vector<PairPiece> pair_pieces_of(const std::vector<Piece>& pieces, Layout layout,
+                                      const std::vector<const void*>& chunks) {
+  std::vector<PairPiece> out;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const Piece& p = pieces[i];
+    PairOrder order{};
+    if (!is_pair_order(piece_tile(p, kHeight, layout, DType::bf16).w, order)) return {};
+    const auto above =
+        std::find_if(out.begin(), out.end(), [&](const PairPiece& o) { return o.col == p.col; });
+    if (above != out.end() && above->order.width != order.width) return {};
+    out.push_back({p.k, p.depth, p.col, p.cols, order, static_cast<const uint32_t*>(chunks[i])});
   }
-  return reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(memory_.get()) + 63) / 64 * 64);
+  return out;
 }
+
+}  // namespace
 
 void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
   if (w.dtype != as && (w.dtype != DType::f32 || as != DType::bf16))
     fail("pack: {} weights cannot become {}", dtype_name(w.dtype), dtype_name(as));
   const bool nt = layout == Layout::nt;
   chunks_.clear();
+  pair_pieces_.clear();
   packed_ = make_tensor(nullptr, w.rows, w.cols, as);
   layout_ = layout;
   const std::vector<Piece> pieces = cut_factor(nt ? w.cols : w.rows, nt ? w.rows : w.cols, as);
@@ -538,16 +547,17 @@ void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
   std::vector<size_t> offsets(1, 0);
   for (const Piece& p : pieces)
     offsets.push_back(offsets.back() + (piece_tile(p, kHeight, layout, as).w.get_size() + 63) / 64 * 64);
-  std::byte* base = memory_for(offsets.back());
+  std::byte* base = memory_.at_least(offsets.back(), kPackedWeights);
   parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
     pack_piece(pieces[static_cast<size_t>(i)], w, layout, as, base + offsets[static_cast<size_t>(i)]);
   });
   for (size_t i = 0; i < pieces.size(); ++i) chunks_.push_back(base + offsets[i]);
+  if (as == DType::bf16) pair_pieces_ = pair_pieces_of(pieces, layout, chunks_);
   set_ = true;
 }
 
 void PackedMatrix::round_rows(Tensor w) {
-  packed_.data = memory_for(static_cast<size_t>(w.size()) * sizeof(uint16_t));
+  packed_.data = memory_.at_least(static_cast<size_t>(w.size()) * sizeof(uint16_t), kPackedWeights);
   parallel_blocks(w.rows, 16, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       cpu::round_to_bf16(w.row(r), static_cast<uint16_t*>(packed_.data) + r * w.cols, w.cols);

@@ -3,9 +3,9 @@
 // onednn.h alone has its versions.
 #pragma once
 #include <cstdint>
-#include <memory>
 #include <vector>
 
+#include "engine/cpu/mapped_pages.h"
 #include "engine/tensor.h"
 
 namespace graft::engine::cpu {
@@ -20,6 +20,24 @@ struct Epilogue {
 // How the second factor lies in memory: nt = w[N,K] (y = x w^T), nn = w[K,N] (y = x w).
 enum class Layout : uint8_t { nt, nn };
 
+// oneDNN's layout of a bf16 right factor [depth, cols]: blocks of 32 rows by `width` columns, in which pairs
+// of rows are interleaved column by column.
+struct PairOrder {
+  int64_t width, row_step, col_step;  // steps from block to block, in pairs
+  int64_t offset(int64_t k, int64_t n) const {
+    return k / 32 * row_step + n / width * col_step + k % 32 / 2 * width + n % width;
+  }
+};
+constexpr int64_t kMaxPairWidth = 64;
+
+// Rows [k, k + depth) and columns [col, col + cols) of a right factor in this order, both padded with zeros
+// to whole blocks.
+struct PairPiece {
+  int64_t k, depth, col, cols;
+  PairOrder order;
+  const uint32_t* pairs;
+};
+
 // A weight matrix in oneDNN's preferred blocked layout, for one Layout. If oneDNN has no such layout, or no
 // fast product with it, the bf16 form of fp32 weights is a rounded row-major copy, and any other form is w
 // itself.
@@ -33,21 +51,26 @@ class PackedMatrix {
   bool is_set() const { return set_; }
   bool empty() const { return chunks_.empty(); }  // no blocked layout
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
+  // The chunks, all columns of the first rows before the next rows. Those of the same columns have blocks of
+  // one width. Empty where the library's layout is another.
+  const std::vector<PairPiece>& pair_pieces() const { return pair_pieces_; }
   // The matrix that gemm reads in place of w, which has the type `as` or is read by its chunks. Error where
   // this is not the packed form of such a w.
   Tensor checked(Tensor w, Layout layout, DType as) const;
 
  private:
-  std::byte* memory_for(size_t bytes);
   void round_rows(Tensor w);
 
-  std::unique_ptr<std::byte[]> memory_;
-  size_t size_ = 0;
+  MappedPages memory_;
   std::vector<const void*> chunks_;
+  std::vector<PairPiece> pair_pieces_;
   Tensor packed_;  // shape and type of the packed form; its data only where it is a rounded row-major copy
   Layout layout_ = Layout::nt;
   bool set_ = false;
 };
+
+// Throws Error naming `name` for types that the products do not have, and where `shapes_fit` is false.
+void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes_fit);
 
 // y[T,N] (+)= x[T,K] times w. Types: f32 x f32 -> f32; bf16 x bf16 -> f32, or bf16 where K is one tile_depth;
 // Error for others. A bf16 x with a packed w may come with an fp32 w: only the packed form is read. Where the

@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/gemm.h"
+#include "engine/cpu/row_products.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd-inl.h"
 
@@ -100,7 +101,9 @@ void linear(const LinearArgs& args) {
         round_to_bf16(a.y.row(r) + col, bf16_row(a.y_bf16, r) + col, tile.cols);
     };
   }
-  gemm(args.x, args.w, Layout::nt, args.y, false, static_cast<const PackedMatrix*>(args.packed), epilogue);
+  const auto* packed = static_cast<const PackedMatrix*>(args.packed);
+  if (!args.by_row || !row_products(args.x, args.w, args.y, packed, epilogue))
+    gemm(args.x, args.w, Layout::nt, args.y, false, packed, epilogue);
   clear_padding(args.y_bf16);
 }
 
