@@ -77,11 +77,11 @@ struct Dropout {
   float scale() const { return 65536.0f / (65536.0f - static_cast<float>(threshold())); }
 };
 
-// y[T,N] = act(x[T,K] w[N,K]^T + bias[N]). `pre`, if set, receives the value before the activation. y_bf16,
-// here and below, is memory for a bf16 copy (padded rows) that the kernel fills while y is in cache; null =
-// no copy.
+// y[T,N] = act(x[T,K] w[N,K]^T + bias[N] + addend[T,N]), where addend may be null. `pre`, if set, receives
+// the value before the activation. y_bf16, here and below, is memory for a bf16 copy (padded rows) that the
+// kernel fills while y is in cache; null = no copy.
 struct LinearArgs {
-  Tensor x, w, y, pre, y_bf16;
+  Tensor x, w, y, pre, y_bf16, addend;
   const float* bias = nullptr;
   Activation activation = Activation::none;
   const void* packed = nullptr;  // engine/cpu/gemm's packed form of w, or null
@@ -89,7 +89,7 @@ struct LinearArgs {
 
   Work work() const {
     return {2 * x.rows * x.cols * w.rows,
-            bytes_of(x, y, pre) + w.size() * static_cast<int64_t>(dtype_size(x.dtype))};
+            bytes_of(x, y, pre, addend) + w.size() * static_cast<int64_t>(dtype_size(x.dtype))};
   }
   Result result() const { return {y, w.f32(), w.cols}; }
 };
@@ -98,7 +98,7 @@ struct LinearArgs {
 inline int64_t padded_rows(int64_t T) { return (T + 31) / 32 * 32; }
 
 // dx[T,K] (+)= dy[T,N] w[N,K];  dw[N,K] (+)= dy^T x;  db[N] (+)= column sums of dy. Null tensors are skipped.
-// With an activation, dy is first multiplied by its slope at `pre`. dy is clobbered.
+// With an activation, dy is first multiplied by its slope at `pre`, which clobbers dy.
 struct LinearBackwardArgs {
   Tensor x, w, dy, dx, dw;
   Tensor dy_bf16;  // bf16: memory for a copy of dy (padded rows), which the kernel fills; x is bf16 then

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/basic_ops.h"
 
 namespace graft::engine {
 namespace {
@@ -16,12 +17,13 @@ struct View {
   int64_t rows = 0, cols = 0;
   bool add = false;        // a gradient is there already
   bool trainable = false;  // one of them is trained: the matrix gets its whole gradient
+  bool adapted = false;    // one of them has an adapter
 };
 
 View view_of(Tape& tape, Parameter* first, int count) {
   ParameterStore& store = tape.parameters();
-  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1,
-         first->has_grad,     false};
+  View v{store.value(*first), nullptr, 0,    first->shape.size() > 1 ? first->cols() : 1,
+         first->has_grad,     false,   false};
   auto& all = store.parameters();
   auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; });
   for (int i = 0; i < count; ++i, ++it) {
@@ -29,6 +31,7 @@ View view_of(Tape& tape, Parameter* first, int count) {
       fail("{} does not lie next to {}", it->name, first->name);
     v.rows += it->shape[0];
     v.trainable |= it->trainable;
+    v.adapted |= it->adapter.a != nullptr;
   }
   if (store.has_grads() && !first->row_sparse) v.grad = store.grad(*first);
   return v;
@@ -124,6 +127,26 @@ void check_dropout_rows(const Dropout& d, const Rows& rows, Var x) {
     fail("dropout: {} rows are described, the input has {}", rows.num_rows, x->data.rows);
 }
 
+// The adapters' share of a layer's output, [T,N]: scale * (x a^T) b^T, in fp32, as the factors are small.
+// Columns of parameters without an adapter are zero.
+Var adapter_sum(Tape& tape, Var x, const Linear& layer) {
+  auto& all = tape.parameters().parameters();
+  auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == layer.weight; });
+  std::vector<Var> parts;
+  for (int i = 0; i < layer.count; ++i, ++it) {
+    const Adapter& adapter = it->adapter;
+    if (!adapter.a) {
+      const Tensor zeros = tape.push(x->data.rows, it->rows());
+      tape.kernels().basic({.op = BasicOp::fill, .out = zeros, .alpha = 0});
+      parts.push_back(tape.constant(zeros));
+      continue;
+    }
+    const Var narrow = scale(tape, linear(tape, x, {adapter.a, nullptr, 1, true}), adapter.scale);
+    parts.push_back(linear(tape, narrow, {adapter.b, nullptr, 1, true}));
+  }
+  return parts.size() == 1 ? parts[0] : concat_columns(tape, parts);
+}
+
 }  // namespace
 
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
@@ -132,13 +155,16 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     fail("{}: [{}, {}] does not fit an input of width {}", layer.weight->name, w.rows, w.cols, x->data.cols);
   }
   const View bias = layer.bias ? view_of(tape, layer.bias, layer.count) : View{};
-  const bool needs_grad = x->needs_grad || w.trainable || bias.trainable;
+  const Var adapters = w.adapted ? adapter_sum(tape, x, layer) : nullptr;
+  const bool needs_grad =
+      x->needs_grad || w.trainable || bias.trainable || (adapters && adapters->needs_grad);
   LinearArgs args;
   args.x = x->data;
   args.w = make_tensor(w.value, w.rows, w.cols);
   args.bias = bias.value;
   args.activation = activation;
   args.by_row = tape.options().by_row;
+  if (adapters) args.addend = adapters->data;
   const bool in_bf16 = tape.options().bf16 && !layer.fp32;
   if (in_bf16) {
     args.x = tape.bf16_copy_of(x);
@@ -158,8 +184,12 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     b.x = args.x;
     b.w = args.w;
     b.dy = y->grad;
-    b.pre = args.pre;
-    b.activation = activation;
+    if (adapters && activation != Activation::none) {  // the adapters read the gradient before the activation
+      t.kernels().activation_backward(b.dy, args.pre, activation);
+    } else {
+      b.pre = args.pre;
+      b.activation = activation;
+    }
     if (x->needs_grad) b.dx = t.grad_of(x, b.add_dx);
     if (in_bf16 && (b.dx || wv.trainable)) {
       b.dy_bf16 = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
@@ -182,6 +212,8 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     }
     t.kernels().linear_backward(b);
     if (b.dy_bf16) t.give(b.dy_bf16.data);
+    if (adapters && adapters->needs_grad)
+      std::swap(adapters->grad, y->grad);  // no other operation reads them
   });
   return y;
 }

@@ -29,7 +29,7 @@ struct Embeddings {
   Norm norm;                                                              // weight null: no norm
 };
 
-// x [T,K] -> [T,N].
+// x [T,K] -> [T,N]. Parameters with an adapter add its product.
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activation::none);
 
 // [T,H]: dropout(norm(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T]

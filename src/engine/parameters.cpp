@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -75,6 +76,27 @@ std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) 
     out.push_back(&parameters_.back());
   }
   return out;
+}
+
+const Adapter& ParameterStore::adapt(Parameter& matrix, int64_t rank, float scale) {
+  if (matrix.shape.size() != 2 || matrix.row_sparse)
+    fail("{} cannot have an adapter: it is no matrix of a linear layer", matrix.name);
+  if (matrix.adapter.a) fail("{} has an adapter already", matrix.name);
+  if (rank < 1) fail("{}: an adapter of rank {}; it must be 1 or more", matrix.name, rank);
+  const std::string ending = ".weight";
+  const std::string stem =
+      matrix.name.ends_with(ending) ? matrix.name.substr(0, matrix.name.size() - ending.size()) : matrix.name;
+  Parameter a, b;
+  a.name = stem + ".lora_A.weight";
+  a.shape = {rank, matrix.cols()};
+  // The variance of peft's kaiming_uniform_(a=sqrt(5)), which draws from +-1/sqrt(in).
+  a.init_std = 1 / std::sqrt(3 * static_cast<double>(matrix.cols()));
+  b.name = stem + ".lora_B.weight";
+  b.shape = {matrix.rows(), rank};
+  b.init = Init::zeros;
+  matrix.adapter = {&add(std::move(a)), &add(std::move(b)), scale};
+  matrix.trainable = false;
+  return matrix.adapter;
 }
 
 void ParameterStore::allocate() {

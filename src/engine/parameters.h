@@ -16,6 +16,15 @@ namespace graft::engine {
 // Initialisation of a parameter that the checkpoint lacks: the reference's _init_weights.
 enum class Init : uint8_t { normal, zeros, ones };
 
+struct Parameter;
+
+// A low-rank adapter of a matrix [out, in] (LoRA, Hu et al. 2022): a linear layer computes
+// x w^T + scale * (x a^T) b^T.
+struct Adapter {
+  Parameter *a = nullptr, *b = nullptr;  // [rank, in], [out, rank]
+  float scale = 1;
+};
+
 struct Parameter {
   std::string name;            // as in the checkpoint
   std::vector<int64_t> shape;  // row-major
@@ -31,6 +40,7 @@ struct Parameter {
   int64_t offset = 0, size = 0;  // floats in the flat memory
   int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
   bool has_grad = false;         // written since the last clear_grads
+  Adapter adapter{};             // none where a is null
 
   int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
   int64_t cols() const { return size / rows(); }
@@ -79,6 +89,9 @@ class ParameterStore {
   // Declares parameters. Those of one call are adjacent in memory and can be used as one matrix.
   Parameter& add(Parameter parameter);
   std::vector<Parameter*> add_group(std::vector<Parameter> parameters);
+  // Freezes a matrix and declares an adapter of it: NAME.lora_A.weight and NAME.lora_B.weight for
+  // NAME.weight. As in the reference (peft) b starts at zero, so that the layer computes what it did.
+  const Adapter& adapt(Parameter& matrix, int64_t rank, float scale);
   // Fixes the layout and allocates zero values. add() is an error afterwards.
   void allocate();
   // Allocates gradients; only training needs them.

@@ -6,7 +6,7 @@ LossPass forward_loss(engine::Tape& tape, const models::Network& network, const 
                       const data::RaggedBatch& batch, double denominator, double* total) {
   LossPass out;
   const engine::Linear* layer = task.reads_hidden() ? network.head->only_layer() : nullptr;
-  if (!layer) {
+  if (!layer || layer->weight->adapter.a) {
     out.logits = network.forward(tape, batch).logits;
     out.loss = task.loss(tape, out.logits, batch, denominator, total);
     return out;

@@ -16,17 +16,19 @@
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
 
-// y = act(tile + bias) for a tile at (row, col); `pre` keeps the sum where it is asked for.
+// y = act(tile + bias + addend) for a tile at (row, col); `pre` keeps the sum where it is asked for.
 void linear_epilogue(const LinearArgs& a, Tensor tile, int64_t row, int64_t col) {
   const bool keep = static_cast<bool>(a.pre);
   const float* bias = a.bias ? a.bias + col : nullptr;
   with_activation(a.activation, [&](auto kind) HWY_ATTR {
     for (int64_t r = 0; r < tile.rows; ++r) {
       const float* from = tile.row(r);
+      const float* addend = a.addend ? a.addend.row(row + r) + col : nullptr;
       float *to = a.y.row(row + r) + col, *pre = keep ? a.pre.row(row + r) + col : nullptr;
       for_vectors(tile.cols, [&](int64_t i, auto io) HWY_ATTR {
         V v = io.load(from + i);
         if (bias) v = hn::Add(v, io.load(bias + i));
+        if (addend) v = hn::Add(v, io.load(addend + i));
         if (keep) io.store(v, pre + i);
         io.store(activate<decltype(kind)::value>(v), to + i);
       });
@@ -92,7 +94,7 @@ void store_gradient(Tensor tile, float* to, int64_t stride, bool add) {
 
 void linear(const LinearArgs& args) {
   Epilogue epilogue;
-  if (args.bias || args.activation != Activation::none || args.y_bf16) {
+  if (args.bias || args.addend || args.activation != Activation::none || args.y_bf16) {
     epilogue.state = const_cast<LinearArgs*>(&args);
     epilogue.run = [](void* state, Tensor tile, int64_t row, int64_t col) {
       const auto& a = *static_cast<const LinearArgs*>(state);
