@@ -139,6 +139,16 @@ TEST(Adapter, HasTheSameBitsForAnyNumberOfThreadsAndWithNeighbours) {
   }
 }
 
+// A decoder's step: few rows, read at the memory's speed.
+TEST(Adapter, OfFewRowsEqualsTwin) {
+  AdaptedLayer c(96, 64, 3, {0, 2});
+  const Matrix x = random_matrix(3, 96, "x");
+  TapeOptions options;
+  options.by_row = true;
+  twin::expect_close(run_forward(c.store, {x}, c.forward(Activation::gelu), options),
+                     twin::linear(x, c.merged(), c.bias(), Activation::gelu).y, 3e-6, "by row");
+}
+
 // In bf16 the frozen product is rounded, the adapter is not.
 TEST(Adapter, IsComputedInFp32BesideABf16Layer) {
   AdaptedLayer c(64, 32, 1, {0}, 4);
