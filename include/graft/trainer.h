@@ -49,9 +49,12 @@ struct TrainingArguments {
   bool whole_word_mask = false;
   bool line_by_line = false;  // language models: each line of text is a sequence; default: text is packed
   bool join_texts = false;    // causal-lm: attention crosses the texts of a block, as in run_clm
-  int64_t max_target_length = 128;    // tokens of a target (seq2seq-lm); max_seq_length is for the source
-  std::string source_prefix{};        // put before every source: "summarize: "
-  double label_smoothing_factor = 0;  // share of each label that is spread over all tokens, in training
+  int64_t max_target_length = 128;     // tokens of a target (seq2seq-lm); max_seq_length is for the source
+  std::string source_prefix{};         // put before every source: "summarize: "
+  double label_smoothing_factor = 0;   // share of each label that is spread over all tokens, in training
+  bool predict_with_generate = false;  // seq2seq-lm: evaluation generates and scores the texts
+  int64_t generation_max_length = 0;   // of its tokens; 0 = max_target_length
+  int64_t generation_num_beams = 0;    // 0 = as generation_config.json says, else 1
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

@@ -1,6 +1,7 @@
 // graft evaluate: metrics of a fine-tuned model.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -22,10 +23,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// Training arguments that an evaluation may change. Without them those of training hold.
+constexpr const char* kArguments[] = {"source_prefix", "max_target_length", "predict_with_generate",
+                                      "generation_max_length", "generation_num_beams"};
+
 struct EvaluateOptions : InferenceOptions {
   std::string test_file, task;
   int64_t max_samples = -1;
   bool json = false;
+  TrainingArguments arguments;
 };
 
 Options declare(EvaluateOptions& o) {
@@ -36,6 +42,7 @@ Options declare(EvaluateOptions& o) {
   options.text("test_file", o.test_file, "labelled data, or text for a language model", true);
   options.text("task", o.task, "default: that of the model's head");
   options.integer("max_eval_samples", o.max_samples, "use the first N examples", {1, 1e12});
+  for (const char* name : kArguments) options.training_argument(name, o.arguments);
   options.flag("json", o.json, "one json object on stdout");
   return options;
 }
@@ -45,6 +52,11 @@ void check_options(const Options& options, const tasks::TaskEntry& task) {
   if (task.input != tasks::Input::source_and_target && options.given("target_column"))
     throw UsageError(
         fmt::format("--target_column is refused for a {} model: its answer is no text", task.head->task));
+  for (const char* name : kArguments)
+    if (options.given(name) && std::none_of(task.own_options.begin(), task.own_options.end(),
+                                            [&](const char* own) { return std::string_view(own) == name; }))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
   if (task.input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
@@ -69,11 +81,18 @@ TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task) {
 }
 
 // With the settings of training, so that the losses are comparable.
-LogEntry score(EvaluateOptions& o, const fs::path& folder, const Model& model, const tasks::TaskEntry& task,
-               const TrainingArguments& saved, const train::Precision& precision) {
+LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folder, const Model& model,
+               const tasks::TaskEntry& task, const TrainingArguments& saved,
+               const train::Precision& precision) {
   TaskData data = load_data(o, task);
   data.tokenizer = Tokenizer::from_pretrained(folder);
   TrainingArguments arguments = saved;
+  const Json asked = train::to_json(o.arguments);
+  for (const char* name : kArguments) {
+    const Json& value = asked.at(name);
+    if (options.given(name))
+      train::set_argument(arguments, name, value.is_string() ? value.get<std::string>() : value.dump());
+  }
   arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
   arguments.bf16 = precision.bf16;
@@ -81,7 +100,7 @@ LogEntry score(EvaluateOptions& o, const fs::path& folder, const Model& model, c
     std::string settings;
     const Json values = train::to_json(arguments);
     for (const char* option : task.own_options)
-      settings += fmt::format("{} {}, ", option, values.at(option).dump());
+      if (!options.given(option)) settings += fmt::format("{} {}, ", option, values.at(option).dump());
     say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
   }
   Trainer trainer(model, arguments, std::move(data));
@@ -104,7 +123,7 @@ int evaluate(int argc, char** argv) {
   say_loaded(model, o.model, precision);
   say_unused(model.load_report());
   Profile profile(o.profile);
-  const LogEntry scores = score(o, folder, model, task, saved, precision);
+  const LogEntry scores = score(options, o, folder, model, task, saved, precision);
   profile.stop();
   if (std::isinf(scores.front().second))  // NaN: undefined, with a warning
     fail_with(train::kNotFiniteHint, "{}: the loss is {}", folder.string(), scores.front().second);

@@ -138,19 +138,29 @@ void Options::threads() {
   };
 }
 
+Options::Option& Options::add_training_argument(const train::Argument& a, TrainingArguments& to) {
+  Option& o = add(a.name, a.help);
+  o.is_flag = train::is_switch(a);
+  o.is_text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
+  const Json d = train::to_json(to)[a.name];
+  o.shown_default = d.is_string() ? d.get<std::string>() : d.is_null() ? "" : d.dump();
+  o.set = [&to, name = o.name](const std::vector<std::string>& v) {
+    train::set_argument(to, name, v.empty() ? "" : v.front());
+  };
+  return o;
+}
+
 void Options::training_arguments(TrainingArguments& to) {
   training_ = &to;
-  const Json defaults = train::to_json(to);
+  for (const train::Argument& a : train::argument_table()) add_training_argument(a, to).training = true;
+}
+
+void Options::training_argument(const std::string& name, TrainingArguments& to) {
   for (const train::Argument& a : train::argument_table()) {
-    Option& o = add(a.name, a.help);
-    o.is_flag = train::is_switch(a);
-    o.is_text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
-    o.training = true;
-    const Json& d = defaults[a.name];
-    o.shown_default = d.is_string() ? d.get<std::string>() : d.is_null() ? "" : d.dump();
-    o.set = [&to, name = o.name](const std::vector<std::string>& v) {
-      train::set_argument(to, name, v.empty() ? "" : v.front());
-    };
+    if (name != a.name) continue;
+    Option& o = add_training_argument(a, to);
+    o.help += "; default: as in training";
+    o.shown_default.clear();
   }
 }
 

@@ -15,6 +15,10 @@ namespace graft {
 class Json;
 }
 
+namespace graft::train {
+struct Argument;
+}
+
 namespace graft::cli {
 
 // What `evaluate` and `predict` have in common.
@@ -42,6 +46,8 @@ class Options {
   void threads();
   // All of TrainingArguments under their names.
   void training_arguments(TrainingArguments& to);
+  // One of them, for a verb that follows a finished training.
+  void training_argument(const std::string& name, TrainingArguments& to);
   // text_column, text_pair_column, label_column, target_column.
   void columns(DatasetOptions& to);
   void inference(InferenceOptions& to);
@@ -60,6 +66,7 @@ class Options {
     bool given = false, from_file = false;
   };
   Option& add(const std::string& name, const std::string& help);
+  Option& add_training_argument(const train::Argument& a, TrainingArguments& to);
   Option* find(const std::string& name);
   std::string canonical(const std::string& name);
   [[noreturn]] void refuse_unknown(const std::string& name) const;

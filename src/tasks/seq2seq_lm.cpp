@@ -1,6 +1,5 @@
 #include "tasks/seq2seq_lm.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -11,25 +10,6 @@
 #include "tasks/source_target.h"
 
 namespace graft::tasks {
-
-namespace {
-
-class Seq2SeqMetrics : public TokenAccuracy {
- public:
-  void add(const data::RaggedBatch& batch, engine::Tensor logits) override {
-    int64_t right = 0;
-    for (int64_t r = 0; r < logits.rows; ++r) {
-      const float* x = logits.row(r);
-      right += *std::max_element(x, x + logits.cols) == x[batch.labels[static_cast<size_t>(r)]];
-    }
-    add_counts(right, logits.rows);
-  }
-  MetricValues values() const override {
-    return {{"token_accuracy", TokenAccuracy::values().front().second}};
-  }
-};
-
-}  // namespace
 
 float Seq2SeqLm::smoothing(const engine::Tape& tape) const { return tape.record() ? label_smoothing_ : 0; }
 
@@ -45,7 +25,22 @@ engine::Var Seq2SeqLm::loss_of_hidden(engine::Tape& tape, engine::Var hidden, co
                                       {.total = total, .label_smoothing = smoothing(tape), .right = right});
 }
 
-std::unique_ptr<Metrics> Seq2SeqLm::metrics() const { return std::make_unique<Seq2SeqMetrics>(); }
+std::unique_ptr<Metrics> Seq2SeqLm::metrics() const {
+  return std::make_unique<TargetMetrics>(generation_.tokenizer != nullptr);
+}
+
+void Seq2SeqLm::add_generated(models::State& state, const Features& features, int64_t begin, int64_t end,
+                              Metrics& metrics) const {
+  if (!generation_.tokenizer) return;
+  const auto& rows = static_cast<const SourceTargetFeatures&>(features);
+  std::vector<std::vector<int32_t>> sources;
+  for (int64_t i = begin; i < end; ++i) sources.push_back(rows.source(i));
+  const auto targets = generate_targets(state, generation_, std::move(sources), begin);
+  for (size_t i = 0; i < targets.size(); ++i)
+    static_cast<TargetMetrics&>(metrics).add_text(generation_.tokenizer->decode(targets[i]),
+                                                  rows.target_text(begin + static_cast<int64_t>(i)),
+                                                  targets[i].size());
+}
 
 MetricValues Seq2SeqLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
@@ -75,7 +70,11 @@ PreparedTask prepare_seq2seq_lm(Model& model, const TaskData& data, const Featur
     return encode_sources_and_targets(part, set, model, *data.tokenizer, streams);
   };
   PreparedTask out;
-  out.task = std::make_unique<Seq2SeqLm>(settings.label_smoothing_factor);
+  TargetGeneration generation;
+  if (settings.predict_with_generate)
+    generation = target_generation(model.state(), data.tokenizer, settings.generation_max_length,
+                                   settings.generation_num_beams, settings.max_target_length);
+  out.task = std::make_unique<Seq2SeqLm>(settings.label_smoothing_factor, std::move(generation));
   out.train = encode("train", data.train);
   out.eval = encode("eval", data.eval);
   out.test = encode("test", data.test);
@@ -100,7 +99,8 @@ const TaskEntry& seq2seq_lm_task() {
                                   Input::source_and_target,
                                   Answer::texts,
                                   kLength,
-                                  {"max_target_length", "source_prefix", "label_smoothing_factor"},
+                                  {"max_target_length", "source_prefix", "label_smoothing_factor",
+                                   "predict_with_generate", "generation_max_length", "generation_num_beams"},
                                   nullptr,
                                   make_seq2seq_lm,
                                   prepare_seq2seq_lm,

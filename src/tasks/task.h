@@ -8,6 +8,10 @@
 #include "models/network.h"
 #include "tasks/metrics.h"
 
+namespace graft::models {
+struct State;
+}
+
 namespace graft::tasks {
 
 // The examples of a task as ids and labels.
@@ -61,6 +65,10 @@ class Task {
   }
   virtual bool reads_hidden() const { return false; }  // loss_of_hidden is implemented
   virtual std::unique_ptr<Metrics> metrics() const = 0;
+  // For a task that generates in evaluation: generates for examples [begin, end) of its features and adds the
+  // results to its metrics. Called beside the passes of the loss, with memory of its own.
+  virtual void add_generated(models::State& /*state*/, const Features& /*features*/, int64_t /*begin*/,
+                             int64_t /*end*/, Metrics& /*metrics*/) const {}
   // Metrics that follow from the mean loss of an evaluation.
   virtual MetricValues metrics_of_loss(double /*loss*/) const { return {}; }
   // A term of the loss in words: "label".

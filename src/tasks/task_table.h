@@ -29,6 +29,8 @@ struct FeatureSettings {
   int64_t max_target_length = 128;
   std::string source_prefix{};
   double label_smoothing_factor = 0;
+  bool predict_with_generate = false;
+  int64_t generation_max_length = 0, generation_num_beams = 0;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

@@ -88,6 +88,16 @@ const std::vector<Argument>& argument_table() {
        &T::label_smoothing_factor,
        "seq2seq-lm: share of each label that is spread over all tokens, in training",
        {0, 1, without_max}},
+      {"predict_with_generate", &T::predict_with_generate,
+       "seq2seq-lm: evaluation generates texts and gives ROUGE, chrF and exact match"},
+      {"generation_max_length",
+       &T::generation_max_length,
+       "tokens of a text that evaluation generates; 0 = max_target_length",
+       {2, 1e9}},
+      {"generation_num_beams",
+       &T::generation_num_beams,
+       "beams of evaluation; 0 = as in generation_config.json, else 1",
+       {1, 1e3}},
       {"freeze", &T::freeze, "freeze the parameters that match: names with * ? [0-3], separated by commas"},
       {"freeze_layers", &T::freeze_layers, "freeze the embeddings and the lowest N layers", {0, 1e4}},
       {"layerwise_lr_decay",
@@ -111,6 +121,8 @@ const std::map<std::string, std::string>& aliases() {
       {"eval_batch_size", "per_device_eval_batch_size"},
       {"max_length", "max_seq_length"},
       {"max_source_length", "max_seq_length"},
+      {"val_max_target_length", "generation_max_length"},
+      {"num_beams", "generation_num_beams"},
       {"num_warmup_steps", "warmup_steps"},
   };
   return table;
@@ -242,6 +254,10 @@ void explain(const TrainingArguments& a) {
   if (a.logging_steps != d.logging_steps && a.logging_strategy != "steps" && a.eval_strategy != "steps")
     log_info("--logging_steps {} has no effect: --logging_strategy is {}", a.logging_steps,
              a.logging_strategy);
+  for (const auto& [name, value] : {std::pair{"generation_max_length", a.generation_max_length},
+                                    {"generation_num_beams", a.generation_num_beams}})
+    if (value != 0 && !a.predict_with_generate)
+      log_info("--{} {} has no effect: --predict_with_generate is false", name, value);
   if (a.learning_rate > 1) {
     log_warning("--learning_rate {} is above 1: AdamW moves each weight by about the rate at every step",
                 a.learning_rate);

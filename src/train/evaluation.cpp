@@ -42,6 +42,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     for (int64_t j = i; j < last; ++j) features.append(batch, j, j, -1);
     memory.prepare(state, &task, batch, false);
     evaluate_batch(state, task, batch, metrics.get(), sum, memory);
+    task.add_generated(state, features, i, last, *metrics);
     terms += task.loss_terms(batch);
     seen += static_cast<double>(last - i);  // an example may be several sequences
   }

@@ -44,6 +44,9 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.max_target_length = arguments.max_target_length;
   settings.source_prefix = arguments.source_prefix;
   settings.label_smoothing_factor = arguments.label_smoothing_factor;
+  settings.predict_with_generate = arguments.predict_with_generate;
+  settings.generation_max_length = arguments.generation_max_length;
+  settings.generation_num_beams = arguments.generation_num_beams;
   settings.seed = arguments.seed;
   if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
   settings.evaluates = *arguments.do_eval;

@@ -218,8 +218,12 @@ TEST(Seq2SeqLm, LearnsLabelsAsTexts) {
   TrainingArguments a = run.arguments();
   a.max_steps = 150;
   a.source_prefix = "colour: ";
+  a.predict_with_generate = true;
   Trainer trainer(std::move(model), a, task_data);
   const TrainResult result = trainer.train();
+  EXPECT_EQ(value_of(result.metrics, "eval_exact_match"), 1);
+  EXPECT_EQ(value_of(result.metrics, "eval_rouge1"), 100);
+  EXPECT_NEAR(value_of(result.metrics, "eval_chrf"), 100, 1e-9);
   EXPECT_LT(value_of(result.metrics, "eval_loss"), 0.1);
   EXPECT_EQ(value_of(result.metrics, "eval_token_accuracy"), 1);
   EXPECT_NEAR(value_of(result.metrics, "eval_perplexity"), std::exp(value_of(result.metrics, "eval_loss")),
@@ -258,6 +262,82 @@ TEST(Seq2SeqLm, ErrorsOfDataAndModels) {
   const TinyRun bert;
   EXPECT_THAT(error_of([&] { bert.model("seq2seq-lm", {}); }),
               AllOf(HasSubstr("seq2seq-lm"), HasSubstr("masked-lm"), HasSubstr("sequence-classification")));
+}
+
+// Generation with random weights: the metrics of the texts, which do not depend on the batch.
+TEST(Seq2SeqLm, GeneratedTextsDoNotDependOnTheBatch) {
+  const Seq2SeqRun run;
+  const Dataset data = Dataset::from_file(run.colours("dev.csv", 11), {.text_to_text = true});
+  TaskData task_data{{}, data, run.tokenizer};
+  const Model model = load_for_training(run.config(), task_data, {.task = "seq2seq-lm"});
+  std::vector<LogEntry> found;
+  for (const int64_t batch : {1, 4, 11}) {
+    TrainingArguments a = run.arguments();
+    a.per_device_eval_batch_size = batch;
+    a.predict_with_generate = true;
+    a.generation_max_length = 9;
+    a.generation_num_beams = 3;
+    LogEntry entry = Trainer(model, a, task_data).evaluate();
+    entry.erase(std::remove_if(entry.begin(), entry.end(),
+                               [](const auto& e) {
+                                 return e.first.find("runtime") != std::string::npos ||
+                                        e.first.find("per_second") != std::string::npos;
+                               }),
+                entry.end());
+    found.push_back(entry);
+  }
+  EXPECT_EQ(found[1], found[0]);
+  EXPECT_EQ(found[2], found[0]);
+  EXPECT_LE(value_of(found[0], "eval_gen_len"), 8);  // the token with which the decoder begins is counted
+  EXPECT_GT(value_of(found[0], "eval_gen_len"), 0);
+}
+
+TEST(TargetGeneration, SettingsOfTheModelAndOfTheArguments) {
+  GRAFT_SHARED_PATH(golden, "golden/t5/seq2seq");
+  const Model model = load_model(golden);
+  const auto tokenizer = Tokenizer::from_pretrained(fixture_path("golden/tokenizers/small-t5"));
+  models::State& state = model.state();
+  state.generation_config = {{"num_beams", 4}, {"length_penalty", 2.0}, {"num_return_sequences", 3}};
+  const TargetGeneration of_model = target_generation(state, tokenizer, 0, 0, 128);
+  EXPECT_EQ(of_model.options.num_beams, 4);
+  EXPECT_EQ(of_model.options.length_penalty, 2);
+  EXPECT_EQ(of_model.options.num_return_sequences, 1);
+  EXPECT_EQ(of_model.max_new_tokens, 127);
+  EXPECT_THAT(of_model.options.eos_token_id, ElementsAre(kEnd));
+  const TargetGeneration asked = target_generation(state, tokenizer, 20, 1, 128);
+  EXPECT_EQ(asked.options.num_beams, 1);
+  EXPECT_EQ(asked.max_new_tokens, 19);
+  // A config without eos_token_id: a target ends with the tokenizer's.
+  state.config.json()["eos_token_id"] = nullptr;
+  EXPECT_THAT(target_generation(state, tokenizer, 0, 0, 8).options.eos_token_id, ElementsAre(kEnd));
+  state.generation_config = {{"do_sample", true}};
+  EXPECT_THAT(error_of([&] { target_generation(state, tokenizer, 0, 2, 8); }), HasSubstr("num_beams 2"));
+}
+
+TEST(TargetGeneration, EndsWithAStopString) {
+  const auto tokenizer = Tokenizer::from_pretrained(fixture_path("golden/tokenizers/small-t5"));
+  Ids ids = ids_of(*tokenizer, "one house");
+  ids.pop_back();
+  EXPECT_TRUE(completes_a_text(*tokenizer, ids, {"x", "use"}));
+  EXPECT_FALSE(completes_a_text(*tokenizer, ids, {"one"}));  // an earlier token completed it
+  EXPECT_FALSE(completes_a_text(*tokenizer, ids, {}));
+}
+
+// Two processes with a part each give the bits of one.
+TEST(TargetMetrics, PartsMergeExactly) {
+  TargetMetrics whole(true), first(true), second(true), merged(true);
+  const std::vector<std::pair<std::string, std::string>> texts = {{"a b", "a c"}, {"d", "d"}, {"", "e f g"}};
+  for (size_t i = 0; i < texts.size(); ++i) {
+    for (TargetMetrics* m : {&whole, i < 1 ? &first : &second}) {
+      m->add_text(texts[i].first, texts[i].second, 3 + i);
+      m->add_counts(static_cast<int64_t>(i), 4);
+    }
+  }
+  merged.merge(first.partial());
+  merged.merge(second.partial());
+  EXPECT_EQ(merged.values(), whole.values());
+  EXPECT_EQ(whole.values().back(), (std::pair<std::string, double>{"gen_len", 4}));
+  EXPECT_EQ(TargetMetrics(false).values().size(), 1u);
 }
 
 }  // namespace
