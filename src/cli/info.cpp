@@ -111,13 +111,16 @@ int info(int argc, char** argv) {
                        : head.empty() ? tasks::default_task().head->task
                                       : head;
   const Model model = Model::from_pretrained(folder, model_options);
+  const bool has_limit = model.max_positions() > 0;
   const double parameters = static_cast<double>(model.num_parameters());
   const auto limit = static_cast<int32_t>(train::smaller_limit(128, model.max_positions()));
-  Json out = {
-      {"model_type", model.model_type()},           {"task", model.task()},
-      {"head", head.empty() ? Json() : Json(head)}, {"folder", folder.string()},
-      {"parameters", model.num_parameters()},       {"weights_fp32_bytes", model.num_parameters() * 4},
-      {"max_positions", model.max_positions()}};
+  Json out = {{"model_type", model.model_type()},
+              {"task", model.task()},
+              {"head", head.empty() ? Json() : Json(head)},
+              {"folder", folder.string()},
+              {"parameters", model.num_parameters()},
+              {"weights_fp32_bytes", model.num_parameters() * 4},
+              {"max_positions", has_limit ? Json(model.max_positions()) : Json()}};
   if (model.task() == head && tasks::task_of(model).head->has_labels) out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
@@ -158,7 +161,7 @@ int info(int argc, char** argv) {
   fmt::print("{}\n", describe(model, head, folder, config));
   fmt::print("  parameters         {} ({:.1f} M, {} in fp32)\n", model.num_parameters(), parameters / 1e6,
              megabytes(parameters * 4));
-  fmt::print("  positions          {}\n", model.max_positions());
+  fmt::print("  positions          {}\n", has_limit ? std::to_string(model.max_positions()) : "no limit");
   if (out.contains("labels")) fmt::print("  labels             {}\n", out["labels"].dump());
   if (out["tokenizer"].contains("kind")) {
     fmt::print("  tokenizer          {}, {} tokens\n", out["tokenizer"]["kind"].get<std::string>(),

@@ -34,7 +34,7 @@ void Sequences::add(const int32_t* ids, const int32_t* types, int32_t length) {
 void RaggedBatch::clear() {
   Sequences::clear();
   decoder.clear();
-  example_index.clear();
+  sequence_keys.clear();
   examples.clear();
   cu_examples.assign(1, 0);
   labels.clear();
@@ -68,8 +68,13 @@ void RaggedBatch::begin_example(int64_t example) {
 void RaggedBatch::append_sequence(const int32_t* ids, const int32_t* types, int32_t length, int64_t key) {
   if (examples.empty()) fail("append_sequence: the batch has no example; call begin_example first");
   add(ids, types, length);
-  example_index.push_back(key);
+  sequence_keys.push_back(key);
   cu_examples.back() = size();
+}
+
+int64_t RaggedBatch::example_of(int32_t sequence) const {
+  const auto behind = std::upper_bound(cu_examples.begin(), cu_examples.end(), sequence);
+  return examples[static_cast<size_t>(behind - cu_examples.begin()) - 1];
 }
 
 int64_t sequence_key(int64_t example, int64_t sequence) {

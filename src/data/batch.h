@@ -26,7 +26,7 @@ struct Sequences {
 // What a model reads: B sequences of N examples; most tasks have one sequence an example. An encoder-decoder
 // may have a second stream, one sequence for each of the first. The task fills the labels.
 struct RaggedBatch : Sequences {
-  std::vector<int64_t> example_index;   // [B] the key of the sequence's randomness
+  std::vector<int64_t> sequence_keys;   // [B] the key of its randomness
   std::vector<int64_t> examples;        // [N] index in the data set
   std::vector<int32_t> cu_examples{0};  // [N+1] the sequences of each example
   Sequences decoder;                    // the decoder's input: B sequences, or none
@@ -37,6 +37,7 @@ struct RaggedBatch : Sequences {
   std::vector<int32_t> start_positions, end_positions;
 
   int32_t num_examples() const { return static_cast<int32_t>(examples.size()); }  // N
+  int64_t example_of(int32_t sequence) const;                                     // its index in the data set
   // The sequences whose hidden states the head reads.
   const Sequences& outputs() const { return decoder.size() > 0 ? decoder : *this; }
   int64_t all_rows() const { return int64_t{rows()} + decoder.rows(); }  // of both streams

@@ -208,7 +208,7 @@ Network make_gpt2_sequence_classification(engine::ParameterStore& store, const M
   Network n;
   n.encoder = std::make_unique<Gpt2>(store, c, false);
   LastTokenHead head;
-  head.score = Scope(store, "").linear_without_bias("score", c.num_labels, c.n_embd);
+  head.score = Scope(store, "").linear("score", c.num_labels, c.n_embd, false);
   head.score.fp32 = true;  // one row a sequence costs next to nothing
   head.pad_token_id = c.pad_token_id;
   n.head = std::make_unique<LastTokenHead>(head);
@@ -223,7 +223,7 @@ Network make_gpt2_causal_lm(engine::ParameterStore& store, const ModelConfig& co
   if (c.tie_word_embeddings)
     head.decoder.weight = n.encoder->word_embeddings();
   else
-    head.decoder = Scope(store, "").linear_without_bias("lm_head", c.vocab_size, c.n_embd);
+    head.decoder = Scope(store, "").linear("lm_head", c.vocab_size, c.n_embd, false);
   n.head = std::make_unique<CausalLmHead>(head);
   return n;
 }

@@ -25,21 +25,19 @@ RowSelection label_rows(const data::RaggedBatch& batch) {
   return {n == 0 ? &kNoRow : batch.label_rows.data(), n, false};
 }
 
-Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences,
-                   const std::vector<int64_t>& example_index) {
+Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences, const data::RaggedBatch& batch) {
   Inputs in;
   in.rows.num_rows = sequences.rows();
   in.rows.num_sequences = sequences.size();
   in.rows.cu_seqlens = sequences.cu_seqlens.data();
   in.rows.position = sequences.position_in_example.data();
-  in.rows.example = example_index.data();
+  in.rows.example = batch.sequence_keys.data();
   auto* sequence = tape.push_array<int32_t>(sequences.rows());
   for (int32_t b = 0; b < sequences.size(); ++b) {
     const int32_t begin = sequences.cu_seqlens[static_cast<size_t>(b)];
     const int32_t end = sequences.cu_seqlens[static_cast<size_t>(b) + 1];
     // A classification head would read the first row of the next sequence.
-    if (begin == end)
-      fail("sequence {} of the batch (example {}) has no tokens", b, example_index[static_cast<size_t>(b)]);
+    if (begin == end) fail("sequence {} of the batch (example {}) has no tokens", b, batch.example_of(b));
     std::fill(sequence + begin, sequence + end, b);
     in.max_position = std::max<int64_t>(in.max_position, in.rows.position[end - 1]);
   }
@@ -50,7 +48,7 @@ Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences,
 }
 
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
-  return make_inputs(tape, batch, batch.example_index);
+  return make_inputs(tape, batch, batch);
 }
 
 Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
@@ -60,7 +58,7 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
   if (batch.decoder.size() > 0) {
     if (batch.decoder.size() != batch.size())
       fail("a batch of {} sequences has {} for the decoder", batch.size(), batch.decoder.size());
-    decoder = make_inputs(tape, batch.decoder, batch.example_index);
+    decoder = make_inputs(tape, batch.decoder, batch);
     inputs.decoder = &decoder;
   }
   if (options.hidden_states) {

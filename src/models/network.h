@@ -36,9 +36,8 @@ struct Inputs {
   std::vector<engine::Var>*hidden_states = nullptr, *encoder_hidden_states = nullptr;
 };
 
-// Throws Error for a sequence without tokens. `example_index`: [B] keys of their randomness.
-Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences,
-                   const std::vector<int64_t>& example_index);
+// Throws Error for a sequence without tokens. `sequences`: one of the batch's streams.
+Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences, const data::RaggedBatch& batch);
 // The first stream of the batch.
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 

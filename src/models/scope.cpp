@@ -27,12 +27,8 @@ Parameter bias_of(std::string name, int64_t size) {
 
 }  // namespace
 
-Linear Scope::linear(const std::string& part, int64_t out, int64_t in) const {
-  return linear_group({part}, out, in);
-}
-
-Linear Scope::linear_without_bias(const std::string& part, int64_t out, int64_t in) const {
-  return linear_group({part}, out, in, false);
+Linear Scope::linear(const std::string& part, int64_t out, int64_t in, bool bias) const {
+  return linear_group({part}, out, in, bias);
 }
 
 Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in, bool bias) const {

@@ -16,9 +16,8 @@ class Scope {
   }
   const std::string& name() const { return name_; }
 
-  // weight [out, in] and bias [out] of `part` ("" = this scope itself).
-  engine::Linear linear(const std::string& part, int64_t out, int64_t in) const;
-  engine::Linear linear_without_bias(const std::string& part, int64_t out, int64_t in) const;
+  // weight [out, in] and, with `bias`, bias [out] of `part` ("" = this scope itself).
+  engine::Linear linear(const std::string& part, int64_t out, int64_t in, bool bias = true) const;
   // Several adjacent layers of one shape that form one layer.
   engine::Linear linear_group(const std::vector<std::string>& parts, int64_t out, int64_t in,
                               bool bias = true) const;

@@ -141,7 +141,7 @@ class T5Builder {
     for (int i = 0; i < group.count; ++i) part_of(store_, group, i, 1).weight->init_std = std;
   }
   engine::Linear matrix(const Scope& s, const std::string& part, int64_t out, int64_t in) const {
-    engine::Linear l = s.linear_without_bias(part, out, in);
+    engine::Linear l = s.linear(part, out, in, false);
     l.weight->init_std = std_of(in);
     return l;
   }
@@ -379,7 +379,7 @@ struct EndTokenHead : ClassificationHead {
         fail_with(
             "use the tokenizer of the checkpoint, which ends each text with that token",
             "sequence {} of the batch (example {}) has no end token (eos_token_id {}), which the head reads",
-            b, batch.example_index[static_cast<size_t>(b)], eos_token_id);
+            b, batch.example_of(b), eos_token_id);
       rows[b] = row;
     }
     return {rows, batch.size(), true};
@@ -411,7 +411,7 @@ Network make_seq2seq_lm(engine::ParameterStore& store, const T5Config& c, bool s
   if (c.tie_word_embeddings) {
     head.decoder.weight = n.encoder->word_embeddings();
   } else {
-    head.decoder = Scope(store, "").linear_without_bias("lm_head", c.vocab_size, c.d_model);
+    head.decoder = Scope(store, "").linear("lm_head", c.vocab_size, c.d_model, false);
     head.decoder.weight->init_std = c.initializer_factor;
   }
   n.head = std::make_unique<CausalLmHead>(head);

@@ -42,7 +42,7 @@ data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int3
         out.end_positions.push_back(std::min(n - 1, batch.end_positions[i]));
       }
       out.append_sequence(batch.input_ids.data() + begin, batch.token_type_ids.data() + begin, n,
-                          batch.example_index[i]);
+                          batch.sequence_keys[i]);
       if (two_streams) out.decoder.add(batch.decoder.input_ids.data() + first, nullptr, read);
     }
     if (batch.label_rows.empty() && example < batch.labels.size())

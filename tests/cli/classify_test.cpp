@@ -271,6 +271,16 @@ TEST(Classify, TheSameSeedTheSameBits) {
   EXPECT_NE(read_file(world / "a/model.safetensors"), read_file(world / "c/model.safetensors"));
 }
 
+TEST(Classify, InfoOfAModelWithoutALimitOfPositions) {
+  GRAFT_SHARED_PATH(golden, "golden/t5");
+  for (const char* head : {"seqcls_single", "seq2seq"}) {
+    const std::string model = (golden / head).string();
+    EXPECT_TRUE(
+        json_lines(graft_output({"info", "--model", model, "--json"})).front()["max_positions"].is_null());
+    EXPECT_THAT(graft_output({"info", "--model", model}), HasSubstr("positions          no limit\n"));
+  }
+}
+
 TEST(Classify, InfoOfAFineTunedModel) {
   World world;
   const std::string model = world.model();

@@ -29,7 +29,7 @@ TEST(RaggedBatch, SequencesEndToEnd) {
   EXPECT_THAT(batch.token_type_ids, ElementsAre(0, 0, 1, 0, 0));
   EXPECT_THAT(batch.position_in_example, ElementsAre(0, 1, 2, 0, 1));
   EXPECT_THAT(batch.cu_seqlens, ElementsAre(0, 3, 5, 5));
-  EXPECT_THAT(batch.example_index, ElementsAre(5, 3, 9));
+  EXPECT_THAT(batch.sequence_keys, ElementsAre(5, 3, 9));
 }
 
 TEST(RaggedBatch, AnExampleMayHaveSeveralSequences) {
@@ -43,8 +43,11 @@ TEST(RaggedBatch, AnExampleMayHaveSeveralSequences) {
   EXPECT_EQ(batch.num_examples(), 2);
   EXPECT_THAT(batch.examples, ElementsAre(12, 9));
   EXPECT_THAT(batch.cu_examples, ElementsAre(0, 2, 3));
+  EXPECT_EQ(batch.example_of(0), 12);
+  EXPECT_EQ(batch.example_of(1), 12);
+  EXPECT_EQ(batch.example_of(2), 9);
   // Each sequence has a key of its own.
-  EXPECT_THAT(batch.example_index, ElementsAre(4 << 20, (4 << 20) + 1, 9));
+  EXPECT_THAT(batch.sequence_keys, ElementsAre(4 << 20, (4 << 20) + 1, 9));
   batch.clear();
   EXPECT_EQ(batch.num_examples(), 0);
   EXPECT_THAT(batch.cu_examples, ElementsAre(0));
@@ -70,7 +73,7 @@ TEST(RaggedBatch, ClearedBatchIsEmptyAndKeepsItsMemory) {
   EXPECT_EQ(batch.size(), 0);
   EXPECT_EQ(batch.rows(), 0);
   EXPECT_EQ(batch.max_len, 0);
-  EXPECT_TRUE(batch.labels.empty() && batch.float_labels.empty() && batch.example_index.empty());
+  EXPECT_TRUE(batch.labels.empty() && batch.float_labels.empty() && batch.sequence_keys.empty());
   batch.append(a, 1);
   EXPECT_EQ(batch.input_ids.data(), memory);
   EXPECT_THAT(batch.cu_seqlens, ElementsAre(0, 3));

@@ -32,7 +32,7 @@ TEST(CausalFeatures, TextsOfABlockAreSequencesOfTheirOwn) {
   EXPECT_THAT(batch.position_in_example, ElementsAre(0, 1, 2, 0, 1, 0, 1, 0, 1, 2, 3));
   EXPECT_THAT(batch.label_rows, ElementsAre(0, 1, 3, 5, 7, 8, 9));
   EXPECT_THAT(batch.labels, ElementsAre(11, 12, 31, 33, 41, 42, 43));
-  std::vector<int64_t> keys = batch.example_index;
+  std::vector<int64_t> keys = batch.sequence_keys;
   std::sort(keys.begin(), keys.end());
   EXPECT_EQ(std::unique(keys.begin(), keys.end()), keys.end());  // dropout of their own
   EXPECT_EQ(CausalLm().loss_terms(batch), 7);

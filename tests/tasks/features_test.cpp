@@ -41,7 +41,7 @@ TEST(TextFeatures, EncodesTruncatesAndCounts) {
   features.append(batch, 0, 1, 0);
   EXPECT_THAT(batch.labels, ElementsAre(1, 1));
   EXPECT_THAT(batch.cu_seqlens, ElementsAre(0, 4, 9));
-  EXPECT_THAT(batch.example_index, ElementsAre(0, 1));
+  EXPECT_THAT(batch.sequence_keys, ElementsAre(0, 1));
   EXPECT_EQ(batch.input_ids[0], *run.tokenizer()->special_id("cls_token"));
   EXPECT_EQ(batch.input_ids[1], *run.tokenizer()->special_id("unk_token"));
   EXPECT_EQ(batch.input_ids[2], *run.tokenizer()->token_to_id("red"));

@@ -55,7 +55,7 @@ TEST(SourceTargetFeatures, TheDecoderReadsTheTargetShiftedByOne) {
   Ids every_row(batch.labels.size());
   for (size_t i = 0; i < every_row.size(); ++i) every_row[i] = static_cast<int32_t>(i);
   EXPECT_EQ(batch.label_rows, every_row);
-  EXPECT_THAT(batch.example_index, ElementsAre(7, 8));
+  EXPECT_THAT(batch.sequence_keys, ElementsAre(7, 8));
   EXPECT_EQ(features.length(0),
             static_cast<int32_t>(ids_of(*tokenizer, "translate: a house").size() + target.size()));
   EXPECT_EQ(features.target_text(0), "ein Haus");
