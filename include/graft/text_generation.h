@@ -1,4 +1,4 @@
-// Causal language models: continuations of texts, and how well a model predicts them.
+// Models that generate: continuations of texts and answers to them, and how well a model predicts a text.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,9 +13,10 @@
 
 namespace graft {
 
-// A continuation of a prompt.
+// A continuation of a prompt, or what an encoder-decoder writes for it.
 struct GeneratedText {
-  std::string text;             // prompt and continuation, without special tokens
+  std::string text;             // prompt and continuation, without special tokens; of an encoder-decoder what
+                                // it wrote
   std::string continuation;     // what was added
   std::vector<int32_t> tokens;  // of the continuation, with the token that ends it
   double score = 0;             // of a beam; 0 without beam search
@@ -28,7 +29,8 @@ struct TextLoss {
   int64_t tokens = 0;     // of the text
 };
 
-// Causal language models: continues texts, and scores them. Thread-safe like Pipeline.
+// Continues texts with a causal language model and scores them, or generates the target of a source with an
+// encoder-decoder. Thread-safe like Pipeline.
 class GRAFT_API TextGenerationPipeline {
  public:
   // Loads a folder that `graft train` or Python wrote, with its generation_config.json.
@@ -45,7 +47,7 @@ class GRAFT_API TextGenerationPipeline {
       const std::function<void(const std::string&)>& on_text = {}) const;
   // The settings of the folder.
   const GenerationOptions& generation_options() const;
-  // Each text, truncated at max_seq_length.
+  // Of a causal language model: each text, truncated at max_seq_length.
   std::vector<TextLoss> losses(const std::vector<std::string>& texts) const;
   const Model& model() const;
   int64_t num_truncated() const;

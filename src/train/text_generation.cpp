@@ -9,27 +9,46 @@
 #include "generate/search.h"
 #include "generate/settings.h"
 #include "graft/text_generation.h"
+#include "models/decoder.h"
+#include "models/registry.h"
 #include "tasks/causal_lm.h"
 #include "tasks/vocabulary.h"
 #include "train/inference.h"
 
 namespace graft {
 
+namespace {
+
+// The task of the folder's head if it generates, else the one that the error asks for.
+std::string generating_task(const std::filesystem::path& folder) {
+  const std::string task = models::task_of_config(models::ModelConfig::from_file(folder / "config.json"));
+  for (const models::HeadKind* kind : models::head_kinds())
+    if (task == kind->task && kind->generates()) return task;
+  return tasks::causal_lm_task().head->task;
+}
+
+}  // namespace
+
 struct TextGenerationPipeline::Parts {
   Parts(const std::filesystem::path& folder, const PipelineOptions& options)
-      : inference(folder, tasks::causal_lm_task().head->task, options) {
+      : inference(folder, generating_task(folder), options) {
     const models::State& state = inference.model().state();
+    if (state.head->reads_target) start = state.network.encoder->decoder()->decoder_start_token_id();
     settings = generate::read_settings(state.generation_config, state.config.json(),
                                        (folder / "generation_config.json").string());
   }
   train::Inference inference;
   GenerationOptions settings;
+  std::optional<int32_t>
+      start;  // of an encoder-decoder, whose prompts are sources: the first token of a target
 
-  // The ids of a prompt; a prompt without tokens begins with bos_token.
-  std::vector<int32_t> encode(const std::string& prompt, const GenerationOptions& o) const {
+  // The ids of prompts[i]; a prompt without tokens begins with bos_token.
+  std::vector<int32_t> encode(const std::vector<std::string>& prompts, size_t i,
+                              const GenerationOptions& o) const {
+    if (start) return inference.encode(prompts, {}, i).input_ids;
     EncodeOptions encode;
     encode.ids_only = true;
-    std::vector<int32_t> ids = inference.tokenizer().encode(prompt, encode).input_ids;
+    std::vector<int32_t> ids = inference.tokenizer().encode(prompts[i], encode).input_ids;
     if (ids.empty() && o.bos_token_id) ids.push_back(*o.bos_token_id);
     if (ids.empty())
       fail_with("write a prompt: the model has no bos_token with which a text begins", "the prompt is empty");
@@ -116,13 +135,19 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
   const auto batch = static_cast<size_t>(p.inference.options().batch_size);
   std::vector<std::vector<GeneratedText>> out;
   for (size_t begin = 0; begin < prompts.size(); begin += batch) {
-    std::vector<std::vector<int32_t>> ids;
+    std::vector<std::vector<int32_t>> ids, sources;
     std::vector<int64_t> new_tokens;
     int64_t longest = 0;
     for (size_t i = begin; i < std::min(prompts.size(), begin + batch); ++i) {
       try {
-        ids.push_back(p.encode(prompts[i], options));
+        ids.push_back(p.encode(prompts, i, options));
+        if (p.start) {
+          sources.push_back(std::move(ids.back()));
+          ids.back() = {*p.start};
+        }
         new_tokens.push_back(p.new_tokens(ids.back().size(), options));
+      } catch (const train::TextError&) {
+        throw;
       } catch (const Error& e) {
         throw train::TextError(i, prompts.size(), e);
       }
@@ -150,7 +175,7 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
     const auto sequences =
         static_cast<int64_t>(ids.size()) * std::max(options.num_beams, options.num_return_sequences);
     const auto decoder =
-        generate::make_decoder(p.inference.model().state(), sequences, longest, options.use_cache);
+        generate::make_decoder(p.inference.model().state(), sequences, longest, options.use_cache, sources);
     for (const auto& found : generate::search(*decoder, ids, options, new_tokens, hooks)) {
       out.emplace_back();
       for (const generate::Generated& g : found) out.back().push_back(p.to_text(g));
@@ -164,6 +189,7 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
 
 std::vector<TextLoss> TextGenerationPipeline::losses(const std::vector<std::string>& texts) const try {
   const Parts& p = *parts_;
+  if (p.start) fail("an encoder-decoder scores pairs of a source and a target, not texts");
   const train::ThreadsOfACall threads(p.inference.options().num_threads);
   std::vector<TextLoss> out;
   const tasks::CausalLm task;
