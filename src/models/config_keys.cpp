@@ -86,10 +86,12 @@ void check_keys(const ModelConfig& config, bool from_scratch) {
   known.insert(family->keys.used.begin(), family->keys.used.end());
   known.insert(family->keys.harmless.begin(), family->keys.harmless.end());
   for (const auto& [other, own] : family->keys.second_spellings) known.insert(other);
-  const std::set<std::string_view> used(family->keys.used.begin(), family->keys.used.end());
+  // Keys of which the family has its own rule.
+  std::set<std::string_view> own(family->keys.used.begin(), family->keys.used.end());
+  for (const RefusedKey& key : family->keys.refused) own.insert(key.name);
   for (const std::vector<RefusedKey>* list : {&refused_by_all(), &family->keys.refused}) {
     for (const RefusedKey& key : *list) {
-      if (used.count(key.name)) continue;
+      if (list == &refused_by_all() && own.count(key.name)) continue;
       refuse(config, key, from_scratch);
       known.insert(key.name);
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -204,11 +205,15 @@ class Fixture {
   }
 
   void compare_decoder_ids(const hub::TensorView& t) {
-    const std::vector<float> expected = floats_of(t, rows_up_to(in_.padded_output_row));
+    const auto needed = static_cast<size_t>(rows_up_to(in_.padded_output_row));
+    if (t.dtype != DType::i64 || t.num_bytes < needed * sizeof(int64_t))
+      fail("the fixture's tensor {} holds no {} ids of 64 bits", t.name, needed);
+    std::vector<int64_t> expected(needed);
+    std::memcpy(expected.data(), t.data, needed * sizeof(int64_t));
     comparison_.count("decoder ids");
     for (size_t r = 0; r < in_.padded_output_row.size(); ++r)
       comparison_.add("decoder ids", t.name, in_.batch.decoder.input_ids[r],
-                      expected[static_cast<size_t>(in_.padded_output_row[r])], 0.5);
+                      static_cast<double>(expected[static_cast<size_t>(in_.padded_output_row[r])]), 0.5);
   }
 
   // `padded` gives the row of the fixture's tensor for each row of `got`.

@@ -21,9 +21,9 @@ std::vector<std::vector<float>> by_sequence(const Model& model, const data::Ragg
   for (size_t r = 0; r < rows; ++r) {
     size_t sequence = r;
     if (per_token) {
-      const auto after =
-          std::upper_bound(batch.cu_seqlens.begin(), batch.cu_seqlens.end(), batch.label_rows[r]);
-      sequence = static_cast<size_t>(after - batch.cu_seqlens.begin()) - 1;
+      const std::vector<int32_t>& ends = batch.outputs().cu_seqlens;
+      const auto after = std::upper_bound(ends.begin(), ends.end(), batch.label_rows[r]);
+      sequence = static_cast<size_t>(after - ends.begin()) - 1;
     }
     const auto begin = logits.begin() + static_cast<std::ptrdiff_t>(r * columns);
     out[sequence].insert(out[sequence].end(), begin, begin + static_cast<std::ptrdiff_t>(columns));
@@ -259,7 +259,7 @@ TEST(HiddenStates, HaveTheEmbeddingsFirstAndTheLastLayerLast) {
     ASSERT_EQ(hidden.size(), 3u) << name;  // embeddings and two layers
     EXPECT_TRUE(model.state().network.forward(tape, batch).hidden_states.empty()) << name;
     for (const engine::Var h : hidden) {
-      EXPECT_EQ(h->data.rows, batch.rows()) << name;
+      EXPECT_EQ(h->data.rows, batch.outputs().rows()) << name;
       EXPECT_EQ(h->data.cols, 32) << name;
     }
     EXPECT_NE(hidden[0]->data.row(0)[0], hidden[1]->data.row(0)[0]) << name;

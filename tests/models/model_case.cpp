@@ -24,8 +24,9 @@ const std::vector<std::string>& fixture_names() {
     }
     for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression", "causal_lm"})
       all.push_back(std::string("gpt2/") + h);
-    for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression"})
+    for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression", "seq2seq"})
       all.push_back(std::string("t5/") + h);
+    all.push_back("t5-v1_1/seq2seq");
     return all;
   }();
   return names;
@@ -35,7 +36,7 @@ const std::vector<std::string>& single_and_mlm_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> some;
     for (const std::string& n : fixture_names()) {
-      if (n.ends_with("single") || n.ends_with("lm")) some.push_back(n);
+      if (n.ends_with("single") || n.ends_with("lm") || n.ends_with("seq2seq")) some.push_back(n);
     }
     return some;
   }();
@@ -103,7 +104,7 @@ float* OwnedTensors::find(const std::string& name) {
 }
 
 std::unique_ptr<tasks::Task> make_task(const Model& model) {
-  if (model.task() == "causal-lm") return std::make_unique<tasks::CausalLm>();
+  if (model.state().head->generates()) return std::make_unique<tasks::CausalLm>();
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
   const int n = static_cast<int>(model.labels().size());
   const std::string type =
@@ -139,12 +140,20 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
     e.ids.push_back(draws.in(5, vocabulary - 1));
     e.types.push_back(types > 1 && 2 * p >= length ? 1 : 0);
   }
-  if (model.model_type() == "t5") e.ids.back() = 1;  // the end token, which the head reads
+  if (model.model_type().ends_with("t5")) e.ids.back() = 1;  // the end token, which the head reads
   const auto labels = static_cast<int32_t>(model.labels().size());
   if (model.task() == "causal-lm") {
     for (int32_t p = 0; p + 1 < length; ++p) {
       e.label_positions.push_back(p);
       e.labels.push_back(e.ids[static_cast<size_t>(p) + 1]);
+    }
+  } else if (model.task() == "seq2seq-lm") {
+    const int32_t n =
+        draws.in(1, length);  // the target: one token more than the decoder reads behind its start
+    for (int32_t p = 0; p < n; ++p) {
+      e.label_positions.push_back(p);
+      e.labels.push_back(draws.in(5, vocabulary - 1));
+      e.decoder_ids.push_back(p == 0 ? 0 : e.labels[static_cast<size_t>(p) - 1]);
     }
   } else if (model.task() == "masked-lm") {
     for (int32_t p = 0; p < length; ++p) {
@@ -164,7 +173,9 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
 
 void RandomFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t) const {
   const Example& e = at(i);
-  const int32_t first = batch.rows();
+  const int32_t first = e.decoder_ids.empty() ? batch.rows() : batch.decoder.rows();
+  if (!e.decoder_ids.empty())
+    batch.decoder.add(e.decoder_ids.data(), nullptr, static_cast<int32_t>(e.decoder_ids.size()));
   batch.append_sequence(e.ids.data(), e.types.data(), static_cast<int32_t>(e.ids.size()), index);
   for (const int32_t p : e.label_positions) batch.label_rows.push_back(first + p);
   batch.labels.insert(batch.labels.end(), e.labels.begin(), e.labels.end());

@@ -64,7 +64,7 @@ class RandomFeatures : public tasks::Features {
 
  private:
   struct Example {
-    std::vector<int32_t> ids, types, label_positions;
+    std::vector<int32_t> ids, types, decoder_ids, label_positions;
     std::vector<int32_t> labels;
     std::vector<float> float_labels;
   };
