@@ -1,5 +1,6 @@
 #include "generate/causal_decoder.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "base/error.h"
@@ -24,14 +25,20 @@ class CachedDecoder : public Decoder {
  public:
   CachedDecoder(models::State& state, const models::CausalDecoder& model, int64_t max_sequences,
                 int64_t max_length, std::vector<std::vector<int32_t>> sources)
-      : state_(state), model_(model), memory_(state), max_length_(max_length), sources_(std::move(sources)) {
-    buffer_ = add_tables(max_sequences * max_length, cache_.keys, cache_.values);
-    cache_.max_length = max_length;
+      : state_(state),
+        model_(model),
+        memory_(state),
+        max_sequences_(max_sequences),
+        max_length_(max_length),
+        sources_(std::move(sources)) {
     int64_t tokens = 0;
     for (const std::vector<int32_t>& source : sources_) {
       source_begin_.push_back(tokens);
       tokens += static_cast<int64_t>(source.size());
     }
+    memory_.expect_cache(4 * cached_floats(max_sequences * max_length + tokens));
+    buffer_ = add_tables(max_sequences * max_length, cache_.keys, cache_.values);
+    cache_.max_length = max_length;
     if (tokens > 0) source_buffer_ = add_tables(tokens, cache_.source_keys, cache_.source_values);
     for (int64_t slot = max_sequences; slot-- > 0;) free_.push_back(slot);
   }
@@ -39,6 +46,7 @@ class CachedDecoder : public Decoder {
   Tensor start(const std::vector<std::vector<int32_t>>& prompts) override {
     for (const Sequence& s : sequences_) free_.push_back(s.slot);
     sequences_.clear();
+    plan_step();
     if (!sources_.empty()) read_sources(prompts.size());
     batch_.clear();
     for (const std::vector<int32_t>& prompt : prompts) {
@@ -75,10 +83,13 @@ class CachedDecoder : public Decoder {
   };
   static size_t at(int32_t i) { return static_cast<size_t>(i); }
 
+  uint64_t cached_floats(int64_t rows) const {
+    return static_cast<uint64_t>(2 * model_.num_layers() * rows * model_.key_width());
+  }
   // Keys and values of all layers, [rows, key_width] each.
   engine::FloatBuffer add_tables(int64_t rows, std::vector<Tensor>& keys, std::vector<Tensor>& values) const {
     const int64_t width = model_.key_width();
-    engine::FloatBuffer buffer(2 * model_.num_layers() * rows * width, state_.parameters.device());
+    engine::FloatBuffer buffer(static_cast<int64_t>(cached_floats(rows)), state_.parameters.device());
     float* at = buffer.data();
     for (int64_t i = 0; i < model_.num_layers(); ++i) {
       for (std::vector<Tensor>* tables : {&keys, &values}) {
@@ -94,10 +105,26 @@ class CachedDecoder : public Decoder {
     batch_.clear();
     for (const std::vector<int32_t>& source : sources_)
       batch_.append(source.data(), nullptr, static_cast<int32_t>(source.size()), batch_.size());
-    PassMemory memory(state_);
+    PassMemory memory(state_, memory_);
     memory.run(batch_.rows(), batch_.size(), [&](Tape& tape) {
       return model_.read_source(tape, models::make_inputs(tape, batch_), cache_);
     });
+  }
+
+  // The largest step, so that a generation that does not fit ends here and not after a part of it.
+  void plan_step() {
+    const auto n = static_cast<size_t>(max_sequences_);
+    const int32_t token = 0;
+    batch_.clear();
+    for (int64_t i = 0; i < max_sequences_; ++i) batch_.append(&token, nullptr, 1, i);
+    rows_.assign(n, 0);
+    begin_.assign(n, 0);
+    length_.assign(n, static_cast<int32_t>(max_length_));
+    size_t longest = 0;
+    for (const std::vector<int32_t>& source : sources_) longest = std::max(longest, source.size());
+    begin_of_source_.assign(n, 0);
+    length_of_source_.assign(n, static_cast<int32_t>(longest));
+    memory_.plan(max_sequences_, max_sequences_, logits(false));
   }
 
   int64_t take_slot() {
@@ -140,22 +167,26 @@ class CachedDecoder : public Decoder {
       begin_of_source_.push_back(source_begin_[s.source]);
       length_of_source_.push_back(static_cast<int32_t>(sources_[s.source].size()));
     }
+    return memory_.run(batch_.rows(), batch_.size(), logits(first), !first);
+  }
+
+  // The pass over batch_ as rows_, begin_ and the others place it.
+  PassMemory::Pass logits(bool first) {
     cache_.source_begin = begin_of_source_.data();
     cache_.source_length = length_of_source_.data();
     cache_.rows = rows_.data();
     cache_.begin = begin_.data();
     cache_.length = length_.data();
     cache_.empty = first;
-    const auto logits = [&](Tape& tape) {
+    return [this](Tape& tape) {
       return next_token_logits(tape, state_, model_.decode(tape, models::make_inputs(tape, batch_), cache_));
     };
-    return memory_.run(batch_.rows(), batch_.size(), logits, !first);
   }
 
   models::State& state_;
   const models::CausalDecoder& model_;
   PassMemory memory_;
-  int64_t max_length_;
+  int64_t max_sequences_, max_length_;
   std::vector<std::vector<int32_t>> sources_;
   engine::FloatBuffer buffer_, source_buffer_;
   models::KeyValueCache cache_;
@@ -167,12 +198,18 @@ class CachedDecoder : public Decoder {
 
 class UncachedDecoder : public Decoder {
  public:
-  UncachedDecoder(models::State& state, std::vector<std::vector<int32_t>> sources)
-      : state_(state), memory_(state), sources_(std::move(sources)) {}
+  UncachedDecoder(models::State& state, int64_t max_sequences, int64_t max_length,
+                  std::vector<std::vector<int32_t>> sources)
+      : state_(state),
+        memory_(state),
+        max_sequences_(max_sequences),
+        max_length_(max_length),
+        sources_(std::move(sources)) {}
 
   Tensor start(const std::vector<std::vector<int32_t>>& prompts) override {
     if (!sources_.empty() && prompts.size() != sources_.size())
       fail("generation: {} sequences for {} sources", prompts.size(), sources_.size());
+    plan_longest();
     sequences_ = prompts;
     source_of_.resize(prompts.size());
     std::iota(source_of_.begin(), source_of_.end(), size_t{0});
@@ -192,7 +229,28 @@ class UncachedDecoder : public Decoder {
   }
 
  private:
+  // The last pass, if no sequence ends before: one that does not fit ends here.
+  void plan_longest() {
+    sequences_.assign(static_cast<size_t>(max_sequences_),
+                      std::vector<int32_t>(static_cast<size_t>(max_length_)));
+    size_t longest = 0;
+    for (size_t s = 0; s < sources_.size(); ++s)
+      if (sources_[s].size() > sources_[longest].size()) longest = s;
+    source_of_.assign(sequences_.size(), longest);
+    fill_batch();
+    memory_.plan(batch_.all_rows(), batch_.size(), logits());
+  }
+
   Tensor pass() {
+    fill_batch();
+    return memory_.run(batch_.all_rows(), batch_.size(), logits());
+  }
+
+  PassMemory::Pass logits() {
+    return [this](Tape& tape) { return state_.network.forward(tape, batch_).logits; };
+  }
+
+  void fill_batch() {
     batch_.clear();
     for (size_t i = 0; i < sequences_.size(); ++i) {
       const std::vector<int32_t>& own = sequences_[i];
@@ -203,12 +261,11 @@ class UncachedDecoder : public Decoder {
     // The head reads the rows with a label: here the last of each sequence.
     for (size_t i = 0; i < sequences_.size(); ++i)
       batch_.label_rows.push_back(batch_.outputs().cu_seqlens[i + 1] - 1);
-    return memory_.run(batch_.all_rows(), batch_.size(),
-                       [&](Tape& tape) { return state_.network.forward(tape, batch_).logits; });
   }
 
   models::State& state_;
   PassMemory memory_;
+  int64_t max_sequences_, max_length_;
   std::vector<std::vector<int32_t>> sources_, sequences_;
   std::vector<size_t> source_of_;
   data::RaggedBatch batch_;
@@ -224,7 +281,8 @@ std::unique_ptr<Decoder> make_decoder(models::State& state, int64_t max_sequence
               "{}: a {} model does not continue texts", state.origin.string(), state.task);
   if (state.head->reads_target == sources.empty())
     fail("{}: generation with {} sources by a {} model", state.origin.string(), sources.size(), state.task);
-  if (!use_cache) return std::make_unique<UncachedDecoder>(state, std::move(sources));
+  if (!use_cache)
+    return std::make_unique<UncachedDecoder>(state, max_sequences, max_length, std::move(sources));
   return std::make_unique<CachedDecoder>(state, *model, max_sequences, max_length, std::move(sources));
 }
 

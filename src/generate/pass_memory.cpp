@@ -2,31 +2,50 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace graft::generate {
 
 using engine::Tape;
 
-PassMemory::PassMemory(models::State& state)
-    : state_(state), arena_(engine::ArenaSize{}, state.parameters.device()) {}
+PassMemory::PassMemory(models::State& state, std::vector<MemoryLimit> limits)
+    : state_(state), arena_(engine::ArenaSize{}, state.parameters.device()), limits_(std::move(limits)) {}
+
+PassMemory::PassMemory(models::State& state, const PassMemory& other) : PassMemory(state, other.limits_) {
+  needs_.cache = other.needs_.cache;
+}
+
+void PassMemory::expect_cache(uint64_t bytes) {
+  needs_.cache += bytes;
+  check();
+}
+
+void PassMemory::plan(int64_t rows, int64_t sequences, const Pass& pass) {
+  if (rows <= rows_ && sequences <= sequences_) return;
+  needs_.include(engine::plan_needs(state_.parameters, {.bf16 = state_.bf16},
+                                    [&](Tape& tape) { tape.on_host(pass(tape)->data); }));
+  check();
+  arena_.reserve(needs_.arena);
+  rows_ = std::max(rows, rows_);
+  sequences_ = std::max(sequences, sequences_);
+}
 
 engine::Tensor PassMemory::run(int64_t rows, int64_t sequences, const Pass& pass, bool by_row) {
-  if (rows > rows_ || sequences > sequences_) {
-    plan(pass);
-    rows_ = std::max(rows, rows_);
-    sequences_ = std::max(sequences, sequences_);
-  }
+  plan(rows, sequences, pass);
   arena_.reset();
   Tape tape(arena_, state_.parameters, {.bf16 = state_.bf16, .by_row = by_row});
   return tape.on_host(pass(tape)->data);
 }
 
-void PassMemory::plan(const Pass& pass) {
-  const engine::Device& device = state_.parameters.device();
-  engine::Arena counting{engine::Arena::Counting(), device};
-  Tape tape(device.plan_kernels(), counting, state_.parameters, {.bf16 = state_.bf16});
-  tape.on_host(pass(tape)->data);
-  const engine::ArenaSize needed = counting.peaks(), reserved = arena_.reserved();
-  arena_.reserve({std::max(needed.stack, reserved.stack), std::max(needed.heap, reserved.heap)});
+void PassMemory::check() const {
+  const MemoryLimit* limit = engine::exceeded_limit(limits_, needs_);
+  if (!limit) return;
+  fail_with(
+      "generate fewer texts at once (a smaller --batch_size, --num_beams or --num_return_sequences), shorter "
+      "ones (--max_new_tokens), or give the process more memory",
+      "the generation needs {} beside the model, and of {} ({}) {} are left: {}",
+      format_bytes(needs_.under(*limit)), limit->name, format_bytes(limit->limit),
+      format_bytes(limit->left()), needs_.text());
 }
 
 }  // namespace graft::generate

@@ -3,20 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/threads.h"
-#include "engine/plan_needs.h"
 
 namespace graft::train {
 namespace {
-
-// What a first pass makes resident beside the planned memory. It is needed before that pass, so it cannot be
-// read from the process. Measured by mapping (/proc/self/smaps) with AVX2 and AVX-512, 1 to 8 threads, fp32
-// and bf16, one to 200 batch shapes: oneDNN's own code 1.7 to 5.0 MB, its generated kernels 0.4 to 4.8 MB,
-// heap for its descriptors and the tape 0.4 to 5.5 MB. All together: 15.3 MB at most (training in bf16), 3 MB
-// for predictions in fp32. The rest is a margin for the kernels of other CPUs.
-constexpr uint64_t kLibraries = uint64_t{24} << 20;
-// Stack and allocator of one more thread: what becomes real, and the addresses.
-constexpr uint64_t kThread = uint64_t{2} << 20, kThreadAddresses = uint64_t{12} << 20;
 
 // The first `examples` examples of a batch, their sequences cut to `length` tokens each, with their labels.
 data::RaggedBatch part_of(const data::RaggedBatch& batch, int32_t examples, int32_t length) {
@@ -67,53 +56,19 @@ int32_t largest(int32_t below, F fits) {
 
 }  // namespace
 
-std::string MemoryNeeds::text() const {
-  std::string out;
-  const auto add = [&](const char* name, uint64_t bytes) {
-    if (bytes > 0) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, format_bytes(bytes));
-  };
-  add("gradients", gradients);
-  add("AdamW's moments", moments);
-  add("activations", arena.total());
-  add("weights packed in bf16", packed_weights);
-  add("temporary memory", temporary + libraries);
-  return out;
-}
-
-void MemoryNeeds::include(const MemoryNeeds& other) {
-  const auto take = [](auto& mine, auto theirs) { mine = std::max(mine, theirs); };
-  take(gradients, other.gradients);
-  take(moments, other.moments);
-  take(packed_weights, other.packed_weights);
-  take(temporary, other.temporary);
-  take(libraries, other.libraries);
-  take(stacks, other.stacks);
-  take(arena.stack, other.arena.stack);
-  take(arena.heap, other.arena.heap);
-}
-
 MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                       bool record) {
   engine::TapeOptions options;
   options.training = options.record = record;
   options.bf16 = state.bf16;
-  engine::PlanNeeds kernels;
-  const engine::Device& device = state.parameters.device();
-  engine::Arena arena{engine::Arena::Counting(), device};
-  engine::Tape tape(device.plan_kernels(), arena, const_cast<engine::ParameterStore&>(state.parameters),
-                    options);
-  if (task) {
-    const engine::Var loss = tasks::forward_loss(tape, state.network, *task, batch, 1).loss;
-    if (record) tape.backward(loss);
-  } else {
-    state.network.forward(tape, batch);
-  }
-  MemoryNeeds needs;
-  needs.arena = arena.peaks();
-  needs.packed_weights = static_cast<uint64_t>(kernels.packed_weights);
-  needs.temporary = static_cast<uint64_t>(kernels.temporary(num_threads()));
-  needs.libraries = kLibraries + static_cast<uint64_t>(num_threads()) * kThread;
-  needs.stacks = static_cast<uint64_t>(num_threads()) * (kThreadAddresses - kThread);
+  MemoryNeeds needs = engine::plan_needs(state.parameters, options, [&](engine::Tape& tape) {
+    if (task) {
+      const engine::Var loss = tasks::forward_loss(tape, state.network, *task, batch, 1).loss;
+      if (record) tape.backward(loss);
+    } else {
+      state.network.forward(tape, batch);
+    }
+  });
   for (const engine::Parameter& p : state.parameters.parameters()) {
     // Gradients of the rows that the batch reads; the vector grows by doubling.
     if (record && p.row_sparse && p.trainable)
@@ -133,15 +88,6 @@ MemoryNeeds plan_training(const models::State& state, int64_t rows_read) {
     if (p.row_sparse) needs.moments += static_cast<uint64_t>(p.rows()) * 9;  // slot, last step, touched
   }
   return needs;
-}
-
-const MemoryLimit* MemoryBudget::broken_by(const MemoryNeeds& needs) const {
-  const MemoryLimit* worst = nullptr;
-  for (const MemoryLimit& limit : limits_) {
-    const uint64_t needed = limit.addresses ? needs.new_addresses() : needs.total();
-    if (needed > limit.left() && (!worst || limit.left() < worst->left())) worst = &limit;
-  }
-  return worst;
 }
 
 void MemoryBudget::check(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
@@ -170,8 +116,8 @@ void MemoryBudget::check(const models::State& state, const tasks::Task* task, co
   fail_with(hint, "a batch of {} with {} tokens needs {} beside the model, and of {} ({}) {} are left: {}",
             batch.size() == all ? fmt::format("{} sequences", all)
                                 : fmt::format("{} examples ({} sequences)", all, batch.size()),
-            batch.all_rows(), format_bytes(limit->addresses ? needs.new_addresses() : needs.total()),
-            limit->name, format_bytes(limit->limit), format_bytes(limit->left()), needs.text());
+            batch.all_rows(), format_bytes(needs.under(*limit)), limit->name, format_bytes(limit->limit),
+            format_bytes(limit->left()), needs.text());
 }
 
 }  // namespace graft::train

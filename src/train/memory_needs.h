@@ -4,32 +4,14 @@
 #include <cstdint>
 #include <string>
 
-#include "base/memory.h"
 #include "data/batch.h"
-#include "engine/arena.h"
+#include "engine/memory_needs.h"
 #include "models/state.h"
 #include "tasks/task.h"
 
 namespace graft::train {
 
-// Bytes beside the model's weights, which are loaded.
-struct MemoryNeeds {
-  uint64_t gradients = 0, moments = 0;  // of training; addresses for them are reserved already
-  uint64_t packed_weights = 0;          // bf16
-  uint64_t temporary = 0;               // of kernels and threads
-  uint64_t libraries = 0;               // generated code, stacks of threads
-  uint64_t stacks = 0;                  // addresses only
-  engine::ArenaSize arena;              // activations and their gradients
-
-  uint64_t total() const {
-    return gradients + moments + packed_weights + temporary + libraries + arena.total();
-  }
-  uint64_t new_addresses() const { return packed_weights + temporary + libraries + stacks + arena.total(); }
-  // "gradients 12.0 MB, AdamW's moments 24.0 MB, ..."
-  std::string text() const;
-  // The larger of each.
-  void include(const MemoryNeeds& other);
-};
+using engine::MemoryNeeds;
 
 // The needs of a pass over `batch`, by a dry run; `record` includes the backward pass. Excludes gradients and
 // moments.
@@ -45,7 +27,9 @@ class MemoryBudget {
  public:
   explicit MemoryBudget(std::vector<MemoryLimit> limits = memory_limits()) : limits_(std::move(limits)) {}
   // The tightest limit that `needs` exceeds; null = none.
-  const MemoryLimit* broken_by(const MemoryNeeds& needs) const;
+  const MemoryLimit* broken_by(const MemoryNeeds& needs) const {
+    return engine::exceeded_limit(limits_, needs);
+  }
   // Throws the Error for a batch that does not fit: the numbers, and the largest batch or length that does.
   // `extra` is needed beside the pass.
   void check(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch, bool record,

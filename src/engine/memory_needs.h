@@ -1,0 +1,44 @@
+// The memory that forward and backward passes take beside the model's weights, and the limits of the process.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/memory.h"
+#include "engine/tape.h"
+
+namespace graft::engine {
+
+// Bytes beside the model's weights, which are loaded.
+struct MemoryNeeds {
+  uint64_t gradients = 0, moments = 0;  // of training; addresses for them are reserved already
+  uint64_t cache = 0;                   // keys and values of a decoder
+  uint64_t packed_weights = 0;          // bf16
+  uint64_t temporary = 0;               // of kernels and threads
+  uint64_t libraries = 0;               // generated code, stacks of threads
+  uint64_t stacks = 0;                  // addresses only
+  ArenaSize arena;                      // activations and their gradients
+
+  uint64_t total() const {
+    return gradients + moments + cache + packed_weights + temporary + libraries + arena.total();
+  }
+  uint64_t new_addresses() const {
+    return cache + packed_weights + temporary + libraries + stacks + arena.total();
+  }
+  // What counts for a limit.
+  uint64_t under(const MemoryLimit& limit) const { return limit.addresses ? new_addresses() : total(); }
+  // "gradients 12.0 MB, AdamW's moments 24.0 MB, ..."
+  std::string text() const;
+  // The larger of each.
+  void include(const MemoryNeeds& other);
+};
+
+// The tightest limit that `needs` exceeds; null = none.
+const MemoryLimit* exceeded_limit(const std::vector<MemoryLimit>& limits, const MemoryNeeds& needs);
+
+// The needs of what `pass` computes on a tape with these options, by a dry run.
+MemoryNeeds plan_needs(const ParameterStore& parameters, const TapeOptions& options,
+                       const std::function<void(Tape&)>& pass);
+
+}  // namespace graft::engine
