@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "hub/state_dict.h"
 #include "models/config.h"
 #include "models/network.h"
 
@@ -68,7 +69,11 @@ struct Family {
   std::vector<const char*> bare = {};
   const char* decoder_layers = nullptr;
   std::vector<const char*> embedding_copies = {};  // other names of the word embeddings in files
-  void (*settle)(ModelConfig& config) = nullptr;  // brings keys that releases write differently into one form
+  // Brings keys that releases write differently into one form; `weights`: of the checkpoint, null for random
+  // ones.
+  void (*settle)(ModelConfig& config, const hub::StateDict* weights) = nullptr;
+  // Whether a file must hold the tied decoder as a tensor of its own, with "tie_word_embeddings": false.
+  bool (*copies_decoder)(const ModelConfig& config) = nullptr;
 };
 
 // Whether a parameter or tensor of this name belongs to the backbone and not to a head.

@@ -36,6 +36,12 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
   if (!options.problem_type.empty()) config.json()["problem_type"] = options.problem_type;
 }
 
+// Once, as the file is read. find_family reports an unknown model_type later.
+void settle(ModelConfig& config, const hub::StateDict* weights) {
+  const models::Family* family = models::find_family_or_null(config);
+  if (family && family->settle) family->settle(config, weights);
+}
+
 // Parameters declared and allocated, values not yet set.
 void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.task = models::canonical_task(options.task);
@@ -45,7 +51,6 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.head = head.kind;
   models::check_keys(state.config, from_scratch);
   models::resolve_second_spellings(state.config);
-  if (state.family->settle) state.family->settle(state.config);
   if (state.head->has_labels) {
     if (options.labels.empty() && options.num_labels == 0) state.config.warn_of_label_contradictions();
     state.labels_in_config = state.config.labels_in_words();
@@ -90,10 +95,12 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   auto state = std::make_shared<State>();
   state->origin = folder;
   state->config = ModelConfig::from_file(folder / "config.json");
+  const hub::StateDict weights = hub::read_checkpoint(folder);
+  settle(state->config, &weights);
   build(*state, options, false);
   if (state->head->generates() && path_exists(folder / "generation_config.json"))
     state->generation_config = read_json(folder / "generation_config.json");
-  models::load_weights(*state, hub::read_checkpoint(folder), options);
+  models::load_weights(*state, weights, options);
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
@@ -104,6 +111,7 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
   auto state = std::make_shared<State>();
   state->origin = file;
   state->config = ModelConfig::from_file(file);
+  settle(state->config, nullptr);
   build(*state, options, true);
   models::initialize_weights(*state, options.seed);
   return Model(std::move(state));
@@ -123,6 +131,8 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   const bool has_new_name = config.contains("dtype");
   if (has_new_name) config["dtype"] = dtype;
   if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
+  if (state_->family->copies_decoder && state_->family->copies_decoder(state_->config))
+    config["tie_word_embeddings"] = false;
   StagedFiles staged(folder);
   hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second).tensors);
   write_json(staged.path() / "config.json", config);

@@ -1,6 +1,7 @@
 #include "models/t5.h"
 
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "engine/basic_ops.h"
@@ -24,7 +25,7 @@ struct T5Config {
   engine::Activation activation = engine::Activation::relu;
   bool gated = false;
   double dropout_rate = 0.1, classifier_dropout = 0, layer_norm_epsilon = 1e-6, initializer_factor = 1;
-  bool tie_word_embeddings = true;
+  bool tie_word_embeddings = true, scale_decoder_outputs = true;
   int32_t decoder_start_token_id = 0, eos_token_id = 1;
   int64_t num_labels = 0;
 
@@ -47,6 +48,7 @@ struct T5Config {
     c.layer_norm_epsilon = config.non_negative_or("layer_norm_epsilon", 1e-6);
     c.initializer_factor = config.non_negative_or("initializer_factor", 1);
     c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+    c.scale_decoder_outputs = config.flag_or("scale_decoder_outputs", true);
     c.decoder_start_token_id = id(config, "decoder_start_token_id", config.integer_or("pad_token_id", 0));
     c.eos_token_id = id(config, "eos_token_id", 1);
     c.num_labels = static_cast<int64_t>(config.label_names().size());
@@ -406,7 +408,7 @@ Network make_seq2seq_lm(engine::ParameterStore& store, const T5Config& c, bool s
   const auto output_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.d_model)));
   Network n;
   n.encoder = std::make_unique<T5>(store, Scope(store, ""), c,
-                                   c.tie_word_embeddings && scale_tied ? output_scale : 1.0f);
+                                   c.scale_decoder_outputs && scale_tied ? output_scale : 1.0f);
   CausalLmHead head;
   if (c.tie_word_embeddings) {
     head.decoder.weight = n.encoder->word_embeddings();
@@ -431,11 +433,21 @@ Network make_mt5_seq2seq_lm(engine::ParameterStore& store, const ModelConfig& co
   return make_seq2seq_lm(store, T5Config::read(config, "gated-gelu"), false);
 }
 
-// Release 5 writes "tie_word_embeddings": true into every file and keeps what it meant before, that the
-// output is scaled, under a name of its own. The weights of such a file are those of an untied model.
-void settle_tied(ModelConfig& config) {
-  if (!config.flag_or("scale_decoder_outputs", true)) config.json()["tie_word_embeddings"] = false;
+// T5 v1.1's output is not scaled. Release 4.57 says so by "tie_word_embeddings": false; release 5 by a key of
+// its own, writes true there, and ties the weights unless the file holds two different ones. Here one key
+// says that weights are tied, the other that the output is scaled.
+void settle_tied(ModelConfig& config, const hub::StateDict* weights) {
+  if (config.flag_or("tie_word_embeddings", true) && config.flag_or("scale_decoder_outputs", true)) return;
+  config.json()["scale_decoder_outputs"] = false;
+  const hub::TensorView* decoder = weights ? weights->find("lm_head.weight") : nullptr;
+  const hub::TensorView* shared = decoder ? weights->find("shared.weight") : nullptr;
+  const bool same = shared && shared->num_bytes == decoder->num_bytes &&
+                    std::memcmp(shared->data, decoder->data, shared->num_bytes) == 0;
+  config.json()["tie_word_embeddings"] = weights && (!decoder || same);
 }
+
+// Release 4.57 would scale the output of a tied model.
+bool copies_decoder(const ModelConfig& config) { return !config.flag_or("scale_decoder_outputs", true); }
 
 Family t5_like(const char* model_type, const char* class_prefix, std::vector<FamilyHead> heads) {
   return {model_type,
@@ -461,7 +473,8 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
           "decoder.block",
           {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
            "transformer.encoder.embed_tokens.weight"},
-          settle_tied};
+          settle_tied,
+          copies_decoder};
 }
 
 }  // namespace

@@ -285,6 +285,9 @@ WeightsToWrite tensors_to_write(const State& state, DType dtype) {
     // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
     const TiedDecoder& d = state.family->decoder;
     if (d.bias && p.name == d.bias) out.tensors.push_back({d.tied_bias, p.shape, dtype, data});
+    if (state.head->predicts_tokens && &p == state.network.encoder->word_embeddings() && is_tied(state) &&
+        state.family->copies_decoder && state.family->copies_decoder(state.config))
+      out.tensors.push_back({d.weight, p.shape, dtype, data});
   }
   return out;
 }

@@ -27,7 +27,7 @@ std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::pat
   std::vector<const models::HeadKind*> found;
   const hub::StateDict tensors = hub::read_checkpoint(folder);
   models::resolve_second_spellings(config);
-  if (family.settle) family.settle(config);
+  if (family.settle) family.settle(config, &tensors);
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
   for (const models::FamilyHead& head : family.heads) {
     engine::ParameterStore store;
