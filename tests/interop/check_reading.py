@@ -13,12 +13,20 @@ from pathlib import Path
 from common import TOLERANCE, Counter, GraftError, graft, json_lines, relative, worst_difference
 
 FP32 = {"bf16": "false"}
-TASKS = {"mlm": "masked-lm", "clm": "causal-lm"}  # of a head up to its "-"; else sequence-classification
+TASKS = {"mlm": "masked-lm", "clm": "causal-lm", "s2s": "seq2seq-lm"}  # of a head up to its "-"; else sequence-classification
 TRAINING = {"max_steps": 3, "learning_rate": 1e-3, "save_strategy": "no", **FP32}
 
 
 def probabilities(model, expected, texts_file, *options):
-    """What graft predict answers, in the order of the reference's labels (masked-lm: of the vocabulary; causal-lm: the loss)."""
+    """What graft predict answers, in the order of the reference's labels (masked-lm: of the vocabulary; causal-lm: the loss;
+    seq2seq-lm: what graft evaluate finds as the loss of each text written again)."""
+    if expected["head"].startswith("s2s"):
+        pair = texts_file.with_name(f"{model.name}.pair.jsonl")
+        out = []
+        for text in expected["texts"]:
+            pair.write_text(json.dumps({"source": text, "target": text}) + "\n", encoding="utf-8")
+            out.append([json.loads(graft("evaluate", {"model": model, "test_file": pair, **FP32}, "--json"))["eval_loss"]])
+        return out
     if expected["head"].startswith("clm"):
         return [[line["loss"]] for line in json_lines(graft("predict", {"model": model, "input": texts_file, **FP32}))]
     if expected["head"].startswith("mlm"):
@@ -49,6 +57,8 @@ def write_rows(folder, expected):
         path = folder / "rows.txt"
         path.write_text("".join(f"{row['text']}\n" for row in rows), encoding="utf-8")
         return path
+    if expected["head"].startswith("s2s"):
+        rows = [{"source": row["text"], "target": row["text"]} for row in rows]
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -7,11 +7,13 @@ import random
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSequenceClassification,
-                          AutoTokenizer)
+from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
+                          AutoModelForSequenceClassification, AutoTokenizer)
 
 LABELS = ["alpha", "beta", "gamma"]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+T5_SIZES = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4,
+            "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "decoder_start_token_id": 0}
 ENCODER_HEADS = ["single", "multi", "regression", "mlm", "mlm-untied"]
 # tokenizer: a function of this file. config: the fields that differ from the class's defaults. heads: default ENCODER_HEADS.
 FAMILIES = {
@@ -28,6 +30,9 @@ FAMILIES = {
     "gpt2": {"tokenizer": "gpt2_bpe", "class": "GPT2Tokenizer",
              "heads": ["single", "multi", "regression", "clm", "clm-untied"],
              "config": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "n_positions": 64}},
+    "t5": {"tokenizer": "t5_unigram", "class": "T5Tokenizer", "heads": ["single", "multi", "regression", "s2s", "s2s-untied"],
+           "config": {**T5_SIZES, "feed_forward_proj": "relu"}},
+    "mt5": {"tokenizer": "t5_unigram", "class": "T5Tokenizer", "heads": ["single", "s2s-untied"], "config": T5_SIZES},
 }
 # head -> (class, config fields)
 HEADS = {
@@ -38,6 +43,8 @@ HEADS = {
     "mlm-untied": (AutoModelForMaskedLM, {"tie_word_embeddings": False}),
     "clm": (AutoModelForCausalLM, {}),
     "clm-untied": (AutoModelForCausalLM, {"tie_word_embeddings": False}),
+    "s2s": (AutoModelForSeq2SeqLM, {}),
+    "s2s-untied": (AutoModelForSeq2SeqLM, {"tie_word_embeddings": False}),
 }
 
 WORDS = ("the a film plot story actor scene ending music director was is felt very quite never fine dull bright slow clever "
@@ -89,12 +96,23 @@ def unigram(folder):
     pieces.save(str(folder / "tokenizer.json"))
 
 
+def t5_unigram(folder):
+    pieces = Tokenizer(models.Unigram())
+    pieces.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    pieces.train_from_iterator(sentences(300, 1), trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>"))
+    pieces.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)])
+    pieces.save(str(folder / "tokenizer.json"))
+
+
 def make_tokenizer(family, folder):
     """Writes the family's own vocabulary files and returns the tokenizer that this release reads from them."""
     folder.mkdir(parents=True, exist_ok=True)
     globals()[FAMILIES[family]["tokenizer"]](folder)
     special = {"unigram": {"mask_token": "<mask>"},
-               "gpt2_bpe": {"pad_token": "<|endoftext|>"}}.get(FAMILIES[family]["tokenizer"], {})
+               "gpt2_bpe": {"pad_token": "<|endoftext|>"}, "t5_unigram": {"extra_ids": 0}}.get(FAMILIES[family]["tokenizer"], {})
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"tokenizer_class": FAMILIES[family]["class"], "model_max_length": 64, **special}))
     (folder / "config.json").write_text(json.dumps({"model_type": family}))
@@ -104,7 +122,7 @@ def make_tokenizer(family, folder):
 def make_model(family, head, tokenizer, seed=0, **fields):
     """A model with large random weights, so that a wrong term shows."""
     torch.manual_seed(seed)
-    special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+    special = {name: getattr(tokenizer, f"{name}_token_id", None) for name in ("pad", "bos", "eos")}
     config = AutoConfig.for_model(family, vocab_size=len(tokenizer), **FAMILIES[family]["config"], **HEADS[head][1],
                                   **{f"{name}_token_id": value for name, value in special.items() if value is not None},
                                   **fields)
@@ -123,8 +141,11 @@ def make_model(family, head, tokenizer, seed=0, **fields):
 
 
 def answer(model, head, mask_id, **inputs):
-    """Of one text: [label] as the program shows them; masked-lm: [vocabulary] at the first mask; causal-lm: [loss of a token]."""
+    """Of one text: [label] as the program shows them; masked-lm: [vocabulary] at the first mask; causal-lm: [loss of a token];
+    seq2seq-lm: [loss of a token] of the text written again."""
     with torch.no_grad():
+        if head.startswith("s2s"):
+            return [model(**inputs, labels=inputs["input_ids"]).loss.item()]
         logits = model(**inputs).logits[0].float()
     if head.startswith("mlm"):
         return logits[(inputs["input_ids"][0] == mask_id).nonzero()[0, 0]].softmax(-1).tolist()

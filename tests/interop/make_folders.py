@@ -95,7 +95,7 @@ def main(out, names):
                             "model_class": type(model).__name__, "labels": LABELS, "mask_id": tokenizer.mask_token_id, "vocabulary": list(range(len(tokenizer)))}
                 if layout != "bare":
                     expected["probabilities"] = families.probabilities(model, head, tokenizer, texts)
-                    if head.startswith("clm"):
+                    if head.startswith(("clm", "s2s")):
                         expected["prompts"] = [" ".join(text.split(" ")[:5]) for text in texts[:6]]
                         expected["generation"] = {
                             name: {"settings": settings, "texts": families.continuations(
