@@ -71,6 +71,11 @@ std::vector<std::string> names_of_data(const Dataset& train) {
   return names;
 }
 
+void require_labels(const Dataset& train) {
+  if (train.label_kind() == LabelKind::none)
+    fail_with("give a file with a label column", "{}: no labels to train on", place(train, 0));
+}
+
 std::string numbered(const std::vector<std::string>& names) {
   std::vector<std::string> out;
   for (size_t i = 0; i < names.size(); ++i) out.push_back(fmt::format("{} = {}", i, names[i]));
@@ -170,21 +175,22 @@ LabelMap LabelMap::from_checkpoint(const CheckpointLabels& checkpoint, LabelKind
                   Source::evaluation);
 }
 
+LabelMap LabelMap::chosen(const Dataset& train, std::vector<std::string> names,
+                          const std::string& problem_type) {
+  require_labels(train);
+  const int n = static_cast<int>(names.size());
+  return LabelMap(std::move(names),
+                  problem_type.empty() ? infer_problem_type(train.label_kind(), n) : problem_type,
+                  Source::training_data);
+}
+
 LabelMap LabelMap::for_training(const Dataset& train, const CheckpointLabels& checkpoint) {
+  require_labels(train);
   const LabelKind kind = train.label_kind();
-  if (kind == LabelKind::none) {
-    fail_with("give a file with a label column", "{}: no labels to train on", place(train, 0));
-  }
   const std::string& asked = checkpoint.problem_type;
   const bool numbers = asked == kRegression || (asked.empty() && kind == LabelKind::floats);
   LabelMap map = numbers ? for_regression(train, checkpoint) : for_classes(train, checkpoint);
-  if (checkpoint.decided) {
-    map.source_ = Source::training_data;
-  } else if (numbers) {
-    explain_regression(train, asked);
-  } else {
-    explain_classes(train, asked);
-  }
+  numbers ? explain_regression(train, asked) : explain_classes(train, asked);
   return map;
 }
 
@@ -216,10 +222,8 @@ LabelMap LabelMap::for_classes(const Dataset& train, const CheckpointLabels& che
         head_size > 0 || !integers || train.label_counts().size() == checkpoint.names.size();
     if (map.covers(train) && counts_agree && map.problem_type_ != kRegression) {
       map.check_kind(train);
-      if (!checkpoint.decided) {
-        log_info("label ids follow the checkpoint{}: {}",
-                 named ? "'s id2label" : ", which does not name its labels", numbered(map.names_));
-      }
+      log_info("label ids follow the checkpoint{}: {}",
+               named ? "'s id2label" : ", which does not name its labels", numbered(map.names_));
       return map;
     }
     if (head_size > 0 && (named || integers)) map.check(train);
@@ -236,7 +240,7 @@ LabelMap LabelMap::for_classes(const Dataset& train, const CheckpointLabels& che
   } else if (named) {
     log_warning("the checkpoint's label names ({}) do not fit the labels of {} and are replaced: {}",
                 join_names(checkpoint.names), place(train, 0), numbered(names));
-  } else if (!checkpoint.decided) {
+  } else {
     log_info("label ids {} {}: {}", integers ? "are the integers of" : "follow the sorted names of",
              place(train, 0), numbered(names));
   }
@@ -335,6 +339,11 @@ float LabelMap::score(const Example& example, const Dataset& dataset) const {
 
 void LabelMap::check_kind(const Dataset& dataset) const {
   const LabelKind kind = dataset.label_kind();
+  if (problem_type_ == kRegression && num_labels() != 1) {
+    fail_with("take a model with one output, or correct \"problem_type\" in config.json",
+              "{}: a row has one number, but the model is a regression with {} outputs ({})",
+              place(dataset, 0), num_labels(), join_names(names_));
+  }
   if (kind == LabelKind::floats && problem_type_ != kRegression) {
     fail_with(
         "write integers (1 instead of 1.0) or names for classes, or take a model with one output for "

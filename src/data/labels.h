@@ -13,7 +13,6 @@ struct CheckpointLabels {
   std::vector<std::string> names;  // id2label in the order of ids; empty = none
   bool has_head = false;           // its head has names.size() trained outputs, which are kept
   std::string problem_type;        // of config.json; "" = inferred
-  bool decided = false;  // names and problem_type were chosen for this training file: nothing is logged again
 };
 
 // LABEL_0, LABEL_1, ...: the default names of transformers.
@@ -30,6 +29,10 @@ class LabelMap {
   // new: names are sorted as Python sorts them; integers are ids and must be 0..N-1. If the checkpoint's
   // names cover all labels, their order is kept. Logs the source of the ids and of the problem_type.
   static LabelMap for_training(const Dataset& train, const CheckpointLabels& checkpoint = {});
+  // For training with names and a problem_type ("" = inferred) that were chosen before. check() validates the
+  // labels.
+  static LabelMap chosen(const Dataset& train, std::vector<std::string> names,
+                         const std::string& problem_type);
   // For evaluation and prediction with a trained head. check() and id() validate the labels.
   static LabelMap from_checkpoint(const CheckpointLabels& checkpoint, LabelKind kind = LabelKind::none);
 

@@ -196,18 +196,20 @@ std::unique_ptr<Task> make_sequence_classification(const Model& model, LabelKind
                                                   given.empty() ? data::infer_problem_type(kind, n) : given);
 }
 
-// The labels of the training data, or those of the model where there are none, become the model's.
+// The labels of a model: those that ModelOptions chose (load_for_training does, from the training data), else
+// those that follow from its head and the training data, else its own.
+data::LabelMap labels_of(const Model& model, const TaskData& data) {
+  if (model.state().labels_given && data.train.size() > 0)
+    return data::LabelMap::chosen(data.train, model.labels(), model.problem_type());
+  const data::CheckpointLabels checkpoint = {model.labels(), true, model.problem_type()};
+  if (data.train.size() > 0) return data::LabelMap::for_training(data.train, checkpoint);
+  const Dataset& scored = data.eval.size() > 0 ? data.eval : data.test;
+  return data::LabelMap::from_checkpoint(checkpoint, scored.label_kind());
+}
+
 PreparedTask prepare_sequence_classification(Model& model, const TaskData& data,
                                              const FeatureSettings& settings) {
-  data::CheckpointLabels checkpoint;
-  checkpoint.names = model.labels();
-  checkpoint.has_head = true;
-  checkpoint.problem_type = model.problem_type();
-  checkpoint.decided = model.state().labels_given;
-  const Dataset& scored = data.eval.size() > 0 ? data.eval : data.test;
-  const data::LabelMap labels = data.train.size() > 0
-                                    ? data::LabelMap::for_training(data.train, checkpoint)
-                                    : data::LabelMap::from_checkpoint(checkpoint, scored.label_kind());
+  const data::LabelMap labels = labels_of(model, data);
   model.state().config.set_labels(labels.names());
   model.state().config.json()["problem_type"] = labels.problem_type();
   for (const Dataset* set : {&data.train, &data.eval, &data.test})

@@ -200,9 +200,37 @@ TEST_F(LabelMistakes, OneLabelARowUnderAMultiLabelHeadIsSaid) {
                 "config.json has \"problem_type\": \"multi_label_classification\""));
   EXPECT_THAT(log, HasSubstr("write \"single_label_classification\" there"));
   EXPECT_THAT(said([&] { return jsonl({"[0]", "[1,2]"}); }, checkpoint), Not(HasSubstr("sigmoid")));
-  CheckpointLabels decided = checkpoint;
-  decided.decided = true;
-  EXPECT_THAT(said([&] { return csv({"0", "2", "1"}); }, decided), IsEmpty());
+}
+
+// load_for_training resolves the labels, and the Trainer takes what it chose.
+TEST_F(LabelMistakes, ChosenLabelsAreCheckedAndNotResolvedAgain) {
+  const Dataset train = csv({"0", "2", "1"});
+  std::string log;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { log += text; });
+  const LabelMap map = LabelMap::chosen(train, {"a", "b", "c"}, "multi_label_classification");
+  set_log_sink(before);
+  EXPECT_THAT(log, IsEmpty());
+  EXPECT_EQ(map.names(), (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(map.problem_type(), "multi_label_classification");
+  EXPECT_EQ(LabelMap::chosen(train, {"a", "b", "c"}, "").problem_type(), "single_label_classification");
+  EXPECT_THAT(error_of([&] {
+                LabelMap::chosen(train, {"a", "b"}, "").check(train);
+              }),
+              AllOf(HasSubstr("d.csv: line 3: column 'label': label 2 is out of range"),
+                    HasSubstr("must occur in the training data")));
+  EXPECT_THAT(error_of([] { LabelMap::chosen(Dataset(std::vector<Example>(1)), {"a"}, ""); }),
+              HasSubstr("no labels to train on"));
+}
+
+// One number a row would be compared with several outputs.
+TEST_F(LabelMistakes, ARegressionWithSeveralOutputsIsRefused) {
+  const LabelMap map = LabelMap::from_checkpoint({{"x", "y"}, true, "regression"});
+  EXPECT_THAT(
+      error_of([&] {
+        map.check(csv({"1.5", "0.25"}));
+      }),
+      AllOf(HasSubstr("d.csv: a row has one number, but the model is a regression with 2 outputs (x, y)"),
+            HasSubstr("\"problem_type\" in config.json")));
 }
 
 TEST_F(LabelMistakes, WhereTheIdsComeFrom) {
