@@ -11,6 +11,12 @@ namespace graft::tasks {
 // example, a constant column in a correlation); json has null for it.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
+// The metric that compares two models of a task.
+struct PrimaryMetric {
+  const char* name;
+  bool larger_is_better;
+};
+
 // A metric of a part of the data: counts, which are exact in a double, or values.
 using Partial = std::vector<double>;
 

@@ -121,6 +121,10 @@ std::unique_ptr<Metrics> SequenceClassification::metrics() const {
   }
 }
 
+PrimaryMetric SequenceClassification::primary_metric() const {
+  return {kind_ == Kind::single ? "accuracy" : kind_ == Kind::multi ? "f1_micro" : "pearson", true};
+}
+
 TextFeatures::TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,
                            int32_t max_seq_length) {
   EncodeOptions options;

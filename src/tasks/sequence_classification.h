@@ -20,6 +20,7 @@ class SequenceClassification : public Task {
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
                    double* total = nullptr) const override;
   std::unique_ptr<Metrics> metrics() const override;
+  PrimaryMetric primary_metric() const override;  // accuracy, f1_micro or pearson
   bool single_label() const { return kind_ == Kind::single; }
 
  private:

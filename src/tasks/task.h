@@ -71,6 +71,7 @@ class Task {
                              int64_t /*end*/, Metrics& /*metrics*/) const {}
   // Metrics that follow from the mean loss of an evaluation.
   virtual MetricValues metrics_of_loss(double /*loss*/) const { return {}; }
+  virtual PrimaryMetric primary_metric() const { return {"loss", false}; }
   // A term of the loss in words: "label".
   virtual const char* term_name() const { return "label"; }
 };

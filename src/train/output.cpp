@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <optional>
 
 #include "base/checkpoint_files.h"
 #include "base/error.h"
@@ -88,6 +90,37 @@ LogEntry RunLog::evaluation_once(const std::function<LogEntry()>& evaluate) {
 
 void RunLog::saved(const fs::path& folder) const {
   if (observer_.on_save) observer_.on_save(folder, state_.step);
+}
+
+void RunLog::explain_best() const {
+  const tasks::PrimaryMetric metric = parts_.features.task->primary_metric();
+  const std::string name = std::string("eval_") + metric.name;
+  struct Seen {
+    double value;
+    int64_t step;
+  };
+  std::optional<Seen> best, last;
+  for (const Json& line : state_.history) {
+    const auto it = line.find(name);
+    if (it == line.end() || !it->is_number() || std::isnan(it->get<double>())) continue;
+    last = {it->get<double>(), line.at("step").get<int64_t>()};
+    if (!best || (metric.larger_is_better ? last->value > best->value : last->value < best->value))
+      best = last;
+  }
+  if (!best || best->value == last->value || last->step != state_.step || parts_.collective->rank() != 0)
+    return;
+  const auto& kept = state_.checkpoints;
+  const std::string& strategy = parts_.arguments.eval_strategy;
+  std::string where;
+  if (std::find(kept.begin(), kept.end(), best->step) != kept.end())
+    where = fmt::format("; that of step {} is in checkpoint-{}", best->step, best->step);
+  else if (strategy == "epoch")
+    where = "; --save_strategy epoch keeps the model of each evaluation";
+  else if (strategy == "steps")
+    where = fmt::format("; --save_strategy steps --save_steps {} keeps the model of each evaluation",
+                        plan_.eval_steps);
+  log_info("{} was best at step {}: {:.4f}; the saved model is that of step {}: {:.4f}{}", name, best->step,
+           best->value, last->step, last->value, where);
 }
 
 TrainResult RunLog::result() const {

@@ -30,6 +30,8 @@ class RunLog {
   // The evaluation of this step if it was done already, else a new one.
   LogEntry evaluation_once(const std::function<LogEntry()>& evaluate);
   void saved(const std::filesystem::path& folder) const;
+  // Logs the best evaluation if it is not the last: its model is not the one that is saved.
+  void explain_best() const;
   TrainResult result() const;
   Json trainer_state() const;  // trainer_state.json
   TrainState& state() { return state_; }

@@ -105,6 +105,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     result.metrics =
         log.evaluation_once([&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
   result.interrupted = p.stop;
+  log.explain_best();
   train::save_output(p, log, result);
   return result;
 } catch (...) {
