@@ -14,7 +14,8 @@ enum class EarlyStopping : uint8_t { heuristic, always, never };
 
 struct GenerationOptions {
   // Length. `max_new_tokens` has precedence over `max_length`, which counts the prompt, too; 20 new tokens
-  // where neither is set. No token that ends a text is chosen before min_length and min_new_tokens.
+  // where neither is set. No token that ends a text is chosen before min_new_tokens, or where that is 0,
+  // before min_length, which counts the prompt, too.
   std::optional<int64_t> max_new_tokens{}, max_length{};
   int64_t min_length = 0, min_new_tokens = 0;
   std::vector<std::string> stop_strings{};  // a text ends with the first of them

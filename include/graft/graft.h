@@ -1,8 +1,8 @@
 /* The C interface of graft: fine-tune; load a fine-tuned folder, predict, free. C99.
  *
- * All functions except graft_free are thread-safe, also on one pipeline. Results do not depend on other
- * threads, bit for bit. A failed call returns NULL or a status other than GRAFT_OK; graft_last_error() then
- * returns the reason and what to do. Strings are UTF-8 and end in a zero byte. */
+ * All functions except graft_free and graft_generator_close are thread-safe, also on one pipeline. Results do
+ * not depend on other threads, bit for bit. A failed call returns NULL or a status other than GRAFT_OK;
+ * graft_last_error() then returns the reason and what to do. Strings are UTF-8 and end in a zero byte. */
 #ifndef GRAFT_GRAFT_H
 #define GRAFT_GRAFT_H
 
@@ -59,13 +59,25 @@ typedef struct graft_train_callbacks {
  * may be NULL. */
 GRAFT_API graft_status graft_train(const char* options, const graft_train_callbacks* callbacks);
 
-/* Continues a text with a causal language model as `graft generate` does. `folder` is its folder; `options`
- * is NULL or a JSON object in the form of generation_config.json: {"max_new_tokens": 40, "num_beams": 4};
- * they change those of the folder. `*text` receives prompt and continuation; free it with graft_free_text.
- * Loads the model at each call. */
+/* A loaded model that generates, with its tokenizer and its generation_config.json. */
+typedef struct graft_generator graft_generator;
+
+/* Loads a folder, or a model by its name. NULL on failure. */
+GRAFT_API graft_generator* graft_generator_open(const char* folder);
+
+/* Continues a text as `graft generate` does. `options` is NULL or a JSON object in the form of
+ * generation_config.json, also with "seed": {"max_new_tokens": 40, "num_beams": 4}; they change those of the
+ * folder, and an unknown key is an error. `*text` receives prompt and continuation; free it with
+ * graft_free_text. */
+GRAFT_API graft_status graft_generator_generate(const graft_generator* generator, const char* prompt,
+                                                const char* options, char** text);
+/* Frees a generator; NULL is allowed. */
+GRAFT_API void graft_generator_close(graft_generator* generator);
+
+/* The three calls for a single text: loads the model each time. */
 GRAFT_API graft_status graft_generate(const char* folder, const char* prompt, const char* options,
                                       char** text);
-/* Frees a text of graft_generate; NULL is allowed. */
+/* Frees a generated text; NULL is allowed. */
 GRAFT_API void graft_free_text(char* text);
 
 /* The last error of this thread; a second line holds the hint, if there is one. Never NULL; "" before the

@@ -10,6 +10,7 @@
 
 #include "graft/error.h"
 #include "graft/graft.h"
+#include "graft/hub.h"
 #include "graft/log.h"
 #include "graft/pipeline.h"
 
@@ -24,6 +25,10 @@ struct graft_pipeline {
 
   graft::Pipeline pipeline;
   std::map<std::string, size_t> ids;  // from the text of a prediction to the name that lives as long as this
+};
+
+struct graft_generator {
+  graft::TextGenerationPipeline pipeline;
 };
 
 namespace {
@@ -101,14 +106,35 @@ graft_status graft_train(const char* options, const graft_train_callbacks* callb
   return guarded([&] { graft::train_from_json(options, callbacks ? *callbacks : graft_train_callbacks()); });
 }
 
-graft_status graft_generate(const char* folder, const char* prompt, const char* options, char** text) {
-  if (!folder || !prompt || !text) return refuse_null("graft_generate", "folder, prompt or text");
+graft_generator* graft_generator_open(const char* folder) {
+  if (!folder) return refuse_null("graft_generator_open", "folder"), nullptr;
+  graft_generator* out = nullptr;
+  guarded([&] { out = new graft_generator{graft::TextGenerationPipeline(graft::resolve_model(folder))}; });
+  return out;
+}
+
+graft_status graft_generator_generate(const graft_generator* generator, const char* prompt,
+                                      const char* options, char** text) {
+  if (!generator || !prompt || !text)
+    return refuse_null("graft_generator_generate", "generator, prompt or text");
   return guarded([&] {
-    const std::string found = graft::generate_from_json(folder, prompt, options ? options : "{}");
+    const std::string found =
+        graft::generate_from_json(generator->pipeline, prompt, options ? options : "{}");
     *text = static_cast<char*>(std::malloc(found.size() + 1));
     if (!*text) throw std::bad_alloc();
     std::copy_n(found.c_str(), found.size() + 1, *text);
   });
+}
+
+void graft_generator_close(graft_generator* generator) { delete generator; }
+
+graft_status graft_generate(const char* folder, const char* prompt, const char* options, char** text) {
+  if (!folder || !prompt || !text) return refuse_null("graft_generate", "folder, prompt or text");
+  graft_generator* generator = graft_generator_open(folder);
+  if (!generator) return GRAFT_ERROR;
+  const graft_status status = graft_generator_generate(generator, prompt, options, text);
+  graft_generator_close(generator);
+  return status;
 }
 
 void graft_free_text(char* text) { std::free(text); }

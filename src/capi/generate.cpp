@@ -3,20 +3,16 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "generate/settings.h"
-#include "graft/hub.h"
-#include "graft/text_generation.h"
 
 namespace graft {
 
-std::string generate_from_json(const std::string& folder, const std::string& prompt,
+std::string generate_from_json(const TextGenerationPipeline& pipeline, const std::string& prompt,
                                const std::string& options) {
-  const Json given = parse_json(options, "the options of graft_generate");
-  if (!given.is_object()) fail("the options of graft_generate: a JSON object was expected");
-  const TextGenerationPipeline pipeline(resolve_model(folder));
-  Json all = generate::to_json(pipeline.generation_options());
-  for (const auto& [key, value] : given.items()) all[key] = value;
+  constexpr const char* kOrigin = "the options of the generation";
+  const Json given = parse_json(options, kOrigin);
+  if (!given.is_object()) fail("{}: a JSON object was expected", kOrigin);
   const auto found =
-      pipeline.generate({prompt}, generate::read_settings(all, Json(), "the options of graft_generate"));
+      pipeline.generate({prompt}, generate::change_settings(pipeline.generation_options(), given, kOrigin));
   return found.front().front().text;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 
 #include "base/json.h"
 #include "cli/console.h"
@@ -10,6 +11,8 @@
 #include "cli/output_stream.h"
 #include "cli/verbs.h"
 #include "data/example_reader.h"
+#include "generate/settings.h"
+#include "generate/settings_table.h"
 #include "graft/error.h"
 #include "graft/text_generation.h"
 #include "train/inference.h"
@@ -20,51 +23,53 @@ namespace {
 
 // The settings as they were given; those that were not come from generation_config.json.
 struct GenerateOptions {
-  std::string model, prompt, input, output = "-", text_column, early_stopping;
-  std::string temperature, top_p, typical_p, repetition_penalty, length_penalty;
-  std::vector<std::string> stop_strings;
-  int64_t max_new_tokens = 20, max_length = 0, min_length = 0, min_new_tokens = 0, num_beams = 1,
-          num_return_sequences = 1, top_k = 50, no_repeat_ngram_size = 0, seed = 42, batch_size = 8;
-  bool do_sample = false, use_cache = true;
+  std::string model, prompt, input, output = "-", text_column;
+  int64_t batch_size = 8;
   std::optional<bool> bf16;
+  GenerationOptions settings;
+  std::map<std::string, std::string> texts;  // of options that are read when they were given
+  std::map<std::string, int64_t> numbers;
 };
 
+constexpr double kMostTokens = 1e6, kLargestSeed = 9e15;
+
+// Declares the option of one setting. What has no type of an option is kept for read_setting.
+void declare_setting(Options& options, const generate::Setting& s, GenerateOptions& o) {
+  const auto declare = [&](auto member) {
+    auto& to = o.settings.*member;
+    using T = std::decay_t<decltype(to)>;
+    if constexpr (std::is_same_v<T, int64_t>)
+      options.integer(s.name, to, s.help, {static_cast<double>(s.min), kMostTokens});
+    else if constexpr (std::is_same_v<T, bool>)
+      options.flag(s.name, to, s.help);
+    else if constexpr (std::is_same_v<T, generate::Texts>)
+      options.list(s.name, to, s.help);
+    else if constexpr (std::is_same_v<T, generate::Limit>)
+      options.integer(s.name, o.numbers[s.name] = -1, s.help, {static_cast<double>(s.min), kMostTokens});
+    else if constexpr (std::is_same_v<T, uint64_t>)
+      options.integer(s.name, o.numbers[s.name] = static_cast<int64_t>(to), s.help, {0, kLargestSeed});
+    else
+      options.text(s.name, o.texts[s.name], s.help);
+  };
+  if (s.help) std::visit(declare, s.member);
+}
+
 Options declare(GenerateOptions& o) {
-  Options options("generate", "continues texts with a causal language model",
-                  {"graft generate --model gpt2 --prompt 'Once upon a time' --max_new_tokens 40",
-                   "graft generate --model results --prompt 'The' --do_sample true --top_p 0.9 --seed 7",
-                   "graft generate --model results --input prompts.txt --num_beams 4 --output texts.jsonl"});
-  const train::Range count{0, 1e6}, positive{1, 1e6};
+  Options options(
+      "generate",
+      "continues texts; settings that are not given are those of the model's generation_config.json",
+      {"graft generate --model gpt2 --prompt 'Once upon a time' --max_new_tokens 40",
+       "graft generate --model results --prompt 'The' --do_sample true --top_p 0.9 --seed 7",
+       "graft generate --model results --input prompts.txt --num_beams 4 --output texts.jsonl"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub", true);
   options.text("prompt", o.prompt, "a text to continue; the result is streamed to standard output");
   options.text("input", o.input,
                "prompts, one a line (- = standard input), or .csv .tsv .jsonl .json; the result is jsonl");
   options.text("output", o.output, "jsonl; - = standard output; with --input");
   options.text("text_column", o.text_column, "column of --input that holds the prompts");
-  options.integer("max_new_tokens", o.max_new_tokens, "tokens that are added at most", positive);
-  options.integer("max_length", o.max_length, "tokens of prompt and continuation at most; 0 = no limit",
-                  count);
-  options.integer("min_length", o.min_length, "tokens of prompt and continuation at least", count);
-  options.integer("min_new_tokens", o.min_new_tokens, "tokens that are added at least", count);
-  options.list("stop_strings", o.stop_strings, "texts that end a continuation");
-  options.integer("num_beams", o.num_beams, "beams of a beam search; 1 = none", positive);
-  options.text("length_penalty", o.length_penalty,
-               "beams: score = sum of log-probabilities / tokens^length_penalty");
-  options.text("early_stopping", o.early_stopping, "beams: true, false (a heuristic) or never");
-  options.integer("num_return_sequences", o.num_return_sequences, "continuations of each prompt", positive);
-  options.flag("do_sample", o.do_sample, "draw tokens instead of choosing the most probable one");
-  options.text("temperature", o.temperature, "sampling: below 1 sharpens the probabilities");
-  options.integer("top_k", o.top_k, "sampling: from the k most probable tokens; 0 = all", count);
-  options.text("top_p", o.top_p, "sampling: from the fewest tokens with this probability together");
-  options.text("typical_p", o.typical_p,
-               "sampling: from the most typical tokens with this probability together");
-  options.integer("seed", o.seed, "sampling: of the random numbers", {0, 9e15});
-  options.text("repetition_penalty", o.repetition_penalty, "above 1 makes tokens of the text less probable");
-  options.integer("no_repeat_ngram_size", o.no_repeat_ngram_size,
-                  "no n-gram of this size twice; 0 = may repeat", count);
   options.integer("batch_size", o.batch_size, "prompts in one pass; the results do not depend on it",
-                  positive);
-  options.flag("use_cache", o.use_cache, "keep keys and values; the tokens are the same without, and slower");
+                  {1, kMostTokens});
+  for (const generate::Setting& s : generate::settings_table()) declare_setting(options, s, o);
   options.precision(o.bf16, "as the model was trained, else fp32");
   options.threads();
   return options;
@@ -76,45 +81,39 @@ EarlyStopping parse_early_stopping(const std::string& value) {
 }
 
 // The folder's settings, changed by what was given.
-GenerationOptions settings_of(const Options& options, const GenerateOptions& o, GenerationOptions s) {
-  const auto take = [&](const char* name, auto& to, const auto& value) {
-    if (options.given(name)) to = value;
-  };
-  const auto real = [&](const char* name, double& to, const std::string& value) {
-    if (options.given(name)) to = train::parse_real(name, value);
-  };
-  if (options.given("max_length") && !options.given("max_new_tokens")) s.max_new_tokens.reset();
-  take("max_new_tokens", s.max_new_tokens, std::optional<int64_t>(o.max_new_tokens));
-  take("max_length", s.max_length, o.max_length > 0 ? std::optional<int64_t>(o.max_length) : std::nullopt);
-  take("min_length", s.min_length, o.min_length);
-  take("min_new_tokens", s.min_new_tokens, o.min_new_tokens);
-  take("stop_strings", s.stop_strings, o.stop_strings);
-  take("num_beams", s.num_beams, o.num_beams);
-  real("length_penalty", s.length_penalty, o.length_penalty);
-  if (options.given("early_stopping")) s.early_stopping = parse_early_stopping(o.early_stopping);
-  take("num_return_sequences", s.num_return_sequences, o.num_return_sequences);
-  take("do_sample", s.do_sample, o.do_sample);
-  real("temperature", s.temperature, o.temperature);
-  take("top_k", s.top_k, o.top_k);
-  real("top_p", s.top_p, o.top_p);
-  real("typical_p", s.typical_p, o.typical_p);
-  take("seed", s.seed, static_cast<uint64_t>(o.seed));
-  real("repetition_penalty", s.repetition_penalty, o.repetition_penalty);
-  take("no_repeat_ngram_size", s.no_repeat_ngram_size, o.no_repeat_ngram_size);
-  take("use_cache", s.use_cache, o.use_cache);
-  return s;
+GenerationOptions settings_of(const Options& options, const GenerateOptions& o, GenerationOptions out) {
+  generate::prefer_max_length(out, options.given("max_length"), options.given("max_new_tokens"));
+  for (const generate::Setting& s : generate::settings_table()) {
+    const auto take = [&](auto member) {
+      auto& to = out.*member;
+      using T = std::decay_t<decltype(to)>;
+      if constexpr (std::is_same_v<T, generate::Limit>)
+        to = o.numbers.at(s.name);
+      else if constexpr (std::is_same_v<T, uint64_t>)
+        to = static_cast<uint64_t>(o.numbers.at(s.name));
+      else if constexpr (std::is_same_v<T, double>)
+        to = train::parse_real(s.name, o.texts.at(s.name));
+      else if constexpr (std::is_same_v<T, EarlyStopping>)
+        to = parse_early_stopping(o.texts.at(s.name));
+      else
+        to = o.settings.*member;
+    };
+    if (s.help && options.given(s.name)) std::visit(take, s.member);
+  }
+  return out;
 }
 
 // Refuses options that would have no effect.
-void check_options(const Options& options, const GenerationOptions& s) {
+void check_options(const Options& options, const GenerationOptions& settings) {
   if (options.given("prompt") == options.given("input"))
     throw UsageError("give --prompt or --input, one of the two", "graft generate --help shows examples");
-  for (const char* name : {"temperature", "top_k", "top_p", "typical_p", "seed"})
-    if (options.given(name) && !s.do_sample)
-      throw UsageError(fmt::format("--{} is refused: it has an effect with --do_sample true only", name));
-  for (const char* name : {"length_penalty", "early_stopping"})
-    if (options.given(name) && s.num_beams < 2)
-      throw UsageError(fmt::format("--{} is refused: it has an effect with --num_beams 2 and more", name));
+  for (const generate::Setting& s : generate::settings_table()) {
+    if (!s.help || !options.given(s.name)) continue;
+    if (s.needs == generate::Needs::sampling && !settings.do_sample)
+      throw UsageError(fmt::format("--{} is refused: it has an effect with --do_sample true only", s.name));
+    if (s.needs == generate::Needs::beams && settings.num_beams < 2)
+      throw UsageError(fmt::format("--{} is refused: it has an effect with --num_beams 2 and more", s.name));
+  }
   for (const char* name : {"output", "text_column", "batch_size"})
     if (options.given(name) && options.given("prompt"))
       throw UsageError(fmt::format("--{} is refused with --prompt: it is for --input", name));

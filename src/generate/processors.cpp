@@ -97,8 +97,11 @@ void process_scores(std::vector<float>& scores, const std::vector<int32_t>& toke
                     const GenerationOptions& o) {
   if (o.repetition_penalty != 1) penalize_repetition(scores, tokens, o.repetition_penalty);
   if (o.no_repeat_ngram_size > 0) forbid_ngrams(scores, tokens, static_cast<size_t>(o.no_repeat_ngram_size));
-  if (static_cast<int64_t>(tokens.size()) < o.min_length ||
-      static_cast<int64_t>(tokens.size() - prompt_length) < o.min_new_tokens) {
+  // min_length counts the prompt; min_new_tokens replaces it (the reference's _prepare_generated_length).
+  const bool too_short = o.min_new_tokens > 0
+                             ? static_cast<int64_t>(tokens.size() - prompt_length) < o.min_new_tokens
+                             : static_cast<int64_t>(tokens.size()) < o.min_length;
+  if (too_short) {
     for (const int32_t id : o.eos_token_id)
       if (id >= 0 && static_cast<size_t>(id) < scores.size()) scores[static_cast<size_t>(id)] = kNever;
   }

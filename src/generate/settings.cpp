@@ -6,7 +6,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/nearest.h"
 #include "base/shown.h"
+#include "generate/settings_table.h"
 
 namespace graft::generate {
 namespace {
@@ -72,96 +74,95 @@ const std::set<std::string>& no_effect() {
   return keys;
 }
 
+// The settings of a JSON object, by their kinds.
 class Reader {
  public:
-  Reader(const Json& file, const std::string& origin) : file_(file), origin_(origin) {}
+  Reader(const Json& file, std::string origin) : file_(file), origin_(std::move(origin)) {}
 
-  void number(const char* key, double& to) {
-    if (const Json* j = find(key))
-      to = j->is_number() ? j->get<double>() : wrong<double>(key, *j, "a number");
-  }
-  template <class T>
-  void integer(const char* key, T& to) {
-    if (const Json* j = find(key)) to = integer_of(key, *j);
-  }
-  void flag(const char* key, bool& to) {
-    if (const Json* j = find(key))
-      to = j->is_boolean() ? j->get<bool>() : wrong<bool>(key, *j, "true or false");
-  }
-  void id(const char* key, std::optional<int32_t>& to) {
-    if (const Json* j = find(key)) to = static_cast<int32_t>(integer_of(key, *j));
-  }
-  // One id or a list of ids.
-  void ids(const char* key, std::vector<int32_t>& to) {
-    const Json* j = find(key);
-    if (!j) return;
-    to.clear();
-    if (!j->is_array()) return to.push_back(static_cast<int32_t>(integer_of(key, *j)));
-    for (const Json& one : *j) to.push_back(static_cast<int32_t>(integer_of(key, one)));
-  }
-  void texts(const char* key, std::vector<std::string>& to) {
-    const Json* j = find(key);
-    if (!j) return;
-    to.clear();
-    if (j->is_string()) return to.push_back(j->get<std::string>());
-    if (!j->is_array()) wrong<int>(key, *j, "a list of texts");
-    for (const Json& one : *j)
-      to.push_back(one.is_string() ? one.get<std::string>() : wrong<std::string>(key, one, "a text"));
-  }
-  void early(const char* key, EarlyStopping& to) {
-    const Json* j = find(key);
-    if (!j) return;
-    if (j->is_boolean())
-      to = j->get<bool>() ? EarlyStopping::always : EarlyStopping::heuristic;
-    else if (j->is_string() && j->get<std::string>() == "never")
-      to = EarlyStopping::never;
-    else
-      wrong<int>(key, *j, "true, false or \"never\"");
-  }
-  void refuse_rest() {
-    std::string unknown;
-    for (const auto& [key, value] : file_.items()) {
-      if (known_.count(key) || no_effect().count(key)) continue;
-      const auto it = refused().find(key);
-      if (it == refused().end()) {
-        unknown += (unknown.empty() ? "" : ", ") + shown(key);
-      } else if (!value.is_null() && !(value == it->second) && !same_number(value, it->second)) {
-        fail_with(fmt::format("remove the key \"{}\", or generate with the reference", key),
-                  "{}: \"{}\" is {}, which graft does not implement", origin_, key, shown(value.dump()));
-      }
-    }
-    if (!unknown.empty()) log_warning("{}: unknown keys are ignored: {}", origin_, unknown);
+  void read(const Setting& setting, GenerationOptions& o) const {
+    const auto it = file_.find(setting.name);
+    if (it == file_.end() || it->is_null()) return;
+    std::visit([&](auto member) { set(o.*member, setting.name, *it); }, setting.member);
   }
 
  private:
-  const Json* find(const char* key) {
-    known_.insert(key);
-    const auto it = file_.find(key);
-    return it == file_.end() || it->is_null() ? nullptr : &*it;
+  void set(double& to, const char* key, const Json& j) const {
+    to = j.is_number() ? j.get<double>() : wrong<double>(key, j, "a number");
   }
-  int64_t integer_of(const char* key, const Json& j) {
+  void set(int64_t& to, const char* key, const Json& j) const { to = integer_of(key, j); }
+  void set(uint64_t& to, const char* key, const Json& j) const {
+    if (integer_of(key, j) < 0) wrong<int>(key, j, "at least 0");
+    to = static_cast<uint64_t>(integer_of(key, j));
+  }
+  // Old files write -1 for none.
+  void set(Limit& to, const char* key, const Json& j) const {
+    if (const int64_t value = integer_of(key, j); value != -1) to = value;
+  }
+  void set(bool& to, const char* key, const Json& j) const {
+    to = j.is_boolean() ? j.get<bool>() : wrong<bool>(key, j, "true or false");
+  }
+  void set(TokenId& to, const char* key, const Json& j) const {
+    to = static_cast<int32_t>(integer_of(key, j));
+  }
+  // One id or a list of ids.
+  void set(TokenIds& to, const char* key, const Json& j) const {
+    to.clear();
+    if (!j.is_array()) return to.push_back(static_cast<int32_t>(integer_of(key, j)));
+    for (const Json& one : j) to.push_back(static_cast<int32_t>(integer_of(key, one)));
+  }
+  void set(Texts& to, const char* key, const Json& j) const {
+    to.clear();
+    if (j.is_string()) return to.push_back(j.get<std::string>());
+    if (!j.is_array()) wrong<int>(key, j, "a list of texts");
+    for (const Json& one : j)
+      to.push_back(one.is_string() ? one.get<std::string>() : wrong<std::string>(key, one, "a text"));
+  }
+  void set(EarlyStopping& to, const char* key, const Json& j) const {
+    if (j.is_boolean())
+      to = j.get<bool>() ? EarlyStopping::always : EarlyStopping::heuristic;
+    else if (j.is_string() && j.get<std::string>() == "never")
+      to = EarlyStopping::never;
+    else
+      wrong<int>(key, j, "true, false or \"never\"");
+  }
+  int64_t integer_of(const char* key, const Json& j) const {
     return j.is_number_integer() && std::fabs(j.get<double>()) <= 2147483647.0
                ? j.get<int64_t>()
                : wrong<int64_t>(key, j, "an integer of 32 bits");
   }
-  static bool same_number(const Json& a, const Json& b) {
-    return a.is_number() && b.is_number() && a.get<double>() == b.get<double>();
-  }
   template <class T>
-  T wrong(const char* key, const Json& j, const char* expected) {
+  T wrong(const char* key, const Json& j, const char* expected) const {
     fail("{}: \"{}\" must be {}, not {}", origin_, key, expected, shown(j.dump()));
   }
 
   const Json& file_;
   std::string origin_;
-  std::set<std::string> known_;
 };
 
-template <class T>
-void read_limit(Reader& reader, const char* key, std::optional<T>& to) {
-  T value = -1;
-  reader.integer(key, value);
-  if (value != -1) to = value;
+bool same_number(const Json& a, const Json& b) {
+  return a.is_number() && b.is_number() && a.get<double>() == b.get<double>();
+}
+
+const Setting* find_setting(const std::string& name) {
+  for (const Setting& s : settings_table())
+    if (name == s.name) return &s;
+  return nullptr;
+}
+
+// Throws Error for keys that ask for what is not implemented. Returns those that are not known.
+std::vector<std::string> check_other_keys(const Json& file, const std::string& origin) {
+  std::vector<std::string> unknown;
+  for (const auto& [key, value] : file.items()) {
+    if (find_setting(key) || no_effect().count(key)) continue;
+    const auto it = refused().find(key);
+    if (it == refused().end()) {
+      unknown.push_back(key);
+    } else if (!value.is_null() && !(value == it->second) && !same_number(value, it->second)) {
+      fail_with(fmt::format("remove the key \"{}\", or generate with the reference", key),
+                "{}: \"{}\" is {}, which graft does not implement", origin, key, shown(value.dump()));
+    }
+  }
+  return unknown;
 }
 
 }  // namespace
@@ -169,65 +170,75 @@ void read_limit(Reader& reader, const char* key, std::optional<T>& to) {
 GenerationOptions read_settings(const Json& file, const Json& config, const std::string& origin) {
   GenerationOptions o;
   if (config.is_object()) {
-    Reader model(config, "config.json");
-    model.ids("eos_token_id", o.eos_token_id);
-    model.id("bos_token_id", o.bos_token_id);
-    model.id("pad_token_id", o.pad_token_id);
+    const Reader model(config, "config.json");
+    for (const char* key : {"eos_token_id", "bos_token_id", "pad_token_id"})
+      model.read(*find_setting(key), o);
   }
   if (!file.is_object()) return o;
-  Reader reader(file, origin);
-  read_limit(reader, "max_new_tokens", o.max_new_tokens);
-  read_limit(reader, "max_length", o.max_length);
-  reader.integer("min_length", o.min_length);
-  reader.integer("min_new_tokens", o.min_new_tokens);
-  reader.texts("stop_strings", o.stop_strings);
-  reader.integer("num_beams", o.num_beams);
-  reader.number("length_penalty", o.length_penalty);
-  reader.early("early_stopping", o.early_stopping);
-  reader.integer("num_return_sequences", o.num_return_sequences);
-  reader.flag("do_sample", o.do_sample);
-  reader.number("temperature", o.temperature);
-  reader.integer("top_k", o.top_k);
-  reader.number("top_p", o.top_p);
-  reader.number("typical_p", o.typical_p);
-  reader.number("repetition_penalty", o.repetition_penalty);
-  reader.integer("no_repeat_ngram_size", o.no_repeat_ngram_size);
-  reader.ids("eos_token_id", o.eos_token_id);
-  reader.id("bos_token_id", o.bos_token_id);
-  reader.id("pad_token_id", o.pad_token_id);
-  reader.flag("use_cache", o.use_cache);
-  reader.refuse_rest();
+  const Reader reader(file, origin);
+  std::string unknown;
+  for (const std::string& key : check_other_keys(file, origin))
+    unknown += (unknown.empty() ? "" : ", ") + shown(key);
+  for (const Setting& s : settings_table()) {
+    if (s.in_file)
+      reader.read(s, o);
+    else if (file.contains(s.name))
+      unknown += (unknown.empty() ? "" : ", ") + shown(s.name);
+  }
+  if (!unknown.empty()) log_warning("{}: unknown keys are ignored: {}", origin, unknown);
   return o;
 }
+
+GenerationOptions change_settings(GenerationOptions o, const Json& given, const std::string& origin) {
+  if (const std::vector<std::string> unknown = check_other_keys(given, origin); !unknown.empty()) {
+    std::vector<std::string> names;
+    for (const Setting& s : settings_table()) names.emplace_back(s.name);
+    const std::string near = nearest_name(unknown.front(), names);
+    fail_with(near.empty() ? "" : fmt::format("did you mean \"{}\"?", near), "{}: unknown key \"{}\"", origin,
+              shown(unknown.front()));
+  }
+  prefer_max_length(o, given.contains("max_length"), given.contains("max_new_tokens"));
+  const Reader reader(given, origin);
+  for (const Setting& s : settings_table()) reader.read(s, o);
+  return o;
+}
+
+void prefer_max_length(GenerationOptions& o, bool length_given, bool new_tokens_given) {
+  if (length_given && !new_tokens_given) o.max_new_tokens.reset();
+}
+
+namespace {
+
+void put(Json& out, const char* key, const Limit& value) { out[key] = *value; }
+void put(Json& out, const char* key, const TokenId& value) { out[key] = *value; }
+void put(Json& out, const char* key, EarlyStopping value) {
+  if (value == EarlyStopping::never)
+    out[key] = "never";
+  else
+    out[key] = value == EarlyStopping::always;
+}
+void put(Json& out, const char* key, const TokenIds& value) {
+  if (value.size() == 1)
+    out[key] = value.front();
+  else
+    out[key] = value;
+}
+template <class T>
+void put(Json& out, const char* key, const T& value) {
+  out[key] = value;
+}
+
+}  // namespace
 
 Json to_json(const GenerationOptions& o) {
   const GenerationOptions usual;
   Json out = Json::object();
-  const auto put = [&](const char* key, const auto& value, const auto& fallback) {
-    if (!(value == fallback)) out[key] = value;
-  };
-  if (o.max_new_tokens) out["max_new_tokens"] = *o.max_new_tokens;
-  if (o.max_length) out["max_length"] = *o.max_length;
-  put("min_length", o.min_length, usual.min_length);
-  put("min_new_tokens", o.min_new_tokens, usual.min_new_tokens);
-  put("stop_strings", o.stop_strings, usual.stop_strings);
-  put("num_beams", o.num_beams, usual.num_beams);
-  put("length_penalty", o.length_penalty, usual.length_penalty);
-  if (o.early_stopping == EarlyStopping::always) out["early_stopping"] = true;
-  if (o.early_stopping == EarlyStopping::never) out["early_stopping"] = "never";
-  put("num_return_sequences", o.num_return_sequences, usual.num_return_sequences);
-  put("do_sample", o.do_sample, usual.do_sample);
-  put("temperature", o.temperature, usual.temperature);
-  put("top_k", o.top_k, usual.top_k);
-  put("top_p", o.top_p, usual.top_p);
-  put("typical_p", o.typical_p, usual.typical_p);
-  put("repetition_penalty", o.repetition_penalty, usual.repetition_penalty);
-  put("no_repeat_ngram_size", o.no_repeat_ngram_size, usual.no_repeat_ngram_size);
-  if (o.eos_token_id.size() == 1) out["eos_token_id"] = o.eos_token_id.front();
-  if (o.eos_token_id.size() > 1) out["eos_token_id"] = o.eos_token_id;
-  if (o.bos_token_id) out["bos_token_id"] = *o.bos_token_id;
-  if (o.pad_token_id) out["pad_token_id"] = *o.pad_token_id;
-  put("use_cache", o.use_cache, usual.use_cache);
+  for (const Setting& s : settings_table()) {
+    const auto add = [&](auto member) {
+      if (!(o.*member == usual.*member)) put(out, s.name, o.*member);
+    };
+    if (s.in_file) std::visit(add, s.member);
+  }
   return out;
 }
 
@@ -246,15 +257,12 @@ void check_ranges(const GenerationOptions& o) {
     refuse_if(!(value > 0 && value <= 1),
               fmt::format("{} is {}; it must be above 0 and at most 1", name, value));
   };
-  if (o.max_new_tokens) at_least("max_new_tokens", static_cast<double>(*o.max_new_tokens), 1);
-  if (o.max_length) at_least("max_length", static_cast<double>(*o.max_length), 1);
-  for (const auto& [name, value, min] : {std::tuple{"min_length", o.min_length, 0},
-                                         {"min_new_tokens", o.min_new_tokens, 0},
-                                         {"num_beams", o.num_beams, 1},
-                                         {"num_return_sequences", o.num_return_sequences, 1},
-                                         {"top_k", o.top_k, 0},
-                                         {"no_repeat_ngram_size", o.no_repeat_ngram_size, 0}})
-    at_least(name, static_cast<double>(value), min);
+  for (const Setting& s : settings_table()) {
+    if (const auto* count = std::get_if<int64_t GenerationOptions::*>(&s.member))
+      at_least(s.name, static_cast<double>(o.*(*count)), static_cast<double>(s.min));
+    if (const auto* limit = std::get_if<Limit GenerationOptions::*>(&s.member); limit && o.*(*limit))
+      at_least(s.name, static_cast<double>(*(o.*(*limit))), static_cast<double>(s.min));
+  }
   refuse_if(!(o.temperature > 0 && std::isfinite(o.temperature)),
             fmt::format("temperature is {}; it must be above 0", o.temperature),
             "for the most probable token at each step, leave do_sample false");

@@ -107,7 +107,9 @@ double ModelConfig::estimated_parameters(const SizeKeys& keys) const {
     const Json* j = find(key);
     return j && j->is_number_integer() && j->get<double>() > 0 ? j->get<double>() : 1.0;
   };
-  const double H = size(keys.hidden_size), wide = size(keys.intermediate_size);
+  // GPT-2 leaves n_inner out for four times the hidden size.
+  const double H = size(keys.hidden_size),
+               wide = find(keys.intermediate_size) ? size(keys.intermediate_size) : 4 * H;
   const double rows = size("vocab_size") + size("max_position_embeddings") + size("type_vocab_size");
   const double labels = find("id2label") ? static_cast<double>(find("id2label")->size()) : size("num_labels");
   return (rows + labels) * H + (size(keys.num_layers) + 1) * (4 * H * H + 2 * H * wide);

@@ -1,9 +1,12 @@
 #include "models/gpt2.h"
 
+#include <atomic>
 #include <cmath>
+#include <memory>
 #include <optional>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "models/decoder.h"
 #include "models/heads.h"
 #include "models/registry.h"
@@ -186,9 +189,16 @@ class Gpt2 : public Encoder, public CausalDecoder {
 struct LastTokenHead : Head {
   engine::Linear score;
   std::optional<int64_t> pad_token_id;
+  std::shared_ptr<std::atomic<bool>> warned = std::make_shared<std::atomic<bool>>(false);
 
   RowSelection rows(Tape& tape, const data::RaggedBatch& batch) const override {
-    if (!pad_token_id) return last_rows(tape, batch);
+    if (!pad_token_id) {
+      if (batch.size() > 1 && !warned->exchange(true))
+        log_warning(
+            "config.json has no pad_token_id: each text is classified by its last token; the reference "
+            "refuses more than one text at once");
+      return last_rows(tape, batch);
+    }
     auto* rows = tape.push_array<int32_t>(batch.size());
     for (int32_t b = 0; b < batch.size(); ++b) {
       const int32_t begin = batch.cu_seqlens[static_cast<size_t>(b)];

@@ -186,7 +186,8 @@ TEST(CInterface, ContinuesATextAsTheFolderAsks) {
   char* text = nullptr;
   ASSERT_EQ(graft_generate(folder.c_str(), "one", R"({"max_new_tokens": 3})", &text), GRAFT_OK)
       << graft_last_error();
-  EXPECT_EQ(std::string(text).substr(0, 3), "one");
+  const std::string first = text;
+  EXPECT_EQ(first.substr(0, 3), "one");
   graft_free_text(text);
   EXPECT_EQ(graft_generate(folder.c_str(), "one", R"({"num_beams": 2, "do_sample": true})", &text),
             GRAFT_ERROR);
@@ -194,6 +195,31 @@ TEST(CInterface, ContinuesATextAsTheFolderAsks) {
   EXPECT_EQ(graft_generate(folder.c_str(), "one", "{", &text), GRAFT_ERROR);
   EXPECT_EQ(graft_generate(nullptr, "one", nullptr, &text), GRAFT_INVALID_ARGUMENT);
   graft_free_text(nullptr);
+
+  // A generator keeps the model: the same texts, after the folder is gone, too.
+  graft_generator* generator = graft_generator_open(folder.c_str());
+  ASSERT_NE(generator, nullptr) << graft_last_error();
+  std::filesystem::remove_all(folder);
+  const auto drawn = [&](const char* options) {
+    char* out = nullptr;
+    EXPECT_EQ(graft_generator_generate(generator, "one", options, &out), GRAFT_OK) << graft_last_error();
+    std::string result = out ? out : "";
+    graft_free_text(out);
+    return result;
+  };
+  EXPECT_EQ(drawn(R"({"max_new_tokens": 3})"), first);
+  const char* seeded = R"({"max_new_tokens": 8, "do_sample": true, "temperature": 9.0, "seed": 1})";
+  EXPECT_EQ(drawn(seeded), drawn(seeded));
+  EXPECT_NE(drawn(seeded),
+            drawn(R"({"max_new_tokens": 8, "do_sample": true, "temperature": 9.0, "seed": 2})"));
+  EXPECT_EQ(graft_generator_generate(generator, "one", R"({"max_new_token": 3})", &text), GRAFT_ERROR);
+  EXPECT_THAT(graft_last_error(), testing::AllOf(testing::HasSubstr("unknown key \"max_new_token\""),
+                                                 testing::HasSubstr("did you mean \"max_new_tokens\"?")));
+  EXPECT_EQ(graft_generator_generate(nullptr, "one", nullptr, &text), GRAFT_INVALID_ARGUMENT);
+  EXPECT_EQ(graft_generator_open(folder.c_str()), nullptr);
+  EXPECT_EQ(graft_generator_open(nullptr), nullptr);
+  graft_generator_close(generator);
+  graft_generator_close(nullptr);
 }
 
 }  // namespace

@@ -84,6 +84,8 @@ TEST(Processors, NoEndBeforeTheLeastLength) {
   o.min_new_tokens = 3;
   EXPECT_TRUE(after(5));
   EXPECT_FALSE(after(6));
+  o.min_length = 9;  // min_new_tokens replaces it
+  EXPECT_FALSE(after(6));
 }
 
 TEST(Processors, ADrawFollowsTheProbabilities) {

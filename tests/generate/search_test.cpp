@@ -2,7 +2,9 @@
 // the order of beams.
 #include "generate/search.h"
 
+#include "generate/beams.h"
 #include "generate/causal_decoder.h"
+#include "generate/processors.h"
 #include "generate/settings.h"
 #include "models/model_case.h"
 
@@ -122,17 +124,37 @@ TEST(Search, ABatchEqualsItsMembersAndACacheChangesNothing) {
   }
 }
 
-// With one beam the running beam is the greedy one, and the first end is the best.
+// A beam search with a single beam chooses the most probable token at each step; where it ends with the first
+// finished beam, it ends as a greedy search does.
 TEST(Search, OneBeamIsGreedy) {
   GRAFT_SHARED_PATH(golden, "golden");
   const Fixture f(golden);
-  GenerationOptions greedy = varied().front(), beam = greedy;
-  beam.num_beams = 2;
-  beam.num_return_sequences = 1;
-  greedy.eos_token_id = beam.eos_token_id = {};
-  beam.max_new_tokens = greedy.max_new_tokens = 1;  // of one token the best beam is the most probable token
-  for (size_t p = 0; p < f.prompts.size(); ++p)
-    EXPECT_EQ(tokens_of(f.run(beam, {f.prompts[p]})[0]), tokens_of(f.run(greedy, {f.prompts[p]})[0]));
+  const auto with_one_beam = [&](const Ids& prompt, const GenerationOptions& o) {
+    const auto decoder = make_decoder(f.model.state(), 1, 40, true);
+    Beams beam(prompt, o, *o.max_new_tokens);
+    engine::Tensor logits = decoder->start({prompt});
+    while (true) {
+      std::vector<float> scores(logits.f32(), logits.f32() + logits.cols);
+      log_softmax(scores);
+      beam.extend({scores}, {});
+      if (beam.done()) return beam.best().front().tokens;
+      logits = decoder->step({0}, {beam.running(0).back()});
+    }
+  };
+  size_t ended = 0;
+  for (const bool ends : {false, true}) {
+    for (const Ids& prompt : f.prompts) {
+      GenerationOptions o = varied().front();
+      o.eos_token_id.clear();
+      const Ids longest = f.run(o, {prompt})[0][0].tokens;
+      if (ends) o.eos_token_id = {longest[prompt.size() + 7]};  // a token that comes
+      o.early_stopping = EarlyStopping::always;
+      const Ids greedy = f.run(o, {prompt})[0][0].tokens;
+      ended += greedy.size() < prompt.size() + 20 ? 1 : 0;
+      EXPECT_EQ(with_one_beam(prompt, o), greedy);
+    }
+  }
+  EXPECT_EQ(ended, f.prompts.size());
 }
 
 TEST(Search, SeedsAndCopiesDrawDifferently) {

@@ -1,6 +1,7 @@
 // generation_config.json, and settings that contradict each other.
 #include "generate/settings.h"
 
+#include "generate/settings_table.h"
 #include "models/model_case.h"
 
 namespace graft::generate {
@@ -51,6 +52,37 @@ TEST(GenerationSettings, WhatIsNotImplementedIsRefused) {
   EXPECT_THAT(complaint({{"early_stopping", "soon"}}), HasSubstr("true, false or \"never\""));
   EXPECT_NO_THROW(read_settings({{"num_beam_groups", 1}, {"diversity_penalty", 0}, {"penalty_alpha", Json()}},
                                 Json(), "g"));
+}
+
+TEST(GenerationSettings, EachIsReadAndWritten) {
+  for (const Setting& s : settings_table()) {
+    const std::string name = s.name;
+    const Json value = name == "early_stopping"                                        ? Json("never")
+                       : name == "stop_strings"                                        ? Json::array({"a"})
+                       : name == "do_sample"                                           ? Json(true)
+                       : name == "use_cache"                                           ? Json(false)
+                       : std::holds_alternative<double GenerationOptions::*>(s.member) ? Json(3.0)
+                                                                                       : Json(3);
+    const GenerationOptions o = change_settings({}, {{name, value}}, "given");
+    EXPECT_EQ(to_json(o).dump(), s.in_file ? Json({{name, value}}).dump() : "{}");
+    if (s.in_file) {
+      EXPECT_EQ(to_json(read_settings({{name, value}}, Json(), "g.json")).dump(), to_json(o).dump());
+    }
+  }
+}
+
+TEST(GenerationSettings, GivenOnesAreCheckedByName) {
+  GenerationOptions folder;
+  folder.max_new_tokens = 5;
+  folder.num_beams = 2;
+  const auto changed = [&](const Json& given) { return change_settings(folder, given, "given"); };
+  EXPECT_EQ(changed({{"seed", 7}}).seed, 7u);
+  EXPECT_EQ(changed({{"seed", 7}}).num_beams, 2);
+  EXPECT_FALSE(changed({{"max_length", 9}}).max_new_tokens);
+  EXPECT_EQ(changed({{"max_length", 9}, {"max_new_tokens", 4}}).max_new_tokens, 4);
+  EXPECT_THAT(error_of([&] { changed({{"num_beam", 3}}); }), HasSubstr("given: unknown key \"num_beam\""));
+  EXPECT_THAT(error_of([&] { changed({{"seed", -1}}); }), HasSubstr("\"seed\" must be at least 0"));
+  EXPECT_THAT(error_of([&] { changed({{"num_beam_groups", 3}}); }), HasSubstr("does not implement"));
 }
 
 TEST(GenerationSettings, ContradictionsAreUsageErrors) {

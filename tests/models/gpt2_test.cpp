@@ -2,6 +2,8 @@
 // reads.
 #include <cmath>
 
+#include "base/log.h"
+#include "models/gpt2.h"
 #include "models/model_case.h"
 #include "models/weights.h"
 #include "tasks/causal_lm.h"
@@ -104,6 +106,41 @@ TEST(Gpt2, AClassifierReadsTheLastTokenThatIsNoPadding) {
   copy_with_config(golden, dir / "none", [](Json& c) { c["pad_token_id"] = Json(); });
   const Model none = load_model(dir / "none");
   EXPECT_FALSE(same_bits(logits(none, {5, 6, 7}), logits(none, {5, 6, 7, 198})));
+}
+
+// The reference refuses such a batch, since it could not find the last token in front of the padding.
+TEST(Gpt2, AClassifierWithoutAPaddingTokenWarnsOnceOfSeveralTexts) {
+  GRAFT_SHARED_PATH(golden, "golden/gpt2/seqcls_single");
+  TempDir dir;
+  copy_with_config(golden, dir / "none", [](Json& c) { c["pad_token_id"] = Json(); });
+  const Model none = load_model(dir / "none"), usual = load_model(golden);
+  std::vector<std::string> warnings;
+  const LogSink former = set_log_sink([&](LogLevel level, const std::string& text) {
+    if (level == LogLevel::warning) warnings.push_back(text);
+  });
+  const int32_t ids[] = {5, 6, 7};
+  data::RaggedBatch batch;
+  batch.append(ids, nullptr, 3, 0);
+  logits_of(none, batch);
+  EXPECT_EQ(warnings.size(), 0u);
+  batch.append(ids, nullptr, 2, 1);
+  for (const Model* model : {&none, &none, &usual}) logits_of(*model, batch);
+  set_log_sink(former);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], HasSubstr("config.json has no pad_token_id"));
+}
+
+TEST(Gpt2, ItsSizeIsEstimatedWithoutNInner) {
+  TempDir dir;
+  const auto estimate = [&](const std::string& more) {
+    return models::ModelConfig::from_file(
+               dir.write("config.json", R"({"model_type": "gpt2", "vocab_size": 50257,
+      "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024)" +
+                                            more + "}"))
+        .estimated_parameters(models::gpt2_family().sizes);
+  };
+  EXPECT_EQ(estimate(""), estimate(R"(, "n_inner": 3072)"));
+  EXPECT_NEAR(estimate(""), 124.4e6, 0.1 * 124.4e6);
 }
 
 TEST(Gpt2, AHeadThatItDoesNotHaveIsAnErrorThatListsThoseItHas) {
