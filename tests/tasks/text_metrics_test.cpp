@@ -10,7 +10,7 @@
 namespace graft::tasks {
 namespace {
 
-double value(const MetricValues& values, const std::string& name) {
+double metric(const MetricValues& values, const std::string& name) {
   for (const auto& [key, v] : values)
     if (key == name) return v;
   return std::nan("");
@@ -63,9 +63,9 @@ TEST(TextMetrics, RougeByHand) {
 TEST(TextMetrics, OfAnotherScript) {
   TextMetrics m;
   m.add("привет мир", "привет мир");
-  EXPECT_EQ(value(m.values(), "rouge1"), 0);
-  EXPECT_NEAR(value(m.values(), "chrf"), 100, 1e-12);
-  EXPECT_EQ(value(m.values(), "exact_match"), 1);
+  EXPECT_EQ(metric(m.values(), "rouge1"), 0);
+  EXPECT_NEAR(metric(m.values(), "chrf"), 100, 1e-12);
+  EXPECT_EQ(metric(m.values(), "exact_match"), 1);
 }
 
 TEST(TextMetrics, WhiteSpaceAtTheEndsDoesNotCount) {
@@ -73,7 +73,7 @@ TEST(TextMetrics, WhiteSpaceAtTheEndsDoesNotCount) {
   m.add(" yes\n", "yes");
   m.add("y es", "yes");
   m.add("", "\t");
-  EXPECT_NEAR(value(m.values(), "exact_match"), 2.0 / 3, 1e-15);
+  EXPECT_NEAR(metric(m.values(), "exact_match"), 2.0 / 3, 1e-15);
 }
 
 TEST(TextMetrics, WithoutAnExampleNothingIsDefined) {
