@@ -52,6 +52,8 @@ struct TrainingArguments {
   int64_t max_target_length = 128;     // tokens of a target (seq2seq-lm); max_seq_length is for the source
   std::string source_prefix{};         // put before every source: "summarize: "
   double label_smoothing_factor = 0;   // share of each label that is spread over all tokens, in training
+  bool span_corruption = false;        // seq2seq-lm on text: the model learns to write missing spans, as T5
+  double mean_noise_span_length = 3;   // of span_corruption, tokens; mlm_probability is the share in spans
   bool predict_with_generate = false;  // seq2seq-lm: evaluation generates and scores the texts
   int64_t generation_max_length = 0;   // of its tokens; 0 = max_target_length
   int64_t generation_num_beams = 0;    // 0 = as generation_config.json says, else 1

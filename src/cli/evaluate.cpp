@@ -24,8 +24,9 @@ namespace fs = std::filesystem;
 namespace {
 
 // Training arguments that an evaluation may change. Without them those of training hold.
-constexpr const char* kArguments[] = {"source_prefix", "max_target_length", "predict_with_generate",
-                                      "generation_max_length", "generation_num_beams"};
+constexpr const char* kArguments[] = {"source_prefix",         "max_target_length",
+                                      "predict_with_generate", "generation_max_length",
+                                      "generation_num_beams",  "span_corruption"};
 
 struct EvaluateOptions : InferenceOptions {
   std::string test_file, task;
@@ -48,16 +49,17 @@ Options declare(EvaluateOptions& o) {
 }
 
 // Refuses options that have no effect for the model's task.
-void check_options(const Options& options, const tasks::TaskEntry& task) {
-  if (task.input != tasks::Input::source_and_target && options.given("target_column"))
+void check_options(const Options& options, const tasks::TaskEntry& task, tasks::Input input) {
+  if (input != tasks::Input::source_and_target && options.given("target_column"))
     throw UsageError(
-        fmt::format("--target_column is refused for a {} model: its answer is no text", task.head->task));
+        fmt::format("--target_column is refused for a {} model{}", task.head->task,
+                    input == task.input ? ": its answer is no text" : " on text with corrupted spans"));
   for (const char* name : kArguments)
     if (options.given(name) && std::none_of(task.own_options.begin(), task.own_options.end(),
                                             [&](const char* own) { return std::string_view(own) == name; }))
       throw UsageError(
           fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
-  if (task.input != tasks::Input::text) return;
+  if (input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
     if (options.given(option))
@@ -65,14 +67,14 @@ void check_options(const Options& options, const tasks::TaskEntry& task) {
   }
 }
 
-TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task) {
+TaskData load_data(EvaluateOptions& o, tasks::Input input) {
   TaskData data;
-  if (task.input == tasks::Input::text) {
+  if (input == tasks::Input::text) {
     data.eval_files = {o.test_file};
     data.columns = o.columns;
   } else {
-    o.columns.require_label = task.input == tasks::Input::labelled_rows;
-    o.columns.text_to_text = task.input == tasks::Input::source_and_target;
+    o.columns.require_label = input == tasks::Input::labelled_rows;
+    o.columns.text_to_text = input == tasks::Input::source_and_target;
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());
@@ -84,7 +86,7 @@ TaskData load_data(EvaluateOptions& o, const tasks::TaskEntry& task) {
 LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folder, const Model& model,
                const tasks::TaskEntry& task, const TrainingArguments& saved,
                const train::Precision& precision) {
-  TaskData data = load_data(o, task);
+  TaskData data = load_data(o, input_of(task, saved.span_corruption));
   data.tokenizer = Tokenizer::from_pretrained(folder);
   TrainingArguments arguments = saved;
   const Json asked = train::to_json(o.arguments);
@@ -117,8 +119,9 @@ int evaluate(int argc, char** argv) {
   Model model = train::load_trained(
       folder, o.task.empty() ? train::trained_task(folder) : tasks::find_task(o.task).head->task);
   const tasks::TaskEntry& task = tasks::task_of(model);
-  check_options(options, task);
-  const TrainingArguments saved = train::saved_arguments(folder);
+  TrainingArguments saved = train::saved_arguments(folder);
+  if (options.given("span_corruption")) saved.span_corruption = o.arguments.span_corruption;
+  check_options(options, task, input_of(task, saved.span_corruption));
   const train::Precision precision = train::inference_precision(o.bf16, saved);
   say_loaded(model, o.model, precision);
   say_unused(model.load_report());

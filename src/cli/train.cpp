@@ -98,7 +98,7 @@ void explain_needs(const Options& options, const TrainOptions& o) {
     if (!asked ||
         std::any_of(need.data.begin(), need.data.end(), [&](const char* d) { return options.given(d); }))
       continue;
-    if (o.task->input == tasks::Input::text && o.wants_evaluation())
+    if (input_of(*o.task, o.arguments.span_corruption) == tasks::Input::text && o.wants_evaluation())
       continue;  // on a share of the training text
     say(fmt::format("--{} has no effect here: there is no --{}", need.option,
                     fmt::join(need.data, " and no --")));

@@ -87,6 +87,7 @@ SpanCorruptor::SpanCorruptor(const Tokenizer& tokenizer, const SpanOptions& opti
         "use a smaller --max_seq_length, or longer spans",
         "a text of {} tokens has {} spans, but the tokenizer has {} sentinel tokens (<extra_id_0>, ...)",
         longest, spans, sentinels_.size());
+  sentinels_.resize(spans);
 }
 
 void SpanCorruptor::corrupt(int64_t epoch, int64_t example, const int32_t* ids, int32_t length,

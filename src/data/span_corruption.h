@@ -40,6 +40,8 @@ class SpanCorruptor {
   void corrupt(int64_t epoch, int64_t example, const int32_t* ids, int32_t length,
                std::vector<int32_t>& input, std::vector<int32_t>& target) const;
   const SpanOptions& options() const { return options_; }
+  // Those that texts up to the longest one need, in order.
+  const std::vector<int32_t>& sentinels() const { return sentinels_; }
 
  private:
   std::vector<int32_t> sentinels_;

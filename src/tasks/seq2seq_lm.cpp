@@ -8,6 +8,7 @@
 #include "models/state.h"
 #include "tasks/examples.h"
 #include "tasks/source_target.h"
+#include "tasks/span_corruption.h"
 
 namespace graft::tasks {
 
@@ -55,6 +56,7 @@ std::unique_ptr<Task> make_seq2seq_lm(const Model& /*model*/, LabelKind /*labels
 }
 
 PreparedTask prepare_seq2seq_lm(Model& model, const TaskData& data, const FeatureSettings& settings) {
+  if (settings.span_corruption) return prepare_span_corruption(model, data, settings, start_token(model));
   SourceTargetSettings streams;
   streams.max_source_length = static_cast<int32_t>(settings.max_seq_length);
   streams.max_target_length = static_cast<int32_t>(settings.max_target_length);
@@ -95,16 +97,18 @@ void add_sample_targets(data::RaggedBatch& batch, const Model& model) {
 
 const TaskEntry& seq2seq_lm_task() {
   constexpr int64_t kLength = 1024;  // run_summarization's max_source_length
-  static const TaskEntry entry = {&models::kSeq2SeqLm,
-                                  Input::source_and_target,
-                                  Answer::texts,
-                                  kLength,
-                                  {"max_target_length", "source_prefix", "label_smoothing_factor",
-                                   "predict_with_generate", "generation_max_length", "generation_num_beams"},
-                                  nullptr,
-                                  make_seq2seq_lm,
-                                  prepare_seq2seq_lm,
-                                  add_sample_targets};
+  static const TaskEntry entry = {
+      &models::kSeq2SeqLm,
+      Input::source_and_target,
+      Answer::texts,
+      kLength,
+      {"max_target_length", "source_prefix", "label_smoothing_factor", "predict_with_generate",
+       "generation_max_length", "generation_num_beams", "span_corruption", "mean_noise_span_length",
+       "mlm_probability", "line_by_line"},
+      nullptr,
+      make_seq2seq_lm,
+      prepare_seq2seq_lm,
+      add_sample_targets};
   return entry;
 }
 

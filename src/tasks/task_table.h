@@ -29,6 +29,8 @@ struct FeatureSettings {
   int64_t max_target_length = 128;
   std::string source_prefix{};
   double label_smoothing_factor = 0;
+  bool span_corruption = false;  // text, of which the model learns to write missing spans
+  double mean_noise_span_length = 3;
   bool predict_with_generate = false;
   int64_t generation_max_length = 0, generation_num_beams = 0;
   uint64_t seed = 42;
@@ -59,6 +61,11 @@ struct TaskEntry {
   // Adds labels, as many as in training, to a batch of sequences: for planning memory.
   void (*add_sample_labels)(data::RaggedBatch& batch, const Model& model);
 };
+
+// What its files hold: sources and targets become text where the model learns from corrupted spans.
+inline Input input_of(const TaskEntry& task, bool span_corruption) {
+  return span_corruption && task.input == Input::source_and_target ? Input::text : task.input;
+}
 
 // The tasks, in the order of messages. A program may append tasks of its own before it trains.
 std::vector<const TaskEntry*>& task_table();

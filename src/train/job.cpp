@@ -19,15 +19,29 @@ bool asks_for(const std::string& option, const TrainJob& job) {
   return !(given.at(option) == defaults.at(option));
 }
 
+// Options of text with span corruption, and those of sources and targets.
+void check_span_options(const TrainJob& job) {
+  const bool spans = job.arguments.span_corruption;
+  const std::vector<const char*> of_spans = {"mean_noise_span_length", "mlm_probability", "line_by_line"},
+                                 of_targets = {"source_prefix", "max_target_length", "predict_with_generate"};
+  for (const char* name : spans ? of_targets : of_spans)
+    if (asks_for(name, job))
+      throw UsageError(fmt::format("--{} is refused: it is for {}", name,
+                                   spans ? "sources and targets, not for --span_corruption true"
+                                         : "text with --span_corruption true"));
+}
+
 void check_task_options(const TrainJob& job) {
-  const bool text = job.task->input == tasks::Input::text;
+  const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
+  const bool text = input == tasks::Input::text;
   const auto refuse = [&](bool given, const char* name, const std::string& reason) {
     if (given)
       throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, job.task->head->task, reason));
   };
   refuse(text && !job.columns.label_column.empty(), "label_column", "text has no labels");
-  refuse(job.task->input != tasks::Input::source_and_target && !job.columns.target_column.empty(),
-         "target_column", "its answer is no text");
+  refuse(input != tasks::Input::source_and_target && !job.columns.target_column.empty(), "target_column",
+         text ? "text has no targets" : "its answer is no text");
+  if (job.task->input == tasks::Input::source_and_target) check_span_options(job);
   for (const auto& [name, value] : {std::pair{"max_train_samples", job.max_train_samples},
                                     {"max_eval_samples", job.max_eval_samples},
                                     {"max_predict_samples", job.max_predict_samples}}) {
@@ -56,8 +70,9 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
   if (files.empty()) return {};
   DatasetOptions options = job.columns;
-  options.require_label = job.task->input == tasks::Input::labelled_rows;
-  options.text_to_text = job.task->input == tasks::Input::source_and_target;
+  const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
+  options.require_label = input == tasks::Input::labelled_rows;
+  options.text_to_text = input == tasks::Input::source_and_target;
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }
@@ -91,7 +106,7 @@ void check_output_dir(const TrainJob& job) {
 
 TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {
   TaskData data;
-  if (job.task->input == tasks::Input::text) {
+  if (input_of(*job.task, job.arguments.span_corruption) == tasks::Input::text) {
     data.train_files.assign(job.train_file.begin(), job.train_file.end());
     data.eval_files.assign(job.validation_file.begin(), job.validation_file.end());
     data.columns = job.columns;

@@ -17,7 +17,7 @@ void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a) {
   const std::string asked = a.eval_strategy != "no" ? "--eval_strategy " + a.eval_strategy
                             : a.eval_on_start       ? "--eval_on_start true"
                                                     : "--do_eval true";
-  const bool text = tasks::task_of(p.model).input == tasks::Input::text;
+  const bool text = tasks::input_of(tasks::task_of(p.model), a.span_corruption) == tasks::Input::text;
   throw UsageError(fmt::format("{}: there is no evaluation data", asked),
                    text ? "give --validation_file: the text is too short to put a share of its lines aside"
                         : "give an evaluation set (--validation_file)");
@@ -44,6 +44,8 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.max_target_length = arguments.max_target_length;
   settings.source_prefix = arguments.source_prefix;
   settings.label_smoothing_factor = arguments.label_smoothing_factor;
+  settings.span_corruption = arguments.span_corruption;
+  settings.mean_noise_span_length = arguments.mean_noise_span_length;
   settings.predict_with_generate = arguments.predict_with_generate;
   settings.generation_max_length = arguments.generation_max_length;
   settings.generation_num_beams = arguments.generation_num_beams;
