@@ -25,6 +25,7 @@ struct Step {
     qkv = {declare(store, "qkv", {3 * kWidth, kWidth}), declare(store, "qkv.bias", {3 * kWidth}), 1};
     up = {declare(store, "up", {2 * kWidth, kWidth}), nullptr, 1};
     bias = declare(store, "relative", {8, 2});
+    store.adapt(*qkv.weight, 2, 0.5f);
     store.allocate();
     store.allocate_grads();
     for (const Parameter& p : store.parameters()) {
@@ -65,6 +66,9 @@ struct Step {
     loss = add(t, loss, kl_divergence(t, first, target, 2, 6, &total));
     loss = add(t, loss, binary_cross_entropy(t, first, hot, 6, &total));
     loss = add(t, loss, squared_error(t, first, hot, 6, &total));
+    loss = add(t, loss,
+               segment_cross_entropy(t, slice_columns(t, first, 3, 1), segments.data(), in_segment.data(), 2,
+                                     2, &total));
     return add(t, loss, reduce_mean(t, mean_pool(t, s.z, rows), Over::all));
   }
 
@@ -117,7 +121,7 @@ struct Step {
   Norm norm;
   Linear qkv, up;
   std::vector<int32_t> ids = random_ids(17, kWords, "ids"), labels = random_ids(6, kWidth, "labels");
-  std::vector<int32_t> picked = {0, 3, 4, 8, 9, 16};
+  std::vector<int32_t> picked = {0, 3, 4, 8, 9, 16}, segments = {0, 2, 6}, in_segment = {1, 3};
   Matrix targets = random_matrix(6, kWidth, "targets");
 };
 
