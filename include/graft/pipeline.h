@@ -29,6 +29,8 @@ struct PipelineOptions {
   int max_seq_length = 0;      // 0 = the length of training, else the model's limit
   int num_threads = 0;         // per call; 0 = all cores
   std::optional<bool> bf16{};  // matrix products in bf16; default: as the model was trained, else fp32
+  std::optional<std::string>
+      source_prefix{};  // of an encoder-decoder: before each source; default: as in training
 };
 
 // Sequence classification. Thread-safe: many threads may call one pipeline, and results do not depend on it.

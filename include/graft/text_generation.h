@@ -38,14 +38,17 @@ class GRAFT_API TextGenerationPipeline {
   ~TextGenerationPipeline();
   TextGenerationPipeline(TextGenerationPipeline&&) noexcept;
 
-  // num_return_sequences continuations of each prompt. `on_text` receives the pieces of the text as they are
+  // num_return_sequences continuations of each prompt. `pairs` is empty, or holds the second text of each
+  // source of an encoder-decoder. `on_text` receives the pieces of the text as they are
   // generated, for one prompt with one sequence and without beams; the first is the prompt. The result does
   // not depend on the batch. Throws Error for a prompt that leaves no position for a new token and for an
   // empty prompt where the model has no bos_token; UsageError for settings that contradict each other.
   std::vector<std::vector<GeneratedText>> generate(
       const std::vector<std::string>& prompts, const GenerationOptions& options,
-      const std::function<void(const std::string&)>& on_text = {}) const;
-  // The settings of the folder.
+      const std::function<void(const std::string&)>& on_text = {},
+      const std::vector<std::string>& pairs = {}) const;
+  // The settings of the folder: of generation_config.json; of an encoder-decoder that graft trained with the
+  // beams and the length of its evaluation.
   const GenerationOptions& generation_options() const;
   // Of a causal language model: each text, truncated at max_seq_length.
   std::vector<TextLoss> losses(const std::vector<std::string>& texts) const;

@@ -1,4 +1,5 @@
-// graft predict: labels and scores for texts, words for masks, or the loss of texts, streamed as jsonl.
+// graft predict: labels and scores for texts, words for masks, the loss of texts, or texts, streamed as
+// jsonl.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -125,11 +126,15 @@ struct PredictOptions : InferenceOptions {
   std::string input = "-", output = "-";
   int64_t top_k = 5;
   bool all_scores = false;
+  TrainingArguments arguments;
 };
+
+// Training arguments that a prediction of texts may change. Without them those of training hold.
+constexpr const char* kTextArguments[] = {"source_prefix", "generation_max_length", "generation_num_beams"};
 
 Options declare(PredictOptions& o) {
   Options options(
-      "predict", "labels and scores for texts, or words for masks, as jsonl",
+      "predict", "labels and scores for texts, words for masks, or texts, as jsonl",
       {"graft predict --model results --input texts.txt",
        "echo 'a fine film' | graft predict --model results",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
@@ -140,14 +145,21 @@ Options declare(PredictOptions& o) {
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
   options.integer("top_k", o.top_k, "tokens for each mask", {1, 1e6});
+  for (const char* name : kTextArguments) options.training_argument(name, o.arguments);
   return options;
 }
 
 // Refuses options that have no effect for the model.
 void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task) {
-  const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels;
+  const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels,
+             texts = task.answer == tasks::Answer::texts;
+  for (const char* name : kTextArguments)
+    if (!texts && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
   for (const auto& [option, reason] :
        {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
+    if (texts && std::string_view(option) == "text_pair_column") continue;
     if (!labels && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
@@ -201,6 +213,21 @@ int predict(int argc, char** argv) {
     answer(pipeline, false, [&](const Texts& texts, const Texts&) {
       std::string lines;
       for (const TextLoss& loss : pipeline.losses(texts)) lines += json_line(loss);
+      return lines;
+    });
+  } else if (task.answer == tasks::Answer::texts) {
+    if (options.given("source_prefix")) pipeline_options.source_prefix = o.arguments.source_prefix;
+    const TextGenerationPipeline pipeline(folder, pipeline_options);
+    GenerationOptions settings = pipeline.generation_options();
+    settings.num_return_sequences = 1;
+    if (o.arguments.generation_num_beams > 0) settings.num_beams = o.arguments.generation_num_beams;
+    if (o.arguments.generation_max_length > 0)
+      settings.max_new_tokens = o.arguments.generation_max_length - 1;  // the decoder's first token counts
+    o.columns.text_to_text = true;
+    answer(pipeline, true, [&](const Texts& texts, const Texts& pairs) {
+      std::string lines;
+      for (const auto& found : pipeline.generate(texts, settings, {}, pairs))
+        lines += dump({{"generated_text", found.front().text}});
       return lines;
     });
   } else {

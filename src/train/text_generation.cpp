@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/log.h"
 #include "generate/causal_decoder.h"
 #include "generate/search.h"
@@ -12,6 +13,7 @@
 #include "models/decoder.h"
 #include "models/registry.h"
 #include "tasks/causal_lm.h"
+#include "tasks/generated_text.h"
 #include "tasks/vocabulary.h"
 #include "train/inference.h"
 
@@ -36,16 +38,31 @@ struct TextGenerationPipeline::Parts {
     if (state.head->reads_target) start = state.network.encoder->decoder()->decoder_start_token_id();
     settings = generate::read_settings(state.generation_config, state.config.json(),
                                        (folder / "generation_config.json").string());
+    if (start) follow_training(folder, options);
   }
   train::Inference inference;
   GenerationOptions settings;
   std::optional<int32_t>
       start;  // of an encoder-decoder, whose prompts are sources: the first token of a target
 
+  std::string prefix;  // of its sources
+
+  // An encoder-decoder generates as it was evaluated in training.
+  void follow_training(const std::filesystem::path& folder, const PipelineOptions& options) {
+    const TrainingArguments saved = train::saved_arguments(folder);
+    prefix = options.source_prefix.value_or(saved.source_prefix);
+    if (settings.eos_token_id.empty())
+      if (const auto eos = inference.tokenizer().special_id("eos_token")) settings.eos_token_id = {*eos};
+    if (!path_exists(folder / "training_args.json")) return;
+    if (saved.generation_num_beams > 0) settings.num_beams = saved.generation_num_beams;
+    settings.max_new_tokens =
+        (saved.generation_max_length > 0 ? saved.generation_max_length : saved.max_target_length) - 1;
+  }
+
   // The ids of prompts[i]; a prompt without tokens begins with bos_token.
-  std::vector<int32_t> encode(const std::vector<std::string>& prompts, size_t i,
-                              const GenerationOptions& o) const {
-    if (start) return inference.encode(prompts, {}, i).input_ids;
+  std::vector<int32_t> encode(const std::vector<std::string>& prompts, const std::vector<std::string>& pairs,
+                              size_t i, const GenerationOptions& o) const {
+    if (start) return inference.encode(prompts, pairs, i).input_ids;
     EncodeOptions encode;
     encode.ids_only = true;
     std::vector<int32_t> ids = inference.tokenizer().encode(prompts[i], encode).input_ids;
@@ -78,17 +95,6 @@ struct TextGenerationPipeline::Parts {
   }
 
   std::string decode(const std::vector<int32_t>& ids) const { return inference.tokenizer().decode(ids); }
-
-  // Whether the last token completes a stop string.
-  bool stops(const std::vector<int32_t>& tokens, const GenerationOptions& o) const {
-    const Tokenizer& tokenizer = inference.tokenizer();
-    const std::string text = tokenizer.decode(tokens, false),
-                      before = tokenizer.decode({tokens.begin(), tokens.end() - 1}, false);
-    return std::any_of(o.stop_strings.begin(), o.stop_strings.end(), [&](const std::string& stop) {
-      const size_t from = before.size() >= stop.size() ? before.size() - stop.size() + 1 : 0;
-      return text.find(stop, from) != std::string::npos;
-    });
-  }
 
   GeneratedText to_text(const generate::Generated& g) const {
     const auto middle = g.tokens.begin() + static_cast<std::ptrdiff_t>(g.prompt_length);
@@ -126,8 +132,12 @@ int64_t TextGenerationPipeline::num_truncated() const { return parts_->inference
 
 std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
     const std::vector<std::string>& prompts, const GenerationOptions& options,
-    const std::function<void(const std::string&)>& on_text) const try {
+    const std::function<void(const std::string&)>& on_text, const std::vector<std::string>& pairs) const try {
   const Parts& p = *parts_;
+  if (!pairs.empty() && (!p.start || pairs.size() != prompts.size()))
+    fail("{} prompts but {} second texts, which only an encoder-decoder reads", prompts.size(), pairs.size());
+  std::vector<std::string> texts = prompts;
+  for (std::string& text : texts) text.insert(0, p.prefix);
   generate::check(options);
   if (on_text && (prompts.size() != 1 || options.num_beams > 1 || options.num_return_sequences > 1))
     throw UsageError("text is streamed for one prompt with one sequence and without beams");
@@ -140,7 +150,7 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
     int64_t longest = 0;
     for (size_t i = begin; i < std::min(prompts.size(), begin + batch); ++i) {
       try {
-        ids.push_back(p.encode(prompts, i, options));
+        ids.push_back(p.encode(texts, pairs, i, options));
         if (p.start) {
           sources.push_back(std::move(ids.back()));
           ids.back() = {*p.start};
@@ -156,7 +166,9 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
     generate::SearchHooks hooks;
     hooks.first_prompt = static_cast<int64_t>(begin);
     if (!options.stop_strings.empty())
-      hooks.stops = [&](const std::vector<int32_t>& tokens) { return p.stops(tokens, options); };
+      hooks.stops = [&](const std::vector<int32_t>& tokens) {
+        return tasks::completes_a_text(p.inference.tokenizer(), tokens, options.stop_strings);
+      };
     std::vector<int32_t> seen = ids.front();
     size_t shown = 0;
     const auto show = [&](bool all) {

@@ -12,13 +12,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using Ids = std::vector<int32_t>;
 
-constexpr int32_t kStart = 0, kEnd = 1;
+constexpr int32_t kSpanStart = 0, kSpanEnd = 1;
 
 SpanFeatures features_of(int32_t length) {
   data::TokenStore tokens;
   for (int32_t i = 0; i < length; ++i) tokens.ids.push_back(10 + i);
   tokens.offsets = {0, length};
-  return {std::move(tokens), data::SpanCorruptor({99, 98, 97, 96}, kEnd, {}), kStart};
+  return {std::move(tokens), data::SpanCorruptor({99, 98, 97, 96}, kSpanEnd, {}), kSpanStart};
 }
 
 TEST(SpanFeatures, BothStreamsOfATextAndOtherSpansInEveryEpoch) {
@@ -33,8 +33,8 @@ TEST(SpanFeatures, BothStreamsOfATextAndOtherSpansInEveryEpoch) {
   EXPECT_EQ(std::count(batch.input_ids.begin(), batch.input_ids.end(), 99), 1);
   EXPECT_EQ(std::count(batch.input_ids.begin(), batch.input_ids.end(), 98), 1);
   EXPECT_EQ(batch.labels.front(), 99);
-  EXPECT_EQ(batch.labels.back(), kEnd);
-  Ids shifted = {kStart};
+  EXPECT_EQ(batch.labels.back(), kSpanEnd);
+  Ids shifted = {kSpanStart};
   shifted.insert(shifted.end(), batch.labels.begin(), batch.labels.end() - 1);
   EXPECT_EQ(batch.decoder.input_ids, shifted);
   EXPECT_THAT(batch.sequence_keys, ElementsAre(7));
@@ -78,8 +78,8 @@ struct SpanRun {
                                      {"num_decoder_layers", 1},
                                      {"num_heads", 4},
                                      {"dropout_rate", 0.0},
-                                     {"decoder_start_token_id", kStart},
-                                     {"eos_token_id", kEnd},
+                                     {"decoder_start_token_id", kSpanStart},
+                                     {"eos_token_id", kSpanEnd},
                                      {"pad_token_id", 0}});
     return load_for_training(dir / "config.json", data, {.task = "seq2seq-lm"});
   }
