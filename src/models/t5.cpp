@@ -404,11 +404,10 @@ Network make_sequence_classification(engine::ParameterStore& store, const T5Conf
   return n;
 }
 
-Network make_seq2seq_lm(engine::ParameterStore& store, const T5Config& c, bool scale_tied) {
+Network make_seq2seq_lm(engine::ParameterStore& store, const T5Config& c) {
   const auto output_scale = static_cast<float>(1 / std::sqrt(static_cast<double>(c.d_model)));
   Network n;
-  n.encoder = std::make_unique<T5>(store, Scope(store, ""), c,
-                                   c.scale_decoder_outputs && scale_tied ? output_scale : 1.0f);
+  n.encoder = std::make_unique<T5>(store, Scope(store, ""), c, c.scale_decoder_outputs ? output_scale : 1.0f);
   CausalLmHead head;
   if (c.tie_word_embeddings) {
     head.decoder.weight = n.encoder->word_embeddings();
@@ -424,13 +423,13 @@ Network make_t5_sequence_classification(engine::ParameterStore& store, const Mod
   return make_sequence_classification(store, T5Config::read(config, "relu"));
 }
 Network make_t5_seq2seq_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  return make_seq2seq_lm(store, T5Config::read(config, "relu"), true);
+  return make_seq2seq_lm(store, T5Config::read(config, "relu"));
 }
 Network make_mt5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "gated-gelu"));
 }
 Network make_mt5_seq2seq_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  return make_seq2seq_lm(store, T5Config::read(config, "gated-gelu"), false);
+  return make_seq2seq_lm(store, T5Config::read(config, "gated-gelu"));
 }
 
 // T5 v1.1's output is not scaled. Release 4.57 says so by "tie_word_embeddings": false; release 5 by a key of
@@ -446,10 +445,18 @@ void settle_tied(ModelConfig& config, const hub::StateDict* weights) {
   config.json()["tie_word_embeddings"] = weights && (!decoder || same);
 }
 
+// mT5's output is never scaled in release 5. (4.57 scales that of a tied mT5, of which there is none: the
+// published files are untied.)
+void settle_mt5(ModelConfig& config, const hub::StateDict* weights) {
+  config.json()["scale_decoder_outputs"] = false;
+  settle_tied(config, weights);
+}
+
 // Release 4.57 would scale the output of a tied model.
 bool copies_decoder(const ModelConfig& config) { return !config.flag_or("scale_decoder_outputs", true); }
 
-Family t5_like(const char* model_type, const char* class_prefix, std::vector<FamilyHead> heads) {
+Family t5_like(const char* model_type, const char* class_prefix, std::vector<FamilyHead> heads,
+               void (*settle)(ModelConfig&, const hub::StateDict*)) {
   return {model_type,
           class_prefix,
           "transformer",
@@ -473,7 +480,7 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
           "decoder.block",
           {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
            "transformer.encoder.embed_tokens.weight"},
-          settle_tied,
+          settle,
           copies_decoder};
 }
 
@@ -482,14 +489,16 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
 const Family& t5_family() {
   static const Family family = t5_like(
       "t5", "T5",
-      {{&kSequenceClassification, make_t5_sequence_classification}, {&kSeq2SeqLm, make_t5_seq2seq_lm}});
+      {{&kSequenceClassification, make_t5_sequence_classification}, {&kSeq2SeqLm, make_t5_seq2seq_lm}},
+      settle_tied);
   return family;
 }
 
 const Family& mt5_family() {
   static const Family family = t5_like(
       "mt5", "MT5",
-      {{&kSequenceClassification, make_mt5_sequence_classification}, {&kSeq2SeqLm, make_mt5_seq2seq_lm}});
+      {{&kSequenceClassification, make_mt5_sequence_classification}, {&kSeq2SeqLm, make_mt5_seq2seq_lm}},
+      settle_mt5);
   return family;
 }
 

@@ -84,7 +84,7 @@ Json end_template(const std::string& bos, int32_t bos_id, const std::string& eos
 
 void override_sentencepiece(const FolderConfig& config, const std::string& name, TokenizerParts& parts) {
   const bool is_t5 = name == "T5Tokenizer" || name == "MT5Tokenizer", is_llama = name == "LlamaTokenizer";
-  if (config.tokenizer_config.contains("add_prefix_space") && !is_t5 && !is_llama) {
+  if (config.has_flag("add_prefix_space") && !is_t5 && !is_llama) {
     const char* scheme = prefix_scheme(name, config.flag("add_prefix_space", true));
     if (set_prefix(parts.blocks["pre_tokenizer"], scheme))
       parts.pre_tokenizer = make_pre_tokenizer(parts.blocks["pre_tokenizer"], parts.where);

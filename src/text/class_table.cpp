@@ -173,7 +173,7 @@ void override_flag(Json& block, const char* field, bool value, bool& changed) {
 // the post-processor.
 void override_byte_level(const FolderConfig& config, const ClassEntry* entry, TokenizerParts& parts) {
   const bool forced = entry != nullptr;
-  const bool sets_prefix = forced || config.tokenizer_config.contains("add_prefix_space");
+  const bool sets_prefix = forced || config.has_flag("add_prefix_space");
   const bool sets_trim = forced || config.tokenizer_config.contains("trim_offsets");
   const bool prefix = config.flag("add_prefix_space", false), trim = config.flag("trim_offsets", true);
   bool changed = false;

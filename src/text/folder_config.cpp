@@ -207,6 +207,11 @@ bool FolderConfig::flag(const char* name, bool fallback) const {
   return it != tokenizer_config.end() && it->is_boolean() ? it->get<bool>() : fallback;
 }
 
+bool FolderConfig::has_flag(const char* name) const {
+  const auto it = tokenizer_config.find(name);
+  return it != tokenizer_config.end() && it->is_boolean();
+}
+
 FolderConfig read_folder_config(const std::filesystem::path& folder) {
   FolderConfig config;
   config.folder = folder;

@@ -44,6 +44,7 @@ struct FolderConfig {
   // The text of a special token by role, or `fallback`.
   std::string role(const char* name, const std::string& fallback) const;
   bool flag(const char* name, bool fallback) const;
+  bool has_flag(const char* name) const;  // there, and not null
   // Ids, from `next` on, for the tokens without an id (has_id is false), in the order in which the reference
   // adds them.
   template <class HasId>

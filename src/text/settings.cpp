@@ -17,7 +17,7 @@ constexpr Setting kSettings[] = {
     {"do_lower_case", Kind::flag},
     {"tokenize_chinese_chars", Kind::flag},
     {"strip_accents", Kind::flag_or_null},
-    {"add_prefix_space", Kind::flag},
+    {"add_prefix_space", Kind::flag_or_null},
     {"trim_offsets", Kind::flag},
     {"keep_accents", Kind::flag_or_null},
     {"remove_space", Kind::flag_or_null},

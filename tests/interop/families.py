@@ -16,6 +16,7 @@ T5_SIZES = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 
             "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "decoder_start_token_id": 0}
 ENCODER_HEADS = ["single", "multi", "regression", "mlm", "mlm-untied"]
 # tokenizer: a function of this file. config: the fields that differ from the class's defaults. heads: default ENCODER_HEADS.
+# spread: of the random weights. T5 does not scale its scores: with 0.25 its softmax is so steep that thirty steps amplify rounding.
 FAMILIES = {
     "bert": {"tokenizer": "wordpiece", "class": "BertTokenizer",
              "config": {**SIZES, "max_position_embeddings": 64}},
@@ -31,8 +32,8 @@ FAMILIES = {
              "heads": ["single", "multi", "regression", "clm", "clm-untied"],
              "config": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "n_positions": 64}},
     "t5": {"tokenizer": "t5_unigram", "class": "T5Tokenizer", "heads": ["single", "multi", "regression", "s2s", "s2s-untied"],
-           "config": {**T5_SIZES, "feed_forward_proj": "relu"}},
-    "mt5": {"tokenizer": "t5_unigram", "class": "T5Tokenizer", "heads": ["single", "s2s-untied"], "config": T5_SIZES},
+           "config": {**T5_SIZES, "feed_forward_proj": "relu"}, "spread": 0.12},
+    "mt5": {"tokenizer": "t5_unigram", "class": "T5Tokenizer", "heads": ["single", "s2s-untied"], "config": T5_SIZES, "spread": 0.12},
 }
 # head -> (class, config fields)
 HEADS = {
@@ -132,11 +133,12 @@ def make_model(family, head, tokenizer, seed=0, **fields):
     elif head == "regression":
         config.num_labels = 1
     model = HEADS[head][0].from_config(config).eval()
+    spread = FAMILIES[family].get("spread", 0.25)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn_like(parameter)
             is_norm = parameter.ndim == 1 and name.endswith("weight")
-            parameter.copy_(1 + 0.1 * noise if is_norm else (0.25 if parameter.ndim > 1 else 0.1) * noise)
+            parameter.copy_(1 + 0.1 * noise if is_norm else (spread if parameter.ndim > 1 else 0.1) * noise)
     return model
 
 

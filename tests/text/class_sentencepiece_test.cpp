@@ -39,6 +39,10 @@ TEST(SentencepieceClass, AddPrefixSpace) {
     const Copy plain("small-xlm-roberta", Json::object(), json);
     EXPECT_EQ(Copy("small-xlm-roberta", {{"add_prefix_space", true}}, json).ids(text), plain.ids(text))
         << json;
+    // Release 4.57 writes null for a T5 that was made without it.
+    EXPECT_EQ(Copy("small-xlm-roberta", {{"add_prefix_space", Json()}}, json).ids(text), plain.ids(text));
+    EXPECT_EQ(Copy("small-t5", {{"add_prefix_space", Json()}}, json).ids(text),
+              Copy("small-t5", Json::object(), json).ids(text));
     const Copy without("small-xlm-roberta", {{"add_prefix_space", false}}, json);
     EXPECT_EQ(without.ids(text),
               (Ids{0, 256, 31, 71, 42, 191, 42, 69, 41, 65, 8, 117, 13, 7, 13, 7, 38, 98, 31, 7, 6, 5, 2}))
