@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <map>
 
 #include "base/json.h"
 #include "cli/console.h"
@@ -27,29 +26,49 @@ struct GenerateOptions {
   int64_t batch_size = 8;
   std::optional<bool> bf16;
   GenerationOptions settings;
-  std::map<std::string, std::string> texts;  // of options that are read when they were given
-  std::map<std::string, int64_t> numbers;
 };
 
 constexpr double kMostTokens = 1e6, kLargestSeed = 9e15;
 
-// Declares the option of one setting. What has no type of an option is kept for read_setting.
-void declare_setting(Options& options, const generate::Setting& s, GenerateOptions& o) {
+EarlyStopping parse_early_stopping(const std::string& value) {
+  if (value == "never") return EarlyStopping::never;
+  if (value == "true" || value == "false")
+    return value == "true" ? EarlyStopping::always : EarlyStopping::heuristic;
+  throw UsageError(fmt::format("--early_stopping {}: true, false or never was expected", value));
+}
+
+int64_t integer_within(const char* name, const std::string& value, const train::Range& range) {
+  const int64_t n = train::parse_integer(name, value, range);
+  train::check_range(name, static_cast<double>(n), range);
+  return n;
+}
+
+// The option of one setting.
+void declare_setting(Options& options, const generate::Setting& s, GenerationOptions& settings) {
+  const train::Range tokens{static_cast<double>(s.min), kMostTokens};
   const auto declare = [&](auto member) {
-    auto& to = o.settings.*member;
+    auto& to = settings.*member;
     using T = std::decay_t<decltype(to)>;
     if constexpr (std::is_same_v<T, int64_t>)
-      options.integer(s.name, to, s.help, {static_cast<double>(s.min), kMostTokens});
+      options.integer(s.name, to, s.help, tokens);
     else if constexpr (std::is_same_v<T, bool>)
       options.flag(s.name, to, s.help);
     else if constexpr (std::is_same_v<T, generate::Texts>)
       options.list(s.name, to, s.help);
     else if constexpr (std::is_same_v<T, generate::Limit>)
-      options.integer(s.name, o.numbers[s.name] = -1, s.help, {static_cast<double>(s.min), kMostTokens});
+      options.value(s.name, s.help, "", [&to, tokens, name = s.name](const std::string& value) {
+        to = integer_within(name, value, tokens);
+      });
     else if constexpr (std::is_same_v<T, uint64_t>)
-      options.integer(s.name, o.numbers[s.name] = static_cast<int64_t>(to), s.help, {0, kLargestSeed});
-    else
-      options.text(s.name, o.texts[s.name], s.help);
+      options.value(s.name, s.help, fmt::format("{}", to), [&to, name = s.name](const std::string& value) {
+        to = static_cast<uint64_t>(integer_within(name, value, {0, kLargestSeed}));
+      });
+    else if constexpr (std::is_same_v<T, double>)
+      options.value(s.name, s.help, fmt::format("{}", to),
+                    [&to, name = s.name](const std::string& value) { to = train::parse_real(name, value); });
+    else if constexpr (std::is_same_v<T, EarlyStopping>)
+      options.value(s.name, s.help, "false",
+                    [&to](const std::string& value) { to = parse_early_stopping(value); });
   };
   if (s.help) std::visit(declare, s.member);
 }
@@ -62,43 +81,24 @@ Options declare(GenerateOptions& o) {
        "graft generate --model results --prompt 'The' --do_sample true --top_p 0.9 --seed 7",
        "graft generate --model results --input prompts.txt --num_beams 4 --output texts.jsonl"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub", true);
-  options.text("prompt", o.prompt, "a text to continue; the result is streamed to standard output");
+  options.any_text("prompt", o.prompt, "a text to continue; the result is streamed to standard output");
   options.text("input", o.input,
                "prompts, one a line (- = standard input), or .csv .tsv .jsonl .json; the result is jsonl");
   options.text("output", o.output, "jsonl; - = standard output; with --input");
   options.text("text_column", o.text_column, "column of --input that holds the prompts");
   options.integer("batch_size", o.batch_size, "prompts in one pass; the results do not depend on it",
                   {1, kMostTokens});
-  for (const generate::Setting& s : generate::settings_table()) declare_setting(options, s, o);
+  for (const generate::Setting& s : generate::settings_table()) declare_setting(options, s, o.settings);
   options.precision(o.bf16, "as the model was trained, else fp32");
   options.threads();
   return options;
-}
-
-EarlyStopping parse_early_stopping(const std::string& value) {
-  if (value == "never") return EarlyStopping::never;
-  return train::parse_switch("early_stopping", value) ? EarlyStopping::always : EarlyStopping::heuristic;
 }
 
 // The folder's settings, changed by what was given.
 GenerationOptions settings_of(const Options& options, const GenerateOptions& o, GenerationOptions out) {
   generate::prefer_max_length(out, options.given("max_length"), options.given("max_new_tokens"));
   for (const generate::Setting& s : generate::settings_table()) {
-    const auto take = [&](auto member) {
-      auto& to = out.*member;
-      using T = std::decay_t<decltype(to)>;
-      if constexpr (std::is_same_v<T, generate::Limit>)
-        to = o.numbers.at(s.name);
-      else if constexpr (std::is_same_v<T, uint64_t>)
-        to = static_cast<uint64_t>(o.numbers.at(s.name));
-      else if constexpr (std::is_same_v<T, double>)
-        to = train::parse_real(s.name, o.texts.at(s.name));
-      else if constexpr (std::is_same_v<T, EarlyStopping>)
-        to = parse_early_stopping(o.texts.at(s.name));
-      else
-        to = o.settings.*member;
-    };
-    if (s.help && options.given(s.name)) std::visit(take, s.member);
+    if (options.given(s.name)) std::visit([&](auto member) { out.*member = o.settings.*member; }, s.member);
   }
   return out;
 }

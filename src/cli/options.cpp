@@ -95,6 +95,18 @@ void Options::text(const std::string& name, std::string& to, const std::string& 
   o.set = [&to](const std::vector<std::string>& v) { to = v.front(); };
 }
 
+void Options::any_text(const std::string& name, std::string& to, const std::string& help) {
+  text(name, to, help);
+  options_.back().may_be_empty = true;
+}
+
+void Options::value(const std::string& name, const std::string& help, const std::string& shown_default,
+                    std::function<void(const std::string&)> set) {
+  Option& o = add(name, help);
+  o.shown_default = shown_default;
+  o.set = [set = std::move(set)](const std::vector<std::string>& v) { set(v.front()); };
+}
+
 void Options::list(const std::string& name, std::vector<std::string>& to, const std::string& help) {
   Option& o = add(name, help);
   o.is_list = o.is_text = true;
@@ -292,13 +304,18 @@ bool Options::parse(int argc, char** argv, int first) {
       return false;
     }
   }
+  // CLI11 hands an option without a value over like one with an empty value.
+  const bool has_empty = std::any_of(argv + first, argv + argc, [](const std::string& arg) {
+    return arg.empty() || (arg.starts_with("--") && arg.ends_with("="));
+  });
   CLI::App app;
   app.set_help_flag();
   app.allow_extras();
   std::vector<std::pair<std::string, std::vector<std::string>>> found;
   for (const Option& o : options_) {
-    auto* option = app.add_option("--" + o.name, [&found, &o](const CLI::results_t& values) {
-      found.emplace_back(o.name, values.front().empty() ? CLI::results_t() : values);
+    auto* option = app.add_option("--" + o.name, [&found, &o, has_empty](const CLI::results_t& values) {
+      const bool none = values.front().empty() && !(o.may_be_empty && has_empty);
+      found.emplace_back(o.name, none ? CLI::results_t() : values);
       return true;
     });
     option->expected(0, o.is_list ? CLI::detail::expected_max_vector_size : 1);

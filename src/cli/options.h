@@ -36,7 +36,12 @@ class Options {
   Options(std::string verb, std::string summary, std::vector<std::string> examples);
 
   void text(const std::string& name, std::string& to, const std::string& help, bool required = false);
+  // A text that may be empty.
+  void any_text(const std::string& name, std::string& to, const std::string& help);
   void list(const std::string& name, std::vector<std::string>& to, const std::string& help);
+  // A value that `set` reads.
+  void value(const std::string& name, const std::string& help, const std::string& shown_default,
+             std::function<void(const std::string&)> set);
   // The value of `to` is the default. It is allowed even outside the range.
   void integer(const std::string& name, int64_t& to, const std::string& help, const train::Range& range);
   void flag(const std::string& name, bool& to, const std::string& help);
@@ -61,7 +66,8 @@ class Options {
  private:
   struct Option {
     std::string name, help, shown_default;
-    bool is_flag = false, is_list = false, is_text = false, required = false, training = false;
+    bool is_flag = false, is_list = false, is_text = false, may_be_empty = false;
+    bool required = false, training = false;
     std::function<void(const std::vector<std::string>&)> set;
     bool given = false, from_file = false;
   };

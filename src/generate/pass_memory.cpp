@@ -41,8 +41,8 @@ void PassMemory::check() const {
   const MemoryLimit* limit = engine::exceeded_limit(limits_, needs_);
   if (!limit) return;
   fail_with(
-      "generate fewer texts at once (a smaller batch, fewer beams or sequences), shorter ones, or give the "
-      "process more memory",
+      "generate fewer texts at once (a smaller batch, fewer beams or sequences), shorter ones (a smaller "
+      "max_new_tokens), or give the process more memory",
       "the generation needs {} beside the model, and of {} ({}) {} are left: {}",
       format_bytes(needs_.under(*limit)), limit->name, format_bytes(limit->limit),
       format_bytes(limit->left()), needs_.text());

@@ -281,7 +281,7 @@ void check(const GenerationOptions& o) {
   refuse_if(
       o.do_sample && o.num_beams > 1,
       fmt::format("num_beams {} with do_sample true: beams that are drawn are not implemented", o.num_beams),
-      "choose one of the two");
+      "set num_beams 1, or do_sample false");
   if (!o.do_sample && o.num_return_sequences > o.num_beams) {
     refuse_if(o.num_beams == 1,
               fmt::format("num_return_sequences {} without do_sample or beams: all of them would be the same",

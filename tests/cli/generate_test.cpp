@@ -116,6 +116,23 @@ TEST_F(GenerateProgram, SettingsOfTheFolderAreReadAndKept) {
   EXPECT_THAT(wrong.err, HasSubstr("num_beams 2 with do_sample true"));
 }
 
+// Numbers and switches of a --config file are those of its json, and stop strings end the text.
+TEST_F(GenerateProgram, AConfigFileHasTheSettings) {
+  graft_output(train_args("out", {"--max_steps", "1"}));
+  write_json(dir_ / "g.json",
+             {{"temperature", 2.5}, {"do_sample", true}, {"top_p", 0.9}, {"max_new_tokens", 6}, {"seed", 3}});
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"generate", "--model", dir_ / "out", "--prompt", "one two"};
+    args.insert(args.end(), more.begin(), more.end());
+    return graft_output(args);
+  };
+  EXPECT_EQ(run({"--config", dir_ / "g.json"}), run({"--temperature", "2.5", "--do_sample", "--top_p", "0.9",
+                                                     "--max_new_tokens", "6", "--seed", "3"}));
+  write_json(dir_ / "b.json", {{"num_beams", 2}, {"early_stopping", true}, {"length_penalty", 2}});
+  EXPECT_EQ(run({"--config", dir_ / "b.json"}),
+            run({"--num_beams", "2", "--early_stopping", "true", "--length_penalty", "2"}));
+}
+
 TEST_F(GenerateProgram, BadInputIsNamed) {
   graft_output(train_args("out", {"--max_steps", "1"}));
   std::string words;
@@ -128,7 +145,15 @@ TEST_F(GenerateProgram, BadInputIsNamed) {
       run_graft({"generate", "--model", dir_ / "out", "--prompt", "one", "--max_new_tokens", "50"});
   EXPECT_EQ(capped.code, 0);
   EXPECT_THAT(capped.err, HasSubstr("of the 50 new tokens"));
+  const Result whole = run_graft({"generate", "--model", dir_ / "out", "--prompt", words});
+  EXPECT_EQ(whole.code, 1);
+  EXPECT_THAT(whole.err, AllOf(HasSubstr("24 positions"), HasSubstr("hint: shorten the prompt")));
   // An empty prompt begins with bos_token.
+  for (const std::string& text : {graft_output({"generate", "--model", dir_ / "out", "--prompt", ""}),
+                                  graft_output({"generate", "--model", dir_ / "out", "--prompt="})})
+    EXPECT_GT(text.size(), 1u);
+  EXPECT_THAT(run_graft({"generate", "--model", dir_ / "out", "--prompt"}).err,
+              HasSubstr("--prompt needs a value"));
   dir_.write("empty.txt", "\n");
   EXPECT_EQ(
       json_lines(graft_output({"generate", "--model", dir_ / "out", "--input", dir_ / "empty.txt"})).size(),
@@ -139,6 +164,12 @@ TEST_F(GenerateProgram, BadInputIsNamed) {
            {{"--input", "x.txt"}, "one of the two"},
            {{"--num_beams", "2", "--num_return_sequences", "3"}, "more than the 2 beams"},
            {{"--min_new_tokens", "9", "--max_new_tokens", "5"}, "min_new_tokens 9"},
+           {{"--min_length", "9", "--max_length", "5"}, "min_length 9 is more than max_length 5"},
+           {{"--num_beams", "2", "--do_sample", "true"}, "set num_beams 1, or do_sample false"},
+           {{"--max_new_tokens", "0"}, "--max_new_tokens 0 is out of range: it may be from 1 to 1000000\n"},
+           {{"--num_beams", "2", "--early_stopping", "soon"}, "true, false or never was expected"},
+           {{"--stop_strings", ""}, "--stop_strings needs a value"},
+           {{"--num_beam_groups", "2"}, "--num_beam_groups is not an option"},
            {{"--do_sample", "true", "--temperature", "0"}, "temperature is 0"}}) {
     std::vector<std::string> args = {"generate", "--model", dir_ / "out", "--prompt", "one"};
     args.insert(args.end(), more.begin(), more.end());

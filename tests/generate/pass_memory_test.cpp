@@ -28,7 +28,7 @@ TEST(PassMemory, KeysAndValuesThatDoNotFitAreRefusedWithTheNumbers) {
   EXPECT_THAT(error_of([&] { memory.expect_cache(60 * kMega); }),
               AllOf(HasSubstr("the generation needs 125.8 MB beside the model"),
                     HasSubstr("of a test's limit (1.07 GB) 104.9 MB are left: keys and values 125.8 MB"),
-                    HasSubstr("--max_new_tokens")));
+                    HasSubstr("max_new_tokens")));
 }
 
 TEST(PassMemory, APassCountsBesideTheCache) {
