@@ -4,7 +4,9 @@ in the ways in which it is run in practice, beside graft's own number from the s
 
     bench/peer_torch.py [--steps N] [--graft PROGRAM] [--lengths FILE] [--json]
 
-The model is a plain BERT on torch's public API (Debian: apt-get install python3-torch libopenblas0-openmp; without
+GPT-2 small beside transformers: a training step on blocks of 512 tokens, and generation (modes "gpt2 ...").
+
+The model of the others is a plain BERT on torch's public API (Debian: apt-get install python3-torch libopenblas0-openmp; without
 OpenBLAS Debian's PyTorch multiplies by plain loops, and the comparison would flatter). Tokens a second count real
 tokens: padding is work, not output. Medians over the steps; the modes take the same batches where their order allows.
 """
@@ -105,6 +107,88 @@ def run_mode(torch, batches, lengths, width, bf16, steps):
     return measured
 
 
+def run_gpt2_step(torch, bf16, steps):
+    """Seconds and tokens of training steps of transformers' GPT-2 small on 4 blocks of 512 tokens."""
+    import transformers
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config()).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
+    measured = []
+    for i in range(steps + 1):
+        start = time.perf_counter()
+        ids = torch.randint(0, model.config.vocab_size, (4, 512))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            loss = model(ids, labels=ids).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if i > 0:
+            measured.append((time.perf_counter() - start, ids.numel()))
+    return measured
+
+
+def run_gpt2_generate(torch, batch, bf16, steps):
+    """Seconds and tokens of greedy continuations of 16 tokens by `steps` * 8 each, without the pass over the prompt."""
+    import transformers
+    torch.manual_seed(0)
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config()).eval()
+    if bf16:
+        model = model.to(torch.bfloat16)
+    ids = torch.randint(0, model.config.vocab_size, (batch, 16))
+
+    def seconds(new):
+        start = time.perf_counter()
+        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new,
+                       do_sample=False, pad_token_id=0)
+        return time.perf_counter() - start
+
+    seconds(2)
+    with torch.inference_mode():
+        return [(seconds(8 * steps + 1) - seconds(1), 8 * steps * batch) for _ in range(5)]
+
+
+def run_gpt2(torch, mode, steps):
+    bf16 = mode.endswith("bf16")
+    if "step" in mode:
+        return run_gpt2_step(torch, bf16, steps)
+    return run_gpt2_generate(torch, 8 if "batch 8" in mode else 1, bf16, steps)
+
+
+GPT2_MODES = ["gpt2 step, fp32", "gpt2 generate, batch 1, fp32", "gpt2 generate, batch 8, fp32", "gpt2 step, bf16",
+              "gpt2 generate, batch 1, bf16", "gpt2 generate, batch 8, bf16"]
+
+
+def run_graft_gpt2(program, mode, steps):
+    """graft's tokens a second for one of GPT2_MODES."""
+    step = "step" in mode
+    command = [program, "gpt2_small_lm512", "--steps", str(steps)] if step else [
+        str(pathlib.Path(program).parent / "generation_bench")]
+    lines = subprocess.run(command + ["--" + mode[-4:], "--json"], check=True, capture_output=True,
+                           text=True).stdout.splitlines()
+    values = {d["name"]: d["value"] for d in map(json.loads, lines)}
+    return values["step_gpt2_small_lm512_tokens" if step else f"generate_gpt2_small_batch{8 if 'batch 8' in mode else 1}"]
+
+
+def compare_gpt2(arguments, modes):
+    """A row for each mode: PyTorch's tokens a second beside graft's."""
+    try:
+        import transformers
+    except ImportError:
+        print("peer_torch: GPT-2 is skipped, transformers is not installed for this Python", file=sys.stderr)
+        return
+    for mode in modes:
+        theirs = run_child(arguments, mode)["tokens"]
+        ours = run_graft_gpt2(arguments.graft, mode, arguments.steps) if os.path.exists(arguments.graft) else 0
+        if arguments.json:
+            name = "peer_torch_" + mode.replace(",", "").replace(" ", "_")
+            print(json.dumps({"name": name, "value": round(ours, 2), "unit": "tokens/s", "limit": round(theirs, 2),
+                              "ratio": round(ours / theirs, 3)}))
+        else:
+            print(f"{mode:46} graft {ours:8.1f} tokens/s  transformers {transformers.__version__} {theirs:8.1f}"
+                  f"  x {ours / theirs:.2f}", flush=True)
+
+
 def product_rate(torch, threads):
     """GFLOP/s of PyTorch's own fp32 product, 1024^3."""
     torch.set_num_threads(threads)
@@ -130,12 +214,25 @@ def child(arguments, lengths):
     """One mode in a process of its own, so that its peak RSS is its own."""
     import torch
     torch.set_num_threads(arguments.threads)
+    if arguments.mode.startswith("gpt2"):
+        report(run_gpt2(torch, arguments.mode, arguments.steps))
+        return
     plain = [list(range(i, i + BATCH)) for i in range(0, len(lengths) - BATCH, BATCH)]
     batches = grouped(lengths) if arguments.mode.startswith("grouped") else plain
     width = 128 if arguments.mode.startswith("padded") else 0
-    measured = run_mode(torch, batches, lengths, width, arguments.mode.endswith("bf16"), arguments.steps)
+    report(run_mode(torch, batches, lengths, width, arguments.mode.endswith("bf16"), arguments.steps))
+
+
+def report(measured):
     print(json.dumps({"tokens": statistics.median(n / s for s, n in measured),
                       "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}))
+
+
+def run_child(arguments, mode):
+    out = subprocess.run([sys.executable, __file__, "--mode", mode, "--steps", str(arguments.steps), "--threads",
+                          str(arguments.threads), "--lengths", arguments.lengths],
+                         check=True, capture_output=True, text=True).stdout
+    return json.loads(out.splitlines()[-1])
 
 
 def main():
@@ -171,11 +268,13 @@ def main():
     modes = ["padded to 128, fp32", "dynamic padding, fp32", "grouped, fp32"]
     modes += ["dynamic padding, bf16", "grouped, bf16"] if has_bf16 else []
     rows = []
-    for mode in arguments.modes or modes:
-        out = subprocess.run([sys.executable, __file__, "--mode", mode, "--steps", str(arguments.steps), "--threads",
-                              str(arguments.threads), "--lengths", arguments.lengths],
-                             check=True, capture_output=True, text=True).stdout
-        d = json.loads(out.splitlines()[-1])
+    gpt2 = [m for m in GPT2_MODES if has_bf16 or m.endswith("fp32")]
+    compare_gpt2(arguments, [m for m in gpt2 if not arguments.modes or m in arguments.modes])
+    modes = [m for m in arguments.modes or modes if not m.startswith("gpt2")]
+    if not modes:
+        return 0
+    for mode in modes:
+        d = run_child(arguments, mode)
         rows.append((f"PyTorch {torch.__version__}, {mode}", d["tokens"], d["rss"]))
         print(f"peer_torch: {mode}: {d['tokens']:.1f} real tokens/s", file=sys.stderr)
     ours = []

@@ -21,6 +21,7 @@
 #include "graft/model.h"
 #include "raw_gemm.h"
 #include "report.h"
+#include "tasks/causal_lm.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
 #include "train/adamw.h"
@@ -42,6 +43,11 @@ Json config_of(const Setup& s) {
             {"n_heads", s.hidden / 64},      {"hidden_dim", s.wide}, {"vocab_size", s.vocabulary},
             {"max_position_embeddings", 512}};
   }
+  if (std::string(s.type) == "gpt2") {
+    return {{"model_type", s.type},    {"n_embd", s.hidden}, {"n_layer", s.layers},
+            {"n_head", s.hidden / 64}, {"n_inner", s.wide},  {"vocab_size", s.vocabulary},
+            {"n_positions", 1024}};
+  }
   return {{"model_type", s.type},           {"hidden_size", s.hidden},
           {"num_hidden_layers", s.layers},  {"num_attention_heads", s.hidden / 64},
           {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
@@ -49,6 +55,9 @@ Json config_of(const Setup& s) {
 }
 
 bool is_mlm(const Setup& s) { return std::string(s.task) == "masked-lm"; }
+bool is_causal(const Setup& s) { return std::string(s.task) == "causal-lm"; }
+// Blocks of 512 tokens instead of SST-2's lengths.
+bool is_long(const Setup& s) { return is_mlm(s) || is_causal(s); }
 
 // Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
 // layer's query side and the head for the rows that the head reads.
@@ -62,6 +71,9 @@ double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
     squares += L * L;
     last += L * (mlm ? n / batch.size() : 1);
   }
+  if (is_causal(s))  // half of the keys are seen; the head reads every row
+    return 3 * (static_cast<double>(s.layers) * (2 * T * (4 * H * H + 2 * H * I) + 2 * squares * H) +
+                2 * T * H * static_cast<double>(s.vocabulary));
   const double full = 2 * T * (4 * H * H + 2 * H * I) + 4 * squares * H;
   const double pruned = 2 * T * 2 * H * H + 2 * n * (2 * H * H + 2 * H * I) + 4 * last * H;
   const double head = 2 * n * (H * H + H * (mlm ? static_cast<double>(s.vocabulary) : 2));
@@ -83,14 +95,19 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
     return static_cast<double>(state >> 11) * 0x1p-53;
   };
   const bool mlm = is_mlm(s);
-  for (int b = 0; b < (mlm ? 8 : 32); ++b) {
-    const int32_t n = mlm ? 512 : lengths[static_cast<size_t>(i * 32 + b) % lengths.size()];
+  for (int b = 0; b < (mlm ? 8 : is_causal(s) ? 4 : 32); ++b) {
+    const int32_t n = is_long(s) ? 512 : lengths[static_cast<size_t>(i * 32 + b) % lengths.size()];
     std::vector<int32_t> ids(static_cast<size_t>(n));
     for (int32_t& id : ids)
       id = static_cast<int32_t>(static_cast<double>(s.vocabulary) * std::pow(uniform(), 4));
     for (int32_t r = 0; mlm && r < n; ++r) {
       if (uniform() < 0.15)
         batch.label_rows.push_back(batch.rows() + r), batch.labels.push_back(ids[static_cast<size_t>(r)]);
+    }
+    if (is_causal(s)) {
+      batch.begin_example(b);
+      tasks::append_predicted(batch, ids.data(), n, b);
+      continue;
     }
     batch.append(ids.data(), nullptr, n, b);
     if (!mlm) batch.labels.push_back(b % 2);
@@ -126,6 +143,8 @@ class Stepper {
     state_.parameters.allocate_grads();
     if (is_mlm(s))
       task_ = std::make_unique<tasks::MaskedLm>();
+    else if (is_causal(s))
+      task_ = std::make_unique<tasks::CausalLm>();
     else
       task_ = std::make_unique<tasks::SequenceClassification>(2, "single_label_classification"),
       lengths_ = sst2_lengths();
@@ -134,7 +153,7 @@ class Stepper {
   Measured measure(int steps) {
     train::AdamW optimizer(state_.parameters, {});
     std::vector<double> rates, tokens, seconds, optimizing, rows, label_rows;
-    const int warm_up = is_mlm(s_) ? 1 : 2;
+    const int warm_up = is_long(s_) ? 1 : 2;
     for (int i = 0; i < steps + warm_up; ++i) {
       const double start = now();
       const data::RaggedBatch batch = make_batch(s_, lengths_, i);
@@ -234,23 +253,23 @@ Goal goal(const Setup& s, bool bf16) {
 void run(const Setup& s, bool bf16, const Options& options, const Report& plain) {
   const Report report = plain.with_dtype(bf16 ? "bf16" : "fp32");
   Stepper stepper(s, bf16);
-  const Measured m = stepper.measure(options.steps ? options.steps : is_mlm(s) ? 3 : 9);
+  const Measured m = stepper.measure(options.steps ? options.steps : is_long(s) ? 3 : 9);
   const double gigabytes = peak_gigabytes();
   double profiled_seconds = 0, scatter = 0;
   std::vector<engine::OperationProfile> profile;
-  if (options.profile || !is_mlm(s)) profile = stepper.profile(is_mlm(s) ? 1 : 3, profiled_seconds);
+  if (options.profile || !is_long(s)) profile = stepper.profile(is_long(s) ? 1 : 3, profiled_seconds);
   for (const engine::OperationProfile& p : profile)
     scatter += std::string(p.name) == "scatter" ? p.seconds : 0;
   std::vector<Product> products =
       layer_products(static_cast<int64_t>(m.rows), s.hidden, s.wide, static_cast<int>(s.layers));
-  if (is_mlm(s)) append_linear(products, static_cast<int64_t>(m.label_rows), s.hidden, s.vocabulary, 1);
+  if (is_long(s)) append_linear(products, static_cast<int64_t>(m.label_rows), s.hidden, s.vocabulary, 1);
   const double limit = raw_rate(products, bf16);
   const std::string name = std::string("step_") + s.name;
   report.line(name, m.rate / 1e9, "GFLOP/s", limit / 1e9);
   report.line(name + "_tokens", m.tokens, "tokens/s");
   report.line(name + "_seconds", m.seconds, "s");
   report.line(name + "_seconds_fastest", m.fastest, "s");
-  if (!is_mlm(s))
+  if (!is_long(s))
     report.line(name + "_optimizer_and_embedding_gradient", (m.optimizer + scatter) / m.seconds, "of step",
                 goal(s, bf16).optimizer);
   report.line(name + "_peak_rss", gigabytes, "GB", goal(s, bf16).gigabytes);
@@ -263,6 +282,7 @@ constexpr Setup kSetups[] = {
     {"distilbert_sst2", "distilbert", "sequence-classification", 6, 768, 3072, 30522},
     {"roberta_base_sst2", "roberta", "sequence-classification", 12, 768, 3072, 50265},
     {"xlm_roberta_base_sst2", "xlm-roberta", "sequence-classification", 12, 768, 3072, 250002},
+    {"gpt2_small_lm512", "gpt2", "causal-lm", 12, 768, 3072, 50257},
 };
 
 // BERT-base with a part frozen: how many times faster its step is than that with everything trained, measured
