@@ -51,6 +51,8 @@ struct DatasetOptions {
   // label column, whose label is the target. ignore_label: sources only.
   bool text_to_text = false;
   std::string target_column{};
+  // Languages of rows {"translation": {"en": "...", "de": "..."}}, as run_translation has them.
+  std::string source_lang{}, target_lang{};
 };
 
 class GRAFT_API Dataset {

@@ -32,6 +32,8 @@ const std::map<std::string, Member>& job_options() {
       {"text_pair_column", &DatasetOptions::text_pair_column},
       {"label_column", &DatasetOptions::label_column},
       {"target_column", &DatasetOptions::target_column},
+      {"source_lang", &DatasetOptions::source_lang},
+      {"target_lang", &DatasetOptions::target_lang},
       {"max_train_samples", &TrainJob::max_train_samples},
       {"max_eval_samples", &TrainJob::max_eval_samples},
       {"max_predict_samples", &TrainJob::max_predict_samples},

@@ -50,10 +50,11 @@ Options declare(EvaluateOptions& o) {
 
 // Refuses options that have no effect for the model's task.
 void check_options(const Options& options, const tasks::TaskEntry& task, tasks::Input input) {
-  if (input != tasks::Input::source_and_target && options.given("target_column"))
-    throw UsageError(
-        fmt::format("--target_column is refused for a {} model{}", task.head->task,
-                    input == task.input ? ": its answer is no text" : " on text with corrupted spans"));
+  for (const char* name : {"target_column", "source_lang", "target_lang"})
+    if (input != tasks::Input::source_and_target && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model{}", name, task.head->task,
+                      input == task.input ? ": its answer is no text" : " on text with corrupted spans"));
   for (const char* name : kArguments)
     if (options.given(name) && std::none_of(task.own_options.begin(), task.own_options.end(),
                                             [&](const char* own) { return std::string_view(own) == name; }))

@@ -182,6 +182,8 @@ void Options::columns(DatasetOptions& to) {
   text("label_column", to.label_column, "column of the label; default: label, labels");
   text("target_column", to.target_column,
        "text to text: column of what is to be written; default: target, summary, highlights, ...");
+  text("source_lang", to.source_lang, "text to text: language of the source in rows of a 'translation'");
+  text("target_lang", to.target_lang, "text to text: language of the target in rows of a 'translation'");
 }
 
 void Options::inference(InferenceOptions& to) {

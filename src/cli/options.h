@@ -53,7 +53,7 @@ class Options {
   void training_arguments(TrainingArguments& to);
   // One of them, for a verb that follows a finished training.
   void training_argument(const std::string& name, TrainingArguments& to);
-  // text_column, text_pair_column, label_column, target_column.
+  // text_column, text_pair_column, label_column, target_column, source_lang, target_lang.
   void columns(DatasetOptions& to);
   void inference(InferenceOptions& to);
 

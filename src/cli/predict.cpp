@@ -157,6 +157,9 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
     if (!texts && options.given(name))
       throw UsageError(
           fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
+  if (!texts && options.given("source_lang"))
+    throw UsageError(
+        fmt::format("--source_lang is refused for a {} model: its answer is no text", task.head->task));
   for (const auto& [option, reason] :
        {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
     if (texts && std::string_view(option) == "text_pair_column") continue;
@@ -169,9 +172,10 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
-  if (options.given("target_column"))
-    say(fmt::format("--target_column {} has no effect here: prediction reads no targets",
-                    o.columns.target_column));
+  for (const auto& [name, value] :
+       {std::pair{"target_column", o.columns.target_column}, {"target_lang", o.columns.target_lang}})
+    if (options.given(name))
+      say(fmt::format("--{} {} has no effect here: prediction reads no targets", name, value));
 }
 
 }  // namespace

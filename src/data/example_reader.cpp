@@ -1,8 +1,11 @@
 #include "data/example_reader.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "base/shown.h"
+#include "data/json_values.h"
 
 namespace graft::data {
 namespace {
@@ -27,7 +30,11 @@ ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOpt
                           needs_target ? "target" : "label"),
               "{}: a file with one text a line has no {}", path_, needs_target ? "targets" : "labels");
   }
-  columns_ = choose_columns(rows_->columns(), options_, path_, rows_->separator());
+  if (options_.ignore_label) options_.target_lang.clear();
+  if (options_.source_lang.empty() && options_.target_lang.empty())
+    columns_ = choose_columns(rows_->columns(), options_, path_, rows_->separator());
+  else
+    choose_languages();
   num_first_columns_ = rows_->columns().size();
   if (options_.ignore_label) columns_.label = Columns::kNone;
 }
@@ -37,13 +44,14 @@ bool ExampleReader::next(Example& example) {
   ++num_rows_;
   example = {};
   example.line = row_.line;
-  example.text = text_of(columns_.text);
+  example.text = options_.source_lang.empty() ? text_of(columns_.text) : translation(options_.source_lang);
   example.has_pair = has_pairs();
   if (has_pairs()) example.text_pair = text_of(columns_.pair);
   if (example.text.empty() && num_empty_++ == 0) first_empty_ = row_.line;
   example.has_target = columns_.target != Columns::kNone;
   if (example.has_target) {
-    example.target = text_of(columns_.target);
+    example.target =
+        options_.target_lang.empty() ? text_of(columns_.target) : translation(options_.target_lang);
     if (example.target.empty() && num_empty_targets_++ == 0) first_empty_target_ = row_.line;
   }
   return true;
@@ -73,6 +81,45 @@ const std::string& ExampleReader::text_of(size_t column) {
   }
   fail_with("give the row a text (\"\" is one), or remove it", "{}: line {}: column '{}' {}", path_,
             row_.line, shown(rows_->columns()[column]), what);
+}
+
+// Rows of translations: source and target are members of the column "translation".
+void ExampleReader::choose_languages() {
+  const bool needs_target = !options_.ignore_label;
+  if (options_.source_lang.empty() || (needs_target && options_.target_lang.empty()))
+    fail_with("give both --source_lang and --target_lang", "{}: one of the two languages is not named",
+              path_);
+  if (!options_.text_column.empty() || !options_.text_pair_column.empty() ||
+      !options_.target_column.empty() || !options_.label_column.empty())
+    fail_with("name the languages or the columns", "{}: --source_lang is given together with a column",
+              path_);
+  const std::vector<std::string>& columns = rows_->columns();
+  const auto at = std::find(columns.begin(), columns.end(), "translation");
+  if (at == columns.end())
+    fail_with("columns of texts are named by --text_column and --target_column",
+              "{}: --source_lang reads the column 'translation', which is not there (columns: {})", path_,
+              join_names(columns));
+  columns_.text = static_cast<size_t>(at - columns.begin());
+  if (needs_target) columns_.target = columns_.text;
+}
+
+std::string ExampleReader::translation(const std::string& language) {
+  const Cell& cell = cell_at(row_, columns_.text);
+  std::vector<std::string> languages;
+  if (cell.kind == Cell::Kind::object) {
+    JsonValues values(cell.text);
+    for (std::string_view key, value; values.next(key) && values.next(value);) {
+      languages.push_back(to_cell(key).text);
+      if (languages.back() != language) continue;
+      Cell text = to_cell(value);
+      if (text.kind == Cell::Kind::text) return std::move(text.text);
+      fail_with("write a text, or remove the row", "{}: line {}: the translation '{}' is no text", path_,
+                row_.line, shown(language));
+    }
+  }
+  fail_with(R"(write rows such as {"translation": {"en": "...", "de": "..."}})",
+            "{}: line {}: the column 'translation' has no '{}' (it has: {})", path_, row_.line,
+            shown(language), languages.empty() ? "no languages" : join_names(languages));
 }
 
 const Cell& ExampleReader::label() const { return cell_at(row_, columns_.label); }

@@ -32,7 +32,9 @@ class ExampleReader {
   bool untyped() const { return rows_->untyped(); }
 
  private:
+  void choose_languages();
   const std::string& text_of(size_t column);
+  std::string translation(const std::string& language);
   void finish() const;
   void check_late_columns() const;
 

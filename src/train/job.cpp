@@ -39,8 +39,11 @@ void check_task_options(const TrainJob& job) {
       throw UsageError(fmt::format("--{} is refused for --task {}: {}", name, job.task->head->task, reason));
   };
   refuse(text && !job.columns.label_column.empty(), "label_column", "text has no labels");
-  refuse(input != tasks::Input::source_and_target && !job.columns.target_column.empty(), "target_column",
-         text ? "text has no targets" : "its answer is no text");
+  for (const auto& [name, value] : {std::pair{"target_column", &DatasetOptions::target_column},
+                                    {"source_lang", &DatasetOptions::source_lang},
+                                    {"target_lang", &DatasetOptions::target_lang}})
+    refuse(input != tasks::Input::source_and_target && !(job.columns.*value).empty(), name,
+           text ? "text has no targets" : "its answer is no text");
   if (job.task->input == tasks::Input::source_and_target) check_span_options(job);
   for (const auto& [name, value] : {std::pair{"max_train_samples", job.max_train_samples},
                                     {"max_eval_samples", job.max_eval_samples},

@@ -161,5 +161,39 @@ TEST(ExampleReader, AnEmptyTargetIsCountedAndAMissingOneIsAnError) {
       AllOf(HasSubstr("a.txt: a file with one text a line has no targets"), HasSubstr("target column")));
 }
 
+// The rows of run_translation.
+TEST(ExampleReader, TranslationsByTheirLanguages) {
+  const test::TempDir dir;
+  const auto file = dir.write("a.jsonl",
+                              "{\"translation\":{\"en\":\"a \\\"house\\\"\",\"de\":\"ein Haus\",\"fr\":3}}\n"
+                              "{\"id\":1,\"translation\":{\"de\":\"\",\"en\":\"b\"}}\n");
+  const auto options = [](const std::string& source, const std::string& target, bool sources_only = false) {
+    DatasetOptions o;
+    o.text_to_text = true;
+    o.source_lang = source;
+    o.target_lang = target;
+    o.ignore_label = sources_only;
+    return o;
+  };
+  const Dataset dataset = Dataset::from_file(file, options("en", "de"));
+  ASSERT_EQ(dataset.size(), 2u);
+  EXPECT_EQ(dataset[0].text, "a \"house\"");
+  EXPECT_EQ(dataset[0].target, "ein Haus");
+  EXPECT_EQ(dataset[1].text, "b");
+  EXPECT_TRUE(dataset[1].has_target);
+  EXPECT_EQ(Dataset::from_file(file, options("de", "", true))[0].text, "ein Haus");
+  const auto failed = [&](const DatasetOptions& o) { return error_of([&] { Dataset::from_file(file, o); }); };
+  EXPECT_THAT(failed(options("en", "")), HasSubstr("--source_lang and --target_lang"));
+  EXPECT_THAT(failed(options("en", "it")),
+              HasSubstr("a.jsonl: line 1: the column 'translation' has no 'it' (it has: en, de, fr)"));
+  EXPECT_THAT(failed(options("en", "fr")), HasSubstr("a.jsonl: line 1: the translation 'fr' is no text"));
+  DatasetOptions both = options("en", "de");
+  both.text_column = "id";
+  EXPECT_THAT(failed(both), HasSubstr("--source_lang is given together with a column"));
+  EXPECT_THAT(error_of([&] { Dataset::from_file(dir.write("b.csv", "en,de\na,b\n"), options("en", "de")); }),
+              AllOf(HasSubstr("the column 'translation', which is not there (columns: en, de)"),
+                    HasSubstr("--text_column and --target_column")));
+}
+
 }  // namespace
 }  // namespace graft::data
