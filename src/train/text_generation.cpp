@@ -21,11 +21,12 @@ namespace graft {
 
 namespace {
 
-// The task of the folder's head if it generates, else the one that the error asks for.
+// The task with which the folder's family generates; the error for another head asks for it.
 std::string generating_task(const std::filesystem::path& folder) {
-  const std::string task = models::task_of_config(models::ModelConfig::from_file(folder / "config.json"));
-  for (const models::HeadKind* kind : models::head_kinds())
-    if (task == kind->task && kind->generates()) return task;
+  const auto config = models::ModelConfig::from_file(folder / "config.json");
+  if (const models::Family* family = models::find_family_or_null(config))
+    for (const models::FamilyHead& head : family->heads)
+      if (head.kind->generates()) return head.kind->task;
   return tasks::causal_lm_task().head->task;
 }
 
