@@ -23,6 +23,7 @@
 #include "report.h"
 #include "tasks/causal_lm.h"
 #include "tasks/masked_lm.h"
+#include "tasks/seq2seq_lm.h"
 #include "tasks/sequence_classification.h"
 #include "train/adamw.h"
 #include "train/runner.h"
@@ -48,6 +49,16 @@ Json config_of(const Setup& s) {
             {"n_head", s.hidden / 64}, {"n_inner", s.wide},  {"vocab_size", s.vocabulary},
             {"n_positions", 1024}};
   }
+  if (std::string(s.type) == "t5") {
+    return {{"model_type", s.type},
+            {"d_model", s.hidden},
+            {"d_kv", 64},
+            {"d_ff", s.wide},
+            {"num_layers", s.layers},
+            {"num_heads", s.hidden / 64},
+            {"vocab_size", s.vocabulary},
+            {"decoder_start_token_id", 0}};
+  }
   return {{"model_type", s.type},           {"hidden_size", s.hidden},
           {"num_hidden_layers", s.layers},  {"num_attention_heads", s.hidden / 64},
           {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
@@ -56,12 +67,25 @@ Json config_of(const Setup& s) {
 
 bool is_mlm(const Setup& s) { return std::string(s.task) == "masked-lm"; }
 bool is_causal(const Setup& s) { return std::string(s.task) == "causal-lm"; }
+bool is_seq2seq(const Setup& s) { return std::string(s.task) == "seq2seq-lm"; }
 // Blocks of 512 tokens instead of SST-2's lengths.
-bool is_long(const Setup& s) { return is_mlm(s) || is_causal(s); }
+bool is_long(const Setup& s) { return is_mlm(s) || is_causal(s) || is_seq2seq(s); }
+constexpr int32_t kTarget = 128;  // tokens of a target
+
+// An encoder-decoder: all rows of both streams, whose head reads every row of the decoder's.
+double useful_flops_of_two_streams(const Setup& s, const data::RaggedBatch& batch) {
+  const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), B = batch.size(),
+               T = batch.rows(), D = batch.decoder.rows(), layers = static_cast<double>(s.layers);
+  const double layer = 2 * (T + D) * (4 * H * H + 2 * H * I) + 2 * (T + D) * 2 * H * H;
+  const double attention =
+      (4 * T * T + 2 * D * D + 4 * T * D) / B * H;  // half of the decoder's keys are seen
+  return 3 * (layers * (layer + attention) + 2 * D * H * static_cast<double>(s.vocabulary));
+}
 
 // Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
 // layer's query side and the head for the rows that the head reads.
 double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
+  if (is_seq2seq(s)) return useful_flops_of_two_streams(s, batch);
   const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), T = batch.rows();
   const bool mlm = is_mlm(s);
   const double n = mlm ? static_cast<double>(batch.label_rows.size()) : batch.size();
@@ -95,7 +119,7 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
     return static_cast<double>(state >> 11) * 0x1p-53;
   };
   const bool mlm = is_mlm(s);
-  for (int b = 0; b < (mlm ? 8 : is_causal(s) ? 4 : 32); ++b) {
+  for (int b = 0; b < (mlm || is_seq2seq(s) ? 8 : is_causal(s) ? 4 : 32); ++b) {
     const int32_t n = is_long(s) ? 512 : lengths[static_cast<size_t>(i * 32 + b) % lengths.size()];
     std::vector<int32_t> ids(static_cast<size_t>(n));
     for (int32_t& id : ids)
@@ -110,7 +134,12 @@ data::RaggedBatch make_batch(const Setup& s, const std::vector<int32_t>& lengths
       continue;
     }
     batch.append(ids.data(), nullptr, n, b);
-    if (!mlm) batch.labels.push_back(b % 2);
+    for (int32_t r = 0; is_seq2seq(s) && r < kTarget; ++r) {
+      batch.label_rows.push_back(batch.decoder.rows() + r);
+      batch.labels.push_back(ids[static_cast<size_t>(r)]);
+    }
+    if (is_seq2seq(s)) batch.decoder.add(ids.data() + 1, nullptr, kTarget);
+    if (!is_long(s)) batch.labels.push_back(b % 2);
   }
   return batch;
 }
@@ -143,6 +172,8 @@ class Stepper {
     state_.parameters.allocate_grads();
     if (is_mlm(s))
       task_ = std::make_unique<tasks::MaskedLm>();
+    else if (is_seq2seq(s))
+      task_ = std::make_unique<tasks::Seq2SeqLm>();
     else if (is_causal(s))
       task_ = std::make_unique<tasks::CausalLm>();
     else
@@ -262,6 +293,14 @@ void run(const Setup& s, bool bf16, const Options& options, const Report& plain)
     scatter += std::string(p.name) == "scatter" ? p.seconds : 0;
   std::vector<Product> products =
       layer_products(static_cast<int64_t>(m.rows), s.hidden, s.wide, static_cast<int>(s.layers));
+  if (is_seq2seq(s)) {
+    const auto targets = static_cast<int64_t>(m.label_rows);
+    for (const Product& p : layer_products(targets, s.hidden, s.wide, static_cast<int>(s.layers)))
+      products.push_back(p);
+    append_linear(products, targets, s.hidden, s.hidden, 2 * static_cast<double>(s.layers));
+    append_linear(products, static_cast<int64_t>(m.rows), s.hidden, 2 * s.hidden,
+                  static_cast<double>(s.layers));
+  }
   if (is_long(s)) append_linear(products, static_cast<int64_t>(m.label_rows), s.hidden, s.vocabulary, 1);
   const double limit = raw_rate(products, bf16);
   const std::string name = std::string("step_") + s.name;
@@ -283,6 +322,7 @@ constexpr Setup kSetups[] = {
     {"roberta_base_sst2", "roberta", "sequence-classification", 12, 768, 3072, 50265},
     {"xlm_roberta_base_sst2", "xlm-roberta", "sequence-classification", 12, 768, 3072, 250002},
     {"gpt2_small_lm512", "gpt2", "causal-lm", 12, 768, 3072, 50257},
+    {"t5_small_512_128", "t5", "seq2seq-lm", 6, 512, 2048, 32128},
 };
 
 // BERT-base with a part frozen: how many times faster its step is than that with everything trained, measured

@@ -72,8 +72,9 @@ struct Family {
   // Brings keys that releases write differently into one form; `weights`: of the checkpoint, null for random
   // ones.
   void (*settle)(ModelConfig& config, const hub::StateDict* weights) = nullptr;
-  // Whether a file must hold the tied decoder as a tensor of its own, with "tie_word_embeddings": false.
+  // Whether a file must hold the tied decoder as a tensor of its own, and the keys that go with it.
   bool (*copies_decoder)(const ModelConfig& config) = nullptr;
+  void (*saved_form)(Json& config) = nullptr;
 };
 
 // Whether a parameter or tensor of this name belongs to the backbone and not to a head.

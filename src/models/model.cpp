@@ -131,8 +131,7 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   const bool has_new_name = config.contains("dtype");
   if (has_new_name) config["dtype"] = dtype;
   if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
-  if (state_->family->copies_decoder && state_->family->copies_decoder(state_->config))
-    config["tie_word_embeddings"] = false;
+  if (state_->family->saved_form) state_->family->saved_form(config);
   StagedFiles staged(folder);
   hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second).tensors);
   write_json(staged.path() / "config.json", config);

@@ -455,6 +455,13 @@ void settle_mt5(ModelConfig& config, const hub::StateDict* weights) {
 // Release 4.57 would scale the output of a tied model.
 bool copies_decoder(const ModelConfig& config) { return !config.flag_or("scale_decoder_outputs", true); }
 
+// Both releases read an output that is not scaled from one key.
+void saved_form(Json& config) {
+  if (config.value("scale_decoder_outputs", true)) return;
+  config["tie_word_embeddings"] = false;
+  config.erase("scale_decoder_outputs");
+}
+
 Family t5_like(const char* model_type, const char* class_prefix, std::vector<FamilyHead> heads,
                void (*settle)(ModelConfig&, const hub::StateDict*)) {
   return {model_type,
@@ -481,7 +488,8 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
           {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
            "transformer.encoder.embed_tokens.weight"},
           settle,
-          copies_decoder};
+          copies_decoder,
+          saved_form};
 }
 
 }  // namespace
