@@ -20,6 +20,9 @@ struct GenerationOptions {
   int64_t min_length = 0, min_new_tokens = 0;
   std::vector<std::string> stop_strings{};  // a text ends with the first of them
 
+  // Prompts before the first one of a call: prompts passed in pieces draw what they would in one call.
+  int64_t first_prompt = 0;
+
   int64_t num_beams = 1;      // 1: the most probable token at each step; more: beam search
   double length_penalty = 1;  // a beam's score: sum of log-probabilities / tokens^length_penalty
   EarlyStopping early_stopping = EarlyStopping::heuristic;

@@ -135,8 +135,7 @@ void continue_prompt(const TextGenerationPipeline& pipeline, const std::string& 
   out.flush();
 }
 
-void continue_file(const TextGenerationPipeline& pipeline, const GenerateOptions& o,
-                   const GenerationOptions& s) {
+void continue_file(const TextGenerationPipeline& pipeline, const GenerateOptions& o, GenerationOptions s) {
   DatasetOptions columns;
   columns.text_column = o.text_column;
   columns.ignore_label = true;
@@ -161,6 +160,7 @@ void continue_file(const TextGenerationPipeline& pipeline, const GenerateOptions
                   e.hint());
     }
     out.flush();
+    s.first_prompt += static_cast<int64_t>(prompts.size());
     prompts.clear();
     lines.clear();
   };

@@ -19,6 +19,16 @@ bool asks_for(const std::string& option, const TrainJob& job) {
   return !(given.at(option) == defaults.at(option));
 }
 
+// "masked-lm or causal-lm": the tasks that have an option.
+std::string tasks_with(std::string_view option) {
+  std::string names;
+  for (const tasks::TaskEntry* entry : tasks::task_table())
+    if (std::any_of(entry->own_options.begin(), entry->own_options.end(),
+                    [&](const char* own) { return own == option; }))
+      names += (names.empty() ? "" : " or ") + std::string(entry->head->task);
+  return names;
+}
+
 // Options of text with span corruption, and those of sources and targets.
 void check_span_options(const TrainJob& job) {
   const bool spans = job.arguments.span_corruption;
@@ -58,7 +68,7 @@ void check_task_options(const TrainJob& job) {
       const auto& own = job.task->own_options;
       const bool shared =
           std::any_of(own.begin(), own.end(), [&](const char* o) { return std::string_view(o) == name; });
-      refuse(!shared && asks_for(name, job), name, fmt::format("it is for --task {}", other->head->task));
+      refuse(!shared && asks_for(name, job), name, fmt::format("it is for --task {}", tasks_with(name)));
     }
   }
   if (!text && job.validation_file.empty() && job.wants_evaluation()) {

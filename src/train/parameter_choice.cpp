@@ -74,6 +74,19 @@ void freeze_patterns(models::State& state, const std::string& patterns) {
   }
 }
 
+// Random weights that nothing trains are of no use.
+void check_reinitialized(const models::State& state, const TrainingArguments& a, int64_t layers,
+                         int64_t encoder_layers) {
+  for (const Parameter& p : state.parameters.parameters()) {
+    const Place at = place_of(*state.family, p.name, encoder_layers);
+    if (at.part != Place::Part::layer || at.layer < layers - a.reinit_layers || p.trainable) continue;
+    throw UsageError(
+        fmt::format("--reinit_layers {} gives {} random weights, but it is frozen and would keep them",
+                    a.reinit_layers, p.name),
+        "leave the reinitialized layers out of --freeze and --freeze_layers");
+  }
+}
+
 void log_choice(const models::State& state, const TrainingArguments& a) {
   double trained = 0, all = 0;
   for (const Parameter& p : state.parameters.parameters()) {
@@ -112,6 +125,7 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
   }
   if (a.reinit_layers > 0) state.parameters.touch_values();
   freeze_patterns(state, a.freeze);
+  if (a.reinit_layers > 0) check_reinitialized(state, a, layers, encoder_layers);
   log_choice(state, a);
 }
 

@@ -21,13 +21,21 @@ namespace graft {
 
 namespace {
 
+bool generates(const models::Family& family) {
+  return std::any_of(family.heads.begin(), family.heads.end(),
+                     [](const models::FamilyHead& head) { return head.kind->generates(); });
+}
+
 // The task with which the folder's family generates; the error for another head asks for it.
 std::string generating_task(const std::filesystem::path& folder) {
   const auto config = models::ModelConfig::from_file(folder / "config.json");
-  if (const models::Family* family = models::find_family_or_null(config))
-    for (const models::FamilyHead& head : family->heads)
-      if (head.kind->generates()) return head.kind->task;
-  return tasks::causal_lm_task().head->task;
+  for (const models::FamilyHead& head : models::find_family(config).heads)
+    if (head.kind->generates()) return head.kind->task;
+  std::string types;
+  for (const models::Family* family : models::families())
+    if (generates(*family)) types += (types.empty() ? "" : ", ") + std::string(family->model_type);
+  fail_with(fmt::format("use a model that does: {}", types),
+            "{}: a model of model_type \"{}\" generates no texts", config.origin(), config.model_type());
 }
 
 }  // namespace
@@ -165,7 +173,7 @@ std::vector<std::vector<GeneratedText>> TextGenerationPipeline::generate(
       longest = std::max(longest, static_cast<int64_t>(ids.back().size()) + new_tokens.back());
     }
     generate::SearchHooks hooks;
-    hooks.first_prompt = static_cast<int64_t>(begin);
+    hooks.first_prompt = options.first_prompt + static_cast<int64_t>(begin);
     if (!options.stop_strings.empty())
       hooks.stops = [&](const std::vector<int32_t>& tokens) {
         return tasks::completes_a_text(p.inference.tokenizer(), tokens, options.stop_strings);

@@ -90,6 +90,15 @@ TEST_F(GenerateProgram, TrainsScoresAndContinuesWhatItLearned) {
                          "--top_k", "0", "--temperature", "3", "--max_new_tokens", "8",
                          "--num_return_sequences", "2", "--seed", seed});
   };
+  // Each prompt of a file draws for itself, however the file is cut into batches.
+  dir_.write("equal.txt", "one\none\none\none\none\n");
+  const auto drawn_of_file = [&](const std::string& batch) {
+    return graft_output({"generate", "--model", dir_ / "out", "--input", dir_ / "equal.txt", "--do_sample",
+                         "true", "--top_k", "0", "--temperature", "3", "--max_new_tokens", "8",
+                         "--batch_size", batch});
+  };
+  EXPECT_EQ(drawn_of_file("1"), drawn_of_file("3"));
+  EXPECT_NE(json_lines(drawn_of_file("2"))[0], json_lines(drawn_of_file("2"))[2]);
   EXPECT_EQ(drawn("1"), drawn("1"));
   EXPECT_NE(drawn("1"), drawn("2"));
 }

@@ -224,7 +224,7 @@ TEST(Settings, OfAnotherTypeAreErrors) {
       {R"("do_lower_case": null)", "must be true or false, not null"},
       {R"("strip_accents": "true")", "must be true, false or null"},
       {R"("tokenize_chinese_chars": "no")", "must be true or false"},
-      {R"("add_prefix_space": 1)", "must be true or false"},
+      {R"("add_prefix_space": 1)", "must be true, false or null"},
       {R"("trim_offsets": "x")", "must be true or false"},
       {R"("clean_up_tokenization_spaces": "true")", "must be true, false or null"},
       {R"("split_special_tokens": 1)", "must be true, false or null"},

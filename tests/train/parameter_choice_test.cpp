@@ -111,6 +111,8 @@ TEST_F(ParameterChoice, WhatCannotBeIsNamed) {
   EXPECT_THAT(error([](TrainingArguments& a) { a.freeze = "*"; }), HasSubstr("nothing is left to train"));
   EXPECT_THAT(error([](TrainingArguments& a) { a.freeze_layers = 3; }), HasSubstr("the model has 2 layers"));
   EXPECT_THAT(error([](TrainingArguments& a) { a.reinit_layers = 3; }), HasSubstr("the model has 2 layers"));
+  EXPECT_THAT(error([](TrainingArguments& a) { a.reinit_layers = 1, a.freeze_layers = 2; }),
+              testing::AllOf(HasSubstr("bert.encoder.layer.1."), HasSubstr("is frozen")));
   EXPECT_THAT(error([](TrainingArguments& a) { a.layerwise_lr_decay = 0; }), HasSubstr("layerwise_lr_decay"));
 }
 
