@@ -113,7 +113,7 @@ printf 'always the larger class\t0\t%s\t%s\t0.0\n' "$largest" "$num_test" >"$row
 count_words "$num_train"
 begin "$random" "$num_train" "$out/random" 1 --config_name $mini/config.json --tokenizer_name $mini \
   --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 --weight_decay 0.01
-begin "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 10 --learning_rate 3e-4 \
+begin "$bundled" "$num_train" "$out/mini" 1 --model $mini --per_device_train_batch_size 16 --num_train_epochs 6 --learning_rate 3e-4 \
   --weight_decay 0.01
 best=$out/mini
 if [ -n "$real" ]; then
