@@ -1,44 +1,10 @@
 #include "tasks/causal_lm.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "models/registry.h"
-#include "tasks/language_model.h"
 
 namespace graft::tasks {
-
-namespace {
-
-class CausalLmMetrics : public TokenAccuracy {
- public:
-  void add(const data::RaggedBatch& batch, engine::Tensor logits) override {
-    int64_t right = 0;
-    for (int64_t r = 0; r < logits.rows; ++r) {
-      const float* x = logits.row(r);
-      right += *std::max_element(x, x + logits.cols) == x[batch.labels[static_cast<size_t>(r)]];
-    }
-    add_counts(right, logits.rows);
-  }
-};
-
-}  // namespace
-
-engine::Var CausalLm::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                           double denominator, double* total) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
-}
-
-engine::Var CausalLm::loss_of_hidden(engine::Tape& tape, engine::Var hidden, const engine::Linear& layer,
-                                     const data::RaggedBatch& batch, double denominator, double* total,
-                                     int64_t* right) const {
-  return engine::linear_cross_entropy(tape, hidden, layer, batch.labels.data(), denominator,
-                                      {.total = total, .right = right});
-}
-
-std::unique_ptr<Metrics> CausalLm::metrics() const { return std::make_unique<CausalLmMetrics>(); }
-
-MetricValues CausalLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
 void append_predicted(data::RaggedBatch& batch, const int32_t* ids, int32_t length, int64_t key) {
   const int32_t first = batch.rows();

@@ -1,24 +1,12 @@
 // Causal language modelling: each token predicts the next one (Radford et al. 2019; the reference's run_clm).
 #pragma once
-#include "data/text_blocks.h"
-#include "tasks/task_table.h"
+#include "tasks/language_model.h"
 
 namespace graft::tasks {
 
-class CausalLm : public Task {
+class CausalLm : public TokenPrediction {
  public:
-  double loss_terms(const data::RaggedBatch& batch) const override {
-    return static_cast<double>(batch.labels.size());
-  }
-  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
-                   double* total = nullptr) const override;
-  bool reads_hidden() const override { return true; }
-  engine::Var loss_of_hidden(engine::Tape& tape, engine::Var hidden, const engine::Linear& layer,
-                             const data::RaggedBatch& batch, double denominator, double* total,
-                             int64_t* right) const override;
-  // accuracy over predicted tokens; NaN without one.
-  std::unique_ptr<Metrics> metrics() const override;
-  MetricValues metrics_of_loss(double loss) const override;  // perplexity; infinite beyond a double
+  std::unique_ptr<Metrics> metrics() const override { return std::make_unique<TokenAccuracy>(); }
   const char* term_name() const override { return "predicted token"; }
 };
 

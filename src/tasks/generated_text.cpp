@@ -60,15 +60,6 @@ std::vector<std::vector<int32_t>> generate_targets(models::State& state, const T
   return targets;
 }
 
-void TargetMetrics::add(const data::RaggedBatch& batch, engine::Tensor logits) {
-  int64_t right = 0;
-  for (int64_t r = 0; r < logits.rows; ++r) {
-    const float* x = logits.row(r);
-    right += *std::max_element(x, x + logits.cols) == x[batch.labels[static_cast<size_t>(r)]];
-  }
-  add_counts(right, logits.rows);
-}
-
 void TargetMetrics::add_text(const std::string& generated, const std::string& target, size_t tokens) {
   texts_.add(generated, target);
   ++num_texts_;

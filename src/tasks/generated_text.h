@@ -40,7 +40,6 @@ std::vector<std::vector<int32_t>> generate_targets(models::State& state, const T
 class TargetMetrics : public TokenAccuracy {
  public:
   explicit TargetMetrics(bool texts) : has_texts_(texts) {}
-  void add(const data::RaggedBatch& batch, engine::Tensor logits) override;
   void add_text(const std::string& generated, const std::string& target, size_t tokens);
   Partial partial() const override;
   void merge(const Partial& part) override;

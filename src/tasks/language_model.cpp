@@ -2,12 +2,23 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "base/log.h"
 #include "tasks/vocabulary.h"
 
 namespace graft::tasks {
+
+void TokenAccuracy::add(const data::RaggedBatch& batch, engine::Tensor logits) {
+  int64_t right = 0;
+  for (int64_t r = 0; r < logits.rows; ++r) {
+    const float* x = logits.row(r);
+    right += *std::max_element(x, x + logits.cols) == x[batch.labels[static_cast<size_t>(r)]];
+  }
+  add_counts(right, logits.rows);
+}
 
 void TokenAccuracy::merge(const Partial& part) {
   right_ += static_cast<int64_t>(part.at(0));
@@ -18,6 +29,24 @@ MetricValues TokenAccuracy::values() const {
   return {{"accuracy", total_ ? static_cast<double>(right_) / static_cast<double>(total_)
                               : std::numeric_limits<double>::quiet_NaN()}};
 }
+
+float TokenPrediction::smoothing(const engine::Tape& tape) const {
+  return tape.record() ? label_smoothing_ : 0;
+}
+
+engine::Var TokenPrediction::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
+                                  double denominator, double* total) const {
+  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, smoothing(tape));
+}
+
+engine::Var TokenPrediction::loss_of_hidden(engine::Tape& tape, engine::Var hidden,
+                                            const engine::Linear& layer, const data::RaggedBatch& batch,
+                                            double denominator, double* total, int64_t* right) const {
+  return engine::linear_cross_entropy(tape, hidden, layer, batch.labels.data(), denominator,
+                                      {.total = total, .label_smoothing = smoothing(tape), .right = right});
+}
+
+MetricValues TokenPrediction::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
 namespace {
 

@@ -1,13 +1,14 @@
-// What the language-model tasks share: the accuracy over tokens and the corpus.
+// What the language-model tasks share: the loss of tokens, the accuracy over them, and the corpus.
 #pragma once
 #include "data/text_blocks.h"
 #include "tasks/task_table.h"
 
 namespace graft::tasks {
 
-// accuracy over the tokens that are predicted; NaN without one. A task counts the right ones.
+// accuracy over the tokens that are predicted; NaN without one. Right is a label with the largest logit.
 class TokenAccuracy : public Metrics {
  public:
+  void add(const data::RaggedBatch& batch, engine::Tensor logits) override;
   void add_counts(int64_t right, int64_t terms) override {
     right_ += right;
     total_ += terms;
@@ -18,6 +19,29 @@ class TokenAccuracy : public Metrics {
 
  private:
   int64_t right_ = 0, total_ = 0;
+};
+
+// The cross entropy of a label for each of label_rows, whose logits are never stored in training.
+class TokenPrediction : public Task {
+ public:
+  // label_smoothing: of training only; the loss of an evaluation is the cross entropy itself.
+  explicit TokenPrediction(double label_smoothing = 0)
+      : label_smoothing_(static_cast<float>(label_smoothing)) {}
+
+  double loss_terms(const data::RaggedBatch& batch) const override {
+    return static_cast<double>(batch.labels.size());
+  }
+  engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
+                   double* total = nullptr) const override;
+  bool reads_hidden() const override { return true; }
+  engine::Var loss_of_hidden(engine::Tape& tape, engine::Var hidden, const engine::Linear& layer,
+                             const data::RaggedBatch& batch, double denominator, double* total,
+                             int64_t* right) const override;
+  MetricValues metrics_of_loss(double loss) const override;  // perplexity; infinite beyond a double
+
+ private:
+  float smoothing(const engine::Tape& tape) const;
+  float label_smoothing_;
 };
 
 // The sequences of the text files of `data`, for training and evaluation. Without evaluation files 5 % of the

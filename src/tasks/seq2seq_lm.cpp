@@ -1,7 +1,5 @@
 #include "tasks/seq2seq_lm.h"
 
-#include <cmath>
-
 #include "base/error.h"
 #include "models/decoder.h"
 #include "models/registry.h"
@@ -11,20 +9,6 @@
 #include "tasks/span_corruption.h"
 
 namespace graft::tasks {
-
-float Seq2SeqLm::smoothing(const engine::Tape& tape) const { return tape.record() ? label_smoothing_ : 0; }
-
-engine::Var Seq2SeqLm::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
-                            double denominator, double* total) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, smoothing(tape));
-}
-
-engine::Var Seq2SeqLm::loss_of_hidden(engine::Tape& tape, engine::Var hidden, const engine::Linear& layer,
-                                      const data::RaggedBatch& batch, double denominator, double* total,
-                                      int64_t* right) const {
-  return engine::linear_cross_entropy(tape, hidden, layer, batch.labels.data(), denominator,
-                                      {.total = total, .label_smoothing = smoothing(tape), .right = right});
-}
 
 std::unique_ptr<Metrics> Seq2SeqLm::metrics() const {
   return std::make_unique<TargetMetrics>(generation_.tokenizer != nullptr);
@@ -42,8 +26,6 @@ void Seq2SeqLm::add_generated(models::State& state, const Features& features, in
                                                   rows.target_text(begin + static_cast<int64_t>(i)),
                                                   targets[i].size());
 }
-
-MetricValues Seq2SeqLm::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }
 
 namespace {
 
