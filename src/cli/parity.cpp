@@ -37,6 +37,7 @@ int parity(int argc, char** argv) {
                  k.worst_of_limit > 1 ? "  in " + k.worst_tensor : "");
     }
     for (const std::string& name : report.not_compared) fmt::print("      not compared: {}\n", name);
+    for (const std::string& name : report.of_padding) fmt::print("      not comparable: {}\n", name);
   }
   return all_ok ? 0 : 1;
 }

@@ -131,18 +131,34 @@ Network make_masked_lm(engine::ParameterStore& store, const BertConfig& c, const
   return n;
 }
 
-Network make_bert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const BertConfig c = BertConfig::read(config, false);
+// tanh pooler, dropout, classifier
+Network make_pooled(engine::ParameterStore& store, const BertConfig& c, const std::string& root,
+                    int64_t outputs, double dropout) {
   Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, "bert", c, false);
-  ClassificationHead head;  // BERT: tanh pooler, dropout, classifier
-  head.dense = Scope(store, "bert").linear("pooler.dense", c.hidden_size, c.hidden_size);
+  n.encoder = std::make_unique<BertEncoder>(store, root, c, false);
+  ClassificationHead head;
+  head.dense = Scope(store, root).linear("pooler.dense", c.hidden_size, c.hidden_size);
   head.activation = engine::Activation::tanh;
   head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", c.num_labels, c.hidden_size);
-  head.dropout_after = static_cast<float>(c.classifier_dropout);
+  head.out = Scope(store, "").linear("classifier", outputs, c.hidden_size);
+  head.dropout_after = static_cast<float>(dropout);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
+}
+
+Network make_bert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const BertConfig c = BertConfig::read(config, false);
+  return make_pooled(store, c, "bert", c.num_labels, c.classifier_dropout);
+}
+
+Network make_bert_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  const BertConfig c = BertConfig::read(config, false);
+  return make_pooled(store, c, "bert", 1, c.classifier_dropout);
+}
+
+Network make_bert_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const BertConfig c = BertConfig::read(config, false);
+  return with_span_head(std::make_unique<BertEncoder>(store, "bert", c, false), store, c.hidden_size);
 }
 
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -163,6 +179,17 @@ Network make_roberta_sequence_classification(engine::ParameterStore& store, cons
   head.dropout_before = head.dropout_after = static_cast<float>(c.classifier_dropout);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
+}
+
+// The encoder's pooler and, unlike the classifier, hidden_dropout_prob, as in the reference.
+Network make_roberta_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  const BertConfig c = BertConfig::read(config, true);
+  return make_pooled(store, c, "roberta", 1, c.hidden_dropout_prob);
+}
+
+Network make_roberta_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const BertConfig c = BertConfig::read(config, true);
+  return with_span_head(std::make_unique<BertEncoder>(store, "roberta", c, false), store, c.hidden_size);
 }
 
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -191,7 +218,9 @@ Family roberta_like(const char* model_type, const char* class_prefix) {
           "roberta.encoder.layer",
           kSizes,
           {{&kSequenceClassification, make_roberta_sequence_classification},
-           {&kMaskedLm, make_roberta_masked_lm}},
+           {&kMaskedLm, make_roberta_masked_lm},
+           {&kQuestionAnswering, make_roberta_question_answering},
+           {&kMultipleChoice, make_roberta_multiple_choice}},
           keys(),
           {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
 }
@@ -206,7 +235,10 @@ const Family& bert_family() {
       "bert.embeddings",
       "bert.encoder.layer",
       kSizes,
-      {{&kSequenceClassification, make_bert_sequence_classification}, {&kMaskedLm, make_bert_masked_lm}},
+      {{&kSequenceClassification, make_bert_sequence_classification},
+       {&kMaskedLm, make_bert_masked_lm},
+       {&kQuestionAnswering, make_bert_question_answering},
+       {&kMultipleChoice, make_bert_multiple_choice}},
       keys(),
       {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"}};
   return family;

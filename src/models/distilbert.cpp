@@ -19,7 +19,7 @@ constexpr double kEps = 1e-12;  // fixed in the reference, not in config.json
 struct DistilBertConfig {
   int64_t vocab_size = 0, dim = 0, n_layers = 0, n_heads = 0, hidden_dim = 0, max_position_embeddings = 0;
   engine::Activation activation = engine::Activation::gelu;
-  double dropout = 0.1, attention_dropout = 0.1, seq_classif_dropout = 0.2;
+  double dropout = 0.1, attention_dropout = 0.1, seq_classif_dropout = 0.2, qa_dropout = 0.1;
   std::optional<int64_t> pad_token_id;  // none: null in the file
   bool tie_word_embeddings = true;
   int64_t num_labels = 0;
@@ -37,6 +37,7 @@ struct DistilBertConfig {
     c.dropout = config.probability_or("dropout", 0.1);
     c.attention_dropout = config.probability_or("attention_dropout", 0.1);
     c.seq_classif_dropout = config.probability_or("seq_classif_dropout", 0.2);
+    c.qa_dropout = config.probability_or("qa_dropout", 0.1);
     if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
     c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
     c.num_labels = static_cast<int64_t>(config.label_names().size());
@@ -91,17 +92,32 @@ class DistilBertEncoder : public Encoder {
   float dropout_ = 0;
 };
 
-Network make_distilbert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const DistilBertConfig c = DistilBertConfig::read(config);
+// pre_classifier, ReLU, dropout, classifier
+Network make_distilbert_classifier(engine::ParameterStore& store, const DistilBertConfig& c,
+                                   int64_t outputs) {
   Network n;
   n.encoder = std::make_unique<DistilBertEncoder>(store, c, false);
-  ClassificationHead head;  // pre_classifier, ReLU, dropout, classifier
+  ClassificationHead head;
   head.dense = Scope(store, "").linear("pre_classifier", c.dim, c.dim);
   head.activation = engine::Activation::relu;
-  head.out = Scope(store, "").linear("classifier", c.num_labels, c.dim);
+  head.out = Scope(store, "").linear("classifier", outputs, c.dim);
   head.dropout_after = static_cast<float>(c.seq_classif_dropout);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
+}
+
+Network make_distilbert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const DistilBertConfig c = DistilBertConfig::read(config);
+  return make_distilbert_classifier(store, c, c.num_labels);
+}
+
+Network make_distilbert_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_distilbert_classifier(store, DistilBertConfig::read(config), 1);
+}
+
+Network make_distilbert_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const DistilBertConfig c = DistilBertConfig::read(config);
+  return with_span_head(std::make_unique<DistilBertEncoder>(store, c, false), store, c.dim, c.qa_dropout);
 }
 
 Network make_distilbert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -134,9 +150,11 @@ const Family& distilbert_family() {
       "distilbert.transformer.layer",
       {"dim", "hidden_dim", "n_layers"},
       {{&kSequenceClassification, make_distilbert_sequence_classification},
-       {&kMaskedLm, make_distilbert_masked_lm}},
+       {&kMaskedLm, make_distilbert_masked_lm},
+       {&kQuestionAnswering, make_distilbert_question_answering},
+       {&kMultipleChoice, make_distilbert_multiple_choice}},
       {{"dim", "n_layers", "n_heads", "hidden_dim", "activation", "dropout", "attention_dropout",
-        "seq_classif_dropout"},
+        "seq_classif_dropout", "qa_dropout"},
        {{"sinusoidal_pos_embds", "false", "positions initialised with sines", true}},
        {{"hidden_size", "dim"}, {"num_attention_heads", "n_heads"}, {"num_hidden_layers", "n_layers"}}},
       {"vocab_projector.weight", nullptr, nullptr}};

@@ -19,7 +19,8 @@ struct HeadKind {
   bool has_labels = false;       // id2label of config.json has a name for each output
   bool predicts_tokens = false;  // one output for each token of the vocabulary
   bool predicts_next = false;    // a row's label is the token behind it
-  bool reads_target = false;  // of an encoder-decoder: the decoder reads the labels, one place to the right
+  bool reads_target = false;    // of an encoder-decoder: the decoder reads the labels, one place to the right
+  bool predicts_spans = false;  // two outputs for each row: the scores of a span's start and end
   bool generates() const { return predicts_next || reads_target; }
 };
 

@@ -238,6 +238,11 @@ Network make_gpt2_causal_lm(engine::ParameterStore& store, const ModelConfig& co
   return n;
 }
 
+Network make_gpt2_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const Gpt2Config c = Gpt2Config::read(config);
+  return with_span_head(std::make_unique<Gpt2>(store, c, false), store, c.n_embd);
+}
+
 }  // namespace
 
 const Family& gpt2_family() {
@@ -248,7 +253,9 @@ const Family& gpt2_family() {
       "transformer",
       "transformer.h",
       {"n_embd", "n_inner", "n_layer"},
-      {{&kSequenceClassification, make_gpt2_sequence_classification}, {&kCausalLm, make_gpt2_causal_lm}},
+      {{&kSequenceClassification, make_gpt2_sequence_classification},
+       {&kCausalLm, make_gpt2_causal_lm},
+       {&kQuestionAnswering, make_gpt2_question_answering}},
       {{"n_embd", "n_layer", "n_head", "n_inner", "n_positions", "activation_function", "resid_pdrop",
         "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "scale_attn_weights",
         "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"},

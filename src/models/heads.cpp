@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "models/scope.h"
 
 namespace graft::models {
 
@@ -10,8 +11,8 @@ using engine::Var;
 
 namespace {
 
-// Under bf16 too: a head on one row a sequence costs next to nothing, and its rounding goes straight into the
-// logits.
+// Under bf16 too: a head on one row a sequence, or with two outputs, costs next to nothing, and its rounding
+// goes straight into the logits.
 engine::Linear exact(engine::Linear layer) {
   layer.fp32 = true;
   return layer;
@@ -38,6 +39,19 @@ Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& row
 
 Var CausalLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& /*rows*/) const {
   return engine::linear(tape, hidden, decoder);
+}
+
+Var SpanHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
+  return engine::linear(tape, engine::dropout(tape, hidden, dropout, "qa_outputs.dropout", rows),
+                        exact(qa_outputs));
+}
+
+Network with_span_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                       double dropout) {
+  SpanHead head;
+  head.qa_outputs = Scope(store, "").linear("qa_outputs", 2, hidden_size);
+  head.dropout = static_cast<float>(dropout);
+  return {std::move(encoder), std::make_unique<SpanHead>(head)};
 }
 
 void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads) {

@@ -43,6 +43,20 @@ struct CausalLmHead : Head {
   const engine::Linear* only_layer() const override { return &decoder; }
 };
 
+// dropout -> qa_outputs, the scores of a span's start and end, on every row.
+struct SpanHead : Head {
+  engine::Linear qa_outputs;
+  float dropout = 0;
+
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return all_rows(batch);
+  }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+};
+// On an encoder with hidden states of this size.
+Network with_span_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                       double dropout = 0);
+
 // Error when hidden_size is not a multiple of the number of heads.
 void check_heads(const ModelConfig& config, int64_t hidden_size, int64_t num_heads);
 // Bidirectional attention scaled by 1/sqrt(dim).

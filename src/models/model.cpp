@@ -56,6 +56,9 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
     state.labels_in_config = state.config.labels_in_words();
     apply_options(state.config, options);
   }
+  // The reference makes as many outputs as there are labels, 2 where none are named.
+  if (state.head->predicts_spans)
+    for (const char* key : {"id2label", "label2id", "num_labels"}) state.config.json().erase(key);
   state.config.check(state.family->sizes);
   state.network = head.make(state.parameters, state.config);
   state.parameters.allocate();

@@ -15,7 +15,8 @@
 namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
-  static std::vector<const HeadKind*> table = {&kSequenceClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm};
+  static std::vector<const HeadKind*> table = {
+      &kSequenceClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm, &kQuestionAnswering, &kMultipleChoice};
   return table;
 }
 
@@ -76,8 +77,7 @@ std::string canonical_task(const std::string& name) {
     known.emplace_back(kind->alias);
     tasks.emplace_back(kind->task);
   }
-  static const std::vector<std::string> later = {
-      "token-classification", "ner", "question-answering", "qa", "multiple-choice", "seq2seq-lm"};
+  static const std::vector<std::string> later = {"token-classification", "ner"};
   const bool planned = std::find(later.begin(), later.end(), name) != later.end();
   const std::string near = planned ? "" : nearest_name(name, known);
   throw UsageError(fmt::format("--task {} is not {}; there are: {}", name,

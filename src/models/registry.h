@@ -19,6 +19,11 @@ inline constexpr HeadKind kCausalLm = {"causal-lm", "text-generation", "LMHeadMo
 inline constexpr HeadKind kSeq2SeqLm = {
     "seq2seq-lm", "text2text-generation", "ForConditionalGeneration", false, true, false, true};
 
+inline constexpr HeadKind kQuestionAnswering = {
+    "question-answering", "qa", "ForQuestionAnswering", false, false, false, false, true};
+// One score for each sequence, the choices of an example.
+inline constexpr HeadKind kMultipleChoice = {"multiple-choice", "swag", "ForMultipleChoice"};
+
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);
 // Throws Error that lists the model types.

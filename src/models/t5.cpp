@@ -419,11 +419,25 @@ Network make_seq2seq_lm(engine::ParameterStore& store, const T5Config& c) {
   return n;
 }
 
+// No "transformer." in its names, and the decoder's output is not scaled.
+Network make_question_answering(engine::ParameterStore& store, const T5Config& c) {
+  Network n = with_span_head(std::make_unique<T5>(store, Scope(store, ""), c, 1.0f), store, c.d_model);
+  static_cast<SpanHead&>(*n.head).qa_outputs.weight->init_std =
+      c.initializer_factor / std::sqrt(static_cast<double>(c.d_model));
+  return n;
+}
+
 Network make_t5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "relu"));
 }
 Network make_t5_seq2seq_lm(engine::ParameterStore& store, const ModelConfig& config) {
   return make_seq2seq_lm(store, T5Config::read(config, "relu"));
+}
+Network make_t5_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_question_answering(store, T5Config::read(config, "relu"));
+}
+Network make_mt5_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_question_answering(store, T5Config::read(config, "gated-gelu"));
 }
 Network make_mt5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "gated-gelu"));
@@ -495,18 +509,20 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
 }  // namespace
 
 const Family& t5_family() {
-  static const Family family = t5_like(
-      "t5", "T5",
-      {{&kSequenceClassification, make_t5_sequence_classification}, {&kSeq2SeqLm, make_t5_seq2seq_lm}},
-      settle_tied);
+  static const Family family = t5_like("t5", "T5",
+                                       {{&kSequenceClassification, make_t5_sequence_classification},
+                                        {&kSeq2SeqLm, make_t5_seq2seq_lm},
+                                        {&kQuestionAnswering, make_t5_question_answering}},
+                                       settle_tied);
   return family;
 }
 
 const Family& mt5_family() {
-  static const Family family = t5_like(
-      "mt5", "MT5",
-      {{&kSequenceClassification, make_mt5_sequence_classification}, {&kSeq2SeqLm, make_mt5_seq2seq_lm}},
-      settle_mt5);
+  static const Family family = t5_like("mt5", "MT5",
+                                       {{&kSequenceClassification, make_mt5_sequence_classification},
+                                        {&kSeq2SeqLm, make_mt5_seq2seq_lm},
+                                        {&kQuestionAnswering, make_mt5_question_answering}},
+                                       settle_mt5);
   return family;
 }
 

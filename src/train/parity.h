@@ -22,6 +22,9 @@ struct ParityReport {
   std::string fixture;
   std::vector<ParityKind> kinds;
   std::vector<std::string> not_compared;  // fixture tensors that were not compared: a failure
+  // What depends on the hidden states of padded positions, which do not exist here, with the reason. No
+  // failure.
+  std::vector<std::string> of_padding;
   bool ok() const;
 };
 

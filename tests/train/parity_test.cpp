@@ -70,6 +70,57 @@ std::vector<std::string> bf16_fixture_names() {
 INSTANTIATE_TEST_SUITE_P(Fixtures, Parity, testing::ValuesIn(fixture_names()), fixture_label);
 INSTANTIATE_TEST_SUITE_P(Fixtures, ParityBf16, testing::ValuesIn(bf16_fixture_names()), fixture_label);
 
+// Heads whose fixtures are in ../shared only.
+class ParityOfHeads : public testing::TestWithParam<std::string> {};
+
+std::vector<std::string> kinds_of(const ParityReport& report) {
+  std::vector<std::string> kinds;
+  for (const ParityKind& k : report.kinds) kinds.push_back(k.kind);
+  return kinds;
+}
+
+TEST_P(ParityOfHeads, HoldsInBothPrecisions) {
+  GRAFT_SHARED_PATH(folder, "golden/" + GetParam());
+  const bool of_padding = GetParam().ends_with("/qa"), steps = !GetParam().ends_with("multiple_choice");
+  for (const bool bf16 : {false, true}) {
+    const ParityReport report = run_parity(folder, bf16);
+    EXPECT_TRUE(report.ok()) << to_json(report).dump(1);
+    const std::vector<std::string> kinds = kinds_of(report);
+    EXPECT_THAT(kinds, Contains(bf16 ? "logits, worst" : "logits"));
+    for (const char* kind : {"loss", bf16 ? "gradients, 1 - cosine" : "gradients"})
+      EXPECT_EQ(std::count(kinds.begin(), kinds.end(), kind), !of_padding) << kind;
+    for (const char* kind : {"step losses", "trained weights"})
+      EXPECT_EQ(std::count(kinds.begin(), kinds.end(), kind), steps && !of_padding && !bf16) << kind;
+    // Named, with the reason.
+    EXPECT_EQ(report.of_padding.size(), of_padding ? 3u : 0u);
+    for (const std::string& what : report.of_padding) EXPECT_THAT(what, HasSubstr("padded"));
+  }
+}
+
+std::vector<std::string> names_of_heads() {
+  std::vector<std::string> names;
+  for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "t5"})
+    for (const char* h : {"qa", "qa_unpadded"}) names.push_back(std::string(a) + "/" + h);
+  for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert"})
+    names.push_back(std::string(a) + "/multiple_choice");
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Fixtures, ParityOfHeads, testing::ValuesIn(names_of_heads()), fixture_label);
+
+// A logit of a span at a real position counts, one at a padded position does not.
+TEST(ParityOfSpans, RealPositionsOfTheLogitsCount) {
+  GRAFT_SHARED_PATH(golden, "golden/bert/qa");
+  for (const bool real : {true, false}) {
+    TempDir dir;
+    copy_folder(golden, dir / "f");
+    OwnedTensors owned(dir / "f" / "outputs.safetensors");
+    owned.find("end_logits")[real ? 17 + 3 : 17 + 12] += 0.01f;  // the second row has 9 tokens
+    hub::write_safetensors(dir / "f" / "outputs.safetensors", owned.tensors);
+    EXPECT_EQ(run_parity(dir / "f").ok(), !real);
+  }
+}
+
 // Fails like the reference, in one number and by as much: a change of either shows here.
 TEST(ParityBf16Exception, FailsInTheMedianCosineAlone) {
   GRAFT_SHARED_PATH(golden, "golden");
