@@ -17,9 +17,12 @@ struct TrainTokenizerOptions {
       "wordpiece";  // "wordpiece" (as BERT), "bpe" (byte-level, as RoBERTa), "unigram" (as T5 / XLM-R)
   int32_t vocab_size = 30000;  // special tokens included
   int64_t min_frequency = 0;   // wordpiece, bpe: pairs that are rarer are not merged
-  // Empty: [PAD] [UNK] [CLS] [SEP] [MASK] for wordpiece, <s> <pad> </s> <unk> <mask> for the others. The
-  // first ids.
+  // Empty: [PAD] [UNK] [CLS] [SEP] [MASK] for wordpiece, <s> <pad> </s> <unk> <mask> for the others, <pad>
+  // </s> <unk> with extra_ids. The first ids.
   std::vector<std::string> special_tokens;
+  // unigram: > 0 makes a T5 tokenizer. Its last ids are the sentinels <extra_id_0> (the very last), ..., and
+  // a text ends in </s>.
+  int32_t extra_ids = 0;
   int32_t limit_alphabet = 0;  // most characters to keep (the most frequent); 0: all
   std::vector<std::string>
       initial_alphabet;          // characters kept regardless of frequency (bpe: always all 256 bytes)

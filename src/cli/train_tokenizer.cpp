@@ -58,6 +58,7 @@ void check_type(const Options& options, const TrainTokenizerOptions& o) {
   };
   for (const Only& only : std::vector<Only>{{"lowercase", o.lowercase, {"wordpiece"}},
                                             {"add_prefix_space", o.add_prefix_space, {"bpe"}},
+                                            {"extra_ids", o.extra_ids > 0, {"unigram"}},
                                             {"min_frequency", true, {"wordpiece", "bpe"}},
                                             {"limit_alphabet", true, {"wordpiece", "unigram"}},
                                             {"initial_alphabet", true, {"wordpiece", "unigram"}}}) {
@@ -83,12 +84,13 @@ int train_tokenizer(int argc, char** argv) {
   std::vector<std::string> files;
   std::string output_dir;
   int64_t vocab_size = o.vocab_size, limit_alphabet = 0, max_token_length = 0,
-          model_max_length = o.model_max_length;
+          model_max_length = o.model_max_length, extra_ids = 0;
   Options options(
       "train-tokenizer", "a new vocabulary from text: WordPiece, byte-level BPE or Unigram",
       {"graft train-tokenizer --train_file corpus.txt --type wordpiece --vocab_size 8_000 --output_dir "
        "tokenizer",
-       "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer"});
+       "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer",
+       "graft train-tokenizer --train_file en.txt --type unigram --extra_ids 100 --output_dir t5-tokenizer"});
   options.list("train_file", files, "text, a line at a time; each also .gz .zst .xz");
   options.text("output_dir", output_dir, "folder for tokenizer.json and its kin", true);
   options.text("type", o.type, "wordpiece (as BERT), bpe (byte-level, as RoBERTa) or unigram (as T5, XLM-R)");
@@ -96,6 +98,9 @@ int train_tokenizer(int argc, char** argv) {
   options.integer("min_frequency", o.min_frequency, "pairs that are rarer are not merged (wordpiece, bpe)",
                   {0, 1e12});
   options.list("special_tokens", o.special_tokens, "the first ids; default: those of the type's family");
+  options.integer("extra_ids", extra_ids,
+                  "unigram: > 0 makes a T5 tokenizer with as many sentinels <extra_id_0>, ...; T5 has 100",
+                  {0, 1e4});
   options.integer("limit_alphabet", limit_alphabet, "most characters to keep; 0 = all", {0, 1e8});
   options.list("initial_alphabet", o.initial_alphabet, "characters that are kept however rare");
   options.integer("max_token_length", max_token_length, "characters; 0 = no limit (unigram: 16)", {0, 1e8});
@@ -107,6 +112,7 @@ int train_tokenizer(int argc, char** argv) {
   if (files.empty())
     throw UsageError("--train_file is needed", "graft train-tokenizer --help shows examples");
   o.vocab_size = static_cast<int32_t>(vocab_size);
+  o.extra_ids = static_cast<int32_t>(extra_ids);
   o.limit_alphabet = static_cast<int32_t>(limit_alphabet);
   o.max_token_length = static_cast<int32_t>(max_token_length);
   o.model_max_length = static_cast<int32_t>(model_max_length);

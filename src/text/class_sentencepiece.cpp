@@ -65,21 +65,6 @@ void override_albert_normalizer(const FolderConfig& config, TokenizerParts& part
   parts.added.refresh(parts.normalizer.get());
 }
 
-// bos A eos and bos A eos eos B eos for XLM-R; A eos and A eos B eos for T5. All type ids are 0.
-Json end_template(const std::string& bos, int32_t bos_id, const std::string& eos, int32_t eos_id) {
-  const auto sequence = [](const char* id) { return Json{{"Sequence", {{"id", id}, {"type_id", 0}}}}; };
-  const auto special = [](const std::string& token) {
-    return Json{{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
-  };
-  if (!bos.empty()) return template_block(bos, bos_id, eos, eos_id, true);
-  Json tokens = Json::object();
-  tokens[eos] = {{"id", eos}, {"ids", Json::array({eos_id})}, {"tokens", Json::array({eos})}};
-  return {{"type", "TemplateProcessing"},
-          {"single", Json::array({sequence("A"), special(eos)})},
-          {"pair", Json::array({sequence("A"), special(eos), sequence("B"), special(eos)})},
-          {"special_tokens", tokens}};
-}
-
 }  // namespace
 
 void override_sentencepiece(const FolderConfig& config, const std::string& name, TokenizerParts& parts) {
@@ -111,7 +96,7 @@ void override_end_tokens(const FolderConfig& config, const std::string& name, To
   if (!has_end || !has_begin || bos_id < 0 || eos_id < 0) return;
   if (now.back().ids[0] == eos_id && (is_t5 || now[0].ids[0] == bos_id)) return;
   Json& post = parts.blocks["post_processor"];
-  post = end_template(bos, bos_id, eos, eos_id);
+  post = is_t5 ? end_template(eos, eos_id) : template_block(bos, bos_id, eos, eos_id, true);
   parts.post_processor = make_post_processor(post, parts.where);
 }
 

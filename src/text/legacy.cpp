@@ -58,6 +58,17 @@ Json template_block(const std::string& cls, int64_t cls_id, const std::string& s
           {"special_tokens", {{cls, definition(cls, cls_id)}, {sep, definition(sep, sep_id)}}}};
 }
 
+Json end_template(const std::string& eos, int64_t eos_id) {
+  const auto sequence = [](const char* id) { return Json{{"Sequence", {{"id", id}, {"type_id", 0}}}}; };
+  const Json end = {{"SpecialToken", {{"id", eos}, {"type_id", 0}}}};
+  Json tokens = Json::object();
+  tokens[eos] = {{"id", eos}, {"ids", Json::array({eos_id})}, {"tokens", Json::array({eos})}};
+  return {{"type", "TemplateProcessing"},
+          {"single", Json::array({sequence("A"), end})},
+          {"pair", Json::array({sequence("A"), end, sequence("B"), end})},
+          {"special_tokens", tokens}};
+}
+
 namespace {
 
 constexpr const char* kSentencePieceFiles[] = {"sentencepiece.bpe.model", "spiece.model", "spm.model",

@@ -34,5 +34,7 @@ TokenSpec special_token(const FolderConfig& config, TokenSpec fallback);
 // <cls> A <sep> and <cls> A <sep> B <sep>; `roberta` doubles the separator and keeps type id 0.
 Json template_block(const std::string& cls, int64_t cls_id, const std::string& sep, int64_t sep_id,
                     bool roberta);
+// A <eos> and A <eos> B <eos>, as T5; all type ids are 0.
+Json end_template(const std::string& eos, int64_t eos_id);
 
 }  // namespace graft::text

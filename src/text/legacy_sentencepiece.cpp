@@ -90,16 +90,7 @@ Conversion convert_t5(const SentencePieceModel& model, const FolderConfig& confi
     c.specials.push_back(c.vocab.back().text);
   }
   add_charsmap(model, c.normalizers);
-  const int64_t eos_id = find(c.vocab, eos, where);
-  const Json end = {{"SpecialToken", {{"id", eos}, {"type_id", 0}}}};
-  const Json a = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
-             b = {{"Sequence", {{"id", "B"}, {"type_id", 0}}}};
-  c.post_processor = {
-      {"type", "TemplateProcessing"},
-      {"single", Json::array({a, end})},
-      {"pair", Json::array({a, end, b, end})},
-      {"special_tokens",
-       {{eos, {{"id", eos}, {"ids", Json::array({eos_id})}, {"tokens", Json::array({eos})}}}}}};
+  c.post_processor = end_template(eos, find(c.vocab, eos, where));
   return c;
 }
 

@@ -57,10 +57,11 @@ int64_t index_of(const std::vector<std::string>& tokens, const std::string& toke
 
 // The blocks that all types of tokenizers share.
 Json common_blocks(const std::vector<std::string>& specials, Json normalizer, Json pre_tokenizer,
-                   Json decoder) {
+                   Json decoder, const std::vector<TokenSpec>& last_tokens = {}) {
   std::vector<TokenSpec> tokens;
   for (size_t i = 0; i < specials.size(); ++i)
     tokens.push_back({static_cast<int64_t>(i), specials[i], true, specials[i] == "<mask>"});
+  tokens.insert(tokens.end(), last_tokens.begin(), last_tokens.end());
   Json blocks = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   blocks["added_tokens"] = added_tokens_block(std::move(tokens));
   blocks["normalizer"] = std::move(normalizer);
@@ -84,6 +85,8 @@ std::shared_ptr<Tokenizer> build(std::string json_text, const TrainTokenizerOpti
   parts.config = map;
   if (options.type == "wordpiece") parts.config["do_lower_case"] = options.lowercase;
   if (options.type == "bpe") parts.config["add_prefix_space"] = options.add_prefix_space;
+  if (options.type == "unigram")
+    parts.config["model_input_names"] = Json::array({"input_ids", "attention_mask"});
   parts.config["model_max_length"] = options.model_max_length;
   parts.config["tokenizer_class"] = tokenizer_class;
   for (const auto& [role, token] : map.items()) parts.roles[role] = token.get<std::string>();
@@ -213,6 +216,9 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
   const std::string unk = special_with_role(specials, "unk_token");
   if (unk.empty())
     fail_with("add <unk>", "a Unigram vocabulary needs an unknown token among its special tokens");
+  const std::string eos = special_with_role(specials, "eos_token");
+  if (options.extra_ids > 0 && eos.empty())
+    fail_with("add </s>", "a T5 tokenizer (extra_ids) needs an end token among its special tokens");
   const Json normalizer = {{"type", "Sequence"},
                            {"normalizers", Json::array({{{"type", "Nmt"}}, {{"type", "NFKC"}}})}};
   const Json metaspace = {
@@ -222,34 +228,39 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
   const WordCounts words = count_words(files, cut_at_spaces, expand_with(normalizer, pre_tokenizer));
   if (words.empty()) fail("the training files hold no words");
   UnigramTrainerOptions o;
-  o.vocab_size = options.vocab_size - static_cast<int32_t>(specials.size());
+  o.vocab_size = options.vocab_size - static_cast<int32_t>(specials.size()) - options.extra_ids;
   o.max_piece_length = options.max_token_length > 0 ? options.max_token_length : o.max_piece_length;
   o.shrinking_factor = options.shrinking_factor;
   o.num_sub_iterations = options.num_sub_iterations;
   o.seed_size = options.seed_size;
   o.alphabet = choose_alphabet(words, options.limit_alphabet, options.initial_alphabet);
-  check_size(o.alphabet.size() + specials.size(), options);
+  check_size(o.alphabet.size() + specials.size() + static_cast<size_t>(options.extra_ids), options);
   const std::vector<ScoredPiece> pieces = train_unigram(words, o);
-  std::string text = common_blocks(specials, normalizer, pre_tokenizer, metaspace).dump();
+  std::vector<ScoredPiece> vocab;
+  std::vector<TokenSpec> sentinels;
+  for (const std::string& special : specials) vocab.push_back({special, 0.0});
+  for (const ScoredPiece& piece : pieces)
+    if (std::find(specials.begin(), specials.end(), piece.text) == specials.end()) vocab.push_back(piece);
+  for (int32_t i = options.extra_ids - 1; i >= 0; --i) {
+    vocab.push_back({fmt::format("<extra_id_{}>", i), 0.0});
+    sentinels.push_back({static_cast<int64_t>(vocab.size()) - 1, vocab.back().text, true, false});
+  }
+  Json blocks = common_blocks(specials, normalizer, pre_tokenizer, metaspace, sentinels);
+  if (options.extra_ids > 0) blocks["post_processor"] = end_template(eos, index_of(specials, eos));
+  std::string text = blocks.dump();
   text.back() = ',';
   text += fmt::format(R"("model":{{"type":"Unigram","unk_id":{},"byte_fallback":false,"vocab":[)",
                       index_of(specials, unk));
-  bool first = true;
-  size_t size = 0;
-  const auto entry = [&](const std::string& piece, double score) {
-    text += first ? "[" : ",[";
-    first = false;
-    ++size;
-    append_json_string(text, piece);
-    text += score == 0 ? ",0.0]" : fmt::format(",{}]", score);
-  };
-  for (const std::string& special : specials) entry(special, 0.0);
-  for (const ScoredPiece& piece : pieces)
-    if (std::find(specials.begin(), specials.end(), piece.text) == specials.end())
-      entry(piece.text, piece.score);
+  for (size_t i = 0; i < vocab.size(); ++i) {
+    text += i == 0 ? "[" : ",[";
+    append_json_string(text, vocab[i].text);
+    text += vocab[i].score == 0 ? ",0.0]" : fmt::format(",{}]", vocab[i].score);
+  }
   text += "]}}";
-  warn_of_size(size, options);
-  return build(std::move(text), options, specials, "XLMRobertaTokenizer", {});
+  warn_of_size(vocab.size(), options);
+  // The reference's own classes (XLMRobertaTokenizer, T5Tokenizer of 5.24) read the vocabulary of a
+  // tokenizer.json and drop its normalizer; this one reads all of it.
+  return build(std::move(text), options, specials, "PreTrainedTokenizerFast", {});
 }
 
 }  // namespace
@@ -260,6 +271,10 @@ std::shared_ptr<Tokenizer> train_tokenizer(const std::vector<std::filesystem::pa
   if (files.empty()) fail("train_tokenizer needs at least one text file");
   std::vector<std::string> specials = options.special_tokens;
   const bool wordpiece = options.type == "wordpiece";
+  if (options.extra_ids < 0 || (options.extra_ids > 0 && options.type != "unigram"))
+    fail("extra_ids {} for type {}: the sentinels are those of a unigram tokenizer, 0 or more",
+         options.extra_ids, options.type);
+  if (specials.empty() && options.extra_ids > 0) specials = {"<pad>", "</s>", "<unk>"};
   if (specials.empty())
     specials = wordpiece ? std::vector<std::string>{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}
                          : std::vector<std::string>{"<s>", "<pad>", "</s>", "<unk>", "<mask>"};

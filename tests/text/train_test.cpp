@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <map>
 
+#include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "base/threads.h"
 #include "base/utf8.h"
@@ -184,6 +186,35 @@ TEST_P(TrainTokenizer, IsTheSameForAnyNumberOfThreadsAndReadsItself) {
     EXPECT_GT(stats.bytes_per_token(), 2.0);
   }
   set_num_threads(0);
+}
+
+// T5's form: the end token behind a text, the sentinels are the last ids, <extra_id_0> the very last.
+TEST(TrainUnigram, ExtraIdsMakeAT5Tokenizer) {
+  const test::TempDir dir;
+  const auto file = dir.write("train.txt", "the newest news of the newer north\nnone of the others\n");
+  TrainTokenizerOptions options;
+  options.type = "unigram";
+  options.vocab_size = 40;
+  options.extra_ids = 5;
+  train_tokenizer({file}, options)->save(dir / "out");
+  const auto loaded = Tokenizer::from_pretrained(dir / "out");
+  const auto last = static_cast<int32_t>(loaded->vocab_size()) - 1;
+  EXPECT_EQ(loaded->token_to_id("<pad>"), 0);
+  EXPECT_EQ(loaded->token_to_id("</s>"), 1);
+  EXPECT_EQ(loaded->token_to_id("<unk>"), 2);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(loaded->token_to_id("<extra_id_" + std::to_string(i) + ">"), last - i);
+  EXPECT_EQ(loaded->token_to_id("<extra_id_5>"), std::nullopt);
+  const Encoding e = loaded->encode("the<extra_id_1> news");
+  EXPECT_EQ(e.input_ids.back(), 1);
+  EXPECT_EQ(std::count(e.input_ids.begin(), e.input_ids.end(), last - 1), 1);
+  EXPECT_LE(loaded->vocab_size(), 40);
+  const Json config = parse_json(read_file(dir / "out" / "tokenizer_config.json"), "tokenizer_config.json");
+  EXPECT_EQ(config.value("tokenizer_class", ""), "PreTrainedTokenizerFast");
+  options.special_tokens = {"<pad>", "<unk>"};
+  EXPECT_THROW(train_tokenizer({file}, options), Error);  // no end token
+  options.type = "bpe";
+  EXPECT_THROW(train_tokenizer({file}, options), Error);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainTokenizer, testing::Values("wordpiece", "bpe", "unigram"));
