@@ -97,6 +97,21 @@ def compare(lines, loaded, folder, work, what):
     return [f"{what}: {different} of {len(lines)} lines differ", *examples] if different else []
 
 
+TRAINED = {"wordpiece": {"type": "wordpiece"}, "bpe": {"type": "bpe"}, "unigram": {"type": "unigram"},
+           "unigram of T5": {"type": "unigram", "extra_ids": 100}}
+
+
+def trained(options, work):
+    """Problems of a vocabulary that graft trained, read as a user reads it: by transformers.AutoTokenizer."""
+    import transformers
+    transformers.utils.logging.set_verbosity_error()
+    folder, lines = work / f"trained-{options['type']}-{options.get('extra_ids', 0)}", fixture_lines() + hostile_lines()
+    text = work / "trained.txt"
+    text.write_text("\n".join(fixture_lines()) + "\n", encoding="utf-8")
+    graft("train-tokenizer", {"train_file": text, "output_dir": folder, "vocab_size": 3000, **options})
+    return compare(lines, transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer, folder, work, "trained")
+
+
 def folders():
     small = sorted(path.parent for path in (PROJECT / "tests" / "golden" / "tokenizers").glob("*/tokenizer_config.json"))
     real = sorted(path.parent for path in (SHARED / "data" / "tokenizers").glob("*/tokenizer_config.json"))
@@ -126,6 +141,11 @@ def main(work, names):
         counter.case(f"{folder.parent.parent.name}/{folder.name}", check(folder))
         for what, lines in kinds.items():
             counter.count(what, len(lines))
+    for name, options in {} if names else TRAINED.items():
+        try:
+            counter.case(f"trained by graft: {name}", trained(options, work))
+        except (GraftError, ValueError) as error:
+            counter.case(f"trained by graft: {name}", [f"{type(error).__name__}: {error}"])
     counter.count("tokenizers", len(chosen))
     counter.finish()
 
