@@ -35,7 +35,8 @@ check() {
 build() {
   local preset=$1 start=$SECONDS
   shift
-  cmake --preset "$preset" -DGRAFT_WERROR=ON ${GRAFT_UNITY:+-DGRAFT_UNITY=$GRAFT_UNITY -DGRAFT_UNITY_TESTS=ON} >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
+  cmake --preset "$preset" -DGRAFT_WERROR=ON ${GRAFT_UNITY:+-DGRAFT_UNITY=$GRAFT_UNITY -DGRAFT_UNITY_TESTS=ON} \
+    -DGRAFT_AVX2_ALONE=${GRAFT_AVX2_ALONE:-OFF} >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
   cmake --build --preset "$preset" ${@:+--target "$@"} >"$logs/build" 2>&1 || { tail -40 "$logs/build"; echo "building $preset failed"; exit 1; }
   echo "built preset $preset in $((SECONDS - start)) s"
 }
@@ -113,8 +114,9 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
   say "clang, address and undefined behaviour sanitizers: $folders"
   # In the slow tier every source of the library is compiled on its own: what the unity build hides (a missing include) fails.
-  export GRAFT_UNITY=ON
-  [ "$tier" != slow ] || GRAFT_UNITY=OFF
+  # The kernels of all instruction sets are compiled there, too.
+  export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON
+  [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF
   build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' ${folders/capi/capi pipeline})
   for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
   if [ "$tier" = default ]; then

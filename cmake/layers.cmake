@@ -17,9 +17,13 @@ function(graft_unity target on)
 endfunction()
 
 # What runs once for a file, a command or a step compiles at -O1 in three quarters of the time, and tests that call what
-# is optimized at -O0 in half of it.
+# is optimized at -O0 in half of it. With sanitizers as well: there -O0 takes a third of -O1's time.
 function(graft_optimize target level)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:${level}>)
+  if(GRAFT_SANITIZE)
+    target_compile_options(${target} PRIVATE ${level})
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:${level}>)
+  endif()
 endfunction()
 
 function(graft_layer name)
