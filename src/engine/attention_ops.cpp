@@ -75,9 +75,10 @@ int32_t relative_bucket(int64_t distance, bool bidirectional, int64_t num_bucket
 }  // namespace
 
 AttentionBias relative_bias(Tape& tape, Parameter* table, bool bidirectional, int64_t max_distance,
-                            int64_t max_position) {
-  const int64_t buckets = table->rows(), exact = buckets / (bidirectional ? 4 : 2);
-  if (exact < 1 || max_distance <= exact)
+                            int64_t max_position, int64_t num_buckets) {
+  const int64_t buckets = num_buckets > 0 ? num_buckets : table->rows(),
+                exact = buckets / (bidirectional ? 4 : 2);
+  if (exact < 1 || max_distance <= exact || buckets > table->rows())
     fail("{}: {} buckets for distances up to {}", table->name, buckets, max_distance);
   auto* bucket = tape.push_array<int32_t>(2 * max_position + 1);
   for (int64_t d = -max_position; d <= max_position; ++d)

@@ -32,8 +32,9 @@ struct AttentionOptions {
 
 // T5's buckets (Raffel et al. 2020; transformers 5.24, T5Attention._relative_position_bucket) for positions
 // of at most max_position. Valid as long as the tape's memory; layers and passes over one batch share it.
+// num_buckets: 0 = the rows of the table.
 AttentionBias relative_bias(Tape& tape, Parameter* table, bool bidirectional, int64_t max_distance,
-                            int64_t max_position);
+                            int64_t max_position, int64_t num_buckets = 0);
 
 // [Tq, heads * dim]; each slice has heads * dim columns. k_rows are the same sequences as q_rows; q_rows may
 // be a subset of their positions or the rows of another text (cross attention). The result is zero for a

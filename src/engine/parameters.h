@@ -30,6 +30,7 @@ struct Parameter {
   std::vector<int64_t> shape;  // row-major
   Init init = Init::normal;
   double init_std = 0;             // of Init::normal; 0 = the config's initializer_range
+  double init_cutoff = 0;          // values farther from zero are drawn again; 0 = none
   double init_factor = 1;          // the value of Init::ones
   bool stored_transposed = false;  // the checkpoint holds [in, out] (GPT-2's Conv1D); here it is [out, in]
   bool row_sparse = false;         // gradient kept as rows by id; only for embeddings no matrix product reads

@@ -1,7 +1,5 @@
 #include "models/bert.h"
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "models/heads.h"
 #include "models/registry.h"
@@ -77,31 +75,15 @@ BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope
         make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kLayerNames, sizes));
 }
 
-const int32_t* BertEncoder::position_ids(Tape& tape, const Inputs& inputs) const {
-  if (!config_.positions_after_padding) return inputs.rows.position;
-  auto* ids = tape.push_array<int32_t>(inputs.rows.num_rows);
-  const auto padding = static_cast<int32_t>(*config_.pad_token_id);
-  int32_t count = 0;
-  for (int64_t r = 0; r < inputs.rows.num_rows; ++r) {
-    if (inputs.rows.position[r] == 0) count = 0;
-    ids[r] = inputs.input_ids[r] == padding ? padding : padding + ++count;
-  }
-  return ids;
-}
-
-// A tokenizer may number the texts of a pair 0 and 1 for a model that has one type: the reference's RoBERTa
-// does not read the numbers.
-const int32_t* BertEncoder::token_type_ids(Tape& tape, const Inputs& inputs) const {
-  if (config_.type_vocab_size > 1) return inputs.token_type_ids;
-  auto* zeros = tape.push_array<int32_t>(inputs.rows.num_rows);
-  std::fill_n(zeros, inputs.rows.num_rows, 0);
-  return zeros;
-}
-
 Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const {
-  const Var x = engine::embed(tape, embeddings_, inputs.input_ids, position_ids(tape, inputs),
-                              token_type_ids(tape, inputs), static_cast<float>(config_.hidden_dropout_prob),
-                              scope_ + ".embeddings", inputs.rows);
+  const int32_t* positions =
+      config_.positions_after_padding
+          ? positions_after_padding(tape, inputs, static_cast<int32_t>(*config_.pad_token_id))
+          : inputs.rows.position;
+  const int32_t* types = config_.type_vocab_size > 1 ? inputs.token_type_ids : one_token_type(tape, inputs);
+  const Var x =
+      engine::embed(tape, embeddings_, inputs.input_ids, positions, types,
+                    static_cast<float>(config_.hidden_dropout_prob), scope_ + ".embeddings", inputs.rows);
   return run_layers(tape, x, layers_, inputs, rows);
 }
 

@@ -37,9 +37,6 @@ class BertEncoder : public Encoder {
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
 
  private:
-  const int32_t* position_ids(engine::Tape& tape, const Inputs& inputs) const;
-  const int32_t* token_type_ids(engine::Tape& tape, const Inputs& inputs) const;
-
   std::string scope_;
   BertConfig config_;
   engine::Embeddings embeddings_;

@@ -64,6 +64,7 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
   if (options.hidden_states) {
     inputs.hidden_states = &out.hidden_states;
     inputs.encoder_hidden_states = &out.encoder_hidden_states;
+    inputs.last_layer = &out.last_layer;
   }
   const RowSelection read = head->rows(tape, batch);
   out.hidden = encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);

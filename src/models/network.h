@@ -34,6 +34,7 @@ struct Inputs {
   // Filled with every layer's output when set: of the rows that a head may read, and of the encoder below
   // them.
   std::vector<engine::Var>*hidden_states = nullptr, *encoder_hidden_states = nullptr;
+  engine::Var* last_layer = nullptr;  // set to Forward::last_layer
 };
 
 // Throws Error for a sequence without tokens. `sequences`: one of the batch's streams.
@@ -78,6 +79,9 @@ struct Forward {
   // The embeddings' output and that of each layer, [T, hidden_size], the last one [n, hidden_size]; filled on
   // request. Of an encoder-decoder those of the decoder; encoder_hidden_states are empty otherwise.
   std::vector<engine::Var> hidden_states, encoder_hidden_states;
+  // The last layer's output before the final norm, where release 4 of the reference gives that as the last of
+  // the hidden states (ModernBERT); null otherwise.
+  engine::Var last_layer = nullptr;
 };
 
 struct ForwardOptions {

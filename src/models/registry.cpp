@@ -7,9 +7,13 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/shown.h"
+#include "models/albert.h"
 #include "models/bert.h"
 #include "models/distilbert.h"
+#include "models/electra.h"
 #include "models/gpt2.h"
+#include "models/modernbert.h"
+#include "models/mpnet.h"
 #include "models/t5.h"
 
 namespace graft::models {
@@ -23,7 +27,8 @@ std::vector<const HeadKind*>& head_kinds() {
 std::vector<const Family*>& families() {
   static std::vector<const Family*> table = {&bert_family(),      &roberta_family(),    &xlm_roberta_family(),
                                              &camembert_family(), &distilbert_family(), &gpt2_family(),
-                                             &t5_family(),        &mt5_family()};
+                                             &t5_family(),        &mt5_family(),        &modernbert_family(),
+                                             &mpnet_family(),     &electra_family(),    &albert_family()};
   return table;
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -35,7 +36,10 @@ PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& s
   return layer;
 }
 
-Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSelection& rows) const {
+Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSelection& rows,
+                           const engine::AttentionBias& bias) const {
+  engine::AttentionOptions options = attention;
+  options.bias = bias;
   const int64_t width = attention.num_heads * attention.head_dim;
   // With one row per sequence, the products of the last layer's query side stay in fp32 in bf16 mode: so few
   // rows cost less in fp32 than packing the weights in bf16.
@@ -47,13 +51,13 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
   Rows out_rows = inputs.rows;
   if (!rows.rows) {
     const Var p = linear(tape, x, qkv);
-    context = engine::attention(tape, {p, 0}, {p, width}, {p, 2 * width}, attention,
-                                scope + ".attention.probs", inputs.rows, inputs.rows);
+    context = engine::attention(tape, {p, 0}, {p, width}, {p, 2 * width}, options, scope + ".attention.probs",
+                                inputs.rows, inputs.rows);
   } else {
     out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
     residual = engine::gather(tape, x, rows.rows, rows.n);
     const Var q = linear(tape, residual, chosen(query)), kv = linear(tape, x, key_value);
-    context = engine::attention(tape, {q, 0}, {kv, 0}, {kv, width}, attention, scope + ".attention.probs",
+    context = engine::attention(tape, {q, 0}, {kv, 0}, {kv, width}, options, scope + ".attention.probs",
                                 out_rows, inputs.rows);
   }
   const Var a = linear(tape, context, chosen(attention_output));
@@ -66,14 +70,30 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
 }
 
 Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, const Inputs& inputs,
-               const RowSelection& rows) {
+               const RowSelection& rows, const engine::AttentionBias& bias) {
   const RowSelection every = {nullptr, inputs.rows.num_rows, false};
   if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   for (size_t i = 0; i < layers.size(); ++i) {
-    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every);
+    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every, bias);
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   }
   return x;
+}
+
+const int32_t* positions_after_padding(Tape& tape, const Inputs& inputs, int32_t padding) {
+  auto* ids = tape.push_array<int32_t>(inputs.rows.num_rows);
+  int32_t count = 0;
+  for (int64_t r = 0; r < inputs.rows.num_rows; ++r) {
+    if (inputs.rows.position[r] == 0) count = 0;
+    ids[r] = inputs.input_ids[r] == padding ? padding : padding + ++count;
+  }
+  return ids;
+}
+
+const int32_t* one_token_type(Tape& tape, const Inputs& inputs) {
+  auto* zeros = tape.push_array<int32_t>(inputs.rows.num_rows);
+  std::fill_n(zeros, inputs.rows.num_rows, 0);
+  return zeros;
 }
 
 engine::Activation parse_activation(const std::string& name, const std::string& origin) {

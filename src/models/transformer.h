@@ -18,8 +18,8 @@ struct PostNormLayer {
   std::string scope;  // keys the layer's dropout
 
   // x [T,H] -> [n,H]. Queries are computed for the selected rows only.
-  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs,
-                      const RowSelection& rows) const;
+  engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const RowSelection& rows,
+                      const engine::AttentionBias& bias) const;
 };
 
 // The checkpoint names of a layer's parts below its scope.
@@ -39,9 +39,18 @@ struct PostNormSizes {
 PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
                                    const PostNormNames& names, const PostNormSizes& sizes);
 
-// Runs the layers on x, the last one for the selected rows. Fills inputs.hidden_states.
+// Runs the layers on x, the last one for the selected rows. All add `bias` to their scores. Fills
+// inputs.hidden_states.
 engine::Var run_layers(engine::Tape& tape, engine::Var x, const std::vector<PostNormLayer>& layers,
-                       const Inputs& inputs, const RowSelection& rows);
+                       const Inputs& inputs, const RowSelection& rows,
+                       const engine::AttentionBias& bias = {});
+
+// Positions of RoBERTa and MPNet, [T]: padding + 1, padding + 2, ...; padding tokens have the position
+// `padding` and are not counted.
+const int32_t* positions_after_padding(engine::Tape& tape, const Inputs& inputs, int32_t padding);
+// Zeros, [T]: the token types of a model with one type, whatever numbers the tokenizer gives the texts of a
+// pair.
+const int32_t* one_token_type(engine::Tape& tape, const Inputs& inputs);
 
 // "gelu", "gelu_new", "relu", ... as config.json spells them; Error naming the key otherwise.
 engine::Activation parse_activation(const std::string& name, const std::string& origin);

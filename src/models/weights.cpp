@@ -35,7 +35,11 @@ void initialize(State& state, const Parameter& p, uint64_t seed) {
   }
   const double range = p.init_std > 0 ? p.init_std : state.config.number_or("initializer_range", 0.02);
   PhiloxStream stream(philox_key(seed, 0, p.name));
-  for (int64_t i = 0; i < p.size; ++i) out[i] = static_cast<float>(range * stream.normal());
+  for (int64_t i = 0; i < p.size; ++i) {
+    double x = range * stream.normal();
+    while (p.init_cutoff > 0 && std::fabs(x) > p.init_cutoff) x = range * stream.normal();
+    out[i] = static_cast<float>(x);
+  }
   if (p.padding_row >= 0 && p.padding_row < p.rows())
     std::fill_n(out + p.padding_row * p.cols(), p.cols(), 0.0f);
 }

@@ -83,7 +83,8 @@ def check(counter, family, head, work):
     tokenizer = families.make_tokenizer(family, work / "tokenizer")
     model = families.make_model(family, head, tokenizer)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
-                 "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout_rate"):
+                 "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout_rate", "embedding_dropout", "mlp_dropout",
+                 "classifier_dropout_prob"):
         if getattr(model.config, name, None) is not None:
             setattr(model.config, name, 0.0)
     model.save_pretrained(work / "start")

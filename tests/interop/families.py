@@ -6,7 +6,7 @@ import json
 import random
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
                           AutoModelForSequenceClassification, AutoTokenizer)
 
@@ -28,6 +28,14 @@ FAMILIES = {
                   "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
     "distilbert": {"tokenizer": "wordpiece", "class": "DistilBertTokenizer",
                    "config": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}},
+    "modernbert": {"tokenizer": "modern_bpe", "class": "PreTrainedTokenizerFast",
+                   "config": {**SIZES, "num_hidden_layers": 4, "local_attention": 6, "max_position_embeddings": 64}},
+    "mpnet": {"tokenizer": "mpnet_wordpiece", "class": "MPNetTokenizer", "config": {**SIZES, "max_position_embeddings": 66}},
+    "electra": {"tokenizer": "wordpiece", "class": "ElectraTokenizer",
+                "config": {**SIZES, "embedding_size": 16, "max_position_embeddings": 64}},
+    "albert": {"tokenizer": "albert_unigram", "class": "AlbertTokenizer",
+               "config": {**SIZES, "num_hidden_layers": 3, "num_hidden_groups": 2, "embedding_size": 16,
+                          "max_position_embeddings": 64}},
     "gpt2": {"tokenizer": "gpt2_bpe", "class": "GPT2Tokenizer",
              "heads": ["single", "multi", "regression", "clm", "clm-untied"],
              "config": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 48, "n_positions": 64}},
@@ -63,13 +71,16 @@ def sentences(n, seed):
     return [" ".join(draw.choice(WORDS) for _ in range(draw.randint(1, 14))) + draw.choice(MARKS) for _ in range(n)]
 
 
-def wordpiece(folder):
+def wordpiece(folder, special=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")):
     words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     words.normalizer, words.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words.train_from_iterator(sentences(300, 1), trainers.WordPieceTrainer(vocab_size=220, special_tokens=special))
+    words.train_from_iterator(sentences(300, 1), trainers.WordPieceTrainer(vocab_size=220, special_tokens=list(special)))
     vocab = sorted(words.get_vocab().items(), key=lambda item: item[1])
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token, _ in vocab), encoding="utf-8")
+
+
+def mpnet_wordpiece(folder):
+    wordpiece(folder, ["<s>", "<pad>", "</s>", "[UNK]", "<mask>"])
 
 
 def byte_bpe(folder, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")):
@@ -78,6 +89,19 @@ def byte_bpe(folder, special=("<s>", "<pad>", "</s>", "<unk>", "<mask>")):
     bpe.train_from_iterator(sentences(300, 1), trainers.BpeTrainer(
         vocab_size=340, special_tokens=list(special), initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     bpe.model.save(str(folder))
+
+
+def modern_bpe(folder):
+    byte_bpe(folder, ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"])
+    bpe = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
+    bpe.normalizer, bpe.decoder = normalizers.NFC(), decoders.ByteLevel()
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.add_special_tokens(["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"])
+    bpe.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 2)])
+    bpe.save(str(folder / "tokenizer.json"))
+    (folder / "vocab.json").unlink()
+    (folder / "merges.txt").unlink()
 
 
 def gpt2_bpe(folder):
@@ -97,6 +121,19 @@ def unigram(folder):
     pieces.save(str(folder / "tokenizer.json"))
 
 
+def albert_unigram(folder):
+    pieces = Tokenizer(models.Unigram())
+    pieces.normalizer = normalizers.Sequence([
+        normalizers.Replace("``", '"'), normalizers.Replace("''", '"'), normalizers.NFKD(), normalizers.StripAccents(),
+        normalizers.Lowercase(), normalizers.Replace(Regex(" {2,}"), " ")])
+    pieces.pre_tokenizer, pieces.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    pieces.train_from_iterator(sentences(300, 1), trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"], unk_token="<unk>"))
+    pieces.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    pieces.save(str(folder / "tokenizer.json"))
+
+
 def t5_unigram(folder):
     pieces = Tokenizer(models.Unigram())
     pieces.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
@@ -112,7 +149,8 @@ def make_tokenizer(family, folder):
     """Writes the family's own vocabulary files and returns the tokenizer that this release reads from them."""
     folder.mkdir(parents=True, exist_ok=True)
     globals()[FAMILIES[family]["tokenizer"]](folder)
-    special = {"unigram": {"mask_token": "<mask>"},
+    special = {"unigram": {"mask_token": "<mask>"}, "modern_bpe": {
+                   "cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"},
                "gpt2_bpe": {"pad_token": "<|endoftext|>"}, "t5_unigram": {"extra_ids": 0}}.get(FAMILIES[family]["tokenizer"], {})
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"tokenizer_class": FAMILIES[family]["class"], "model_max_length": 64, **special}))

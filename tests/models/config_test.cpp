@@ -99,11 +99,10 @@ TEST(FromConfig, StartsAsTheReferenceDoesAndFromTheSeed) {
 
 // The reference's parameter groups, which the fixtures name: no decay on biases and normalisation layers.
 TEST(Parameters, DecayGroupsAreTheReferences) {
-  GRAFT_SHARED_PATH(golden, "golden");
   for (const std::string& name : fixture_names()) {
-    const Json meta = read_json(golden / name / "meta.json");
+    const Json meta = read_json(fixture_folder(name) / "meta.json");
     std::set<std::string> decay, no_decay;
-    const Model model = load_model(golden / name);
+    const Model model = load_model(fixture_folder(name));
     for (const engine::Parameter& p : model.state().parameters.parameters()) {
       (p.no_decay ? no_decay : decay).insert(p.name);
     }

@@ -17,10 +17,14 @@
 
 namespace graft::test {
 
-// "bert/seqcls_single", ...: the fixtures of the architectures and heads there are.
+// "bert/seqcls_single", ...: the fixtures of the architectures and heads there are. Without ../shared only
+// the committed ones.
 const std::vector<std::string>& fixture_names();
 // Those with one head of each kind that the tests of one architecture need.
 const std::vector<std::string>& single_and_mlm_names();
+
+// The folder of such a name: the committed one, or that of ../shared.
+std::filesystem::path fixture_folder(const std::string& name);
 
 // Loads a checkpoint folder with the task that its config.json names.
 Model load_model(const std::filesystem::path& folder, ModelOptions options = {});

@@ -39,10 +39,9 @@ Sum accumulate(const Model& model, const tasks::Task& task, const RandomFeatures
 }
 
 TEST(Accumulation, EqualsTheBigBatchWithDropout) {
-  GRAFT_SHARED_PATH(golden, "golden");
   for (const std::string& name : fixture_names()) {
     TempDir dir;
-    copy_with_config(golden / name, dir / "m", [](Json& config) { set_dropout(config, 0.1); });
+    copy_with_config(fixture_folder(name), dir / "m", [](Json& config) { set_dropout(config, 0.1); });
     const Model model = load_model(dir / "m");
     const auto task = make_task(model);
     const RandomFeatures features(model, 10, 40);

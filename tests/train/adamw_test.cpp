@@ -308,9 +308,8 @@ TEST(AdamW, TheNormIsThatOfAllTrainableGradients) {
 }
 
 TEST(AdamW, TheNormOfAModelCountsSparseRowsOnce) {
-  GRAFT_SHARED_PATH(golden, "golden");
   for (const std::string& name : single_and_mlm_names()) {
-    const Model model = load_model(golden / name);
+    const Model model = load_model(fixture_folder(name));
     const data::RaggedBatch batch = RandomFeatures(model, 12, 40).batch(12);
     const double expected = l2_norm(run_pass(model, *make_task(model), batch).gradients);
     AdamW optimizer(model.state().parameters, {});

@@ -168,9 +168,8 @@ TEST(StepMemory, GrowsOnlyForALargerBatch) {
 
 // What a dry run says is what the pass takes: no more, or it would meet page faults.
 TEST(StepMemory, TheDryRunsPeakIsThatOfThePass) {
-  GRAFT_SHARED_PATH(golden, "golden");
   for (const std::string& name : fixture_names()) {
-    const Model model = load_model(golden / name);
+    const Model model = load_model(fixture_folder(name));
     models::State& state = model.state();
     state.parameters.allocate_grads();
     state.parameters.clear_grads();

@@ -1,0 +1,177 @@
+#include "models/albert.h"
+
+#include <optional>
+
+#include "base/error.h"
+#include "models/heads.h"
+#include "models/registry.h"
+#include "models/transformer.h"
+
+namespace graft::models {
+
+using engine::Tape;
+using engine::Var;
+
+namespace {
+
+// config.json (AlbertConfig of transformers 5.24).
+struct AlbertConfig {
+  int64_t vocab_size = 0, embedding_size = 128, hidden_size = 0, num_hidden_layers = 0, num_hidden_groups = 1,
+          inner_group_num = 1, num_attention_heads = 0, intermediate_size = 0, max_position_embeddings = 512,
+          type_vocab_size = 2;
+  engine::Activation hidden_act = engine::Activation::gelu_new;
+  double hidden_dropout_prob = 0, attention_probs_dropout_prob = 0, classifier_dropout_prob = 0.1,
+         layer_norm_eps = 1e-12;
+  std::optional<int64_t> pad_token_id;  // none: null in the file
+  bool tie_word_embeddings = true;
+  int64_t num_labels = 0;
+
+  // Throws Error naming file and key.
+  static AlbertConfig read(const ModelConfig& config) {
+    AlbertConfig c;
+    c.vocab_size = config.integer("vocab_size");
+    c.embedding_size = config.size_or("embedding_size", 128);
+    c.hidden_size = config.integer("hidden_size");
+    c.num_hidden_layers = config.layers("num_hidden_layers");
+    c.num_hidden_groups = config.size_or("num_hidden_groups", 1);
+    c.inner_group_num = config.size_or("inner_group_num", 1);
+    c.num_attention_heads = config.integer("num_attention_heads");
+    c.intermediate_size = config.integer("intermediate_size");
+    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
+    c.type_vocab_size = config.size_or("type_vocab_size", 2);
+    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu_new"), config.origin());
+    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0);
+    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0);
+    c.classifier_dropout_prob = config.probability_or("classifier_dropout_prob", 0.1);
+    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
+    if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
+    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+    c.num_labels = static_cast<int64_t>(config.label_names().size());
+    check_heads(config, c.hidden_size, c.num_attention_heads);
+    for (const auto& [key, n] :
+         {std::pair{"num_hidden_groups", c.num_hidden_groups}, {"inner_group_num", c.inner_group_num}})
+      if (n > 100) fail("{}: \"{}\" is {}; at most 100 are possible", config.origin(), key, n);
+    return c;
+  }
+};
+
+constexpr PostNormNames kAlbertLayerNames = {{"attention.query", "attention.key", "attention.value"},
+                                             "attention.dense",
+                                             "attention.LayerNorm",
+                                             "ffn",
+                                             "ffn_output",
+                                             "full_layer_layer_norm"};
+
+class AlbertEncoder : public Encoder {
+ public:
+  // `tied`: a matrix product reads the word embeddings (a masked-LM head does).
+  AlbertEncoder(engine::ParameterStore& store, const AlbertConfig& config, bool tied) : config_(config) {
+    const int64_t E = config.embedding_size, H = config.hidden_size;
+    const Scope root(store, "albert"), e = root / "embeddings";
+    embeddings_.word =
+        e.embedding("word_embeddings", config.vocab_size, E, !tied, config.pad_token_id.value_or(-1));
+    embeddings_.position = e.embedding("position_embeddings", config.max_position_embeddings, E, false);
+    embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
+    embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
+    map_in_ = root.linear("encoder.embedding_hidden_mapping_in", H, E);
+    PostNormSizes sizes;
+    sizes.hidden = H;
+    sizes.heads = config.num_attention_heads;
+    sizes.intermediate = config.intermediate_size;
+    sizes.norm_eps = config.layer_norm_eps;
+    sizes.activation = config.hidden_act;
+    sizes.attention_dropout = config.attention_probs_dropout_prob;
+    // The reference drops after the attention's projection only, not after the feed-forward part.
+    sizes.attention_output_dropout = config.hidden_dropout_prob;
+    sizes.output_dropout = 0;
+    std::vector<PostNormLayer> own;  // of all groups, each with its parameters
+    for (int64_t g = 0; g < config.num_hidden_groups; ++g)
+      for (int64_t i = 0; i < config.inner_group_num; ++i)
+        own.push_back(make_post_norm_layer(
+            store,
+            root / "encoder.albert_layer_groups" / std::to_string(g) / "albert_layers" / std::to_string(i),
+            kAlbertLayerNames, sizes));
+    for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+      // In floating point, as the reference.
+      const double layers_of_group =
+          static_cast<double>(config.num_hidden_layers) / static_cast<double>(config.num_hidden_groups);
+      const auto group = static_cast<int64_t>(static_cast<double>(i) / layers_of_group);
+      for (int64_t j = 0; j < config.inner_group_num; ++j) {
+        layers_.push_back(own[static_cast<size_t>(group * config.inner_group_num + j)]);
+        layers_.back().scope += "#" + std::to_string(i);  // one parameter, but dropout of its own
+      }
+    }
+  }
+
+  Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
+    const int32_t* types = config_.type_vocab_size > 1 ? inputs.token_type_ids : one_token_type(tape, inputs);
+    const Var x =
+        engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, types,
+                      static_cast<float>(config_.hidden_dropout_prob), "albert.embeddings", inputs.rows);
+    return run_layers(tape, engine::linear(tape, x, map_in_), layers_, inputs, rows);
+  }
+  int64_t max_positions() const override { return embeddings_.position->rows(); }
+  engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+
+ private:
+  AlbertConfig config_;
+  engine::Embeddings embeddings_;
+  engine::Linear map_in_;
+  std::vector<PostNormLayer> layers_;  // in the order of the pass; those of a group share their parameters
+};
+
+Network make_albert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<AlbertEncoder>(store, c, false);
+  ClassificationHead head;  // tanh pooler, dropout, classifier
+  head.dense = Scope(store, "albert").linear("pooler", c.hidden_size, c.hidden_size);
+  head.activation = engine::Activation::tanh;
+  head.is_pooler = true;
+  head.out = Scope(store, "").linear("classifier", c.num_labels, c.hidden_size);
+  head.dropout_after = static_cast<float>(c.classifier_dropout_prob);
+  n.head = std::make_unique<ClassificationHead>(std::move(head));
+  return n;
+}
+
+Network make_albert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<AlbertEncoder>(store, c, c.tie_word_embeddings);
+  const Scope s(store, "predictions");
+  MaskedLmHead head;
+  head.dense = s.linear("dense", c.embedding_size, c.hidden_size);
+  head.activation = c.hidden_act;
+  head.norm = s.norm("LayerNorm", c.embedding_size, c.layer_norm_eps);
+  if (c.tie_word_embeddings) {
+    head.decoder.weight = n.encoder->word_embeddings();
+    head.decoder.bias = s.bias("bias", c.vocab_size);
+  } else {
+    head.decoder = s.linear("decoder", c.vocab_size, c.embedding_size);
+  }
+  n.head = std::make_unique<MaskedLmHead>(std::move(head));
+  return n;
+}
+
+}  // namespace
+
+const Family& albert_family() {
+  static const Family family = {
+      "albert",
+      "Albert",
+      "albert",
+      "albert.embeddings",
+      "albert.encoder.albert_layer_groups",
+      {"hidden_size", "intermediate_size", "num_hidden_groups"},
+      {{&kSequenceClassification, make_albert_sequence_classification}, {&kMaskedLm, make_albert_masked_lm}},
+      {{"embedding_size", "hidden_size", "num_hidden_layers", "num_hidden_groups", "inner_group_num",
+        "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
+        "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps", "classifier_dropout_prob"},
+       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+       {},
+       {"down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "layers_to_keep"}},
+      {"predictions.decoder.weight", "predictions.decoder.bias", "predictions.bias"}};
+  return family;
+}
+
+}  // namespace graft::models

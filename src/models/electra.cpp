@@ -1,0 +1,156 @@
+#include "models/electra.h"
+
+#include <optional>
+
+#include "models/heads.h"
+#include "models/registry.h"
+#include "models/transformer.h"
+
+namespace graft::models {
+
+using engine::Tape;
+using engine::Var;
+
+namespace {
+
+// config.json (ElectraConfig of transformers 5.24).
+struct ElectraConfig {
+  int64_t vocab_size = 0, embedding_size = 128, hidden_size = 0, num_hidden_layers = 0,
+          num_attention_heads = 0, intermediate_size = 0, max_position_embeddings = 512, type_vocab_size = 2;
+  engine::Activation hidden_act = engine::Activation::gelu;
+  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, classifier_dropout = 0.1,
+         layer_norm_eps = 1e-12;
+  std::optional<int64_t> pad_token_id;  // none: null in the file
+  bool tie_word_embeddings = true;
+  int64_t num_labels = 0;
+
+  // Throws Error naming file and key.
+  static ElectraConfig read(const ModelConfig& config) {
+    ElectraConfig c;
+    c.vocab_size = config.integer("vocab_size");
+    c.embedding_size = config.size_or("embedding_size", 128);
+    c.hidden_size = config.integer("hidden_size");
+    c.num_hidden_layers = config.layers("num_hidden_layers");
+    c.num_attention_heads = config.integer("num_attention_heads");
+    c.intermediate_size = config.integer("intermediate_size");
+    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
+    c.type_vocab_size = config.size_or("type_vocab_size", 2);
+    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
+    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
+    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
+    c.classifier_dropout = config.probability_or("classifier_dropout", c.hidden_dropout_prob);
+    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
+    if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
+    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+    c.num_labels = static_cast<int64_t>(config.label_names().size());
+    check_heads(config, c.hidden_size, c.num_attention_heads);
+    return c;
+  }
+};
+
+constexpr PostNormNames kElectraLayerNames = {
+    {"attention.self.query", "attention.self.key", "attention.self.value"},
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm"};
+
+class ElectraEncoder : public Encoder {
+ public:
+  // `tied`: a matrix product reads the word embeddings (a masked-LM head does).
+  ElectraEncoder(engine::ParameterStore& store, const ElectraConfig& config, bool tied) : config_(config) {
+    const int64_t E = config.embedding_size, H = config.hidden_size;
+    const Scope root(store, "electra"), e = root / "embeddings";
+    embeddings_.word =
+        e.embedding("word_embeddings", config.vocab_size, E, !tied, config.pad_token_id.value_or(-1));
+    embeddings_.position = e.embedding("position_embeddings", config.max_position_embeddings, E, false);
+    embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
+    embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
+    if (E != H) project_ = root.linear("embeddings_project", H, E);
+    PostNormSizes sizes;
+    sizes.hidden = H;
+    sizes.heads = config.num_attention_heads;
+    sizes.intermediate = config.intermediate_size;
+    sizes.norm_eps = config.layer_norm_eps;
+    sizes.activation = config.hidden_act;
+    sizes.attention_dropout = config.attention_probs_dropout_prob;
+    sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+    for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+      layers_.push_back(
+          make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kElectraLayerNames, sizes));
+  }
+
+  Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
+    const int32_t* types = config_.type_vocab_size > 1 ? inputs.token_type_ids : one_token_type(tape, inputs);
+    Var x = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, types,
+                          static_cast<float>(config_.hidden_dropout_prob), "electra.embeddings", inputs.rows);
+    if (project_.weight) x = engine::linear(tape, x, project_);
+    return run_layers(tape, x, layers_, inputs, rows);
+  }
+  int64_t max_positions() const override { return embeddings_.position->rows(); }
+  engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+
+ private:
+  ElectraConfig config_;
+  engine::Embeddings embeddings_;
+  engine::Linear project_;  // of embeddings whose size is not the hidden one
+  std::vector<PostNormLayer> layers_;
+};
+
+Network make_electra_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<ElectraEncoder>(store, c, false);
+  const Scope s(store, "classifier");
+  ClassificationHead head;  // dropout, dense, gelu whatever hidden_act is, dropout, out_proj on [CLS]
+  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
+  head.activation = engine::Activation::gelu;
+  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
+  head.dropout_before = head.dropout_after = static_cast<float>(c.classifier_dropout);
+  n.head = std::make_unique<ClassificationHead>(std::move(head));
+  return n;
+}
+
+// The generator's head.
+Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<ElectraEncoder>(store, c, c.tie_word_embeddings);
+  const Scope s(store, "generator_predictions"), top(store, "");
+  MaskedLmHead head;
+  head.dense = s.linear("dense", c.embedding_size, c.hidden_size);
+  head.activation = engine::Activation::gelu;  // independent of hidden_act, as in the reference
+  head.norm = s.norm("LayerNorm", c.embedding_size, c.layer_norm_eps);
+  if (c.tie_word_embeddings) {
+    head.decoder.weight = n.encoder->word_embeddings();
+    head.decoder.bias = top.bias("generator_lm_head.bias", c.vocab_size);
+  } else {
+    head.decoder = top.linear("generator_lm_head", c.vocab_size, c.embedding_size);
+  }
+  n.head = std::make_unique<MaskedLmHead>(std::move(head));
+  return n;
+}
+
+}  // namespace
+
+const Family& electra_family() {
+  static const Family family = {
+      "electra",
+      "Electra",
+      "electra",
+      "electra.embeddings",
+      "electra.encoder.layer",
+      {"hidden_size", "intermediate_size", "num_hidden_layers"},
+      {{&kSequenceClassification, make_electra_sequence_classification},
+       {&kMaskedLm, make_electra_masked_lm}},
+      {{"embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+        "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size",
+        "layer_norm_eps", "classifier_dropout"},
+       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+       {}},
+      {"generator_lm_head.weight", nullptr, nullptr}};
+  return family;
+}
+
+}  // namespace graft::models

@@ -1,0 +1,160 @@
+#include "models/mpnet.h"
+
+#include "base/error.h"
+#include "models/heads.h"
+#include "models/registry.h"
+#include "models/transformer.h"
+
+namespace graft::models {
+
+using engine::Tape;
+using engine::Var;
+
+namespace {
+
+// Fixed in the reference: the buckets in use and their largest distance, and the padding id from which
+// positions count.
+constexpr int64_t kBuckets = 32, kMaxDistance = 128;
+constexpr int32_t kPadding = 1;
+
+// config.json (MPNetConfig of transformers 5.24).
+struct MPNetConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
+          intermediate_size = 0, max_position_embeddings = 512, relative_attention_num_buckets = kBuckets;
+  engine::Activation hidden_act = engine::Activation::gelu;
+  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, layer_norm_eps = 1e-12;
+  bool tie_word_embeddings = true;
+  int64_t num_labels = 0;
+
+  // Throws Error naming file and key.
+  static MPNetConfig read(const ModelConfig& config) {
+    MPNetConfig c;
+    c.vocab_size = config.integer("vocab_size");
+    c.hidden_size = config.integer("hidden_size");
+    c.num_hidden_layers = config.layers("num_hidden_layers");
+    c.num_attention_heads = config.integer("num_attention_heads");
+    c.intermediate_size = config.integer("intermediate_size");
+    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
+    c.relative_attention_num_buckets = config.size_or("relative_attention_num_buckets", kBuckets);
+    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
+    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
+    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
+    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
+    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+    c.num_labels = static_cast<int64_t>(config.label_names().size());
+    check_heads(config, c.hidden_size, c.num_attention_heads);
+    if (c.relative_attention_num_buckets < kBuckets)
+      fail("{}: \"relative_attention_num_buckets\" is {}; MPNet always uses {} buckets", config.origin(),
+           c.relative_attention_num_buckets, kBuckets);
+    if (c.max_position_embeddings <= kPadding + 1)
+      fail("{}: \"max_position_embeddings\" leaves no position for a token", config.origin());
+    return c;
+  }
+};
+
+constexpr PostNormNames kMPNetLayerNames = {{"attention.attn.q", "attention.attn.k", "attention.attn.v"},
+                                            "attention.attn.o",
+                                            "attention.LayerNorm",
+                                            "intermediate.dense",
+                                            "output.dense",
+                                            "output.LayerNorm"};
+
+class MPNetEncoder : public Encoder {
+ public:
+  // `tied`: a matrix product reads the word embeddings (a masked-LM head does).
+  MPNetEncoder(engine::ParameterStore& store, const MPNetConfig& config, bool tied)
+      : dropout_(static_cast<float>(config.hidden_dropout_prob)) {
+    const int64_t H = config.hidden_size;
+    const Scope root(store, "mpnet"), e = root / "embeddings";
+    embeddings_.word = e.embedding("word_embeddings", config.vocab_size, H, !tied, kPadding);
+    embeddings_.position =
+        e.embedding("position_embeddings", config.max_position_embeddings, H, false, kPadding);
+    embeddings_.norm = e.norm("LayerNorm", H, config.layer_norm_eps);
+    PostNormSizes sizes;
+    sizes.hidden = H;
+    sizes.heads = config.num_attention_heads;
+    sizes.intermediate = config.intermediate_size;
+    sizes.norm_eps = config.layer_norm_eps;
+    sizes.activation = config.hidden_act;
+    sizes.attention_dropout = config.attention_probs_dropout_prob;
+    sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+    for (int64_t i = 0; i < config.num_hidden_layers; ++i)
+      layers_.push_back(
+          make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kMPNetLayerNames, sizes));
+    bias_ = root.embedding("encoder.relative_attention_bias", config.relative_attention_num_buckets,
+                           config.num_attention_heads, false);
+    bias_->no_decay = true;  // its name holds "bias"
+  }
+
+  Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
+    const Var x =
+        engine::embed(tape, embeddings_, inputs.input_ids, positions_after_padding(tape, inputs, kPadding),
+                      nullptr, dropout_, "mpnet.embeddings", inputs.rows);
+    return run_layers(tape, x, layers_, inputs, rows,
+                      engine::relative_bias(tape, bias_, true, kMaxDistance, inputs.max_position, kBuckets));
+  }
+  int64_t max_positions() const override { return embeddings_.position->rows() - kPadding - 1; }
+  engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+
+ private:
+  engine::Embeddings embeddings_;
+  std::vector<PostNormLayer> layers_;
+  engine::Parameter* bias_ = nullptr;
+  float dropout_ = 0;
+};
+
+Network make_mpnet_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<MPNetEncoder>(store, c, false);
+  const Scope s(store, "classifier");
+  ClassificationHead head;  // dropout, dense, tanh, dropout, out_proj on <s>
+  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
+  head.activation = engine::Activation::tanh;
+  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
+  head.dropout_before = head.dropout_after = static_cast<float>(c.hidden_dropout_prob);
+  n.head = std::make_unique<ClassificationHead>(std::move(head));
+  return n;
+}
+
+Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<MPNetEncoder>(store, c, c.tie_word_embeddings);
+  const Scope s(store, "lm_head");
+  MaskedLmHead head;
+  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
+  head.activation = engine::Activation::gelu;  // independent of hidden_act, as in the reference
+  head.norm = s.norm("layer_norm", c.hidden_size, c.layer_norm_eps);
+  if (c.tie_word_embeddings) {
+    head.decoder.weight = n.encoder->word_embeddings();
+    head.decoder.bias = s.bias("bias", c.vocab_size);
+  } else {
+    head.decoder = s.linear("decoder", c.vocab_size, c.hidden_size);
+  }
+  n.head = std::make_unique<MaskedLmHead>(std::move(head));
+  return n;
+}
+
+}  // namespace
+
+const Family& mpnet_family() {
+  static const Family family = {
+      "mpnet",
+      "MPNet",
+      "mpnet",
+      "mpnet.embeddings",
+      "mpnet.encoder.layer",
+      {"hidden_size", "intermediate_size", "num_hidden_layers"},
+      {{&kSequenceClassification, make_mpnet_sequence_classification}, {&kMaskedLm, make_mpnet_masked_lm}},
+      {{"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+        "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps",
+        "relative_attention_num_buckets"},
+       {},
+       {},
+       {"type_vocab_size"}},
+      {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
+  return family;
+}
+
+}  // namespace graft::models
