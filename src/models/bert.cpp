@@ -143,6 +143,18 @@ Network make_bert_question_answering(engine::ParameterStore& store, const ModelC
   return with_span_head(std::make_unique<BertEncoder>(store, "bert", c, false), store, c.hidden_size);
 }
 
+Network make_token_classification(engine::ParameterStore& store, const BertConfig& c, const char* root) {
+  return with_token_head(std::make_unique<BertEncoder>(store, root, c, false), store, c.hidden_size,
+                         c.num_labels, c.classifier_dropout);
+}
+
+Network make_bert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_token_classification(store, BertConfig::read(config, false), "bert");
+}
+Network make_roberta_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_token_classification(store, BertConfig::read(config, true), "roberta");
+}
+
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const BertConfig c = BertConfig::read(config, false);
   return make_masked_lm(store, c, "bert", {"cls.predictions", "transform.dense", "transform.LayerNorm"},
@@ -200,6 +212,7 @@ Family roberta_like(const char* model_type, const char* class_prefix) {
           "roberta.encoder.layer",
           kSizes,
           {{&kSequenceClassification, make_roberta_sequence_classification},
+           {&kTokenClassification, make_roberta_token_classification},
            {&kMaskedLm, make_roberta_masked_lm},
            {&kQuestionAnswering, make_roberta_question_answering},
            {&kMultipleChoice, make_roberta_multiple_choice}},
@@ -218,6 +231,7 @@ const Family& bert_family() {
       "bert.encoder.layer",
       kSizes,
       {{&kSequenceClassification, make_bert_sequence_classification},
+       {&kTokenClassification, make_bert_token_classification},
        {&kMaskedLm, make_bert_masked_lm},
        {&kQuestionAnswering, make_bert_question_answering},
        {&kMultipleChoice, make_bert_multiple_choice}},

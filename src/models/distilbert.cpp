@@ -120,6 +120,12 @@ Network make_distilbert_question_answering(engine::ParameterStore& store, const 
   return with_span_head(std::make_unique<DistilBertEncoder>(store, c, false), store, c.dim, c.qa_dropout);
 }
 
+Network make_distilbert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const DistilBertConfig c = DistilBertConfig::read(config);
+  return with_token_head(std::make_unique<DistilBertEncoder>(store, c, false), store, c.dim, c.num_labels,
+                         c.dropout);
+}
+
 Network make_distilbert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const DistilBertConfig c = DistilBertConfig::read(config);
   Network n;
@@ -150,6 +156,7 @@ const Family& distilbert_family() {
       "distilbert.transformer.layer",
       {"dim", "hidden_dim", "n_layers"},
       {{&kSequenceClassification, make_distilbert_sequence_classification},
+       {&kTokenClassification, make_distilbert_token_classification},
        {&kMaskedLm, make_distilbert_masked_lm},
        {&kQuestionAnswering, make_distilbert_question_answering},
        {&kMultipleChoice, make_distilbert_multiple_choice}},

@@ -23,7 +23,7 @@ namespace {
 struct Gpt2Config {
   int64_t vocab_size = 0, n_positions = 0, n_embd = 0, n_layer = 0, n_head = 0, n_inner = 0;
   engine::Activation activation = engine::Activation::gelu_new;
-  double resid_pdrop = 0.1, embd_pdrop = 0.1, attn_pdrop = 0.1;
+  double resid_pdrop = 0.1, embd_pdrop = 0.1, attn_pdrop = 0.1, classifier_dropout = 0.1;
   double layer_norm_epsilon = 1e-5, initializer_range = 0.02;
   bool scale_attn_weights = true, scale_attn_by_inverse_layer_idx = false;
   std::optional<int64_t> pad_token_id;  // none: null in the file or absent
@@ -43,6 +43,9 @@ struct Gpt2Config {
     c.resid_pdrop = config.probability_or("resid_pdrop", 0.1);
     c.embd_pdrop = config.probability_or("embd_pdrop", 0.1);
     c.attn_pdrop = config.probability_or("attn_pdrop", 0.1);
+    // The reference's own order of the keys, of which its configuration class has none.
+    c.classifier_dropout =
+        config.probability_or("classifier_dropout", config.probability_or("hidden_dropout", 0.1));
     c.layer_norm_epsilon = config.non_negative_or("layer_norm_epsilon", 1e-5);
     c.initializer_range = config.number_or("initializer_range", 0.02);
     c.scale_attn_weights = config.flag_or("scale_attn_weights", true);
@@ -225,6 +228,12 @@ Network make_gpt2_sequence_classification(engine::ParameterStore& store, const M
   return n;
 }
 
+Network make_gpt2_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const Gpt2Config c = Gpt2Config::read(config);
+  return with_token_head(std::make_unique<Gpt2>(store, c, false), store, c.n_embd, c.num_labels,
+                         c.classifier_dropout);
+}
+
 Network make_gpt2_causal_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const Gpt2Config c = Gpt2Config::read(config);
   Network n;
@@ -254,17 +263,18 @@ const Family& gpt2_family() {
       "transformer.h",
       {"n_embd", "n_inner", "n_layer"},
       {{&kSequenceClassification, make_gpt2_sequence_classification},
+       {&kTokenClassification, make_gpt2_token_classification},
        {&kCausalLm, make_gpt2_causal_lm},
        {&kQuestionAnswering, make_gpt2_question_answering}},
       {{"n_embd", "n_layer", "n_head", "n_inner", "n_positions", "activation_function", "resid_pdrop",
         "embd_pdrop", "attn_pdrop", "layer_norm_epsilon", "scale_attn_weights",
-        "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"},
+        "scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn", "classifier_dropout", "hidden_dropout"},
        {},
        {{"hidden_size", "n_embd"},
         {"max_position_embeddings", "n_positions"},
         {"num_attention_heads", "n_head"},
         {"num_hidden_layers", "n_layer"}},
-       {"n_ctx", "classifier_dropout"}},
+       {"n_ctx"}},
       {"lm_head.weight", nullptr, nullptr},
       {".attn.bias", ".attn.masked_bias"}};
   return family;

@@ -11,7 +11,7 @@ using engine::Var;
 
 namespace {
 
-// Under bf16 too: a head on one row a sequence, or with two outputs, costs next to nothing, and its rounding
+// Under bf16 too: a head on one row a sequence, or with few outputs, costs next to nothing, and its rounding
 // goes straight into the logits.
 engine::Linear exact(engine::Linear layer) {
   layer.fp32 = true;
@@ -29,6 +29,19 @@ Var ClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Row
 
 Var ClassificationHead::pooled(engine::Tape& tape, Var hidden) const {
   return is_pooler ? engine::linear(tape, hidden, exact(dense), activation) : nullptr;
+}
+
+Var TokenClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
+  return engine::linear(tape, engine::dropout(tape, hidden, dropout, "classifier.dropout", rows),
+                        exact(classifier));
+}
+
+Network with_token_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                        int64_t num_labels, double dropout) {
+  auto head = std::make_unique<TokenClassificationHead>();
+  head->classifier = Scope(store, "").linear("classifier", num_labels, hidden_size);
+  head->dropout = static_cast<float>(dropout);
+  return {std::move(encoder), std::move(head)};
 }
 
 Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {

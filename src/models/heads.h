@@ -20,6 +20,21 @@ struct ClassificationHead : Head {
   engine::Var pooled(engine::Tape& tape, engine::Var hidden) const override;
 };
 
+// dropout -> classifier, on the rows that have a label.
+struct TokenClassificationHead : Head {
+  engine::Linear classifier;
+  float dropout = 0;
+
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return label_rows(batch);
+  }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+};
+
+// On an encoder with hidden states of this size.
+Network with_token_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                        int64_t num_labels, double dropout);
+
 // dense -> activation -> LayerNorm -> decoder, on the rows that have a label.
 struct MaskedLmHead : Head {
   engine::Linear dense, decoder;

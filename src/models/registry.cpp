@@ -20,7 +20,8 @@ namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
   static std::vector<const HeadKind*> table = {
-      &kSequenceClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm, &kQuestionAnswering, &kMultipleChoice};
+      &kSequenceClassification, &kTokenClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm,
+      &kQuestionAnswering,      &kMultipleChoice};
   return table;
 }
 
@@ -82,11 +83,8 @@ std::string canonical_task(const std::string& name) {
     known.emplace_back(kind->alias);
     tasks.emplace_back(kind->task);
   }
-  static const std::vector<std::string> later = {"token-classification", "ner"};
-  const bool planned = std::find(later.begin(), later.end(), name) != later.end();
-  const std::string near = planned ? "" : nearest_name(name, known);
-  throw UsageError(fmt::format("--task {} is not {}; there are: {}", name,
-                               planned ? "implemented yet" : "known", fmt::join(tasks, ", ")),
+  const std::string near = nearest_name(name, known);
+  throw UsageError(fmt::format("--task {} is not known; there are: {}", name, fmt::join(tasks, ", ")),
                    near.empty() ? "" : "did you mean --task " + near + "?");
 }
 

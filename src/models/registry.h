@@ -14,6 +14,8 @@ std::vector<const HeadKind*>& head_kinds();
 
 inline constexpr HeadKind kSequenceClassification = {"sequence-classification", "text-classification",
                                                      "ForSequenceClassification", true, false};
+inline constexpr HeadKind kTokenClassification = {"token-classification", "ner", "ForTokenClassification",
+                                                  true, false};
 inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", false, true};
 inline constexpr HeadKind kCausalLm = {"causal-lm", "text-generation", "LMHeadModel", false, true, true};
 inline constexpr HeadKind kSeq2SeqLm = {

@@ -366,6 +366,28 @@ class T5 : public Encoder, public CausalDecoder {
   T5Stack encoder_, decoder_;
 };
 
+// The encoder alone (the reference's T5EncoderModel).
+class T5Encoder : public Encoder {
+ public:
+  T5Encoder(engine::ParameterStore& store, const Scope& root, const T5Config& config)
+      : shared_(root.embedding("shared", config.vocab_size, config.d_model, false)),
+        encoder_(store, root / "encoder", config, false) {
+    shared_->init_std = config.initializer_factor;
+    embeddings_.word = shared_;
+  }
+
+  Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
+    return encoder_.run(tape, embeddings_, {inputs, rows, nullptr, nullptr, nullptr, inputs.hidden_states});
+  }
+  int64_t max_positions() const override { return 0; }
+  engine::Parameter* word_embeddings() const override { return shared_; }
+
+ private:
+  engine::Parameter* shared_;
+  engine::Embeddings embeddings_;
+  T5Stack encoder_;
+};
+
 // On the last end token of each sequence.
 struct EndTokenHead : ClassificationHead {
   int32_t eos_token_id = 1;
@@ -427,6 +449,13 @@ Network make_question_answering(engine::ParameterStore& store, const T5Config& c
   return n;
 }
 
+Network make_token_classification(engine::ParameterStore& store, const T5Config& c) {
+  Network n = with_token_head(std::make_unique<T5Encoder>(store, Scope(store, "transformer"), c), store,
+                              c.d_model, c.num_labels, c.classifier_dropout);
+  store.find("classifier.weight")->init_std = c.initializer_factor;
+  return n;
+}
+
 Network make_t5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "relu"));
 }
@@ -439,17 +468,34 @@ Network make_t5_question_answering(engine::ParameterStore& store, const ModelCon
 Network make_mt5_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
   return make_question_answering(store, T5Config::read(config, "gated-gelu"));
 }
+Network make_t5_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_token_classification(store, T5Config::read(config, "relu"));
+}
 Network make_mt5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "gated-gelu"));
 }
+Network make_mt5_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_token_classification(store, T5Config::read(config, "gated-gelu"));
+}
 Network make_mt5_seq2seq_lm(engine::ParameterStore& store, const ModelConfig& config) {
   return make_seq2seq_lm(store, T5Config::read(config, "gated-gelu"));
+}
+
+// The classes of the encoder alone write "is_encoder_decoder": false; their weights are those of an
+// encoder-decoder's encoder.
+void settle_encoder_alone(ModelConfig& config) {
+  const Json names = config.json().value("architectures", Json());
+  if (!names.is_array() || names.size() != 1 || !names[0].is_string()) return;
+  const std::string name = names[0].get<std::string>();
+  if (name.ends_with("EncoderModel") || name.ends_with(kTokenClassification.class_suffix))
+    config.json().erase("is_encoder_decoder");
 }
 
 // T5 v1.1's output is not scaled. Release 4.57 says so by "tie_word_embeddings": false; release 5 by a key of
 // its own, writes true there, and ties the weights unless the file holds two different ones. Here one key
 // says that weights are tied, the other that the output is scaled.
 void settle_tied(ModelConfig& config, const hub::StateDict* weights) {
+  settle_encoder_alone(config);
   if (config.flag_or("tie_word_embeddings", true) && config.flag_or("scale_decoder_outputs", true)) return;
   config.json()["scale_decoder_outputs"] = false;
   const hub::TensorView* decoder = weights ? weights->find("lm_head.weight") : nullptr;
@@ -511,6 +557,7 @@ Family t5_like(const char* model_type, const char* class_prefix, std::vector<Fam
 const Family& t5_family() {
   static const Family family = t5_like("t5", "T5",
                                        {{&kSequenceClassification, make_t5_sequence_classification},
+                                        {&kTokenClassification, make_t5_token_classification},
                                         {&kSeq2SeqLm, make_t5_seq2seq_lm},
                                         {&kQuestionAnswering, make_t5_question_answering}},
                                        settle_tied);
@@ -520,6 +567,7 @@ const Family& t5_family() {
 const Family& mt5_family() {
   static const Family family = t5_like("mt5", "MT5",
                                        {{&kSequenceClassification, make_mt5_sequence_classification},
+                                        {&kTokenClassification, make_mt5_token_classification},
                                         {&kSeq2SeqLm, make_mt5_seq2seq_lm},
                                         {&kQuestionAnswering, make_mt5_question_answering}},
                                        settle_mt5);

@@ -8,13 +8,18 @@
 #include "tasks/question_answering.h"
 #include "tasks/seq2seq_lm.h"
 #include "tasks/sequence_classification.h"
+#include "tasks/token_classification.h"
 
 namespace graft::tasks {
 
 std::vector<const TaskEntry*>& task_table() {
-  static std::vector<const TaskEntry*> table = {
-      &sequence_classification_task(), &masked_lm_task(),      &causal_lm_task(), &seq2seq_lm_task(),
-      &question_answering_task(),      &multiple_choice_task()};
+  static std::vector<const TaskEntry*> table = {&sequence_classification_task(),
+                                                &token_classification_task(),
+                                                &masked_lm_task(),
+                                                &causal_lm_task(),
+                                                &seq2seq_lm_task(),
+                                                &question_answering_task(),
+                                                &multiple_choice_task()};
   return table;
 }
 

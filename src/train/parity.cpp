@@ -293,7 +293,7 @@ class Fixture {
   // Once with everything computed, for the hidden states; once as training computes it, for logits and loss.
   void compare_outputs() {
     const hub::StateDict outputs = hub::read_safetensors(folder_ / "outputs.safetensors");
-    const bool per_token = state_.head->predicts_tokens;
+    const bool per_token = !in_.batch.label_rows.empty();
     memory_.arena().reset();
     Tape tape(memory_.arena(), state_.parameters, {});
     const models::Forward every =
@@ -356,7 +356,7 @@ class Fixture {
     const hub::TensorView* first = outputs.find(spans ? "start_logits" : "logits");
     const hub::TensorView* second = spans ? outputs.find("end_logits") : nullptr;
     if (!first || (spans && !second)) fail("{}: outputs.safetensors has no logits", folder_.string());
-    const bool per_token = state_.head->predicts_tokens;
+    const bool per_token = !in_.batch.label_rows.empty();
     const int64_t needed = per_token || spans ? rows_up_to(in_.padded_output_row) : got.rows;
     const std::vector<float> one = floats_of(*first, needed * (spans ? 1 : got.cols)),
                              two = spans ? floats_of(*second, needed) : std::vector<float>();

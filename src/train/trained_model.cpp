@@ -3,6 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
 
 #include "base/error.h"
 #include "base/folder.h"
@@ -20,26 +22,71 @@ bool names_a_class(const models::ModelConfig& config) {
          std::any_of(it->begin(), it->end(), [](const Json& name) { return name.is_string(); });
 }
 
-// Heads of the family of which the checkpoint holds a tensor.
+// A head whose tensors a checkpoint holds: those behind the backbone, and the pooler.
+struct FoundHead {
+  const models::HeadKind* kind;
+  std::set<std::string> tensors;
+  bool fits;  // they have the shapes of config.json
+};
+
+// Some heads have names that are some of another head's, or the same: a BERT's classifier is that of tokens
+// without a pooler, and with one that of sequences, or, with one output, of choices.
+bool explains_better(const FoundHead& a, const FoundHead& b) {
+  if (a.tensors == b.tensors) return a.fits && !b.fits;
+  return std::includes(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end());
+}
+
+std::optional<FoundHead> find_head_of_tensors(const models::Family& family, const models::FamilyHead& head,
+                                              const models::ModelConfig& config,
+                                              const hub::StateDict& tensors) {
+  engine::ParameterStore store;
+  head.make(store, config);
+  FoundHead found{head.kind, {}, true};
+  const std::string pooler = std::string(family.base_prefix) + ".pooler.";
+  bool own = false;
+  for (const engine::Parameter& p : store.parameters()) {
+    const bool backbone = models::is_backbone(family, p.name);
+    if (backbone && !p.name.starts_with(pooler)) continue;
+    const hub::TensorView* t = tensors.find(p.name);
+    if (!t && backbone) t = tensors.find(models::other_backbone_name(family, p.name));
+    if (!t) continue;
+    own = own || !backbone;
+    found.fits = found.fits && t->shape == p.shape;
+    found.tensors.insert(p.name);
+  }
+  if (!own) return std::nullopt;
+  return found;
+}
+
+// Heads of the family of which the checkpoint holds a tensor. Of heads that share names the one that explains
+// more of the tensors, else the first of the family.
 std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::path& folder,
                                                       const models::Family& family,
                                                       models::ModelConfig config) {
-  std::vector<const models::HeadKind*> found;
   const hub::StateDict tensors = hub::read_checkpoint(folder);
   models::resolve_second_spellings(config);
   if (family.settle) family.settle(config, &tensors);
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
+  std::vector<FoundHead> found;
   for (const models::FamilyHead& head : family.heads) {
-    engine::ParameterStore store;
-    head.make(store, config);
-    const auto& parameters = store.parameters();
-    const bool is_there =
-        std::any_of(parameters.begin(), parameters.end(), [&](const engine::Parameter& parameter) {
-          return !models::is_backbone(family, parameter.name) && tensors.find(parameter.name);
-        });
-    if (is_there) found.push_back(head.kind);
+    const std::optional<FoundHead> next = find_head_of_tensors(family, head, config, tensors);
+    if (!next) continue;
+    bool replaced = false;
+    for (FoundHead& other : found) {
+      const bool related = std::includes(next->tensors.begin(), next->tensors.end(), other.tensors.begin(),
+                                         other.tensors.end()) ||
+                           std::includes(other.tensors.begin(), other.tensors.end(), next->tensors.begin(),
+                                         next->tensors.end());
+      if (!related) continue;
+      if (explains_better(*next, other)) other = *next;
+      replaced = true;
+      break;
+    }
+    if (!replaced) found.push_back(*next);
   }
-  return found;
+  std::vector<const models::HeadKind*> kinds;
+  for (const FoundHead& head : found) kinds.push_back(head.kind);
+  return kinds;
 }
 
 // What to write into config.json for one of these heads.

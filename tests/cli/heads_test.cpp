@@ -21,12 +21,13 @@ struct Heads : testing::Test {
     write_json(folder + "/config.json", config);
   }
   // The folder's weights without the tensors of the head, or with another one.
-  void write_tensors(bool classifier, bool masked_lm) const {
+  void write_tensors(bool classifier, bool masked_lm, bool pooler = true) const {
     std::vector<hub::TensorToWrite> kept;
     std::vector<std::vector<float>> values;
     const hub::StateDict old = hub::read_checkpoint(world.dir().path() / "model");
     for (const hub::TensorView& t : old.tensors()) {
       if (t.name.starts_with("classifier.") && !classifier) continue;
+      if (t.name.starts_with("bert.pooler.") && !pooler) continue;
       values.emplace_back(static_cast<size_t>(t.num_elements()));
       hub::copy_to_float(t, values.back().data());
       kept.push_back({t.name, t.shape, DType::f32, nullptr});
@@ -64,6 +65,15 @@ TEST_F(Heads, TheTensorsDecideWhereConfigJsonNamesNone) {
             .err,
         HasSubstr("label 'x' is not a label of the model (neg, pos)"));
   }
+}
+
+// Both heads of BERT have a "classifier"; the reference's token classifier has no pooler.
+TEST_F(Heads, WithoutAPoolerAClassifierIsThatOfTokens) {
+  set_architectures(Json());
+  write_tensors(true, false);
+  EXPECT_THAT(graft_output({"info", "--model", folder}), HasSubstr("bert for sequence-classification in "));
+  write_tensors(true, false, false);
+  EXPECT_THAT(graft_output({"info", "--model", folder}), HasSubstr("bert for token-classification in "));
 }
 
 TEST_F(Heads, ATextSaysWhatToWrite) {

@@ -77,7 +77,6 @@ TEST(Options, RefusedNamesSayWhy) {
   expect_usage_error(with({"--fp16", "true"}), {"--fp16 true is refused: it is not implemented yet"});
   expect_usage_error(with({"--deepspeed", "ds.json"}), {"--deepspeed ds.json is refused: it steers PyTorch"});
   expect_usage_error(with({"--push_to_hub"}), {"--push_to_hub", "refused"});
-  expect_usage_error(with({"--task", "ner"}), {"--task ner is not implemented yet"});
   expect_usage_error(with({"--task", "sequence-clasification"}),
                      {"did you mean --task sequence-classification?"});
 }

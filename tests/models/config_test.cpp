@@ -67,8 +67,7 @@ TEST(Config, TasksAreNamedOrRefused) {
   EXPECT_EQ(models::canonical_task("fill-mask"), "masked-lm");
   EXPECT_THAT(error_of([&] { Model::from_pretrained(folder, with_task("masked-ml")); }),
               AllOf(HasSubstr("masked-ml is not known"), HasSubstr("did you mean --task masked-lm")));
-  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder, with_task("ner")); }),
-              HasSubstr("not implemented yet"));
+  EXPECT_EQ(models::canonical_task("ner"), "token-classification");
 }
 
 TEST(FromConfig, StartsAsTheReferenceDoesAndFromTheSeed) {

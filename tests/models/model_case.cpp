@@ -10,6 +10,7 @@
 #include "tasks/causal_lm.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
+#include "tasks/token_classification.h"
 
 namespace graft::test {
 namespace fs = std::filesystem;
@@ -115,6 +116,7 @@ float* OwnedTensors::find(const std::string& name) {
 std::unique_ptr<tasks::Task> make_task(const Model& model) {
   if (model.state().head->generates()) return std::make_unique<tasks::CausalLm>();
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
+  if (model.task() == "token-classification") return std::make_unique<tasks::TokenClassification>();
   const int n = static_cast<int>(model.labels().size());
   const std::string type =
       model.problem_type().empty() ? "single_label_classification" : model.problem_type();
@@ -169,6 +171,12 @@ void RandomFeatures::add(const Model& model, int32_t length, Draws& draws) {
       if (draws.below(6) != 0) continue;
       e.label_positions.push_back(p);
       e.labels.push_back(draws.in(5, vocabulary - 1));
+    }
+  } else if (model.task() == "token-classification") {  // special tokens at the ends have none
+    for (int32_t p = 1; p < length; ++p) {
+      if (draws.below(3) == 0) continue;
+      e.label_positions.push_back(p);
+      e.labels.push_back(draws.in(0, labels - 1));
     }
   } else if (model.problem_type() == "regression") {
     e.float_labels.push_back(static_cast<float>(draws.normal()));

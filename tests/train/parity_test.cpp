@@ -98,7 +98,7 @@ TEST_P(ParityOfHeads, HoldsInBothPrecisions) {
 std::vector<std::string> names_of_heads() {
   std::vector<std::string> names;
   for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert", "gpt2", "t5"})
-    for (const char* h : {"qa", "qa_unpadded"}) names.push_back(std::string(a) + "/" + h);
+    for (const char* h : {"qa", "qa_unpadded", "tokencls"}) names.push_back(std::string(a) + "/" + h);
   for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert"})
     names.push_back(std::string(a) + "/multiple_choice");
   return names;
