@@ -26,7 +26,7 @@ bool names_a_class(const models::ModelConfig& config) {
 struct FoundHead {
   const models::HeadKind* kind;
   std::set<std::string> tensors;
-  bool fits;  // they have the shapes of config.json
+  bool fits;  // all are there, in the shapes of config.json
 };
 
 // Some heads have names that are some of another head's, or the same: a BERT's classifier is that of tokens
@@ -49,9 +49,9 @@ std::optional<FoundHead> find_head_of_tensors(const models::Family& family, cons
     if (backbone && !p.name.starts_with(pooler)) continue;
     const hub::TensorView* t = tensors.find(p.name);
     if (!t && backbone) t = tensors.find(models::other_backbone_name(family, p.name));
+    found.fits = found.fits && t && t->shape == p.shape;
     if (!t) continue;
     own = own || !backbone;
-    found.fits = found.fits && t->shape == p.shape;
     found.tensors.insert(p.name);
   }
   if (!own) return std::nullopt;
