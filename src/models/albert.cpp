@@ -134,6 +134,12 @@ Network make_albert_sequence_classification(engine::ParameterStore& store, const
   return n;
 }
 
+Network make_albert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  return with_token_head(std::make_unique<AlbertEncoder>(store, c, false), store, c.hidden_size, c.num_labels,
+                         c.classifier_dropout_prob);
+}
+
 Network make_albert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const AlbertConfig c = AlbertConfig::read(config);
   Network n;
@@ -163,7 +169,9 @@ const Family& albert_family() {
       "albert.embeddings",
       "albert.encoder.albert_layer_groups",
       {"hidden_size", "intermediate_size", "num_hidden_groups"},
-      {{&kSequenceClassification, make_albert_sequence_classification}, {&kMaskedLm, make_albert_masked_lm}},
+      {{&kSequenceClassification, make_albert_sequence_classification},
+       {&kTokenClassification, make_albert_token_classification},
+       {&kMaskedLm, make_albert_masked_lm}},
       {{"embedding_size", "hidden_size", "num_hidden_layers", "num_hidden_groups", "inner_group_num",
         "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
         "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps", "classifier_dropout_prob"},

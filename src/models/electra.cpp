@@ -112,6 +112,12 @@ Network make_electra_sequence_classification(engine::ParameterStore& store, cons
   return n;
 }
 
+Network make_electra_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  return with_token_head(std::make_unique<ElectraEncoder>(store, c, false), store, c.hidden_size,
+                         c.num_labels, c.classifier_dropout);
+}
+
 // The generator's head.
 Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const ElectraConfig c = ElectraConfig::read(config);
@@ -143,6 +149,7 @@ const Family& electra_family() {
       "electra.encoder.layer",
       {"hidden_size", "intermediate_size", "num_hidden_layers"},
       {{&kSequenceClassification, make_electra_sequence_classification},
+       {&kTokenClassification, make_electra_token_classification},
        {&kMaskedLm, make_electra_masked_lm}},
       {{"embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
         "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size",

@@ -306,20 +306,43 @@ struct ModernBertHead : Head {
   }
 };
 
+// The same on the rows that have a label.
+struct ModernBertTokenHead : ModernBertHead {
+  RowSelection rows(Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return label_rows(batch);
+  }
+};
+
+// The parts of a classifier, in the order in which they are declared.
+void declare_classifier(ModernBertHead& head, const ModernBertBuilder& builder, const ModernBertConfig& c) {
+  const Scope s = builder.scope("head");
+  head.dense = builder.linear(s, "dense", c.hidden_size, c.hidden_size, c.classifier_bias, builder.out_std());
+  head.norm = builder.norm(s, "norm");
+  head.out =
+      builder.linear(builder.scope(""), "classifier", c.num_labels, c.hidden_size, true, builder.final_std());
+  head.out.fp32 = true;  // few outputs cost next to nothing
+  head.activation = c.classifier_activation;
+  head.dropout = static_cast<float>(c.classifier_dropout);
+}
+
+Network make_modernbert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const ModernBertConfig c = ModernBertConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<ModernBert>(store, c, false);
+  auto head = std::make_unique<ModernBertTokenHead>();
+  declare_classifier(*head, ModernBertBuilder(store, c), c);
+  n.head = std::move(head);
+  return n;
+}
+
 Network make_modernbert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const ModernBertConfig c = ModernBertConfig::read(config);
   const ModernBertBuilder builder(store, c);
   Network n;
   n.encoder = std::make_unique<ModernBert>(store, c, false);
   ModernBertHead head;
-  const Scope s = builder.scope("head");
-  head.dense = builder.linear(s, "dense", c.hidden_size, c.hidden_size, c.classifier_bias, builder.out_std());
-  head.norm = builder.norm(s, "norm");
-  head.out =
-      builder.linear(builder.scope(""), "classifier", c.num_labels, c.hidden_size, true, builder.final_std());
-  head.dense.fp32 = head.out.fp32 = true;  // one row a sequence costs next to nothing
-  head.activation = c.classifier_activation;
-  head.dropout = static_cast<float>(c.classifier_dropout);
+  declare_classifier(head, builder, c);
+  head.dense.fp32 = true;  // one row a sequence costs next to nothing
   head.mean = c.mean_pooling;
   n.head = std::make_unique<ModernBertHead>(std::move(head));
   return n;
@@ -373,6 +396,7 @@ const Family& modernbert_family() {
       "model.layers",
       {"hidden_size", "intermediate_size", "num_hidden_layers"},
       {{&kSequenceClassification, make_modernbert_sequence_classification},
+       {&kTokenClassification, make_modernbert_token_classification},
        {&kMaskedLm, make_modernbert_masked_lm}},
       {{"hidden_size",
         "intermediate_size",

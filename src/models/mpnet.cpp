@@ -117,6 +117,12 @@ Network make_mpnet_sequence_classification(engine::ParameterStore& store, const 
   return n;
 }
 
+Network make_mpnet_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  return with_token_head(std::make_unique<MPNetEncoder>(store, c, false), store, c.hidden_size, c.num_labels,
+                         c.hidden_dropout_prob);
+}
+
 Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const MPNetConfig c = MPNetConfig::read(config);
   Network n;
@@ -146,7 +152,9 @@ const Family& mpnet_family() {
       "mpnet.embeddings",
       "mpnet.encoder.layer",
       {"hidden_size", "intermediate_size", "num_hidden_layers"},
-      {{&kSequenceClassification, make_mpnet_sequence_classification}, {&kMaskedLm, make_mpnet_masked_lm}},
+      {{&kSequenceClassification, make_mpnet_sequence_classification},
+       {&kTokenClassification, make_mpnet_token_classification},
+       {&kMaskedLm, make_mpnet_masked_lm}},
       {{"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
         "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps",
         "relative_attention_num_buckets"},
