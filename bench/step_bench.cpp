@@ -38,6 +38,8 @@ struct Setup {
   int64_t layers, hidden, wide, vocabulary;
 };
 
+bool is_modernbert(const Setup& s) { return std::string(s.type) == "modernbert"; }
+
 Json config_of(const Setup& s) {
   if (std::string(s.type) == "distilbert") {
     return {{"model_type", s.type},          {"dim", s.hidden},      {"n_layers", s.layers},
@@ -59,10 +61,12 @@ Json config_of(const Setup& s) {
             {"vocab_size", s.vocabulary},
             {"decoder_start_token_id", 0}};
   }
-  return {{"model_type", s.type},           {"hidden_size", s.hidden},
-          {"num_hidden_layers", s.layers},  {"num_attention_heads", s.hidden / 64},
-          {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
-          {"max_position_embeddings", 514}, {"type_vocab_size", 2}};
+  Json config = {{"model_type", s.type},           {"hidden_size", s.hidden},
+                 {"num_hidden_layers", s.layers},  {"num_attention_heads", s.hidden / 64},
+                 {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
+                 {"max_position_embeddings", 514}, {"type_vocab_size", 2}};
+  if (is_modernbert(s)) config["pad_token_id"] = 0;
+  return config;
 }
 
 bool is_mlm(const Setup& s) { return std::string(s.task) == "masked-lm"; }
@@ -82,10 +86,31 @@ double useful_flops_of_two_streams(const Setup& s, const data::RaggedBatch& batc
   return 3 * (layers * (layer + attention) + 2 * D * H * static_cast<double>(s.vocabulary));
 }
 
+// ModernBERT: the first product of the feed-forward part has two halves; of three layers two see 64 tokens to
+// each side. All rows pass the last layer's attention.
+double useful_flops_of_modernbert(const Setup& s, const data::RaggedBatch& batch) {
+  const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), T = batch.rows();
+  const double n = is_mlm(s) ? static_cast<double>(batch.label_rows.size()) : batch.size();
+  double all = 0, seen = 0;  // pairs of a query and a key in a global and in a local layer
+  for (int32_t b = 0; b < batch.size(); ++b) {
+    const int64_t L = batch.cu_seqlens[static_cast<size_t>(b) + 1] - batch.cu_seqlens[static_cast<size_t>(b)];
+    all += static_cast<double>(L * L);
+    for (int64_t i = 0; i < L; ++i)
+      seen += static_cast<double>(std::min<int64_t>(L, i + 65) - std::max<int64_t>(0, i - 64));
+  }
+  const double attention = 2 * T * 3 * H * H, rest = 2 * (H * H + 3 * H * I);
+  double layers = 0;
+  for (int64_t i = 0; i < s.layers; ++i)
+    layers += attention + 4 * (i % 3 == 0 ? all : seen) * H + (i + 1 < s.layers ? T : n) * rest;
+  const double head = 2 * n * (H * H + H * (is_mlm(s) ? static_cast<double>(s.vocabulary) : 2));
+  return 3 * (layers + head);
+}
+
 // Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
 // layer's query side and the head for the rows that the head reads.
 double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
   if (is_seq2seq(s)) return useful_flops_of_two_streams(s, batch);
+  if (is_modernbert(s)) return useful_flops_of_modernbert(s, batch);
   const double H = static_cast<double>(s.hidden), I = static_cast<double>(s.wide), T = batch.rows();
   const bool mlm = is_mlm(s);
   const double n = mlm ? static_cast<double>(batch.label_rows.size()) : batch.size();
@@ -293,6 +318,8 @@ void run(const Setup& s, bool bf16, const Options& options, const Report& plain)
     scatter += std::string(p.name) == "scatter" ? p.seconds : 0;
   std::vector<Product> products =
       layer_products(static_cast<int64_t>(m.rows), s.hidden, s.wide, static_cast<int>(s.layers));
+  if (is_modernbert(s))  // the gate
+    append_linear(products, static_cast<int64_t>(m.rows), s.hidden, s.wide, static_cast<double>(s.layers));
   if (is_seq2seq(s)) {
     const auto targets = static_cast<int64_t>(m.label_rows);
     for (const Product& p : layer_products(targets, s.hidden, s.wide, static_cast<int>(s.layers)))
@@ -321,6 +348,10 @@ constexpr Setup kSetups[] = {
     {"distilbert_sst2", "distilbert", "sequence-classification", 6, 768, 3072, 30522},
     {"roberta_base_sst2", "roberta", "sequence-classification", 12, 768, 3072, 50265},
     {"xlm_roberta_base_sst2", "xlm-roberta", "sequence-classification", 12, 768, 3072, 250002},
+    {"modernbert_base_sst2", "modernbert", "sequence-classification", 22, 768, 1152, 50368},
+    {"modernbert_base_mlm512", "modernbert", "masked-lm", 22, 768, 1152, 50368},
+    {"mpnet_base_sst2", "mpnet", "sequence-classification", 12, 768, 3072, 30527},
+    {"mpnet_base_mlm512", "mpnet", "masked-lm", 12, 768, 3072, 30527},
     {"gpt2_small_lm512", "gpt2", "causal-lm", 12, 768, 3072, 50257},
     {"t5_small_512_128", "t5", "seq2seq-lm", 6, 512, 2048, 32128},
 };

@@ -16,7 +16,7 @@ T5_SIZES = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 
             "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12, "decoder_start_token_id": 0}
 ENCODER_HEADS = ["single", "multi", "regression", "mlm", "mlm-untied"]
 # tokenizer: a function of this file. config: the fields that differ from the class's defaults. heads: default ENCODER_HEADS.
-# spread: of the random weights. T5 does not scale its scores: with 0.25 its softmax is so steep that thirty steps amplify rounding.
+# spread: of the random weights. T5 does not scale its scores, ModernBERT has four layers: with 0.25 its softmax is so steep that thirty steps amplify rounding.
 FAMILIES = {
     "bert": {"tokenizer": "wordpiece", "class": "BertTokenizer",
              "config": {**SIZES, "max_position_embeddings": 64}},
@@ -29,7 +29,8 @@ FAMILIES = {
     "distilbert": {"tokenizer": "wordpiece", "class": "DistilBertTokenizer",
                    "config": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}},
     "modernbert": {"tokenizer": "modern_bpe", "class": "PreTrainedTokenizerFast",
-                   "config": {**SIZES, "num_hidden_layers": 4, "local_attention": 6, "max_position_embeddings": 64}},
+                   "config": {**SIZES, "num_hidden_layers": 4, "local_attention": 6, "max_position_embeddings": 64},
+                   "spread": 0.12},
     "mpnet": {"tokenizer": "mpnet_wordpiece", "class": "MPNetTokenizer", "config": {**SIZES, "max_position_embeddings": 66}},
     "electra": {"tokenizer": "wordpiece", "class": "ElectraTokenizer",
                 "config": {**SIZES, "embedding_size": 16, "max_position_embeddings": 64}},
@@ -196,7 +197,9 @@ def answer(model, head, mask_id, **inputs):
 
 def probabilities(model, head, tokenizer, texts, pairs=None):
     """The answers to all texts, or to pairs of texts."""
-    encoded = [tokenizer(text, *([pairs[i]] if pairs else []), return_tensors="pt", truncation=True, max_length=64)
+    # The AlbertTokenizer of 5.24 leaves the types of a pair out unless they are asked for; that of 4.57 and graft have them.
+    types = {"return_token_type_ids": True} if getattr(model.config, "type_vocab_size", 0) == 2 else {}
+    encoded = [tokenizer(text, *([pairs[i]] if pairs else []), return_tensors="pt", truncation=True, max_length=64, **types)
                for i, text in enumerate(texts)]
     return [answer(model, head, tokenizer.mask_token_id, **inputs) for inputs in encoded]
 

@@ -87,7 +87,9 @@ def main(out, names):
         for head in families.heads_of(family):
             for dtype, layout in VARIANTS:
                 name = f"{head}-{dtype}-{layout}"
-                model = families.make_model(family, head, tokenizer).to(getattr(torch, dtype))
+                model = families.make_model(family, head, tokenizer)
+                for parameter in model.parameters():  # not the buffers: the angles of rotary positions stay in fp32
+                    parameter.data = parameter.data.to(getattr(torch, dtype))
                 save(model, tokenizer, dtype, layout, out / family / name)
                 model = model.float()
                 texts, rows = texts_for(head, tokenizer), labelled_rows(head)
