@@ -120,18 +120,32 @@ class AlbertEncoder : public Encoder {
   std::vector<PostNormLayer> layers_;  // in the order of the pass; those of a group share their parameters
 };
 
-Network make_albert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const AlbertConfig c = AlbertConfig::read(config);
+// tanh pooler, dropout, classifier
+Network make_albert_pooled(engine::ParameterStore& store, const AlbertConfig& c, int64_t outputs) {
   Network n;
   n.encoder = std::make_unique<AlbertEncoder>(store, c, false);
-  ClassificationHead head;  // tanh pooler, dropout, classifier
+  ClassificationHead head;
   head.dense = Scope(store, "albert").linear("pooler", c.hidden_size, c.hidden_size);
   head.activation = engine::Activation::tanh;
   head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", c.num_labels, c.hidden_size);
+  head.out = Scope(store, "").linear("classifier", outputs, c.hidden_size);
   head.dropout_after = static_cast<float>(c.classifier_dropout_prob);
   n.head = std::make_unique<ClassificationHead>(std::move(head));
   return n;
+}
+
+Network make_albert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  return make_albert_pooled(store, c, c.num_labels);
+}
+
+Network make_albert_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_albert_pooled(store, AlbertConfig::read(config), 1);
+}
+
+Network make_albert_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  return with_span_head(std::make_unique<AlbertEncoder>(store, c, false), store, c.hidden_size);
 }
 
 Network make_albert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -162,23 +176,29 @@ Network make_albert_masked_lm(engine::ParameterStore& store, const ModelConfig& 
 }  // namespace
 
 const Family& albert_family() {
-  static const Family family = {
-      "albert",
-      "Albert",
-      "albert",
-      "albert.embeddings",
-      "albert.encoder.albert_layer_groups",
-      {"hidden_size", "intermediate_size", "num_hidden_groups"},
-      {{&kSequenceClassification, make_albert_sequence_classification},
-       {&kTokenClassification, make_albert_token_classification},
-       {&kMaskedLm, make_albert_masked_lm}},
-      {{"embedding_size", "hidden_size", "num_hidden_layers", "num_hidden_groups", "inner_group_num",
-        "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
-        "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps", "classifier_dropout_prob"},
-       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
-       {},
-       {"down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "layers_to_keep"}},
-      {"predictions.decoder.weight", "predictions.decoder.bias", "predictions.bias"}};
+  static const Family family = [] {
+    Family f = {
+        "albert",
+        "Albert",
+        "albert",
+        "albert.embeddings",
+        "albert.encoder.albert_layer_groups",
+        {"hidden_size", "intermediate_size", "num_hidden_groups"},
+        {{&kSequenceClassification, make_albert_sequence_classification},
+         {&kTokenClassification, make_albert_token_classification},
+         {&kMaskedLm, make_albert_masked_lm},
+         {&kQuestionAnswering, make_albert_question_answering},
+         {&kMultipleChoice, make_albert_multiple_choice}},
+        {{"embedding_size", "hidden_size", "num_hidden_layers", "num_hidden_groups", "inner_group_num",
+          "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
+          "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps", "classifier_dropout_prob"},
+         {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+         {},
+         {"down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "layers_to_keep"}},
+        {"predictions.decoder.weight", "predictions.decoder.bias", "predictions.bias"}};
+    f.below_layers = {"albert.encoder.embedding_hidden_mapping_in"};
+    return f;
+  }();
   return family;
 }
 

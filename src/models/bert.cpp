@@ -151,8 +151,13 @@ Network make_token_classification(engine::ParameterStore& store, const BertConfi
 Network make_bert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_token_classification(store, BertConfig::read(config, false), "bert");
 }
+
+// RoBERTa and its kin, by the prefix of their tensors.
+constexpr char kRoberta[] = "roberta", kData2VecText[] = "data2vec_text";
+
+template <const char* root>
 Network make_roberta_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  return make_token_classification(store, BertConfig::read(config, true), "roberta");
+  return make_token_classification(store, BertConfig::read(config, true), root);
 }
 
 Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -161,10 +166,11 @@ Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& co
                         c.hidden_act);
 }
 
+template <const char* root>
 Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const BertConfig c = BertConfig::read(config, true);
   Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, "roberta", c, false);
+  n.encoder = std::make_unique<BertEncoder>(store, root, c, false);
   const Scope s(store, "classifier");
   ClassificationHead head;  // RoBERTa: dropout, dense, tanh, dropout, out_proj on <s>
   head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
@@ -176,19 +182,22 @@ Network make_roberta_sequence_classification(engine::ParameterStore& store, cons
 }
 
 // The encoder's pooler and, unlike the classifier, hidden_dropout_prob, as in the reference.
+template <const char* root>
 Network make_roberta_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
   const BertConfig c = BertConfig::read(config, true);
-  return make_pooled(store, c, "roberta", 1, c.hidden_dropout_prob);
+  return make_pooled(store, c, root, 1, c.hidden_dropout_prob);
 }
 
+template <const char* root>
 Network make_roberta_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
   const BertConfig c = BertConfig::read(config, true);
-  return with_span_head(std::make_unique<BertEncoder>(store, "roberta", c, false), store, c.hidden_size);
+  return with_span_head(std::make_unique<BertEncoder>(store, root, c, false), store, c.hidden_size);
 }
 
+template <const char* root>
 Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   // gelu, independent of hidden_act, as in the reference
-  return make_masked_lm(store, BertConfig::read(config, true), "roberta", {"lm_head", "dense", "layer_norm"},
+  return make_masked_lm(store, BertConfig::read(config, true), root, {"lm_head", "dense", "layer_norm"},
                         engine::Activation::gelu);
 }
 
@@ -204,18 +213,20 @@ const FamilyKeys& keys() {
 
 constexpr SizeKeys kSizes = {"hidden_size", "intermediate_size", "num_hidden_layers"};
 
-Family roberta_like(const char* model_type, const char* class_prefix) {
+template <const char* root>
+Family roberta_like(const char* model_type, const char* class_prefix, const char* embeddings,
+                    const char* layers) {
   return {model_type,
           class_prefix,
-          "roberta",
-          "roberta.embeddings",
-          "roberta.encoder.layer",
+          root,
+          embeddings,
+          layers,
           kSizes,
-          {{&kSequenceClassification, make_roberta_sequence_classification},
-           {&kTokenClassification, make_roberta_token_classification},
-           {&kMaskedLm, make_roberta_masked_lm},
-           {&kQuestionAnswering, make_roberta_question_answering},
-           {&kMultipleChoice, make_roberta_multiple_choice}},
+          {{&kSequenceClassification, make_roberta_sequence_classification<root>},
+           {&kTokenClassification, make_roberta_token_classification<root>},
+           {&kMaskedLm, make_roberta_masked_lm<root>},
+           {&kQuestionAnswering, make_roberta_question_answering<root>},
+           {&kMultipleChoice, make_roberta_multiple_choice<root>}},
           keys(),
           {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
 }
@@ -241,15 +252,23 @@ const Family& bert_family() {
 }
 
 const Family& roberta_family() {
-  static const Family family = roberta_like("roberta", "Roberta");
+  static const Family family =
+      roberta_like<kRoberta>("roberta", "Roberta", "roberta.embeddings", "roberta.encoder.layer");
   return family;
 }
 const Family& xlm_roberta_family() {
-  static const Family family = roberta_like("xlm-roberta", "XLMRoberta");
+  static const Family family =
+      roberta_like<kRoberta>("xlm-roberta", "XLMRoberta", "roberta.embeddings", "roberta.encoder.layer");
   return family;
 }
 const Family& camembert_family() {
-  static const Family family = roberta_like("camembert", "Camembert");
+  static const Family family =
+      roberta_like<kRoberta>("camembert", "Camembert", "roberta.embeddings", "roberta.encoder.layer");
+  return family;
+}
+const Family& data2vec_text_family() {
+  static const Family family = roberta_like<kData2VecText>(
+      "data2vec-text", "Data2VecText", "data2vec_text.embeddings", "data2vec_text.encoder.layer");
   return family;
 }
 

@@ -1,5 +1,5 @@
 // BERT (Devlin et al. 2019) and, with other numbers and names, RoBERTa (Liu et al. 2019), XLM-R (Conneau et
-// al. 2020) and CamemBERT (Martin et al. 2020).
+// al. 2020), CamemBERT (Martin et al. 2020) and data2vec for text (Baevski et al. 2022).
 #pragma once
 #include <optional>
 
@@ -47,5 +47,6 @@ const Family& bert_family();
 const Family& roberta_family();
 const Family& xlm_roberta_family();
 const Family& camembert_family();
+const Family& data2vec_text_family();
 
 }  // namespace graft::models

@@ -2,6 +2,8 @@
 
 #include <optional>
 
+#include "base/error.h"
+#include "base/shown.h"
 #include "models/heads.h"
 #include "models/registry.h"
 #include "models/transformer.h"
@@ -118,6 +120,43 @@ Network make_electra_token_classification(engine::ParameterStore& store, const M
                          c.num_labels, c.classifier_dropout);
 }
 
+Network make_electra_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  return with_span_head(std::make_unique<ElectraEncoder>(store, c, false), store, c.hidden_size);
+}
+
+// The reference's sequence summary as its defaults have it: a layer on the first row.
+void check_summary(const ModelConfig& config) {
+  const auto refuse = [&](const char* key, const char* accepted) {
+    fail_with(fmt::format("use a checkpoint with \"{}\": {}", key, accepted),
+              "{}: \"{}\" is {}: it asks for another summary of a sequence, which graft does not implement",
+              config.origin(), key, shown(config.json().value(key, Json()).dump()));
+  };
+  if (config.text_or("summary_type", "first") != "first") refuse("summary_type", "\"first\"");
+  if (config.is_null("summary_use_proj") || !config.flag_or("summary_use_proj", true))
+    refuse("summary_use_proj", "true");
+  if (config.flag_or("summary_proj_to_labels", false)) refuse("summary_proj_to_labels", "false");
+}
+
+Network make_electra_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  check_summary(config);
+  Network n;
+  n.encoder = std::make_unique<ElectraEncoder>(store, c, false);
+  ClassificationHead head;
+  head.dense = Scope(store, "sequence_summary").linear("summary", c.hidden_size, c.hidden_size);
+  // Of the reference's default, or none for null and "".
+  const std::string activation =
+      config.is_null("summary_activation") ? "" : config.text_or("summary_activation", "gelu");
+  head.activation =
+      activation.empty() ? engine::Activation::none : parse_activation(activation, config.origin());
+  head.dropout_before = static_cast<float>(config.probability_or("summary_first_dropout", 0));
+  head.dropout_after = static_cast<float>(config.probability_or("summary_last_dropout", 0.1));
+  head.out = Scope(store, "").linear("classifier", 1, c.hidden_size);
+  n.head = std::make_unique<ClassificationHead>(std::move(head));
+  return n;
+}
+
 // The generator's head.
 Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const ElectraConfig c = ElectraConfig::read(config);
@@ -141,22 +180,27 @@ Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig&
 }  // namespace
 
 const Family& electra_family() {
-  static const Family family = {
-      "electra",
-      "Electra",
-      "electra",
-      "electra.embeddings",
-      "electra.encoder.layer",
-      {"hidden_size", "intermediate_size", "num_hidden_layers"},
-      {{&kSequenceClassification, make_electra_sequence_classification},
-       {&kTokenClassification, make_electra_token_classification},
-       {&kMaskedLm, make_electra_masked_lm}},
-      {{"embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-        "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "type_vocab_size",
-        "layer_norm_eps", "classifier_dropout"},
-       {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
-       {}},
-      {"generator_lm_head.weight", nullptr, nullptr}};
+  static const Family family = [] {
+    Family f = {"electra",
+                "Electra",
+                "electra",
+                "electra.embeddings",
+                "electra.encoder.layer",
+                {"hidden_size", "intermediate_size", "num_hidden_layers"},
+                {{&kSequenceClassification, make_electra_sequence_classification},
+                 {&kTokenClassification, make_electra_token_classification},
+                 {&kMaskedLm, make_electra_masked_lm},
+                 {&kQuestionAnswering, make_electra_question_answering},
+                 {&kMultipleChoice, make_electra_multiple_choice}},
+                {{"embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+                  "intermediate_size", "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob",
+                  "type_vocab_size", "layer_norm_eps", "classifier_dropout"},
+                 {{"position_embedding_type", "\"absolute\"", "positions that are not learned embeddings"}},
+                 {}},
+                {"generator_lm_head.weight", nullptr, nullptr}};
+    f.below_layers = {"electra.embeddings_project"};
+    return f;
+  }();
   return family;
 }
 

@@ -76,6 +76,7 @@ struct Family {
   // Whether a file must hold the tied decoder as a tensor of its own, and the keys that go with it.
   bool (*copies_decoder)(const ModelConfig& config) = nullptr;
   void (*saved_form)(Json& config) = nullptr;
+  std::vector<const char*> below_layers = {};  // scopes of tensors below the layers beside the embeddings'
 };
 
 // Whether a parameter or tensor of this name belongs to the backbone and not to a head.

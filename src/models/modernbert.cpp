@@ -284,18 +284,24 @@ class ModernBert : public Encoder {
   engine::Norm final_norm_;
 };
 
+// The rows that a classifier reads: those with a label, all, the first of each sequence, or their mean.
+enum class Reads : uint8_t { labels, all, first, mean };
+
 // [mean of the rows of a sequence ->] dense -> activation -> norm -> dropout -> out.
 struct ModernBertHead : Head {
   engine::Linear dense, out;
   engine::Activation activation = engine::Activation::gelu;
   engine::Norm norm;
   float dropout = 0;
-  bool mean = false;
+  Reads reads = Reads::first;
 
   RowSelection rows(Tape& /*tape*/, const data::RaggedBatch& batch) const override {
-    return mean ? all_rows(batch) : first_rows(batch);
+    return reads == Reads::labels  ? label_rows(batch)
+           : reads == Reads::first ? first_rows(batch)
+                                   : all_rows(batch);
   }
   Var logits(Tape& tape, Var hidden, const engine::Rows& rows) const override {
+    const bool mean = reads == Reads::mean;
     Var x = mean ? engine::mean_pool(tape, hidden, rows) : hidden;
     const engine::Rows own =
         mean ? engine::select_rows(tape, rows, rows.cu_seqlens, rows.num_sequences) : rows;
@@ -306,46 +312,44 @@ struct ModernBertHead : Head {
   }
 };
 
-// The same on the rows that have a label.
-struct ModernBertTokenHead : ModernBertHead {
-  RowSelection rows(Tape& /*tape*/, const data::RaggedBatch& batch) const override {
-    return label_rows(batch);
-  }
-};
-
-// The parts of a classifier, in the order in which they are declared.
-void declare_classifier(ModernBertHead& head, const ModernBertBuilder& builder, const ModernBertConfig& c) {
+Network make_modernbert_classifier(engine::ParameterStore& store, const ModernBertConfig& c, int64_t outputs,
+                                   Reads reads) {
+  const ModernBertBuilder builder(store, c);
+  Network n;
+  n.encoder = std::make_unique<ModernBert>(store, c, false);
+  ModernBertHead head;
   const Scope s = builder.scope("head");
   head.dense = builder.linear(s, "dense", c.hidden_size, c.hidden_size, c.classifier_bias, builder.out_std());
   head.norm = builder.norm(s, "norm");
   head.out =
-      builder.linear(builder.scope(""), "classifier", c.num_labels, c.hidden_size, true, builder.final_std());
-  head.out.fp32 = true;  // few outputs cost next to nothing
+      builder.linear(builder.scope(""), "classifier", outputs, c.hidden_size, true, builder.final_std());
+  // One row a sequence and few outputs cost next to nothing.
+  head.dense.fp32 = reads == Reads::first || reads == Reads::mean;
+  head.out.fp32 = true;
   head.activation = c.classifier_activation;
   head.dropout = static_cast<float>(c.classifier_dropout);
-}
-
-Network make_modernbert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
-  const ModernBertConfig c = ModernBertConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<ModernBert>(store, c, false);
-  auto head = std::make_unique<ModernBertTokenHead>();
-  declare_classifier(*head, ModernBertBuilder(store, c), c);
-  n.head = std::move(head);
+  head.reads = reads;
+  n.head = std::make_unique<ModernBertHead>(std::move(head));
   return n;
 }
 
 Network make_modernbert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const ModernBertConfig c = ModernBertConfig::read(config);
-  const ModernBertBuilder builder(store, c);
-  Network n;
-  n.encoder = std::make_unique<ModernBert>(store, c, false);
-  ModernBertHead head;
-  declare_classifier(head, builder, c);
-  head.dense.fp32 = true;  // one row a sequence costs next to nothing
-  head.mean = c.mean_pooling;
-  n.head = std::make_unique<ModernBertHead>(std::move(head));
-  return n;
+  return make_modernbert_classifier(store, c, c.num_labels, c.mean_pooling ? Reads::mean : Reads::first);
+}
+
+Network make_modernbert_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const ModernBertConfig c = ModernBertConfig::read(config);
+  return make_modernbert_classifier(store, c, c.num_labels, Reads::labels);
+}
+
+Network make_modernbert_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_modernbert_classifier(store, ModernBertConfig::read(config), 2, Reads::all);
+}
+
+Network make_modernbert_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  const ModernBertConfig c = ModernBertConfig::read(config);
+  return make_modernbert_classifier(store, c, 1, c.mean_pooling ? Reads::mean : Reads::first);
 }
 
 Network make_modernbert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -397,7 +401,9 @@ const Family& modernbert_family() {
       {"hidden_size", "intermediate_size", "num_hidden_layers"},
       {{&kSequenceClassification, make_modernbert_sequence_classification},
        {&kTokenClassification, make_modernbert_token_classification},
-       {&kMaskedLm, make_modernbert_masked_lm}},
+       {&kMaskedLm, make_modernbert_masked_lm},
+       {&kQuestionAnswering, make_modernbert_question_answering},
+       {&kMultipleChoice, make_modernbert_multiple_choice}},
       {{"hidden_size",
         "intermediate_size",
         "num_hidden_layers",

@@ -123,6 +123,25 @@ Network make_mpnet_token_classification(engine::ParameterStore& store, const Mod
                          c.hidden_dropout_prob);
 }
 
+Network make_mpnet_question_answering(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  return with_span_head(std::make_unique<MPNetEncoder>(store, c, false), store, c.hidden_size);
+}
+
+Network make_mpnet_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<MPNetEncoder>(store, c, false);
+  ClassificationHead head;  // tanh pooler, dropout, classifier
+  head.dense = Scope(store, "mpnet").linear("pooler.dense", c.hidden_size, c.hidden_size);
+  head.activation = engine::Activation::tanh;
+  head.is_pooler = true;
+  head.out = Scope(store, "").linear("classifier", 1, c.hidden_size);
+  head.dropout_after = static_cast<float>(c.hidden_dropout_prob);
+  n.head = std::make_unique<ClassificationHead>(std::move(head));
+  return n;
+}
+
 Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const MPNetConfig c = MPNetConfig::read(config);
   Network n;
@@ -145,23 +164,28 @@ Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& c
 }  // namespace
 
 const Family& mpnet_family() {
-  static const Family family = {
-      "mpnet",
-      "MPNet",
-      "mpnet",
-      "mpnet.embeddings",
-      "mpnet.encoder.layer",
-      {"hidden_size", "intermediate_size", "num_hidden_layers"},
-      {{&kSequenceClassification, make_mpnet_sequence_classification},
-       {&kTokenClassification, make_mpnet_token_classification},
-       {&kMaskedLm, make_mpnet_masked_lm}},
-      {{"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-        "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps",
-        "relative_attention_num_buckets"},
-       {},
-       {},
-       {"type_vocab_size"}},
-      {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
+  static const Family family = [] {
+    Family f = {"mpnet",
+                "MPNet",
+                "mpnet",
+                "mpnet.embeddings",
+                "mpnet.encoder.layer",
+                {"hidden_size", "intermediate_size", "num_hidden_layers"},
+                {{&kSequenceClassification, make_mpnet_sequence_classification},
+                 {&kTokenClassification, make_mpnet_token_classification},
+                 {&kMaskedLm, make_mpnet_masked_lm},
+                 {&kQuestionAnswering, make_mpnet_question_answering},
+                 {&kMultipleChoice, make_mpnet_multiple_choice}},
+                {{"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                  "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps",
+                  "relative_attention_num_buckets"},
+                 {},
+                 {},
+                 {"type_vocab_size"}},
+                {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
+    f.below_layers = {"mpnet.encoder.relative_attention_bias"};
+    return f;
+  }();
   return family;
 }
 

@@ -26,10 +26,11 @@ std::vector<const HeadKind*>& head_kinds() {
 }
 
 std::vector<const Family*>& families() {
-  static std::vector<const Family*> table = {&bert_family(),      &roberta_family(),    &xlm_roberta_family(),
-                                             &camembert_family(), &distilbert_family(), &gpt2_family(),
-                                             &t5_family(),        &mt5_family(),        &modernbert_family(),
-                                             &mpnet_family(),     &electra_family(),    &albert_family()};
+  static std::vector<const Family*> table = {
+      &bert_family(),          &roberta_family(),    &xlm_roberta_family(), &camembert_family(),
+      &data2vec_text_family(), &distilbert_family(), &gpt2_family(),        &t5_family(),
+      &mt5_family(),           &modernbert_family(), &mpnet_family(),       &electra_family(),
+      &albert_family()};
   return table;
 }
 

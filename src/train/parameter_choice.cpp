@@ -34,6 +34,8 @@ Place place_of(const models::Family& family, const std::string& name, int64_t en
   if (!family.bare.empty() && name.starts_with(std::string(family.base_prefix) + "."))
     return place_of(family, models::other_backbone_name(family, name), encoder_layers);
   if (name.starts_with(std::string(family.embeddings) + ".")) return {Place::Part::embeddings};
+  for (const char* scope : family.below_layers)
+    if (name.starts_with(std::string(scope) + ".")) return {Place::Part::embeddings};
   if (const int64_t i = number_behind(name, family.layers); i >= 0) return {Place::Part::layer, i};
   if (!family.decoder_layers) return {Place::Part::head};
   if (const int64_t i = number_behind(name, family.decoder_layers); i >= 0)

@@ -26,6 +26,8 @@ FAMILIES = {
                     "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
     "camembert": {"tokenizer": "unigram", "class": "CamembertTokenizer",
                   "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
+    "data2vec-text": {"tokenizer": "byte_bpe", "class": "RobertaTokenizer", "heads": ["single", "mlm", "mlm-untied"],
+                      "config": {**SIZES, "max_position_embeddings": 66, "type_vocab_size": 1}},
     "distilbert": {"tokenizer": "wordpiece", "class": "DistilBertTokenizer",
                    "config": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}},
     "modernbert": {"tokenizer": "modern_bpe", "class": "PreTrainedTokenizerFast",

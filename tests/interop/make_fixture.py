@@ -2,7 +2,8 @@
 
     .interop/5.24.0/bin/python3 tests/interop/make_fixture.py OUT FAMILY [HEAD...]
 
-A family is an encoder's row of families.py. Heads: seqcls_single seqcls_multi seqcls_regression mlm. tests/golden/README.md says what the files hold.
+A family is an encoder's row of families.py. Heads: seqcls_single seqcls_multi seqcls_regression mlm tokencls qa_unpadded
+multiple_choice. tests/golden/README.md says what the files hold.
 """
 import json
 import random
@@ -12,13 +13,19 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForMultipleChoice, AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
+import families
 from families import FAMILIES, make_model
+
+families.HEADS |= {"tokencls": (AutoModelForTokenClassification, {}), "qa_unpadded": (AutoModelForQuestionAnswering, {}),
+                   "multiple_choice": (AutoModelForMultipleChoice, {})}
 
 VOCAB, POSITIONS, LENGTHS, LABELS = 200, 40, (17, 9, 5, 12, 2), 3
 RATES = (0.0, 5e-4, 1e-3, 8.75e-4, 7.5e-4)  # linear, warm-up of 2 of 10 steps
-HEAD_OF = {"seqcls_single": "single", "seqcls_multi": "multi", "seqcls_regression": "regression", "mlm": "mlm"}
+HEAD_OF = {"seqcls_single": "single", "seqcls_multi": "multi", "seqcls_regression": "regression", "mlm": "mlm",
+           "tokencls": "tokencls", "qa_unpadded": "qa_unpadded", "multiple_choice": "multiple_choice"}
+NO_STEPS = ("seqcls_multi", "multiple_choice")
 STABLE = 1e-5  # a parameter whose fp32 and fp64 runs differ by more after five steps has no meaningful value
 
 
@@ -27,9 +34,9 @@ class Special:
 
     def __init__(self, family):
         config = AutoConfig.for_model(family)
-        for name in ("pad", "bos", "eos"):
+        for i, name in enumerate(("pad", "bos", "eos")):  # ids of a larger vocabulary become 0, 1, 2
             value = getattr(config, f"{name}_token_id", None)
-            setattr(self, f"{name}_token_id", value if value is None or value < VOCAB else None)
+            setattr(self, f"{name}_token_id", value if value is None or value < VOCAB else i)
 
     def __len__(self):
         return VOCAB
@@ -37,14 +44,22 @@ class Special:
 
 def inputs_for(family, head, pad, types):
     draw = random.Random(f"{family} {head}")
-    width = max(LENGTHS)
-    ids = [[draw.randrange(3, VOCAB) for _ in range(n)] + [pad] * (width - n) for n in LENGTHS]
-    ids[0][4] = ids[0][9]  # a token that occurs twice in one row
-    mask = [[int(i < n) for i in range(width)] for n in LENGTHS]
+    lengths = {"qa_unpadded": [17] * 5, "multiple_choice": [9, 6, 3, 9, 5, 8]}.get(head, LENGTHS)
+    width = max(lengths)
+    ids = [[draw.randrange(3, VOCAB) for _ in range(n)] + [pad] * (width - n) for n in lengths]
+    ids[0][4] = ids[0][8]  # a token that occurs twice in one row
+    mask = [[int(i < n) for i in range(width)] for n in lengths]
     out = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
     if types:
-        out["token_type_ids"] = torch.tensor([[int(i >= n // 2 and i < n) for i in range(width)] for n in LENGTHS])
-    if head == "mlm":
+        out["token_type_ids"] = torch.tensor([[int(i >= n // 2 and i < n) for i in range(width)] for n in lengths])
+    if head == "qa_unpadded":  # the second answer lies behind the row: it does not count
+        return out | {"start_positions": torch.tensor([15, 20, 6, 4, 3]), "end_positions": torch.tensor([15, 22, 10, 11, 9])}
+    if head == "multiple_choice":
+        return {name: x.view(3, 2, width) for name, x in out.items()} | {"labels": torch.tensor([1, 0, 1])}
+    if head == "tokencls":
+        out["labels"] = torch.tensor([[draw.randrange(LABELS) if i < n and draw.random() < 0.7 else -100 for i in range(width)]
+                                      for n in lengths])
+    elif head == "mlm":
         out["labels"] = torch.tensor([[draw.randrange(3, VOCAB) if i < n and draw.random() < 0.3 else -100 for i in range(width)]
                                       for n in LENGTHS])
     elif head == "seqcls_single":
@@ -102,10 +117,12 @@ def without_decay(model):
 
 def make(out, family, head):
     special = Special(family)
-    extra = {"max_position_embeddings": POSITIONS, "num_labels": 1 if head == "seqcls_regression" else LABELS}
+    extra = {"max_position_embeddings": POSITIONS,
+             "num_labels": {"seqcls_regression": 1, "qa_unpadded": 2}.get(head, LABELS)}
     row = FAMILIES[family]["config"]
     dropouts = [name for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout",
-                                  "attention_dropout", "seq_classif_dropout") if hasattr(AutoConfig.for_model(family), name)]
+                                  "attention_dropout", "seq_classif_dropout", "classifier_dropout_prob", "summary_last_dropout",
+                                  "embedding_dropout", "mlp_dropout") if hasattr(AutoConfig.for_model(family), name)]
     overrides = {**{name: 0.0 for name in dropouts}, **extra}
     FAMILIES[family] = {**FAMILIES[family], "config": {k: v for k, v in row.items() if k not in overrides}}
 
@@ -117,7 +134,9 @@ def make(out, family, head):
     outputs, grads = pass_of(model, inputs)
     exact, exact_grads = pass_of(fresh(torch.float64), inputs)
     no_decay = without_decay(model)
-    tensors = {"loss": outputs.loss, "logits": outputs.logits, "last_hidden_state": outputs.hidden_states[-1]}
+    scores = ("start_logits", "end_logits") if head == "qa_unpadded" else ("logits",)
+    tensors = {"loss": outputs.loss, "last_hidden_state": outputs.hidden_states[-1],
+               **{name: getattr(outputs, name) for name in scores}}
     if head == "seqcls_single":
         tensors |= {f"hidden_states.{i}": h for i, h in enumerate(outputs.hidden_states)}
     folder = out / family / head
@@ -131,7 +150,7 @@ def make(out, family, head):
     save_file(start, folder / "model.safetensors", metadata={"format": "pt"})
     save_file({name: x.detach().clone().contiguous() for name, x in tensors.items()}, folder / "outputs.safetensors")
     save_file(grads, folder / "grads.safetensors")
-    if head != "seqcls_multi":
+    if head not in NO_STEPS:
         save_file(after, folder / "after5.safetensors")
     (folder / "inputs.json").write_text(json.dumps(
         {name: {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape), "data": x.tolist()} for name, x in inputs.items()}))

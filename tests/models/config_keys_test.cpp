@@ -280,6 +280,28 @@ TEST_F(ConfigKeys, CamembertIsRobertaUnderAnotherName) {
   }
 }
 
+// Its tensors have a prefix of their own.
+TEST_F(ConfigKeys, Data2VecTextIsRobertaUnderOtherNames) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  for (const auto& [name, head] : std::vector<std::pair<std::string, std::string>>{
+           {"roberta/seqcls_single", "Data2VecTextForSequenceClassification"},
+           {"roberta/mlm", "Data2VecTextForMaskedLM"}}) {
+    copy_with_names(golden / name, dir / "d", [](const std::string& tensor) {
+      return tensor.starts_with("roberta.") ? "data2vec_text." + tensor.substr(8) : tensor;
+    });
+    Json config = read_json(golden / name / "config.json");
+    config["model_type"] = "data2vec-text";
+    config["architectures"] = Json::array({head});
+    write_json(dir / "d" / "config.json", config);
+    const Model model = load_model(dir / "d"), roberta = load_model(golden / name);
+    EXPECT_THAT(model.load_report().missing, IsEmpty());
+    const data::RaggedBatch batch = RandomFeatures(model, 9, 30, 7).batch(9);
+    EXPECT_TRUE(same_bits(logits_of(model, batch), logits_of(roberta, batch))) << name;
+    model.save_pretrained(dir / "saved");
+    EXPECT_EQ(read_json(dir / "saved" / "config.json")["architectures"], Json::array({head}));
+  }
+}
+
 TEST_F(ConfigKeys, AHeadThatIsNotThereIsNamed) {
   GRAFT_SHARED_PATH(fixture, "golden/bert/seqcls_single");
   const auto words = [&](const Json& architectures) {

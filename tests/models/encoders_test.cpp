@@ -3,6 +3,7 @@
 
 namespace graft::test {
 namespace {
+namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -71,6 +72,32 @@ TEST(Electra, ADiscriminatorsHeadIsLeftOver) {
   EXPECT_EQ(model.load_report().missing.size(), 4u);
   EXPECT_THAT(model.load_report().unexpected,
               ElementsAre("discriminator_predictions.dense.bias", "discriminator_predictions.dense.weight"));
+}
+
+// The reference's defaults, its activations and dropouts; another kind of summary is another model.
+TEST(Electra, ASummaryOfAnotherKindIsRefusedByName) {
+  GRAFT_SHARED_PATH(folder, "golden/electra/multiple_choice");
+  TempDir dir;
+  const auto with = [&](const char* key, const Json& value) {
+    copy_with_config(folder, dir / "m", [&](Json& c) { c[key] = value; });
+    return dir / "m";
+  };
+  for (const auto& [key, value] : std::vector<std::pair<const char*, Json>>{
+           {"summary_type", "mean"}, {"summary_use_proj", false}, {"summary_proj_to_labels", true}}) {
+    EXPECT_THAT(error_of([&, k = key, v = value] { load_model(with(k, v)); }),
+                AllOf(HasSubstr(std::string("config.json: \"") + key + "\" is "),
+                      HasSubstr("graft does not implement"), HasSubstr("use a checkpoint with")));
+  }
+  data::RaggedBatch batch;
+  const std::vector<int32_t> ids = {5, 6, 7, 8, 9};
+  batch.append(ids.data(), nullptr, 5, 0);
+  const auto logits = [&](const fs::path& model) { return logits_of(load_model(model), batch); };
+  const std::vector<float> gelu = logits(folder), relu = logits(with("summary_activation", "relu")),
+                           none = logits(with("summary_activation", Json())),
+                           tanh = logits(with("summary_activation", "tanh"));
+  EXPECT_GT(largest_difference(gelu, relu), 1e-3);
+  EXPECT_GT(largest_difference(gelu, none), 1e-3);
+  EXPECT_GT(largest_difference(none, tanh), 1e-3);
 }
 
 TEST(Albert, LayersOfAGroupShareTheirParameters) {

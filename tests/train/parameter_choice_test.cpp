@@ -62,6 +62,26 @@ TEST_F(ParameterChoice, FreezeLayersKeepsTheLowestAndTheEmbeddings) {
   }
 }
 
+// What stands below the layers beside the embeddings: projections of them, a table of relative positions.
+TEST_F(ParameterChoice, FreezeLayersKeepsWhatStandsBelowTheLayers) {
+  TrainingArguments a;
+  a.freeze_layers = 1;
+  for (const auto& [name, below] :
+       {std::pair{"mpnet/seqcls_single", "mpnet.encoder.relative_attention_bias.weight"},
+        {"electra/seqcls_single", "electra.embeddings_project.bias"},
+        {"albert/seqcls_single", "albert.encoder.embedding_hidden_mapping_in.weight"}}) {
+    GRAFT_SHARED_PATH(folder, std::string("golden/") + name);
+    Model m = Model::from_pretrained(folder);
+    const engine::Parameter& p = *m.state().parameters.find(below);
+    a.layerwise_lr_decay = 0.5;
+    choose_parameters(m, a);
+    EXPECT_FALSE(p.trainable) << below;
+    EXPECT_LT(p.lr_scale, 1) << below;
+    EXPECT_TRUE(m.state().parameters.find("classifier.bias") == nullptr ||
+                m.state().parameters.find("classifier.bias")->trainable);
+  }
+}
+
 TEST_F(ParameterChoice, FreezeTakesPatterns) {
   TrainingArguments a = run_.arguments();
   a.freeze = "bert.embeddings.*,bert.encoder.layer.[0-1].*";

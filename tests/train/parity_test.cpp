@@ -101,8 +101,10 @@ std::vector<std::string> names_of_heads() {
     for (const char* h : {"qa", "qa_unpadded", "tokencls"}) names.push_back(std::string(a) + "/" + h);
   for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert"})
     names.push_back(std::string(a) + "/multiple_choice");
-  for (const char* a : {"albert", "electra", "modernbert", "mpnet"})
-    names.push_back(std::string(a) + "/tokencls");
+  for (const char* a : {"albert", "electra", "mpnet"})
+    for (const char* h : {"qa", "qa_unpadded", "tokencls", "multiple_choice"})
+      names.push_back(std::string(a) + "/" + h);
+  names.push_back("modernbert/tokencls");
   return names;
 }
 
