@@ -23,6 +23,9 @@ struct Example {
   bool no_label_applies = false;    // multi-label with an empty list: labelled, but with no label
   std::string target;               // text to text: what the model is to write
   bool has_target = false;
+  std::vector<std::string> negatives;  // tuples of texts: those unlike `text`, which text_pair is like
+  double score = 0;                    // tuples of texts: how alike text and text_pair are
+  bool has_score = false;
 
   bool has_label() const { return !labels.empty() || no_label_applies; }
 };
@@ -53,6 +56,10 @@ struct DatasetOptions {
   std::string target_column{};
   // Languages of rows {"translation": {"en": "...", "de": "..."}}, as run_translation has them.
   std::string source_lang{}, target_lang{};
+  // Tuples of texts: a row has two texts that are alike (anchor + positive, sentence1 + sentence2, ...) and
+  // either texts that are not (negative, negative_1, ...) or a score, a number in the column score, label,
+  // ...
+  bool tuples = false;
 };
 
 class GRAFT_API Dataset {
@@ -76,6 +83,8 @@ class GRAFT_API Dataset {
   // max_samples, as in the reference.
   const std::vector<LabelCount>& label_counts() const { return label_counts_; }
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
+  bool has_scores() const { return !examples_.empty() && examples_.front().has_score; }
+  size_t num_negatives() const { return examples_.empty() ? 0 : examples_.front().negatives.size(); }
   bool has_targets() const { return !examples_.empty() && examples_.front().has_target; }
 
  private:

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct ModelOptions {
   int num_labels = 0;                            // 0 = from config.json, 2 if it has none
   std::vector<std::string> labels{};             // names in the order of ids; decides num_labels
   std::string problem_type{};                    // "" = from config.json, or inferred from the labels
+  std::string pooling{};                         // of sentence-embedding; "" = the folder's, else mean
+  std::optional<bool> normalize{};               // likewise: embeddings of length 1; else as they are
   bool ignore_mismatched_sizes = false;          // reinitialise tensors of another shape instead of refusing
   uint64_t seed = 42;                            // of newly initialised tensors
 };

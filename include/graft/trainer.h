@@ -57,6 +57,14 @@ struct TrainingArguments {
   bool predict_with_generate = false;  // seq2seq-lm: evaluation generates and scores the texts
   int64_t generation_max_length = 0;   // of its tokens; 0 = max_target_length
   int64_t generation_num_beams = 0;    // 0 = as generation_config.json says, else 1
+  std::string loss{};         // sentence-embedding: as in sentence-transformers; "" = as the data has it
+  double scale = 20;          // of the similarities in the losses with in-batch negatives and in CoSENT
+  double triplet_margin = 5;  // of TripletLoss
+  std::string distance_metric = "euclidean";  // of TripletLoss; or cosine
+  bool gradient_cache = false;      // the loss couples all examples of a step, in the memory of a mini-batch
+  int64_t mini_batch_size = 32;     // examples of a mini-batch of gradient_cache
+  std::string pooling{};            // of embeddings: mean, cls, ...; "" = that of the checkpoint, else mean
+  std::optional<bool> normalize{};  // embeddings of length 1; default: as the checkpoint has it, else no
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "graft/embed.h"
+#include "graft/embedder.h"
 #include "graft/error.h"
 #include "graft/graft.h"
 #include "graft/hub.h"
@@ -29,6 +31,10 @@ struct graft_pipeline {
 
 struct graft_generator {
   graft::TextGenerationPipeline pipeline;
+};
+
+struct graft_embedder {
+  graft::Embedder embedder;
 };
 
 namespace {
@@ -138,6 +144,31 @@ graft_status graft_generate(const char* folder, const char* prompt, const char* 
 }
 
 void graft_free_text(char* text) { std::free(text); }
+
+graft_embedder* graft_embedder_open(const char* folder) {
+  if (!folder) return refuse_null("graft_embedder_open", "folder"), nullptr;
+  graft_embedder* out = nullptr;
+  guarded([&] { out = new graft_embedder{graft::Embedder(graft::resolve_model(folder))}; });
+  return out;
+}
+
+size_t graft_embedder_dimension(const graft_embedder* embedder) {
+  return embedder ? static_cast<size_t>(embedder->embedder.dimension()) : 0;
+}
+
+graft_status graft_embed(const graft_embedder* embedder, const char* const* texts, size_t count,
+                         float* values) {
+  if (!embedder) return refuse_null("graft_embed", "embedder");
+  if (count == 0) return GRAFT_OK;
+  if (!texts || std::count(texts, texts + count, nullptr) > 0) return refuse_null("graft_embed", "a text");
+  if (!values) return refuse_null("graft_embed", "values");
+  return guarded([&] {
+    const std::vector<float> found = embedder->embedder.embed({texts, texts + count});
+    std::copy(found.begin(), found.end(), values);
+  });
+}
+
+void graft_embedder_close(graft_embedder* embedder) { delete embedder; }
 
 const char* graft_last_error(void) { return last_error.c_str(); }
 

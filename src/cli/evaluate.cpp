@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
@@ -76,6 +77,7 @@ TaskData load_data(EvaluateOptions& o, tasks::Input input) {
   } else {
     o.columns.require_label = input == tasks::Input::labelled_rows;
     o.columns.text_to_text = input == tasks::Input::source_and_target;
+    o.columns.tuples = input == tasks::Input::text_tuples;
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());
@@ -99,12 +101,13 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
   arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
   arguments.bf16 = precision.bf16;
-  if (!task.own_options.empty()) {
+  if (!task.own_options.empty() && path_exists(folder / "training_args.json")) {
     std::string settings;
     const Json values = train::to_json(arguments);
     for (const char* option : task.own_options)
-      if (!options.given(option)) settings += fmt::format("{} {}, ", option, values.at(option).dump());
-    say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
+      if (!options.given(option) && !(values.at(option) == Json("")) && !values.at(option).is_null())
+        settings += fmt::format("{} {}, ", option, values.at(option).dump());
+    if (!settings.empty()) say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
   }
   Trainer trainer(model, arguments, std::move(data));
   return trainer.evaluate();

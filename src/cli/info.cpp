@@ -67,16 +67,14 @@ std::string describe(const hub::SentenceTransformer& modules) {
   std::string out = modules.pooling.empty()
                         ? "no pooling"
                         : fmt::format("{} pooling", fmt::join(pooling_names(modules), " + "));
+  for (const hub::DenseModule& dense : modules.dense)
+    out += fmt::format(", then {} x {} feed-forward", dense.in_features, dense.out_features);
   if (modules.embedding_dimension > 0) out += fmt::format(", {} dimensions", modules.embedding_dimension);
   if (modules.normalize) out += ", scaled to length 1";
   if (modules.max_seq_length) out += fmt::format(", at most {} tokens", *modules.max_seq_length);
   if (!modules.other_modules.empty())
     out += fmt::format("; then {} (not implemented)", fmt::join(modules.other_modules, ", "));
   return out;
-}
-
-bool lower_cases(const Tokenizer& tokenizer) {
-  return tokenizer.normalize("CAT").find("CAT") == std::string::npos;
 }
 
 // What the folder holds, and what the numbers below are for where that is something else.
@@ -124,15 +122,14 @@ int info(int argc, char** argv) {
   if (model.task() == head && tasks::task_of(model).head->has_labels) out["labels"] = model.labels();
   out["missing"] = model.load_report().missing;
   out["unexpected"] = model.load_report().unexpected;
-  hub::DescribedModel described{folder / "config.json",
-                                model.state().config.size_or(model.state().family->sizes.hidden_size, 0),
-                                model.max_positions(), std::nullopt};
+  const hub::DescribedModel described{
+      folder / "config.json", model.state().config.size_or(model.state().family->sizes.hidden_size, 0),
+      model.max_positions()};
   try {
     const auto tokenizer = Tokenizer::from_pretrained(folder);
     out["tokenizer"] = {{"kind", tokenizer->kind()},
                         {"vocab_size", tokenizer->vocab_size()},
                         {"model_max_length", tokenizer->model_max_length()}};
-    described.lower_cases = lower_cases(*tokenizer);
   } catch (const Error& e) {
     out["tokenizer"] = {{"error", e.what()}};
   }

@@ -31,6 +31,7 @@ constexpr Verb kVerbs[] = {
     {"train", train, "fine-tune a checkpoint on labelled data, or pretrain it on text"},
     {"evaluate", evaluate, "metrics of a fine-tuned model on labelled data"},
     {"predict", predict, "labels and scores for texts, as jsonl"},
+    {"embed", embed, "embeddings of texts, as .npy or jsonl"},
     {"generate", generate, "continuations of texts"},
     {"tokenize", tokenize, "ids, tokens and offsets of texts, as jsonl"},
     {"info", info, "parameters, sizes, tokenizer and memory of a checkpoint"},

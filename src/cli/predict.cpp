@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/output_stream.h"
 #include "cli/profile.h"
+#include "cli/rerank.h"
 #include "cli/verbs.h"
 #include "data/example_reader.h"
 #include "graft/error.h"
@@ -138,19 +139,23 @@ Options declare(PredictOptions& o) {
       {"graft predict --model results --input texts.txt",
        "echo 'a fine film' | graft predict --model results",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
-       "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3"});
+       "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3",
+       R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})"});
   options.inference(o);
   options.text("input", o.input,
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
-  options.integer("top_k", o.top_k, "tokens for each mask", {1, 1e6});
+  options.integer("top_k", o.top_k, "tokens for each mask, or candidates for each query (default: all)",
+                  {1, 1e6});
   for (const char* name : kTextArguments) options.training_argument(name, o.arguments);
   return options;
 }
 
 // Refuses options that have no effect for the model.
-void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task) {
+void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task,
+                   const std::filesystem::path& folder) {
+  if (task.answer == tasks::Answer::embeddings) train::fail_without_head(folder, train::config_of(folder));
   const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels,
              texts = task.answer == tasks::Answer::texts;
   for (const char* name : kTextArguments)
@@ -166,9 +171,10 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
     if (!labels && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
-  if (!masks && options.given("top_k"))
+  if (!masks && options.given("top_k") && !(labels && has_candidates(o.input)))
     throw UsageError(
-        "--top_k is refused: it is for models that fill masks; --return_all_scores shows all labels");
+        "--top_k is refused: it is for models that fill masks, and for rows with a query and candidates; "
+        "--return_all_scores shows all labels");
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
@@ -191,7 +197,7 @@ int predict(int argc, char** argv) {
   pipeline_options.bf16 = o.bf16;
   const std::filesystem::path folder = find_model(o.model);
   const tasks::TaskEntry& task = tasks::find_task(train::trained_task(folder));
-  check_options(options, o, task);
+  check_options(options, o, task, folder);
   const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
   const auto batch_size = static_cast<size_t>(o.batch_size);
   Profile profile(o.profile);
@@ -236,11 +242,16 @@ int predict(int argc, char** argv) {
     });
   } else {
     const Pipeline pipeline(folder, pipeline_options);
-    answer(pipeline, true, [&](const Texts& texts, const Texts& pairs) {
-      std::string lines;
-      for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
-      return lines;
-    });
+    if (has_candidates(o.input)) {
+      say_loaded(pipeline.model(), o.model, precision);
+      rerank(pipeline, o.input, o.output, options.given("top_k") ? o.top_k : 0);
+      say_truncated(pipeline.num_truncated());
+    } else
+      answer(pipeline, true, [&](const Texts& texts, const Texts& pairs) {
+        std::string lines;
+        for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
+        return lines;
+      });
   }
   profile.stop();
   if (profile.on()) profile.print(stderr);

@@ -5,6 +5,7 @@ namespace graft::cli {
 
 int train(int argc, char** argv);
 int evaluate(int argc, char** argv);
+int embed(int argc, char** argv);
 int predict(int argc, char** argv);
 int generate(int argc, char** argv);
 int tokenize(int argc, char** argv);

@@ -13,13 +13,13 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
   data::ExampleReader reader(path, options);
   const std::string name = data::name_of(path), column = reader.label_column();
   data::LabelTally tally(name, column.empty() ? "label" : column, reader.untyped());
+  const bool labelled = reader.has_label_column() && !options.tuples;  // a score is no label
   const auto keeps = [&](int64_t i) { return options.max_samples < 0 || i < options.max_samples; };
   Dataset dataset;
   Example example;
   // Rows beyond max_samples are read for the list of labels only.
-  for (int64_t i = 0; (keeps(i) || reader.has_label_column()) && reader.next(example); ++i) {
-    if (reader.has_label_column() && !tally.add(reader.label(), example.line, example) &&
-        options.require_label) {
+  for (int64_t i = 0; (keeps(i) || labelled) && reader.next(example); ++i) {
+    if (labelled && !tally.add(reader.label(), example.line, example) && options.require_label) {
       fail_with("write the label, or remove the row", "{}: line {}: column '{}': the label is missing", name,
                 example.line, shown(column));
     }

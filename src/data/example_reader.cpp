@@ -1,6 +1,9 @@
 #include "data/example_reader.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -15,6 +18,15 @@ const Cell& cell_at(const Row& row, size_t i) {
   return i < row.cells.size() ? row.cells[i] : kMissing;
 }
 
+// A finite number that is the whole text.
+std::optional<double> number_in(std::string_view text) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOptions& options)
@@ -25,13 +37,18 @@ ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOpt
     options_.target_column.clear();
   }
   const bool needs_target = options_.text_to_text && !options_.ignore_label;
+  if (rows_->is_text() && options_.tuples)
+    fail_with("give a .csv, .tsv, .jsonl or .json file with two columns of texts",
+              "{}: a file with one text a line has no pairs", path_);
   if (rows_->is_text() && (options_.require_label || needs_target)) {
     fail_with(fmt::format("give a .csv, .tsv, .jsonl or .json file with a {} column",
                           needs_target ? "target" : "label"),
               "{}: a file with one text a line has no {}", path_, needs_target ? "targets" : "labels");
   }
   if (options_.ignore_label) options_.target_lang.clear();
-  if (options_.source_lang.empty() && options_.target_lang.empty())
+  if (options_.tuples)
+    columns_ = choose_tuple_columns(rows_->columns(), options_, path_);
+  else if (options_.source_lang.empty() && options_.target_lang.empty())
     columns_ = choose_columns(rows_->columns(), options_, path_, rows_->separator());
   else
     choose_languages();
@@ -54,7 +71,38 @@ bool ExampleReader::next(Example& example) {
         options_.target_lang.empty() ? text_of(columns_.target) : translation(options_.target_lang);
     if (example.target.empty() && num_empty_targets_++ == 0) first_empty_target_ = row_.line;
   }
+  if (options_.tuples) read_tuple(example);
   return true;
+}
+
+// Negatives and the score. Throws Error for an empty text: it is like nothing.
+void ExampleReader::read_tuple(Example& example) {
+  const auto check = [&](const std::string& text, size_t column) {
+    if (!text.empty()) return;
+    fail_with("write a text, or remove the row", "{}: line {}: column '{}' is empty: a pair needs two texts",
+              path_, row_.line, shown(rows_->columns()[column]));
+  };
+  check(example.text, columns_.text);
+  check(example.text_pair, columns_.pair);
+  for (const size_t column : columns_.negatives) {
+    const Cell::Kind kind = cell_at(row_, column).kind;
+    if (kind == Cell::Kind::missing || kind == Cell::Kind::null)
+      fail_with(fmt::format("give every row {} negatives, or remove the row", columns_.negatives.size()),
+                "{}: line {}: column '{}' is missing: all rows need the same number of negatives", path_,
+                row_.line, shown(rows_->columns()[column]));
+    example.negatives.push_back(text_of(column));
+    check(example.negatives.back(), column);
+  }
+  if (columns_.label == Columns::kNone) return;
+  const Cell& cell = label();
+  const std::optional<double> score = number_in(cell.text);
+  const bool is_number = cell.kind == Cell::Kind::integer || cell.kind == Cell::Kind::real || untyped();
+  if (!is_number || !score)
+    fail_with("write a number, or name another column with --label_column",
+              "{}: line {}: column '{}': the score '{}' is no number", path_, row_.line,
+              shown(label_column()), shown(cell.text));
+  example.score = *score;
+  example.has_score = true;
 }
 
 const std::string& ExampleReader::text_of(size_t column) {
@@ -149,17 +197,25 @@ void ExampleReader::finish() const {
   check_late_columns();
 }
 
+void ExampleReader::check_late_negatives(const std::vector<std::string>& late) const {
+  for (const std::string& name : late)
+    if (name.starts_with("negative"))
+      fail_with("give every row as many negatives", "{}: some rows have '{}', but the first row has not",
+                path_, shown(name));
+}
+
 // In json a key may come late: a column that the first row lacks must not be overlooked.
 void ExampleReader::check_late_columns() const {
   const std::vector<std::string> late(
       rows_->columns().begin() + static_cast<std::ptrdiff_t>(num_first_columns_), rows_->columns().end());
-  if (!has_pairs() && options_.text_column.empty()) {
+  if (!options_.tuples && !has_pairs() && options_.text_column.empty()) {
     const std::string& text = rows_->columns()[columns_.text];
     if (const std::string pair = usual_pair_column(text, late); !pair.empty() && pair != label_column()) {
       fail_with("give every row its pair, or name the column of single texts with --text_column",
                 "{}: some rows have '{}' beside '{}', but the first row has not", path_, pair, text);
     }
   }
+  if (options_.tuples) return check_late_negatives(late);
   if (has_label_column() || options_.ignore_label || options_.text_to_text) return;
   const std::string label = usual_label_column(late);
   if (label.empty()) return;

@@ -37,6 +37,8 @@ class ExampleReader {
   std::string translation(const std::string& language);
   void finish() const;
   void check_late_columns() const;
+  void check_late_negatives(const std::vector<std::string>& late) const;
+  void read_tuple(Example& example);
 
   std::string path_;
   DatasetOptions options_;

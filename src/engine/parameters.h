@@ -35,6 +35,7 @@ struct Parameter {
   bool stored_transposed = false;  // the checkpoint holds [in, out] (GPT-2's Conv1D); here it is [out, in]
   bool row_sparse = false;         // gradient kept as rows by id; only for embeddings no matrix product reads
   bool no_decay = false;     // no weight decay: biases and normalisation layers, as the reference's groups
+  bool unused = false;       // no operation reads it: it is kept for the checkpoint and never trained
   bool trainable = true;     // frozen otherwise: gets no gradient, no moments and no update
   double lr_scale = 1;       // factor of the learning rate
   int64_t padding_row = -1;  // row initialised to zero, without gradient from a lookup

@@ -98,6 +98,13 @@ std::vector<Pooling> pooling_modes(const Json& json, const fs::path& file) {
   return modes;
 }
 
+bool flag_or(const Json& json, const char* key, bool other, const fs::path& file) {
+  const Json value = json.value(key, Json());
+  if (!value.is_null() && !value.is_boolean())
+    fail("{}: \"{}\" must be true or false, not {}", file.string(), key, value.dump());
+  return value.is_null() ? other : value.get<bool>();
+}
+
 void read_pooling(const fs::path& folder, SentenceTransformer& out) {
   const fs::path file = folder / "config.json";
   if (!path_exists(file))
@@ -107,6 +114,7 @@ void read_pooling(const fs::path& folder, SentenceTransformer& out) {
   out.pooling = pooling_modes(json, file);
   const auto dimension = positive(json, "embedding_dimension", file);
   out.embedding_dimension = dimension.value_or(positive(json, "word_embedding_dimension", file).value_or(0));
+  out.include_prompt = flag_or(json, "include_prompt", true, file);
   if (out.other_modules.empty()) out.pooling_file = file;
 }
 
@@ -117,17 +125,61 @@ void read_transformer_settings(const fs::path& folder, SentenceTransformer& out)
     const Json settings = read_object(file);
     out.transformer_file = file;
     out.max_seq_length = positive(settings, "max_seq_length", file);
-    const Json lower = settings.value("do_lower_case", Json());
-    if (!lower.is_null() && !lower.is_boolean())
-      fail("{}: \"do_lower_case\" must be true or false, not {}", file.string(), lower.dump());
-    out.do_lower_case = lower == Json(true);
+    out.do_lower_case = flag_or(settings, "do_lower_case", false, file);
     return;
   }
+}
+
+// Null where the module computes something that graft does not.
+std::optional<DenseModule> read_dense(const fs::path& folder, const std::string& path) {
+  const fs::path file = folder / path / "config.json";
+  const Json json = read_object(file);
+  DenseModule out;
+  out.path = path;
+  out.in_features = positive(json, "in_features", file).value_or(0);
+  out.out_features = positive(json, "out_features", file).value_or(0);
+  if (out.in_features == 0 || out.out_features == 0)
+    fail("{}: \"in_features\" and \"out_features\" are needed", file.string());
+  out.bias = flag_or(json, "bias", true, file);
+  out.activation = json.value("activation_function", Json("torch.nn.modules.activation.Tanh")).dump();
+  out.activation = out.activation.substr(1, out.activation.size() - 2);
+  const bool of_sentence =
+      json.value("module_input_name", Json("sentence_embedding")) == Json("sentence_embedding") &&
+      json.value("module_output_name", Json("sentence_embedding")) == Json("sentence_embedding");
+  if (!of_sentence || flag_or(json, "use_residual", false, file)) return std::nullopt;
+  return out;
+}
+
+void read_prompts(const fs::path& folder, SentenceTransformer& out) {
+  const fs::path file = folder / "config_sentence_transformers.json";
+  if (!path_exists(file)) return;
+  const Json settings = read_object(file);
+  const Json prompts = settings.value("prompts", Json::object()),
+             name = settings.value("default_prompt_name", Json());
+  if (!prompts.is_null() && !prompts.is_object()) fail("{}: \"prompts\" must be an object", file.string());
+  if (prompts.is_object())
+    for (const auto& [key, text] : prompts.items()) {
+      if (!text.is_string())
+        fail("{}: the prompt \"{}\" must be a text, not {}", file.string(), key, text.dump());
+      out.prompts.emplace_back(key, text.get<std::string>());
+    }
+  if (!name.is_null() && !name.is_string())
+    fail("{}: \"default_prompt_name\" must be a text, not {}", file.string(), name.dump());
+  if (name.is_string()) out.default_prompt_name = name.get<std::string>();
 }
 
 }  // namespace
 
 const char* pooling_name(Pooling mode) { return kPoolings[static_cast<size_t>(mode)].first; }
+
+Pooling parse_pooling(const std::string& name) {
+  std::vector<std::string> known;
+  for (size_t i = 0; i < kPoolings.size(); ++i) {
+    if (name == kPoolings[i].first) return static_cast<Pooling>(i);
+    known.emplace_back(kPoolings[i].first);
+  }
+  throw UsageError(fmt::format("pooling {} is not known; there are: {}", name, fmt::join(known, ", ")));
+}
 
 std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& folder) {
   const fs::path file = folder / "modules.json";
@@ -136,6 +188,7 @@ std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& fol
   if (!modules.is_array())
     fail("{}: must hold a list of modules, not {}", file.string(), modules.type_name());
   SentenceTransformer out;
+  out.folder = folder;
   for (const Json& module : modules) {
     // The package differs between releases (sentence_transformers.models.Pooling).
     const std::string type = text_of(module, "type", file),
@@ -147,12 +200,81 @@ std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& fol
       read_pooling(folder / path, out);
     } else if (kind == "Normalize") {
       out.normalize = true;
+    } else if (std::optional<DenseModule> dense; kind == "Dense" && !out.pooling.empty() && !out.normalize &&
+                                                 (dense = read_dense(folder, path))) {
+      out.dense.push_back(*dense);
     } else {
       out.other_modules.push_back(kind);
     }
   }
   read_transformer_settings(folder / out.transformer_path, out);
+  read_prompts(folder, out);
   return out;
+}
+
+std::optional<SentenceTransformer> modules_of_transformer(const fs::path& folder) {
+  if (auto found = read_sentence_transformer(folder)) return found;
+  const fs::path clean = (folder / "").lexically_normal().parent_path();
+  if (clean.filename().empty() || !clean.has_parent_path()) return std::nullopt;
+  auto above = read_sentence_transformer(clean.parent_path());
+  if (above && above->transformer_path != clean.filename().string()) above.reset();
+  return above;
+}
+
+namespace {
+
+void write_pooling(const fs::path& folder, const SentenceTransformer& modules) {
+  Json pooling = {{"word_embedding_dimension", modules.embedding_dimension}};
+  for (size_t i = 0; i < kPoolings.size(); ++i)
+    pooling[kPoolings[i].second] = std::find(modules.pooling.begin(), modules.pooling.end(),
+                                             static_cast<Pooling>(i)) != modules.pooling.end();
+  pooling["include_prompt"] = modules.include_prompt;
+  make_folders(folder);
+  write_json(folder / "config.json", pooling);
+}
+
+}  // namespace
+
+void write_sentence_transformer(const fs::path& folder, const SentenceTransformer& modules) {
+  if (!modules.other_modules.empty())
+    fail("{}: its modules cannot be saved: {} is not implemented", modules.folder.string(),
+         modules.other_modules.front());
+  Json list = Json::array();
+  const auto add = [&](const std::string& path, const char* kind) {
+    const auto i = static_cast<int64_t>(list.size());
+    list.push_back({{"idx", i},
+                    {"name", std::to_string(i)},
+                    {"path", path},
+                    {"type", std::string("sentence_transformers.models.") + kind}});
+  };
+  const auto path_of = [&](const char* kind) { return fmt::format("{}_{}", list.size(), kind); };
+  add("", "Transformer");
+  write_pooling(folder / path_of("Pooling"), modules);
+  add(path_of("Pooling"), "Pooling");
+  for (const DenseModule& dense : modules.dense) {
+    make_folders(folder / path_of("Dense"));
+    write_json(folder / path_of("Dense") / "config.json", {{"in_features", dense.in_features},
+                                                           {"out_features", dense.out_features},
+                                                           {"bias", dense.bias},
+                                                           {"activation_function", dense.activation}});
+    add(path_of("Dense"), "Dense");
+  }
+  if (modules.normalize) {
+    make_folders(folder / path_of("Normalize"));
+    write_json(folder / path_of("Normalize") / "config.json", Json::object());
+    add(path_of("Normalize"), "Normalize");
+  }
+  write_json(folder / "modules.json", list);
+  write_json(folder / "sentence_bert_config.json",
+             {{"max_seq_length", modules.max_seq_length ? Json(*modules.max_seq_length) : Json()},
+              {"do_lower_case", modules.do_lower_case}});
+  Json prompts = Json::object();
+  for (const auto& [name, text] : modules.prompts) prompts[name] = text;
+  write_json(folder / "config_sentence_transformers.json",
+             {{"prompts", prompts},
+              {"default_prompt_name",
+               modules.default_prompt_name.empty() ? Json() : Json(modules.default_prompt_name)},
+              {"similarity_fn_name", "cosine"}});
 }
 
 std::vector<std::string> contradictions(const SentenceTransformer& modules, const DescribedModel& model) {
@@ -170,11 +292,6 @@ std::vector<std::string> contradictions(const SentenceTransformer& modules, cons
                     "sentence-transformers fails for longer texts",
                     modules.transformer_file.string(), *modules.max_seq_length, model.config_file.string(),
                     model.max_positions));
-  if (modules.do_lower_case && model.lower_cases == false)
-    out.push_back(
-        fmt::format("{}: \"do_lower_case\" is true, but the tokenizer of {} keeps upper case; graft "
-                    "encodes the text as the tokenizer does, sentence-transformers lower-cases it first",
-                    modules.transformer_file.string(), model.config_file.parent_path().string()));
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -173,6 +174,13 @@ Network make_albert_masked_lm(engine::ParameterStore& store, const ModelConfig& 
   return n;
 }
 
+Network make_albert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const AlbertConfig c = AlbertConfig::read(config);
+  auto encoder = std::make_unique<AlbertEncoder>(store, c, false);
+  keep_pooler(Scope(store, "albert").linear("pooler", c.hidden_size, c.hidden_size));
+  return with_pooling(std::move(encoder), store, config, c.hidden_size);
+}
+
 }  // namespace
 
 const Family& albert_family() {
@@ -188,7 +196,8 @@ const Family& albert_family() {
          {&kTokenClassification, make_albert_token_classification},
          {&kMaskedLm, make_albert_masked_lm},
          {&kQuestionAnswering, make_albert_question_answering},
-         {&kMultipleChoice, make_albert_multiple_choice}},
+         {&kMultipleChoice, make_albert_multiple_choice},
+         {&kSentenceEmbedding, make_albert_sentence_embedding}},
         {{"embedding_size", "hidden_size", "num_hidden_layers", "num_hidden_groups", "inner_group_num",
           "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
           "attention_probs_dropout_prob", "type_vocab_size", "layer_norm_eps", "classifier_dropout_prob"},

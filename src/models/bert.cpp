@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 
 namespace graft::models {
@@ -201,6 +202,22 @@ Network make_roberta_masked_lm(engine::ParameterStore& store, const ModelConfig&
                         engine::Activation::gelu);
 }
 
+Network make_bert_like_sentence_embedding(engine::ParameterStore& store, const BertConfig& c,
+                                          const std::string& root, const ModelConfig& config) {
+  auto encoder = std::make_unique<BertEncoder>(store, root, c, false);
+  keep_pooler(Scope(store, root).linear("pooler.dense", c.hidden_size, c.hidden_size));
+  return with_pooling(std::move(encoder), store, config, c.hidden_size);
+}
+
+Network make_bert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_bert_like_sentence_embedding(store, BertConfig::read(config, false), "bert", config);
+}
+
+template <const char* root>
+Network make_roberta_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  return make_bert_like_sentence_embedding(store, BertConfig::read(config, true), root, config);
+}
+
 const FamilyKeys& keys() {
   static const FamilyKeys keys = {
       {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -226,7 +243,8 @@ Family roberta_like(const char* model_type, const char* class_prefix, const char
            {&kTokenClassification, make_roberta_token_classification<root>},
            {&kMaskedLm, make_roberta_masked_lm<root>},
            {&kQuestionAnswering, make_roberta_question_answering<root>},
-           {&kMultipleChoice, make_roberta_multiple_choice<root>}},
+           {&kMultipleChoice, make_roberta_multiple_choice<root>},
+           {&kSentenceEmbedding, make_roberta_sentence_embedding<root>}},
           keys(),
           {"lm_head.decoder.weight", "lm_head.decoder.bias", "lm_head.bias"}};
 }
@@ -245,7 +263,8 @@ const Family& bert_family() {
        {&kTokenClassification, make_bert_token_classification},
        {&kMaskedLm, make_bert_masked_lm},
        {&kQuestionAnswering, make_bert_question_answering},
-       {&kMultipleChoice, make_bert_multiple_choice}},
+       {&kMultipleChoice, make_bert_multiple_choice},
+       {&kSentenceEmbedding, make_bert_sentence_embedding}},
       keys(),
       {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"}};
   return family;

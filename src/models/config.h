@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "hub/sentence_transformers.h"
 
 namespace graft::models {
 
@@ -55,6 +56,9 @@ class ModelConfig {
   const Json& json() const { return json_; }
   Json& json() { return json_; }
   const std::string& origin() const { return origin_; }
+
+  // The modules of a sentence encoder behind the transformer; no other model reads them.
+  hub::SentenceTransformer modules;
 
  private:
   const Json* find(const std::string& key) const;

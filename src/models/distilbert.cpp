@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -145,6 +146,11 @@ Network make_distilbert_masked_lm(engine::ParameterStore& store, const ModelConf
   return n;
 }
 
+Network make_distilbert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const DistilBertConfig c = DistilBertConfig::read(config);
+  return with_pooling(std::make_unique<DistilBertEncoder>(store, c, false), store, config, c.dim);
+}
+
 }  // namespace
 
 const Family& distilbert_family() {
@@ -159,7 +165,8 @@ const Family& distilbert_family() {
        {&kTokenClassification, make_distilbert_token_classification},
        {&kMaskedLm, make_distilbert_masked_lm},
        {&kQuestionAnswering, make_distilbert_question_answering},
-       {&kMultipleChoice, make_distilbert_multiple_choice}},
+       {&kMultipleChoice, make_distilbert_multiple_choice},
+       {&kSentenceEmbedding, make_distilbert_sentence_embedding}},
       {{"dim", "n_layers", "n_heads", "hidden_dim", "activation", "dropout", "attention_dropout",
         "seq_classif_dropout", "qa_dropout"},
        {{"sinusoidal_pos_embds", "false", "positions initialised with sines", true}},

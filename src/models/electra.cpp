@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/shown.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -177,6 +178,12 @@ Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig&
   return n;
 }
 
+Network make_electra_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  auto encoder = std::make_unique<ElectraEncoder>(store, c, false);
+  return with_pooling(std::move(encoder), store, config, c.hidden_size);
+}
+
 }  // namespace
 
 const Family& electra_family() {
@@ -191,7 +198,8 @@ const Family& electra_family() {
                  {&kTokenClassification, make_electra_token_classification},
                  {&kMaskedLm, make_electra_masked_lm},
                  {&kQuestionAnswering, make_electra_question_answering},
-                 {&kMultipleChoice, make_electra_multiple_choice}},
+                 {&kMultipleChoice, make_electra_multiple_choice},
+                 {&kSentenceEmbedding, make_electra_sentence_embedding}},
                 {{"embedding_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
                   "intermediate_size", "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob",
                   "type_vocab_size", "layer_norm_eps", "classifier_dropout"},

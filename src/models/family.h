@@ -21,12 +21,14 @@ struct HeadKind {
   bool predicts_next = false;    // a row's label is the token behind it
   bool reads_target = false;    // of an encoder-decoder: the decoder reads the labels, one place to the right
   bool predicts_spans = false;  // two outputs for each row: the scores of a span's start and end
+  bool is_bare = false;         // no head of its own: saved as the backbone's class, without the base prefix
   bool generates() const { return predicts_next || reads_target; }
 };
 
 struct FamilyHead {
   const HeadKind* kind;
   Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
+  const char* class_suffix = nullptr;  // where the family's class does not end in that of the kind
 };
 
 // A key of config.json that changes the computation. The value `accepted` (as JSON; null is always accepted)

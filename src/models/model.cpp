@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "hub/sentence_transformers.h"
 #include "models/config_keys.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/state.h"
 #include "models/weights.h"
@@ -42,6 +43,26 @@ void settle(ModelConfig& config, const hub::StateDict* weights) {
   if (family && family->settle) family->settle(config, weights);
 }
 
+// The modules of a sentence encoder, of its folder and as the options change them.
+void settle_modules(ModelConfig& config, const ModelOptions& options, const fs::path& folder) {
+  if (!folder.empty()) {
+    auto found = hub::modules_of_transformer(folder);
+    if (found && found->pooling.empty() && found->other_modules.empty())
+      fail("{}: lists no pooling, without which a text has no embedding",
+           (found->folder / "modules.json").string());
+    if (found) config.modules = std::move(*found);
+    if (!found && options.pooling.empty())
+      log_info("{}: no modules.json: the embedding is the mean of the tokens", folder.string());
+  }
+  hub::SentenceTransformer& modules = config.modules;
+  if (!options.pooling.empty()) {
+    modules.pooling = {hub::parse_pooling(options.pooling)};
+  } else if (modules.pooling.empty()) {
+    modules.pooling = {hub::Pooling::mean};
+  }
+  if (options.normalize) modules.normalize = *options.normalize;
+}
+
 // Parameters declared and allocated, values not yet set.
 void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.task = models::canonical_task(options.task);
@@ -63,6 +84,24 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
   state.network = head.make(state.parameters, state.config);
   state.parameters.allocate();
   state.config.json()["architectures"] = Json::array({models::class_name(*state.family, *state.head)});
+}
+
+bool is_bare(const ModelOptions& options) {
+  const std::string task = models::canonical_task(options.task);
+  const auto& kinds = models::head_kinds();
+  return std::any_of(kinds.begin(), kinds.end(),
+                     [&](const models::HeadKind* kind) { return task == kind->task && kind->is_bare; });
+}
+
+// modules.json and the folders of the modules.
+void save_modules(const State& state, const fs::path& folder, DType stored) {
+  hub::SentenceTransformer modules = state.config.modules;
+  modules.embedding_dimension = state.config.size_or(state.family->sizes.hidden_size, 0);
+  for (size_t i = 0; i < modules.dense.size(); ++i) modules.dense[i].path = fmt::format("{}_Dense", 2 + i);
+  hub::write_sentence_transformer(folder, modules);
+  for (size_t i = 0; i < modules.dense.size(); ++i)
+    hub::write_checkpoint(folder / modules.dense[i].path,
+                          models::dense_tensors_to_write(state, i, stored).tensors);
 }
 
 // Whether `options` ask for the head that the model has: the same task with as many outputs.
@@ -100,10 +139,12 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
   state->config = ModelConfig::from_file(folder / "config.json");
   const hub::StateDict weights = hub::read_checkpoint(folder);
   settle(state->config, &weights);
+  if (is_bare(options)) settle_modules(state->config, options, folder);
   build(*state, options, false);
   if (state->head->generates() && path_exists(folder / "generation_config.json"))
     state->generation_config = read_json(folder / "generation_config.json");
   models::load_weights(*state, weights, options);
+  if (state->head->is_bare) models::load_dense_modules(*state);
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
@@ -115,6 +156,7 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
   state->origin = file;
   state->config = ModelConfig::from_file(file);
   settle(state->config, nullptr);
+  if (is_bare(options)) settle_modules(state->config, options, {});
   build(*state, options, true);
   models::initialize_weights(*state, options.seed);
   return Model(std::move(state));
@@ -140,6 +182,7 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
   write_json(staged.path() / "config.json", config);
   if (!state_->generation_config.is_null())
     write_json(staged.path() / "generation_config.json", state_->generation_config);
+  if (state_->head->is_bare) save_modules(*state_, staged.path(), stored->second);
   staged.publish("config.json", [](const std::string& name) {
     return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
   });
@@ -156,6 +199,7 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
   // It belongs to the head: a new one infers its own from the labels.
   if (!keeps_head(*state_, options)) state->config.json().erase("problem_type");
   state->bf16 = state_->bf16;
+  if (is_bare(options)) settle_modules(state->config, options, {});
   build(*state, options, false);
   if (state->head->generates()) state->generation_config = state_->generation_config;
   models::copy_weights(*state, *state_, options);

@@ -7,6 +7,7 @@
 #include "base/shown.h"
 #include "engine/basic_ops.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -373,6 +374,12 @@ Network make_modernbert_masked_lm(engine::ParameterStore& store, const ModelConf
   return n;
 }
 
+Network make_modernbert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const ModernBertConfig c = ModernBertConfig::read(config);
+  auto encoder = std::make_unique<ModernBert>(store, c, false);
+  return with_pooling(std::move(encoder), store, config, c.hidden_size);
+}
+
 // Release 4 does not read the keys of release 5: what it has for them stands beside them.
 void add_keys_of_release_4(Json& config) {
   if (!config.contains("rope_parameters") && !config.contains("layer_types")) return;
@@ -403,7 +410,8 @@ const Family& modernbert_family() {
        {&kTokenClassification, make_modernbert_token_classification},
        {&kMaskedLm, make_modernbert_masked_lm},
        {&kQuestionAnswering, make_modernbert_question_answering},
-       {&kMultipleChoice, make_modernbert_multiple_choice}},
+       {&kMultipleChoice, make_modernbert_multiple_choice},
+       {&kSentenceEmbedding, make_modernbert_sentence_embedding}},
       {{"hidden_size",
         "intermediate_size",
         "num_hidden_layers",

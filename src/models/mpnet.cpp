@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -161,6 +162,13 @@ Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& c
   return n;
 }
 
+Network make_mpnet_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const MPNetConfig c = MPNetConfig::read(config);
+  auto encoder = std::make_unique<MPNetEncoder>(store, c, false);
+  keep_pooler(Scope(store, "mpnet").linear("pooler.dense", c.hidden_size, c.hidden_size));
+  return with_pooling(std::move(encoder), store, config, c.hidden_size);
+}
+
 }  // namespace
 
 const Family& mpnet_family() {
@@ -175,7 +183,8 @@ const Family& mpnet_family() {
                  {&kTokenClassification, make_mpnet_token_classification},
                  {&kMaskedLm, make_mpnet_masked_lm},
                  {&kQuestionAnswering, make_mpnet_question_answering},
-                 {&kMultipleChoice, make_mpnet_multiple_choice}},
+                 {&kMultipleChoice, make_mpnet_multiple_choice},
+                 {&kSentenceEmbedding, make_mpnet_sentence_embedding}},
                 {{"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
                   "hidden_act", "hidden_dropout_prob", "attention_probs_dropout_prob", "layer_norm_eps",
                   "relative_attention_num_buckets"},

@@ -20,8 +20,8 @@ namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
   static std::vector<const HeadKind*> table = {
-      &kSequenceClassification, &kTokenClassification, &kMaskedLm, &kCausalLm, &kSeq2SeqLm,
-      &kQuestionAnswering,      &kMultipleChoice};
+      &kSequenceClassification, &kTokenClassification, &kMaskedLm,         &kCausalLm, &kSeq2SeqLm,
+      &kQuestionAnswering,      &kMultipleChoice,      &kSentenceEmbedding};
   return table;
 }
 
@@ -35,6 +35,8 @@ std::vector<const Family*>& families() {
 }
 
 std::string class_name(const Family& family, const HeadKind& kind) {
+  for (const FamilyHead& head : family.heads)
+    if (head.kind == &kind && head.class_suffix) return std::string(family.class_prefix) + head.class_suffix;
   return std::string(family.class_prefix) + kind.class_suffix;
 }
 
@@ -89,6 +91,17 @@ std::string canonical_task(const std::string& name) {
                    near.empty() ? "" : "did you mean --task " + near + "?");
 }
 
+namespace {
+
+// "Model" ends the names of many classes: it is a head of the families that can embed texts.
+bool has_bare_head(const ModelConfig& config) {
+  const Family* family = find_family_or_null(config);
+  return family && std::any_of(family->heads.begin(), family->heads.end(),
+                               [](const FamilyHead& head) { return head.kind->is_bare; });
+}
+
+}  // namespace
+
 std::string task_of_config(const ModelConfig& config) {
   const auto it = config.json().find("architectures");
   if (it == config.json().end() || !it->is_array()) return "";
@@ -96,7 +109,7 @@ std::string task_of_config(const ModelConfig& config) {
   for (const Json& name : *it) {
     const std::string text = name.is_string() ? name.get<std::string>() : "";
     for (const HeadKind* kind : head_kinds())
-      if (text.ends_with(kind->class_suffix)) return kind->task;
+      if (text.ends_with(kind->class_suffix) && (!kind->is_bare || has_bare_head(config))) return kind->task;
   }
   return "";
 }
@@ -110,7 +123,9 @@ std::string head_in_words(const ModelConfig& config) {
   if (names.empty()) return "config.json has no \"architectures\", which name the head";
   const std::string task = task_of_config(config);
   return fmt::format("config.json names {} (model_type \"{}\"), {}", names, shown(config.model_type()),
-                     task.empty() ? "which is no head that graft has" : "a " + task + " head");
+                     task.empty()                      ? "which is no head that graft has"
+                     : task == kSentenceEmbedding.task ? "an encoder without a head"
+                                                       : "a " + task + " head");
 }
 
 }  // namespace graft::models

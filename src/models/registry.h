@@ -20,11 +20,12 @@ inline constexpr HeadKind kMaskedLm = {"masked-lm", "fill-mask", "ForMaskedLM", 
 inline constexpr HeadKind kCausalLm = {"causal-lm", "text-generation", "LMHeadModel", false, true, true};
 inline constexpr HeadKind kSeq2SeqLm = {
     "seq2seq-lm", "text2text-generation", "ForConditionalGeneration", false, true, false, true};
-
 inline constexpr HeadKind kQuestionAnswering = {
     "question-answering", "qa", "ForQuestionAnswering", false, false, false, false, true};
 // One score for each sequence, the choices of an example.
 inline constexpr HeadKind kMultipleChoice = {"multiple-choice", "swag", "ForMultipleChoice"};
+inline constexpr HeadKind kSentenceEmbedding = {
+    "sentence-embedding", "feature-extraction", "Model", false, false, false, false, false, true};
 
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);

@@ -7,6 +7,7 @@
 #include "engine/basic_ops.h"
 #include "models/decoder.h"
 #include "models/heads.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/transformer.h"
 
@@ -471,6 +472,14 @@ Network make_mt5_question_answering(engine::ParameterStore& store, const ModelCo
 Network make_t5_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_token_classification(store, T5Config::read(config, "relu"));
 }
+Network make_t5_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const T5Config c = T5Config::read(config, "relu");
+  return with_pooling(std::make_unique<T5Encoder>(store, Scope(store, ""), c), store, config, c.d_model);
+}
+Network make_mt5_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
+  const T5Config c = T5Config::read(config, "gated-gelu");
+  return with_pooling(std::make_unique<T5Encoder>(store, Scope(store, ""), c), store, config, c.d_model);
+}
 Network make_mt5_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   return make_sequence_classification(store, T5Config::read(config, "gated-gelu"));
 }
@@ -559,7 +568,8 @@ const Family& t5_family() {
                                        {{&kSequenceClassification, make_t5_sequence_classification},
                                         {&kTokenClassification, make_t5_token_classification},
                                         {&kSeq2SeqLm, make_t5_seq2seq_lm},
-                                        {&kQuestionAnswering, make_t5_question_answering}},
+                                        {&kQuestionAnswering, make_t5_question_answering},
+                                        {&kSentenceEmbedding, make_t5_sentence_embedding, "EncoderModel"}},
                                        settle_tied);
   return family;
 }
@@ -569,7 +579,8 @@ const Family& mt5_family() {
                                        {{&kSequenceClassification, make_mt5_sequence_classification},
                                         {&kTokenClassification, make_mt5_token_classification},
                                         {&kSeq2SeqLm, make_mt5_seq2seq_lm},
-                                        {&kQuestionAnswering, make_mt5_question_answering}},
+                                        {&kQuestionAnswering, make_mt5_question_answering},
+                                        {&kSentenceEmbedding, make_mt5_sentence_embedding, "EncoderModel"}},
                                        settle_mt5);
   return family;
 }

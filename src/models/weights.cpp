@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "models/pooling.h"
 
 namespace graft::models {
 
@@ -120,6 +121,17 @@ bool may_be_new(const State& state, const Parameter& p) {
          starts_with(p.name, std::string(state.family->base_prefix) + ".pooler.");
 }
 
+// Parameters of a feed-forward module of a sentence encoder.
+bool is_dense_module(const Parameter& p, const std::string& scope = "dense") {
+  return starts_with(p.name, scope + ".");
+}
+
+// Where the reference's class of the backbone alone has no prefix.
+std::string saved_name(const State& state, const Parameter& p) {
+  const std::string prefix = std::string(state.family->base_prefix) + ".";
+  return state.head->is_bare && starts_with(p.name, prefix) ? p.name.substr(prefix.size()) : p.name;
+}
+
 }  // namespace
 
 std::string modern_name(const std::string& name) {
@@ -187,7 +199,7 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
     if (!t) {
       if (!may_be_new(state, p)) fail_for_missing(state, p, tensors);
       initialize(state, p, options.seed);
-      state.report.missing.push_back(p.name);
+      if (!p.unused && !is_dense_module(p)) state.report.missing.push_back(p.name);
       continue;
     }
     used.insert(t);
@@ -221,6 +233,29 @@ void resize_rows(const float* from, int64_t old_rows, float* to, int64_t new_row
 }
 
 }  // namespace
+
+void load_dense_modules(State& state) {
+  const hub::SentenceTransformer& modules = state.config.modules;
+  for (size_t i = 0; i < modules.dense.size(); ++i) {
+    const std::filesystem::path folder = modules.folder / modules.dense[i].path;
+    const hub::StateDict dict = hub::read_checkpoint(folder);
+    const std::string scope = dense_scope(i);
+    for (const Parameter& p : state.parameters.parameters()) {
+      if (!is_dense_module(p, scope)) continue;
+      const std::string name = p.name.substr(scope.size() + 1);
+      const hub::TensorView* t = dict.find(name);
+      if (!t)
+        fail_with("download the folder again, subfolders included", "{}: tensor {} is missing",
+                  folder.string(), name);
+      if (t->shape != stored_shape(p))
+        fail_with("download the folder again, subfolders included",
+                  "{}: tensor {} is {} but config.json needs {}", t->file, name, shape_text(t->shape),
+                  shape_text(stored_shape(p)));
+      load_values(*t, p, state.parameters.write_value(p).data());
+    }
+  }
+  state.parameters.touch_values();
+}
 
 void copy_weights(State& state, const State& from, const ModelOptions& options) {
   const int64_t old_vocabulary = from.network.encoder->word_embeddings()->rows();
@@ -283,15 +318,28 @@ std::optional<NonFinite> first_non_finite(const State& state) {
 WeightsToWrite tensors_to_write(const State& state, DType dtype) {
   WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
+    if (state.head->is_bare && is_dense_module(p)) continue;
     out.values.push_back(state.parameters.read_value(p));
     const float* data = out.values.back().data();
-    out.tensors.push_back({p.name, stored_shape(p), dtype, data, p.stored_transposed});
+    out.tensors.push_back({saved_name(state, p), stored_shape(p), dtype, data, p.stored_transposed});
     // Untied: release 4.57 reads the bias under the tied name, 5.24 under the decoder's.
     const TiedDecoder& d = state.family->decoder;
     if (d.bias && p.name == d.bias) out.tensors.push_back({d.tied_bias, p.shape, dtype, data});
     if (state.head->predicts_tokens && &p == state.network.encoder->word_embeddings() && is_tied(state) &&
         state.family->copies_decoder && state.family->copies_decoder(state.config))
       out.tensors.push_back({d.weight, p.shape, dtype, data});
+  }
+  return out;
+}
+
+WeightsToWrite dense_tensors_to_write(const State& state, size_t i, DType dtype) {
+  WeightsToWrite out;
+  const std::string scope = dense_scope(i);
+  for (const Parameter& p : state.parameters.parameters()) {
+    if (!is_dense_module(p, scope)) continue;
+    out.values.push_back(state.parameters.read_value(p));
+    out.tensors.push_back(
+        {p.name.substr(scope.size() + 1), stored_shape(p), dtype, out.values.back().data()});
   }
   return out;
 }

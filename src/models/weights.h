@@ -21,6 +21,9 @@ void load_weights(State& state, const hub::StateDict& tensors, const ModelOption
 void initialize_weights(State& state, uint64_t seed);
 void initialize_parameter(State& state, const engine::Parameter& parameter, uint64_t seed);
 
+// The feed-forward modules of a sentence encoder, each from the subfolder that modules.json names.
+void load_dense_modules(State& state);
+
 // Fills the parameters from another model of the same family. Where the vocabularies differ, rows that only
 // the new one has are the mean of the old ones. Parameters that the other model lacks are initialised.
 void copy_weights(State& state, const State& from, const ModelOptions& options);
@@ -44,5 +47,7 @@ struct WeightsToWrite {
   std::vector<hub::TensorToWrite> tensors;
 };
 WeightsToWrite tensors_to_write(const State& state, DType dtype);
+// Those of feed-forward module i of a sentence encoder.
+WeightsToWrite dense_tensors_to_write(const State& state, size_t i, DType dtype);
 
 }  // namespace graft::models

@@ -1,9 +1,11 @@
 #include "tasks/sequence_classification.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/shown.h"
+#include "data/cross_encoder.h"
 #include "data/problem_type.h"
 #include "models/registry.h"
 #include "models/state.h"
@@ -52,10 +54,13 @@ class MultiLabelMetrics : public Metrics {
 
 class RegressionMetrics : public Metrics {
  public:
+  explicit RegressionMetrics(bool sigmoid) : sigmoid_(sigmoid) {}
   void add(const data::RaggedBatch& batch, Tensor logits) override {
     for (int64_t r = 0; r < logits.rows; ++r) {
       for (int64_t c = 0; c < logits.cols; ++c) {
-        correlation_.add(batch.float_labels[static_cast<size_t>(r * logits.cols + c)], logits.row(r)[c]);
+        const float x = logits.row(r)[c];
+        correlation_.add(batch.float_labels[static_cast<size_t>(r * logits.cols + c)],
+                         sigmoid_ ? 1 / (1 + std::exp(-x)) : x);
       }
     }
   }
@@ -64,6 +69,7 @@ class RegressionMetrics : public Metrics {
   MetricValues values() const override { return correlation_.values(); }
 
  private:
+  bool sigmoid_;
   Correlation correlation_;
 };
 
@@ -80,7 +86,7 @@ class RegressionMetrics : public Metrics {
 
 }  // namespace
 
-SequenceClassification::SequenceClassification(int num_labels, std::string problem_type)
+SequenceClassification::SequenceClassification(int num_labels, std::string problem_type, bool sigmoid)
     : num_labels_(num_labels) {
   using namespace data::problem_type;
   if (problem_type == kSingleLabel)
@@ -88,7 +94,7 @@ SequenceClassification::SequenceClassification(int num_labels, std::string probl
   else if (problem_type == kMultiLabel)
     kind_ = Kind::multi;
   else if (problem_type == kRegression)
-    kind_ = Kind::regression;
+    kind_ = sigmoid ? Kind::probability : Kind::regression;
   else
     fail("problem_type \"{}\" is not known ({}, {}, {} are)", problem_type, kSingleLabel, kMultiLabel,
          kRegression);
@@ -106,8 +112,8 @@ Var SequenceClassification::loss(engine::Tape& tape, Var logits, const data::Rag
     return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
   const Tensor targets = engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows,
                                              logits->data.cols);
-  return kind_ == Kind::multi ? engine::binary_cross_entropy(tape, logits, targets, denominator, total)
-                              : engine::squared_error(tape, logits, targets, denominator, total);
+  return kind_ != Kind::regression ? engine::binary_cross_entropy(tape, logits, targets, denominator, total)
+                                   : engine::squared_error(tape, logits, targets, denominator, total);
 }
 
 std::unique_ptr<Metrics> SequenceClassification::metrics() const {
@@ -117,7 +123,7 @@ std::unique_ptr<Metrics> SequenceClassification::metrics() const {
     case Kind::multi:
       return std::make_unique<MultiLabelMetrics>(num_labels_);
     default:
-      return std::make_unique<RegressionMetrics>();
+      return std::make_unique<RegressionMetrics>(kind_ == Kind::probability);
   }
 }
 
@@ -193,11 +199,40 @@ void choose_labels(ModelOptions& options, const data::CheckpointLabels& checkpoi
   options.problem_type = labels.problem_type();
 }
 
+// Labels of a probability lie in [0, 1].
+void check_probabilities(const Dataset& dataset, const data::LabelMap& labels) {
+  for (const Example& e : dataset.examples()) {
+    const float score = labels.score(e, dataset);
+    if (score >= 0 && score <= 1) continue;
+    fail_with("divide the scores by their largest value, or train without --loss BinaryCrossEntropyLoss",
+              "{}: line {}: the score {} is outside of [0, 1], where a probability lies", dataset.origin(),
+              e.line, score);
+  }
+}
+
+bool is_probability(const Model& model) {
+  const models::ModelConfig& config = model.state().config;
+  return model.labels().size() == 1 &&
+         data::score_activation(config.json(), config.origin()) == data::ScoreActivation::sigmoid;
+}
+
+// The sigmoid convention of a cross-encoder, where --loss asks for it.
+void choose_probability(Model& model, const data::LabelMap& labels, const std::string& loss) {
+  constexpr const char* kLoss = "BinaryCrossEntropyLoss";
+  if (loss.empty()) return;
+  if (loss != kLoss)
+    throw UsageError(fmt::format("--loss {} is not known for this task; there is {}", loss, kLoss));
+  if (labels.problem_type() != data::problem_type::kRegression)
+    throw UsageError(
+        fmt::format("--loss {} is for labels that are numbers; these are {}", kLoss, labels.problem_type()));
+  data::set_sigmoid(model.state().config.json());
+}
+
 std::unique_ptr<Task> make_sequence_classification(const Model& model, LabelKind kind) {
   const int n = static_cast<int>(model.labels().size());
   const std::string given = model.problem_type();
-  return std::make_unique<SequenceClassification>(n,
-                                                  given.empty() ? data::infer_problem_type(kind, n) : given);
+  return std::make_unique<SequenceClassification>(
+      n, given.empty() ? data::infer_problem_type(kind, n) : given, is_probability(model));
 }
 
 // The labels of a model: those that ModelOptions chose (load_for_training does, from the training data), else
@@ -216,8 +251,13 @@ PreparedTask prepare_sequence_classification(Model& model, const TaskData& data,
   const data::LabelMap labels = labels_of(model, data);
   model.state().config.set_labels(labels.names());
   model.state().config.json()["problem_type"] = labels.problem_type();
+  choose_probability(model, labels, settings.loss);
+  const bool probability = is_probability(model) && labels.problem_type() == data::problem_type::kRegression;
   for (const Dataset* set : {&data.train, &data.eval, &data.test})
-    if (set->size() > 0) labels.check(*set);
+    if (set->size() > 0) {
+      labels.check(*set);
+      if (probability) check_probabilities(*set, labels);
+    }
   warn_of_other_inputs(data.train, data.eval);
   warn_of_other_inputs(data.train, data.test);
   const auto encode = [&](const char* part, const Dataset& set) -> std::unique_ptr<Features> {
@@ -225,7 +265,8 @@ PreparedTask prepare_sequence_classification(Model& model, const TaskData& data,
     return encode_examples(part, set, labels, model, *data.tokenizer, settings.max_seq_length);
   };
   PreparedTask out;
-  out.task = std::make_unique<SequenceClassification>(labels.num_labels(), labels.problem_type());
+  out.task =
+      std::make_unique<SequenceClassification>(labels.num_labels(), labels.problem_type(), probability);
   out.train = encode("train", data.train);
   out.eval = encode("eval", data.eval);
   out.test = encode("test", data.test);
@@ -249,7 +290,7 @@ const TaskEntry& sequence_classification_task() {
                                   Input::labelled_rows,
                                   Answer::labels,
                                   kLength,
-                                  {},
+                                  {"loss"},
                                   choose_labels,
                                   make_sequence_classification,
                                   prepare_sequence_classification,

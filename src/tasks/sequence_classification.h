@@ -13,8 +13,10 @@ namespace graft::tasks {
 
 class SequenceClassification : public Task {
  public:
-  // problem_type: one of data::problem_type.
-  SequenceClassification(int num_labels, std::string problem_type);
+  // problem_type: one of data::problem_type. `sigmoid`: the score of a regression is the sigmoid of its
+  // output, and the loss its binary cross entropy, as a cross-encoder of sentence-transformers trains
+  // (BinaryCrossEntropyLoss).
+  SequenceClassification(int num_labels, std::string problem_type, bool sigmoid = false);
 
   double loss_terms(const data::RaggedBatch& batch) const override;
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
@@ -24,7 +26,7 @@ class SequenceClassification : public Task {
   bool single_label() const { return kind_ == Kind::single; }
 
  private:
-  enum class Kind : uint8_t { single, multi, regression };
+  enum class Kind : uint8_t { single, multi, regression, probability };
   int num_labels_;
   Kind kind_;
 };

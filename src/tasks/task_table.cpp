@@ -6,6 +6,7 @@
 #include "tasks/masked_lm.h"
 #include "tasks/multiple_choice.h"
 #include "tasks/question_answering.h"
+#include "tasks/sentence_embedding.h"
 #include "tasks/seq2seq_lm.h"
 #include "tasks/sequence_classification.h"
 #include "tasks/token_classification.h"
@@ -19,7 +20,8 @@ std::vector<const TaskEntry*>& task_table() {
                                                 &causal_lm_task(),
                                                 &seq2seq_lm_task(),
                                                 &question_answering_task(),
-                                                &multiple_choice_task()};
+                                                &multiple_choice_task(),
+                                                &sentence_embedding_task()};
   return table;
 }
 

@@ -15,9 +15,10 @@
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text, source_and_target };
-// What prediction answers: a label and its score, tokens for each mask, the loss of a text, or a text.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts };
+enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples };
+// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, or an
+// embedding.
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -33,6 +34,12 @@ struct FeatureSettings {
   double mean_noise_span_length = 3;
   bool predict_with_generate = false;
   int64_t generation_max_length = 0, generation_num_beams = 0;
+  std::string loss{};  // of embeddings; "" = as the data has it
+  double scale = 20, triplet_margin = 5;
+  std::string distance_metric = "euclidean";
+  bool gradient_cache = false;  // the examples of a whole step are one batch of the loss
+  int64_t batch_size = 8, gradient_accumulation_steps = 1;
+  bool drop_last = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

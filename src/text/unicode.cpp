@@ -1,5 +1,7 @@
 #include "text/unicode.h"
 
+#include "base/utf8.h"
+
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -174,5 +176,16 @@ size_t count_chars(std::string_view text) {
 
 char32_t byte_to_char(uint8_t byte) { return byte_alphabet().to_char[byte]; }
 int char_to_byte(char32_t c) { return c < 324 ? byte_alphabet().to_byte[c] : -1; }
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  const std::string valid = utf8::replace_invalid(text);
+  for (size_t i = 0; i < valid.size();) {
+    char32_t lower[2];
+    const int n = to_lower(next_char(valid, i), lower);
+    for (int k = 0; k < n; ++k) utf8::append(out, lower[k]);
+  }
+  return out;
+}
 
 }  // namespace graft::text

@@ -41,6 +41,8 @@ bool is_late_mark(char32_t c);
 
 // Full lower-case mapping without context: one character, except U+0130, which becomes two.
 int to_lower(char32_t c, char32_t out[2]);
+// The text in lower case; invalid UTF-8 is replaced.
+std::string lower_case(std::string_view text);
 
 // Length of the sequence that starts with this byte of a valid text.
 inline int sequence_length(char lead) {

@@ -18,7 +18,10 @@ TextError::TextError(size_t index, size_t count, const Error& cause)
       reason_(cause.what()) {}
 
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
-    : model_(load_trained(folder, task)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
+    : Inference(load_trained(folder, task), folder, options) {}
+
+Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options)
+    : model_(std::move(model)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
   const Range batch{1, 1e6}, threads{0, 1e4}, length{0, 1e9};
   check_range("batch_size", options.batch_size, batch);
   check_range("num_threads", options.num_threads, threads);
@@ -36,9 +39,14 @@ Encoding Inference::encode(const std::vector<std::string>& texts, const std::vec
   o.ids_only = true;
   o.truncation = Truncation::longest_first;
   o.max_length = options_.max_seq_length;
+  Encoding e =
+      pairs.empty() ? tokenizer_->encode(texts[i], o) : tokenizer_->encode_pair(texts[i], pairs[i], o);
+  check(e, i, texts.size());
+  return e;
+}
+
+void Inference::check(const Encoding& e, size_t i, size_t count) const {
   try {
-    Encoding e =
-        pairs.empty() ? tokenizer_->encode(texts[i], o) : tokenizer_->encode_pair(texts[i], pairs[i], o);
     if (e.input_ids.empty()) {
       fail_with(
           "the tokenizer adds no special tokens, so that an empty text leaves nothing to read: remove it",
@@ -46,9 +54,8 @@ Encoding Inference::encode(const std::vector<std::string>& texts, const std::vec
     }
     tasks::check_ids(e.input_ids.data(), e.input_ids.size(), model_, *tokenizer_, "");
     truncated_ += e.num_truncated > 0;
-    return e;
-  } catch (const Error& e) {
-    throw TextError(i, texts.size(), e);
+  } catch (const Error& error) {
+    throw TextError(i, count, error);
   }
 }
 

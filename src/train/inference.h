@@ -35,6 +35,9 @@ class Inference {
   // Throws Error if config.json names the head of another task, or if the head is missing.
   Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options);
 
+  // The same with a model that was loaded from the folder.
+  Inference(Model model, const std::filesystem::path& folder, PipelineOptions options);
+
   const Model& model() const { return model_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const PipelineOptions& options() const { return options_; }
@@ -45,6 +48,8 @@ class Inference {
   // truncated texts. Throws TextError for a text without tokens and for an id without a row in the embedding.
   Encoding encode(const std::vector<std::string>& texts, const std::vector<std::string>& pairs,
                   size_t i) const;
+  // Counts a truncated text and throws as encode() does, for text i of a call with `count` texts.
+  void check(const Encoding& encoding, size_t i, size_t count) const;
   // Calls `use` with the logits of the batch, which are valid during the call. Throws Error if a logit is not
   // finite.
   void run(const data::RaggedBatch& batch, const std::function<void(engine::Tensor logits)>& use) const;

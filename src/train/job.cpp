@@ -86,6 +86,7 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
   options.require_label = input == tasks::Input::labelled_rows;
   options.text_to_text = input == tasks::Input::source_and_target;
+  options.tuples = input == tasks::Input::text_tuples;
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }
@@ -136,6 +137,8 @@ Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData
   ModelOptions options;
   options.task = job.task->head->task;
   options.seed = job.arguments.seed;
+  options.pooling = job.arguments.pooling;
+  options.normalize = job.arguments.normalize;
   options.ignore_mismatched_sizes = job.ignore_mismatched_sizes;
   const bool config = job.model.empty() && is_folder(checkpoint);
   return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);

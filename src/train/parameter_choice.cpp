@@ -115,7 +115,7 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
     const Place at = place_of(*state.family, p.name, encoder_layers);
     const bool below =
         at.part == Place::Part::embeddings || (at.part == Place::Part::layer && at.layer < a.freeze_layers);
-    p.trainable = !p.adapter.a && !(a.freeze_layers > 0 && below);
+    p.trainable = !p.unused && !p.adapter.a && !(a.freeze_layers > 0 && below);
     // The head and the top layer have the rate itself, each part below it one factor more (Zhang et al. 2021,
     // "Revisiting Few-sample BERT Fine-tuning").
     const int64_t depth = at.part == Place::Part::head    ? 0

@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "data/cross_encoder.h"
 #include "data/problem_type.h"
+#include "models/state.h"
 #include "tasks/sequence_classification.h"
 #include "train/inference.h"
 
@@ -15,8 +17,16 @@ enum class Scores : uint8_t { raw, sigmoid, softmax };
 
 namespace {
 
-// The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid.
-Scores scores_of(const std::string& problem, size_t num_labels) {
+// The choice of the reference's TextClassificationPipeline: one output without "regression" is a sigmoid. A
+// cross-encoder of sentence-transformers names the function itself.
+Scores scores_of(const Model& model, size_t num_labels) {
+  const models::ModelConfig& config = model.state().config;
+  if (num_labels == 1) {
+    const data::ScoreActivation named = data::score_activation(config.json(), config.origin());
+    if (named != data::ScoreActivation::unnamed)
+      return named == data::ScoreActivation::sigmoid ? Scores::sigmoid : Scores::raw;
+  }
+  const std::string problem = model.problem_type();
   if (problem == data::problem_type::kRegression) return Scores::raw;
   return problem == data::problem_type::kMultiLabel || num_labels == 1 ? Scores::sigmoid : Scores::softmax;
 }
@@ -57,7 +67,7 @@ Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& o
     : parts_(std::make_unique<Parts>(folder, options)) {
   Parts& p = *parts_;
   p.labels = p.inference.model().labels();
-  p.scores = scores_of(p.inference.model().problem_type(), p.labels.size());
+  p.scores = scores_of(p.inference.model(), p.labels.size());
 } catch (...) {
   rethrow_as_error();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "models/state.h"
 #include "tasks/task_table.h"
 
 namespace graft::train {
@@ -13,7 +14,9 @@ int64_t smaller_limit(int64_t a, int64_t b) {
 }
 
 int64_t length_limit(const Model& model, const Tokenizer& tokenizer) {
-  return smaller_limit(model.max_positions(), tokenizer.model_max_length());
+  const int64_t own = smaller_limit(model.max_positions(), tokenizer.model_max_length());
+  const models::State& state = model.state();
+  return state.head->is_bare ? smaller_limit(own, state.config.modules.max_seq_length.value_or(0)) : own;
 }
 
 void check_length(int64_t length, int64_t max_positions, int64_t special_tokens) {

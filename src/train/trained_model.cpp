@@ -69,6 +69,7 @@ std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::pat
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
   std::vector<FoundHead> found;
   for (const models::FamilyHead& head : family.heads) {
+    if (head.kind->is_bare) continue;
     const std::optional<FoundHead> next = find_head_of_tensors(family, head, config, tensors);
     if (!next) continue;
     bool replaced = false;
@@ -97,19 +98,19 @@ std::string how_to_name(const models::Family& family, const std::vector<const mo
   return fmt::format("{}", fmt::join(choices, " or "));
 }
 
-[[noreturn]] void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config) {
+}  // namespace
+
+void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config) {
   const models::Family& family = models::find_family(config);
   const std::vector<const models::HeadKind*> heads = heads_of_tensors(folder, family, config);
   fail_with(
       heads.empty()
-          ? "fine-tune it first: graft train"
+          ? "fine-tune it first: graft train (graft embed writes embeddings without a head)"
           : fmt::format("the checkpoint holds the tensors of a head; to use it write {} into config.json",
                         how_to_name(family, heads)),
       "{}: {}{}", folder.string(), models::head_in_words(config),
       heads.empty() && !names_a_class(config) ? ", and the checkpoint holds no tensor of a head" : "");
 }
-
-}  // namespace
 
 models::ModelConfig config_of(const std::filesystem::path& folder) {
   if (path_exists(folder / "config.json")) return models::ModelConfig::from_file(folder / "config.json");

@@ -19,6 +19,8 @@ models::ModelConfig config_of(const std::filesystem::path& folder);
 std::string head_task(const std::filesystem::path& folder, const models::ModelConfig& config);
 // The same; Error if there is none.
 std::string trained_task(const std::filesystem::path& folder);
+// For a folder without a trained head: the Error says what it holds and what to do.
+[[noreturn]] void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config);
 // The model of the folder for `task`. Throws Error if its config.json names another head or none is there.
 Model load_trained(const std::filesystem::path& folder, const std::string& task);
 

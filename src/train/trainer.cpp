@@ -7,6 +7,7 @@
 #include "data/sampler.h"
 #include "train/adamw.h"
 #include "train/evaluation.h"
+#include "train/gradient_cache.h"
 #include "train/output.h"
 #include "train/parts.h"
 #include "train/plan.h"
@@ -44,15 +45,20 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::RunLog log(p, plan, at, observer);
   if (args.eval_on_start && at.step == 0)
     log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
-  train::StepBatches batches;
+  train::StepBatches batches, whole;  // `whole`: the step as one batch of the loss, with --gradient_cache
   while (at.step < plan.total_steps && !train::any_stops(p)) {
     const int64_t epoch = at.step / plan.steps_per_epoch, window = at.step % plan.steps_per_epoch;
     if (window == 0) log.begin_epoch();
     // The order of the examples in the step keys their dropout, however they are cut into batches.
-    batches.fill(*p.features.train,
-                 train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps), epoch,
-                 ranks);
-    const train::StepTotals totals = train::total_of(*p.features.task, batches, ranks);
+    std::vector<std::vector<int64_t>> examples =
+        train::micro_batches(sampler, epoch, window, args.gradient_accumulation_steps);
+    if (args.gradient_cache) {
+      examples = train::mini_batches(examples, args.mini_batch_size);
+      whole.fill(*p.features.train, train::mini_batches(examples, p.features.train->size()), epoch, ranks);
+    }
+    batches.fill(*p.features.train, examples, epoch, ranks);
+    const train::StepTotals totals =
+        train::total_of(*p.features.task, args.gradient_cache ? whole : batches, ranks);
     state.parameters.clear_grads();
     double loss = 0;
     size_t done = 0;
@@ -65,8 +71,16 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       for (const data::Sequences* stream : {static_cast<const data::Sequences*>(&batch), &batch.decoder})
         optimizer.catch_up(*state.network.encoder->word_embeddings(), stream->input_ids.data(),
                            stream->rows());
-      loss += train::accumulate_gradients(state, *p.features.task, batch, totals.terms, args.seed,
-                                          static_cast<uint64_t>(at.step), true, p.memory);
+      if (!args.gradient_cache)
+        loss += train::accumulate_gradients(state, *p.features.task, batch, totals.terms, args.seed,
+                                            static_cast<uint64_t>(at.step), true, p.memory);
+    }
+    if (args.gradient_cache && done == batches.size()) {
+      const std::optional<double> cached = train::cached_gradients(
+          state, *p.features.task, batches, whole.last(),
+          {totals.terms, args.seed, static_cast<uint64_t>(at.step)}, p.memory, p.stop);
+      if (!cached) break;
+      loss = *cached;
     }
     if (done < batches.size()) break;  // stopped: part of a step is no step
     engine::sum_gradients(state.parameters, ranks);

@@ -49,6 +49,14 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.predict_with_generate = arguments.predict_with_generate;
   settings.generation_max_length = arguments.generation_max_length;
   settings.generation_num_beams = arguments.generation_num_beams;
+  settings.loss = arguments.loss;
+  settings.scale = arguments.scale;
+  settings.triplet_margin = arguments.triplet_margin;
+  settings.distance_metric = arguments.distance_metric;
+  settings.gradient_cache = arguments.gradient_cache;
+  settings.batch_size = arguments.per_device_train_batch_size;
+  settings.gradient_accumulation_steps = arguments.gradient_accumulation_steps;
+  settings.drop_last = arguments.dataloader_drop_last;
   settings.seed = arguments.seed;
   if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
   settings.evaluates = *arguments.do_eval;

@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 #include "capi/tiny_folder.h"
+#include "graft/embed.h"
+#include "graft/embedder.h"
 #include "graft/graft.h"
 #include "graft/pipeline.h"
 
@@ -49,6 +51,26 @@ TEST_F(Capi, AnswersAsThePipelineDoes) {
   EXPECT_EQ(found[0].score, pair.score);
   EXPECT_EQ(graft_predict_batch(p, nullptr, nullptr, 0, nullptr), GRAFT_OK);
   graft_free(p);
+}
+
+TEST_F(Capi, EmbedsAsTheEmbedderDoes) {
+  graft_embedder* e = graft_embedder_open(folder.c_str());
+  ASSERT_NE(e, nullptr) << graft_last_error();
+  ASSERT_EQ(graft_embedder_dimension(e), 16u);
+  std::vector<const char*> pointers;
+  for (const std::string& t : texts) pointers.push_back(t.c_str());
+  std::vector<float> found(texts.size() * 16);
+  ASSERT_EQ(graft_embed(e, pointers.data(), texts.size(), found.data()), GRAFT_OK);
+  EXPECT_EQ(found, Embedder(folder).embed(texts));
+  EXPECT_EQ(graft_embed(e, nullptr, 0, nullptr), GRAFT_OK);
+  const char* holes[] = {"a", nullptr};
+  EXPECT_EQ(graft_embed(e, holes, 2, found.data()), GRAFT_INVALID_ARGUMENT);
+  EXPECT_EQ(graft_embed(e, pointers.data(), 1, nullptr), GRAFT_INVALID_ARGUMENT);
+  EXPECT_EQ(graft_embed(nullptr, pointers.data(), 1, found.data()), GRAFT_INVALID_ARGUMENT);
+  EXPECT_EQ(graft_embedder_dimension(nullptr), 0u);
+  EXPECT_EQ(graft_embedder_open((dir / "nothing").c_str()), nullptr);
+  graft_embedder_close(e);
+  graft_embedder_close(nullptr);
 }
 
 TEST_F(Capi, FailuresComeWithWhatToDo) {

@@ -91,7 +91,7 @@ TEST_F(Heads, ATextSaysWhatToWrite) {
   set_architectures(Json::array({"BertModel"}));
   EXPECT_THAT(
       error_of_predict(),
-      AllOf(HasSubstr("config.json names BertModel (model_type \"bert\"), which is no head"),
+      AllOf(HasSubstr("config.json names BertModel (model_type \"bert\"), an encoder without a head"),
             HasSubstr("to use it write \"architectures\": [\"BertForSequenceClassification\"] into")));
 }
 
@@ -111,15 +111,11 @@ TEST_F(Heads, ARunThatDidNotEndHasCheckpoints) {
 TEST_F(Heads, InfoOfAFolderWithoutAHead) {
   set_architectures(Json::array({"BertModel"}));
   write_tensors(false, false);
-  EXPECT_THAT(
-      graft_output({"info", "--model", folder}),
-      AllOf(HasSubstr("bert in " + folder +
-                      ": config.json names BertModel (model_type \"bert\"), which is "
-                      "no head that graft has; the numbers below are for training sequence-classification\n"),
-            Not(HasSubstr("labels"))));
+  EXPECT_THAT(graft_output({"info", "--model", folder}),
+              AllOf(HasSubstr("bert for sentence-embedding in " + folder + "\n"), Not(HasSubstr("labels"))));
   const Json info = json_lines(graft_output({"info", "--model", folder, "--json"})).front();
-  EXPECT_TRUE(info["head"].is_null());
-  EXPECT_EQ(info["task"], "sequence-classification");
+  EXPECT_EQ(info["head"], "sentence-embedding");
+  EXPECT_EQ(info["task"], "sentence-embedding");
   EXPECT_FALSE(info.contains("labels"));
   const Json whole = json_lines(graft_output({"info", "--model", world.model(), "--json"})).front();
   EXPECT_EQ(whole["head"], "sequence-classification");

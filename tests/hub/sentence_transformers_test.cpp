@@ -65,7 +65,7 @@ TEST_F(SentenceTransformers, BothStylesOfPathsAndTypes) {
   folder.write("modules.json", R"([
     {"idx": 0, "name": "0", "path": "0_Transformer", "type": "sentence_transformers.base.modules.transformer.Transformer"},
     {"idx": 1, "name": "1", "path": "./1_Pooling/", "type": "sentence_transformers.sentence_transformer.modules.pooling.Pooling"},
-    {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
+    {"idx": 2, "name": "2", "path": "2_LSTM", "type": "sentence_transformers.models.LSTM"}])");
   std::filesystem::remove(folder / "sentence_bert_config.json");
   folder.write("0_Transformer/sentence_roberta_config.json", R"({"max_seq_length": 128})");
   const SentenceTransformer st = read();
@@ -73,7 +73,7 @@ TEST_F(SentenceTransformers, BothStylesOfPathsAndTypes) {
   EXPECT_THAT(st.pooling, ElementsAre(Pooling::mean));
   EXPECT_FALSE(st.normalize);
   EXPECT_EQ(st.max_seq_length, 128);
-  EXPECT_THAT(st.other_modules, ElementsAre("Dense"));
+  EXPECT_THAT(st.other_modules, ElementsAre("LSTM"));
   // The checkpoint is where its config.json is.
   EXPECT_EQ(resolve_model(folder.path().string()), folder / "0_Transformer");
   folder.write("config.json", "{}");
@@ -106,7 +106,7 @@ TEST_F(SentenceTransformers, WhatIsWrongIsNamed) {
 }
 
 TEST_F(SentenceTransformers, SettingsThatContradictTheModelAreNamed) {
-  const DescribedModel fits{folder / "config.json", 384, 512, true};
+  const DescribedModel fits{folder / "config.json", 384, 512};
   EXPECT_THAT(contradictions(read(), fits), ElementsAre());
   DescribedModel other = fits;
   other.hidden_size = 128;
@@ -118,15 +118,6 @@ TEST_F(SentenceTransformers, SettingsThatContradictTheModelAreNamed) {
   EXPECT_THAT(contradictions(read(), other),
               ElementsAre(testing::AllOf(HasSubstr("sentence_bert_config.json: \"max_seq_length\" is 256"),
                                          HasSubstr("128 positions"))));
-  // Lower-casing twice is harmless; a tokenizer that lower-cases anyway needs no setting.
-  folder.write("sentence_bert_config.json", R"({"do_lower_case": true})");
-  EXPECT_THAT(contradictions(read(), fits), ElementsAre());
-  other = fits;
-  other.lower_cases = false;
-  EXPECT_THAT(contradictions(read(), other),
-              ElementsAre(HasSubstr("\"do_lower_case\" is true, but the tokenizer of")));
-  other.lower_cases.reset();
-  EXPECT_THAT(contradictions(read(), other), ElementsAre());
   folder.write("sentence_bert_config.json", R"({"do_lower_case": "true"})");
   EXPECT_THAT(error(), HasSubstr("\"do_lower_case\" must be true or false, not \"true\""));
 }
@@ -136,7 +127,7 @@ TEST_F(SentenceTransformers, APoolingBehindAnotherModuleHasItsOwnSize) {
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_CNN", "type": "sentence_transformers.models.CNN"},
     {"idx": 2, "name": "2", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}])");
-  EXPECT_THAT(contradictions(read(), {folder / "config.json", 128, 512, true}), ElementsAre());
+  EXPECT_THAT(contradictions(read(), {folder / "config.json", 128, 512}), ElementsAre());
 }
 
 TEST(SentenceTransformersFiles, ByName) {

@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokenizers metrics; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokenizers metrics embeddings; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import environments
 from common import GRAFT, HERE
 
-NEWEST, OLDER, TEXT_METRICS = environments.PINS
+NEWEST, OLDER, TEXT_METRICS, SENTENCE_TRANSFORMERS = environments.PINS
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
@@ -42,7 +42,11 @@ def metrics(work):
     yield TEXT_METRICS, "check_text_metrics.py", work / "text_metrics"
 
 
-PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics}
+def embeddings(work):
+    yield SENTENCE_TRANSFORMERS, "check_embeddings.py", work / "embeddings"
+
+
+PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics, "embeddings": embeddings}
 
 
 def run(pythons, step):

@@ -309,7 +309,7 @@ TEST_F(ConfigKeys, AHeadThatIsNotThereIsNamed) {
     return models::head_in_words(models::ModelConfig::from_file(folder / "config.json"));
   };
   EXPECT_EQ(words(Json::array({"BertModel"})),
-            "config.json names BertModel (model_type \"bert\"), which is no head that graft has");
+            "config.json names BertModel (model_type \"bert\"), an encoder without a head");
   EXPECT_EQ(words(Json::array({"BertForMaskedLM"})),
             "config.json names BertForMaskedLM (model_type \"bert\"), a masked-lm head");
   EXPECT_EQ(words(Json::array()), "config.json has no \"architectures\", which name the head");

@@ -1,0 +1,137 @@
+"""Embeddings, losses and saved folders of graft against sentence-transformers.
+
+    <environment>/bin/python3 check_embeddings.py WORK
+"""
+import csv
+import json
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from common import PROJECT, TOLERANCE, Counter, graft, json_lines, relative, worst_difference
+
+torch.set_num_threads(1)
+TOKENIZER = PROJECT / "tests" / "golden" / "tokenizers" / "small-bert-uncased"
+POOLINGS = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+TEXTS = ["That is a happy person", "hello", "A much longer sentence, with more words in it than the others have, so that lengths are mixed.",
+         "123 + 4 = 127!", "Ünïcode straße", "the film was not good"]
+ROWS = [("a man eats food", "a man is eating"), ("the girl plays", "someone plays an instrument"), ("it rains today", "the weather is wet"),
+        ("a dog runs", "a cat sleeps"), ("prices fall", "markets go down")]
+NEGATIVES = ["a man sleeps", "a girl eats", "it is sunny", "birds fly", "the team won"]
+SCORES = [0.9, 0.7, 0.8, 0.1, 0.9]
+# Of each: --loss, the loss, which columns it reads, further options.
+LOSSES = [
+    ("MultipleNegativesRankingLoss", losses.MultipleNegativesRankingLoss, "pairs", {}),
+    ("MultipleNegativesRankingLoss", losses.MultipleNegativesRankingLoss, "triplets", {}),
+    ("MultipleNegativesSymmetricRankingLoss", losses.MultipleNegativesSymmetricRankingLoss, "pairs", {}),
+    ("MultipleNegativesSymmetricRankingLoss", losses.MultipleNegativesSymmetricRankingLoss, "triplets", {}),
+    ("CoSENTLoss", losses.CoSENTLoss, "scores", {}),
+    ("CosineSimilarityLoss", losses.CosineSimilarityLoss, "scores", {}),
+    ("TripletLoss", losses.TripletLoss, "triplets", {}),
+    ("TripletLoss", lambda m: losses.TripletLoss(m, distance_metric=losses.TripletDistanceMetric.COSINE, triplet_margin=0.5), "triplets",
+     {"distance_metric": "cosine", "triplet_margin": 0.5}),
+]
+
+
+def make_folder(folder):
+    """A tiny sentence encoder that sentence-transformers saved."""
+    backbone = folder.parent / "backbone"
+    torch.manual_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    config = AutoConfig.for_model("bert", vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+                                  intermediate_size=48, max_position_embeddings=40, initializer_range=0.2,
+                                  hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    AutoModel.from_config(config).save_pretrained(backbone)
+    tokenizer.save_pretrained(backbone)
+    model = SentenceTransformer(str(backbone), device="cpu")
+    model.max_seq_length = 24
+    model.save(str(folder))
+    return model
+
+
+def embed(folder, **options):
+    lines = graft("embed", {"model": folder, **options}, stdin="\n".join(TEXTS) + "\n")
+    return [line["embedding"] for line in json_lines(lines)]
+
+
+def check_embeddings(counter, model, folder):
+    for pooling in POOLINGS:
+        model[1] = Pooling(32, pooling)
+        for normalize in (False, True):
+            want = model.encode(TEXTS, normalize_embeddings=normalize).tolist()
+            difference = worst_difference(embed(folder, pooling=pooling, normalize=normalize), want)
+            counter.difference(difference)
+            counter.count("embeddings", len(TEXTS))
+            counter.case(f"{pooling}, normalize {normalize}", [f"differs by {difference}"] if difference > TOLERANCE else [])
+    model[1] = Pooling(32, "mean")
+
+
+def columns_of(kind):
+    header, rows = ["anchor", "positive"], [list(row) for row in ROWS]
+    if kind == "triplets":
+        header, rows = header + ["negative"], [[*row, text] for row, text in zip(ROWS, NEGATIVES)]
+    if kind == "scores":
+        header, rows = ["sentence1", "sentence2", "score"], [[*row, score] for row, score in zip(ROWS, SCORES)]
+    return header, rows
+
+
+def check_loss(counter, work, model, folder, case):
+    """The loss of one batch, in evaluation and in a step, and the norm of the step's gradients."""
+    name, make, kind, options = case
+    header, rows = columns_of(kind)
+    data, out = work / "data.csv", work / f"out-{counter.passed + counter.failed}"
+    with open(data, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    graft("train", {"model": folder, "task": "sentence-embedding", "loss": name, "train_file": data, "validation_file": data,
+                    "output_dir": out, "max_steps": 1, "learning_rate": 0, "bf16": "false", "logging_steps": 1, **options})
+    results, log = json.loads((out / "all_results.json").read_text()), json.loads((out / "trainer_state.json").read_text())["log_history"]
+    texts = [list(column) for column in zip(*rows)][: 3 if kind == "triplets" else 2]
+    model.eval()
+    model.zero_grad()
+    loss = make(model)([dict(model.preprocess(column)) for column in texts], torch.tensor(SCORES) if kind == "scores" else None)
+    loss.backward()
+    norm = torch.sqrt(sum((p.grad ** 2).sum() for p in model.parameters() if p.grad is not None)).item()
+    problems = []
+    for what, got, want in (("loss", results["eval_loss"], loss.item()), ("loss of the step", log[0]["loss"], loss.item()),
+                            ("norm of the gradients", log[0]["grad_norm"], norm)):
+        difference = relative(got, want)
+        counter.difference(difference)
+        counter.count("losses and norms")
+        if difference > TOLERANCE:
+            problems.append(f"{what}: {got} instead of {want}")
+    counter.case(f"{name} on {kind} {options}", problems)
+    return out
+
+
+def check_saved(counter, folder):
+    """What graft saved is a folder of sentence-transformers with equal embeddings."""
+    model = SentenceTransformer(str(folder), device="cpu")
+    difference = worst_difference(embed(folder), model.encode(TEXTS).tolist())
+    counter.difference(difference)
+    counter.count("saved folders")
+    problems = [f"differs by {difference}"] if difference > TOLERANCE else []
+    if model.max_seq_length != 24:
+        problems.append(f"max_seq_length {model.max_seq_length} instead of 24")
+    counter.case(f"saved {folder.name}", problems)
+
+
+def main():
+    work = Path(sys.argv[1])
+    work.mkdir(parents=True, exist_ok=True)
+    counter, folder = Counter("sentence-transformers"), work / "encoder"
+    model = make_folder(folder)
+    check_embeddings(counter, model, folder)
+    saved = [check_loss(counter, work, model, folder, case) for case in LOSSES]
+    check_saved(counter, saved[0])
+    counter.finish()
+
+
+main()
