@@ -59,10 +59,9 @@ TEST_F(AnswersPipeline, OptionsChangeTheSearch) {
   QuestionOptions question;
   question.doc_stride = 3;
   question.max_answer_length = 1;
-  question.n_best_size = 2;
   const QuestionAnswer a = QuestionAnswerer(path, options(8), question).answer(questions_, contexts_)[0];
-  EXPECT_EQ(a.n_best.size(), 2u);
-  EXPECT_EQ(a.end - a.start, 2);  // a word
+  EXPECT_GT(a.n_best.size(), 5u);
+  for (const FoundAnswer& found : a.n_best) EXPECT_EQ(found.end - found.start, 2);  // a word
   question.version_2_with_negative = true;
   question.null_score_diff_threshold = a.none_above_best - 0.1;
   const QuestionAnswer none = QuestionAnswerer(path, options(8), question).answer(questions_, contexts_)[0];
@@ -70,6 +69,8 @@ TEST_F(AnswersPipeline, OptionsChangeTheSearch) {
   EXPECT_EQ(none.end, 0);
   question.null_score_diff_threshold = a.none_above_best + 0.1;
   EXPECT_EQ(QuestionAnswerer(path, options(8), question).answer(questions_, contexts_)[0].answer, a.answer);
+  question.n_best_size = 3;
+  EXPECT_LE(QuestionAnswerer(path, options(8), question).answer(questions_, contexts_)[0].n_best.size(), 4u);
   question.n_best_size = 0;
   EXPECT_THAT(error_of([&] { QuestionAnswerer(path, options(8), question); }), HasSubstr("n_best_size"));
 }
