@@ -88,7 +88,7 @@ TaskData load_data(EvaluateOptions& o, tasks::Input input) {
     data.eval_files = {o.test_file};
     data.columns = o.columns;
   } else {
-    tasks::set_layout(o.columns, input, true);
+    tasks::set_layout(o.columns, input);
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());

@@ -32,13 +32,12 @@ const TaskEntry& find_task(const std::string& name) {
   fail("the head {} has no task in the table", task);
 }
 
-void set_layout(DatasetOptions& options, Input input, bool labelled) {
+void set_layout(DatasetOptions& options, Input input) {
   options.text_to_text = input == Input::source_and_target;
   options.tuples = input == Input::text_tuples;
   options.questions = input == Input::questions;
   options.choices = input == Input::choices;
-  options.require_label = labelled && !options.text_to_text && !options.tuples;
-  if (!labelled) options.ignore_label = true;
+  options.require_label = !options.text_to_text && !options.tuples;
 }
 
 const TaskEntry& default_task() { return *task_table().front(); }

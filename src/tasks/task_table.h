@@ -76,8 +76,8 @@ inline Input input_of(const TaskEntry& task, bool span_corruption) {
   return span_corruption && task.input == Input::source_and_target ? Input::text : task.input;
 }
 
-// How such files are read. `labelled`: for training or evaluation.
-void set_layout(DatasetOptions& options, Input input, bool labelled);
+// How such files are read for training and evaluation.
+void set_layout(DatasetOptions& options, Input input);
 
 // The tasks, in the order of messages. A program may append tasks of its own before it trains.
 std::vector<const TaskEntry*>& task_table();

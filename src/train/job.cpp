@@ -84,7 +84,7 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   if (files.empty()) return {};
   DatasetOptions options = job.columns;
   const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
-  tasks::set_layout(options, input, true);
+  tasks::set_layout(options, input);
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }
