@@ -252,6 +252,12 @@ Network make_deberta_v2_question_answering(engine::ParameterStore& store, const 
   return with_span_head(std::make_unique<DebertaV2Encoder>(store, c, false), store, c.hidden_size);
 }
 
+Network make_deberta_v2_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
+  const DebertaV2Config c = DebertaV2Config::read(config);
+  return with_token_head(std::make_unique<DebertaV2Encoder>(store, c, false), store, c.hidden_size,
+                         c.num_labels, c.hidden_dropout_prob);
+}
+
 // Two forms: that of "legacy", and the one of the original checkpoints, which always reads the word
 // embeddings.
 Network make_deberta_v2_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
@@ -278,45 +284,50 @@ Network make_deberta_v2_masked_lm(engine::ParameterStore& store, const ModelConf
 }  // namespace
 
 const Family& deberta_v2_family() {
-  static const Family family = {
-      "deberta-v2",
-      "DebertaV2",
-      "deberta",
-      "deberta.embeddings",
-      "deberta.encoder.layer",
-      {"hidden_size", "intermediate_size", "num_hidden_layers"},
-      {{&kSequenceClassification, make_deberta_v2_sequence_classification},
-       {&kMaskedLm, make_deberta_v2_masked_lm},
-       {&kQuestionAnswering, make_deberta_v2_question_answering},
-       {&kMultipleChoice, make_deberta_v2_multiple_choice}},
-      {{"hidden_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "intermediate_size",
-        "hidden_act",
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "type_vocab_size",
-        "layer_norm_eps",
-        "embedding_size",
-        "attention_head_size",
-        "relative_attention",
-        "position_buckets",
-        "max_relative_positions",
-        "norm_rel_ebd",
-        "share_att_key",
-        "pos_att_type",
-        "position_biased_input",
-        "pooler_dropout",
-        "pooler_hidden_act",
-        "pooler_hidden_size",
-        "cls_dropout",
-        "legacy"},
-       {{"conv_kernel_size", "0", "a convolution behind the first layer"}},
-       {},
-       {"conv_act", "conv_groups"}},
-      {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"},
-      {"embeddings.position_embeddings.weight"}};  // of checkpoints whose position_biased_input is false
+  static const Family family = [] {
+    Family f = {
+        "deberta-v2",
+        "DebertaV2",
+        "deberta",
+        "deberta.embeddings",
+        "deberta.encoder.layer",
+        {"hidden_size", "intermediate_size", "num_hidden_layers"},
+        {{&kSequenceClassification, make_deberta_v2_sequence_classification},
+         {&kTokenClassification, make_deberta_v2_token_classification},
+         {&kMaskedLm, make_deberta_v2_masked_lm},
+         {&kQuestionAnswering, make_deberta_v2_question_answering},
+         {&kMultipleChoice, make_deberta_v2_multiple_choice}},
+        {{"hidden_size",
+          "num_hidden_layers",
+          "num_attention_heads",
+          "intermediate_size",
+          "hidden_act",
+          "hidden_dropout_prob",
+          "attention_probs_dropout_prob",
+          "type_vocab_size",
+          "layer_norm_eps",
+          "embedding_size",
+          "attention_head_size",
+          "relative_attention",
+          "position_buckets",
+          "max_relative_positions",
+          "norm_rel_ebd",
+          "share_att_key",
+          "pos_att_type",
+          "position_biased_input",
+          "pooler_dropout",
+          "pooler_hidden_act",
+          "pooler_hidden_size",
+          "cls_dropout",
+          "legacy"},
+         {{"conv_kernel_size", "0", "a convolution behind the first layer"}},
+         {},
+         {"conv_act", "conv_groups"}},
+        {"cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "cls.predictions.bias"},
+        {"embeddings.position_embeddings.weight"}};  // of checkpoints whose position_biased_input is false
+    f.below_layers = {"deberta.encoder.rel_embeddings", "deberta.encoder.LayerNorm"};
+    return f;
+  }();
   return family;
 }
 
