@@ -39,6 +39,7 @@ struct Setup {
 };
 
 bool is_modernbert(const Setup& s) { return std::string(s.type) == "modernbert"; }
+bool is_deberta(const Setup& s) { return std::string(s.type) == "deberta-v2"; }
 
 Json config_of(const Setup& s) {
   if (std::string(s.type) == "distilbert") {
@@ -66,6 +67,16 @@ Json config_of(const Setup& s) {
                  {"intermediate_size", s.wide},    {"vocab_size", s.vocabulary},
                  {"max_position_embeddings", 514}, {"type_vocab_size", 2}};
   if (is_modernbert(s)) config["pad_token_id"] = 0;
+  if (is_deberta(s)) {
+    config.update({{"max_position_embeddings", 512},
+                   {"type_vocab_size", 0},
+                   {"relative_attention", true},
+                   {"position_buckets", 256},
+                   {"pos_att_type", "p2c|c2p"},
+                   {"share_att_key", true},
+                   {"norm_rel_ebd", "layer_norm"},
+                   {"position_biased_input", false}});
+  }
   return config;
 }
 
@@ -106,6 +117,20 @@ double useful_flops_of_modernbert(const Setup& s, const data::RaggedBatch& batch
   return 3 * (layers + head);
 }
 
+// DeBERTa, in each layer: products of every query and key with the positions that it sees (two at most for
+// each distance, 512 in all), and the projections of these positions.
+double flops_of_positions(const Setup& s, const data::RaggedBatch& batch) {
+  const double H = static_cast<double>(s.hidden);
+  double pairs = 0;
+  int64_t longest = 0;
+  for (int32_t b = 0; b < batch.size(); ++b) {
+    const int64_t L = batch.cu_seqlens[static_cast<size_t>(b) + 1] - batch.cu_seqlens[static_cast<size_t>(b)];
+    pairs += static_cast<double>(L * std::min<int64_t>(2 * L - 1, 512));
+    longest = std::max(longest, std::min<int64_t>(2 * L - 1, 512));
+  }
+  return static_cast<double>(s.layers) * (4 * pairs * H + 4 * static_cast<double>(longest) * H * H);
+}
+
 // Operations of one step: matrix products of real rows and attention, forward once, backward twice; the last
 // layer's query side and the head for the rows that the head reads.
 double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
@@ -126,7 +151,8 @@ double useful_flops(const Setup& s, const data::RaggedBatch& batch) {
   const double full = 2 * T * (4 * H * H + 2 * H * I) + 4 * squares * H;
   const double pruned = 2 * T * 2 * H * H + 2 * n * (2 * H * H + 2 * H * I) + 4 * last * H;
   const double head = 2 * n * (H * H + H * (mlm ? static_cast<double>(s.vocabulary) : 2));
-  return 3 * (static_cast<double>(s.layers - 1) * full + pruned + head);
+  const double positions = is_deberta(s) ? flops_of_positions(s, batch) : 0;
+  return 3 * (static_cast<double>(s.layers - 1) * full + pruned + head + positions);
 }
 
 std::vector<int32_t> sst2_lengths() {
@@ -352,6 +378,8 @@ constexpr Setup kSetups[] = {
     {"modernbert_base_mlm512", "modernbert", "masked-lm", 22, 768, 1152, 50368},
     {"mpnet_base_sst2", "mpnet", "sequence-classification", 12, 768, 3072, 30527},
     {"mpnet_base_mlm512", "mpnet", "masked-lm", 12, 768, 3072, 30527},
+    {"deberta_v3_base_sst2", "deberta-v2", "sequence-classification", 12, 768, 3072, 128100},
+    {"deberta_v3_base_mlm512", "deberta-v2", "masked-lm", 12, 768, 3072, 128100},
     {"gpt2_small_lm512", "gpt2", "causal-lm", 12, 768, 3072, 50257},
     {"t5_small_512_128", "t5", "seq2seq-lm", 6, 512, 2048, 32128},
 };

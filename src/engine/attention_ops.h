@@ -42,6 +42,30 @@ AttentionBias relative_bias(Tape& tape, Parameter* table, bool bidirectional, in
 Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& options, std::string_view scope,
               const Rows& q_rows, const Rows& k_rows);
 
+// The rows of DeBERTa's table of relative positions that a batch reads (He et al. 2021, 2023;
+// transformers 5.24, build_relative_position and make_log_bucket_position). Valid as long as the tape's
+// memory.
+struct RelativeRows {
+  const int32_t* ids = nullptr;  // [n] rows of the table
+  int64_t n = 0;
+  const int32_t* row = nullptr;  // which of the n, by key - query from -max_position on; never falls
+  int64_t max_position = 0;
+};
+// buckets: 0 = a row for each distance up to max_distance (the table has twice as many rows), else as many
+// buckets, which grow with the distance. max_position: of the batch.
+RelativeRows log_relative_rows(Tape& tape, int64_t buckets, int64_t max_distance, int64_t max_position);
+
+// Projections of these rows, [n, heads * dim]; one may be null.
+struct DisentangledPositions {
+  RelativeRows rows;
+  Slice key, query;
+};
+// Attention with the score scale * (q k + q pos_key + k pos_query) (kernel_args.h). Inputs and shapes as
+// attention; none may be an input of another operation.
+Var disentangled_attention(Tape& tape, Slice q, Slice k, Slice v, const DisentangledPositions& positions,
+                           const AttentionOptions& options, std::string_view scope, const Rows& q_rows,
+                           const Rows& k_rows);
+
 // Keys and values outside the step: those of sequence s are rows [begin[s], begin[s] + length[s]) of k and v,
 // and key j has position j.
 struct CachedKeys {

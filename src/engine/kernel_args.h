@@ -1,6 +1,7 @@
 // The arguments of the kernels. work() counts operations and bytes for --profile; result() names what a
 // forward pass produced, for the search for NaN and infinity (engine/finite.h).
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -244,6 +245,43 @@ struct AttentionBackwardArgs {
   float* bias_terms = nullptr;  // scratch for dbias: [sequences, heads, buckets]
 
   Work work() const {  // twice the products of the forward pass
+    const Work once = forward.work();
+    return {2 * once.flops, once.bytes + bytes_of(dout, dq, dk, dv)};
+  }
+};
+
+// Attention with disentangled positions (He et al. 2021, DeBERTa): the score of the query at position i and
+// key j is scale * (q_i k_j + q_i pos_key[r] + k_j pos_query[r]), r = pos_row[j - i + pos_zero], which does
+// not fall as j - i grows. All keys are visible; no bias, no cache.
+struct DisentangledArgs {
+  AttentionArgs attention;
+  Tensor pos_key, pos_query;  // [positions, heads*dim]; null = without this term
+  const int32_t* pos_row = nullptr;
+  int64_t pos_zero = 0;
+
+  int64_t num_positions() const { return std::max(pos_key.rows, pos_query.rows); }
+  Work work() const {  // the products with positions are those of a query, or key, with each position
+    const AttentionArgs& a = attention;
+    Work w = a.work();
+    const int64_t columns = num_positions() * a.num_heads * a.head_dim;
+    w.flops += 2 * columns * ((pos_key ? a.q.rows : 0) + (pos_query ? a.k.rows : 0));
+    w.bytes += bytes_of(pos_key, pos_query);
+    return w;
+  }
+  Result result() const { return {attention.out}; }
+};
+struct DisentangledBackwardArgs {
+  DisentangledArgs forward;
+  Tensor dout, dq, dk, dv, dpos_key, dpos_query;  // gradients are overwritten; null tensors are skipped
+  float* terms = nullptr;                         // scratch: terms_size()
+
+  // Sequences are summed in at most 8 groups, which depend on their number alone.
+  int64_t num_groups() const { return std::min<int64_t>(8, forward.attention.q_rows.num_sequences); }
+  int64_t terms_stride() const { return (forward.attention.head_dim + 15) / 16 * 16; }
+  int64_t terms_size() const {
+    return num_groups() * forward.attention.num_heads * 2 * forward.num_positions() * terms_stride();
+  }
+  Work work() const {
     const Work once = forward.work();
     return {2 * once.flops, once.bytes + bytes_of(dout, dq, dk, dv)};
   }

@@ -22,6 +22,8 @@ struct Kernels {
   void (*scatter)(const ScatterArgs&);
   void (*attention)(const AttentionArgs&);
   void (*attention_backward)(const AttentionBackwardArgs&);
+  void (*disentangled)(const DisentangledArgs&);
+  void (*disentangled_backward)(const DisentangledBackwardArgs&);
   void (*rotary)(const RotaryArgs&);
   void (*dropout)(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add);
   void (*gather)(Tensor x, const int32_t* rows, Tensor y);
@@ -61,6 +63,8 @@ inline constexpr std::tuple kOperations{
     Operation<&Kernels::scatter>{"scatter"},
     Operation<&Kernels::attention>{"attention"},
     Operation<&Kernels::attention_backward>{"attention_backward"},
+    Operation<&Kernels::disentangled>{"disentangled"},
+    Operation<&Kernels::disentangled_backward>{"disentangled_backward"},
     Operation<&Kernels::rotary>{"rotary"},
     Operation<&Kernels::dropout>{"dropout"},
     Operation<&Kernels::gather>{"gather"},

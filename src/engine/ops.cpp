@@ -15,15 +15,13 @@ struct View {
   float* value = nullptr;
   float* grad = nullptr;
   int64_t rows = 0, cols = 0;
-  bool add = false;        // a gradient is there already
   bool trainable = false;  // one of them is trained: the matrix gets its whole gradient
   bool adapted = false;    // one of them has an adapter
 };
 
 View view_of(Tape& tape, Parameter* first, int count) {
   ParameterStore& store = tape.parameters();
-  View v{store.value(*first), nullptr, 0,    first->shape.size() > 1 ? first->cols() : 1,
-         first->has_grad,     false,   false};
+  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1, false, false};
   auto& all = store.parameters();
   auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; });
   for (int i = 0; i < count; ++i, ++it) {
@@ -41,6 +39,18 @@ View view_of(Tape& tape, Parameter* first, int count) {
 bool any_trained(std::initializer_list<const Parameter*> parameters) {
   return std::any_of(parameters.begin(), parameters.end(),
                      [](const Parameter* p) { return p && p->trainable; });
+}
+
+// Whether a gradient is there that must be added to. Parts of a group without one, beside parts that have
+// been used alone (DeBERTa projects its positions by query and key), become zero.
+bool adds_gradient(Tape& tape, Parameter* first, int count) {
+  auto& all = tape.parameters().parameters();
+  const auto begin = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; });
+  const auto written = [](const Parameter& p) { return p.has_grad; };
+  if (std::none_of(begin, begin + count, written)) return false;
+  for (auto it = begin; it != begin + count; ++it)
+    if (!it->has_grad && !tape.planning()) tape.device().fill(tape.parameters().grad(*it), it->size, 0);
+  return true;
 }
 
 void mark_written(Tape& tape, Parameter* first, int count) {
@@ -199,14 +209,14 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     }
     if (wv.trainable) {
       b.dw = make_tensor(wv.grad, wv.rows, wv.cols);
-      b.add_dw = wv.add;
+      b.add_dw = adds_gradient(t, layer.weight, layer.count);
       mark_written(t, layer.weight, layer.count);
     }
     if (layer.bias) {
       const View bv = view_of(t, layer.bias, layer.count);
       if (bv.trainable) {
         b.db = bv.grad;
-        b.add_db = bv.add;
+        b.add_db = adds_gradient(t, layer.bias, layer.count);
         mark_written(t, layer.bias, layer.count);
       }
     }

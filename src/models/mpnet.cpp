@@ -91,8 +91,9 @@ class MPNetEncoder : public Encoder {
     const Var x =
         engine::embed(tape, embeddings_, inputs.input_ids, positions_after_padding(tape, inputs, kPadding),
                       nullptr, dropout_, "mpnet.embeddings", inputs.rows);
-    return run_layers(tape, x, layers_, inputs, rows,
-                      engine::relative_bias(tape, bias_, true, kMaxDistance, inputs.max_position, kBuckets));
+    return run_layers(
+        tape, x, layers_, inputs, rows,
+        {engine::relative_bias(tape, bias_, true, kMaxDistance, inputs.max_position, kBuckets)});
   }
   int64_t max_positions() const override { return embeddings_.position->rows() - kPadding - 1; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }

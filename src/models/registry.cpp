@@ -9,6 +9,7 @@
 #include "base/shown.h"
 #include "models/albert.h"
 #include "models/bert.h"
+#include "models/deberta_v2.h"
 #include "models/distilbert.h"
 #include "models/electra.h"
 #include "models/gpt2.h"
@@ -29,8 +30,8 @@ std::vector<const Family*>& families() {
   static std::vector<const Family*> table = {
       &bert_family(),          &roberta_family(),    &xlm_roberta_family(), &camembert_family(),
       &data2vec_text_family(), &distilbert_family(), &gpt2_family(),        &t5_family(),
-      &mt5_family(),           &modernbert_family(), &mpnet_family(),       &electra_family(),
-      &albert_family()};
+      &mt5_family(),           &modernbert_family(), &mpnet_family(),       &deberta_v2_family(),
+      &electra_family(),       &albert_family()};
   return table;
 }
 

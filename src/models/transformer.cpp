@@ -36,10 +36,30 @@ PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& s
   return layer;
 }
 
+Var PostNormLayer::attend(Tape& tape, engine::Slice q, engine::Slice k, engine::Slice v,
+                          const RelativePositions& positions, const Rows& q_rows, const Rows& k_rows) const {
+  const std::string probabilities = scope + ".attention.probs";
+  if (!positions.embeddings) {
+    engine::AttentionOptions options = attention;
+    options.bias = positions.bias;
+    return engine::attention(tape, q, k, v, options, probabilities, q_rows, k_rows);
+  }
+  const Var dropped = engine::dropout(tape, positions.embeddings, positions.dropout,
+                                      scope + ".attention.positions", positions.dropout_rows);
+  engine::DisentangledPositions projected;
+  projected.rows = positions.rows;
+  // All texts read these few rows: in bf16 mode they stay in fp32.
+  const auto project = [&](engine::Linear layer) -> Var {
+    layer.fp32 = true;
+    return layer.weight ? linear(tape, dropped, layer) : nullptr;
+  };
+  projected.key.v = project(position_key);
+  projected.query.v = project(position_query);
+  return engine::disentangled_attention(tape, q, k, v, projected, attention, probabilities, q_rows, k_rows);
+}
+
 Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSelection& rows,
-                           const engine::AttentionBias& bias) const {
-  engine::AttentionOptions options = attention;
-  options.bias = bias;
+                           const RelativePositions& positions) const {
   const int64_t width = attention.num_heads * attention.head_dim;
   // With one row per sequence, the products of the last layer's query side stay in fp32 in bf16 mode: so few
   // rows cost less in fp32 than packing the weights in bf16.
@@ -51,14 +71,12 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
   Rows out_rows = inputs.rows;
   if (!rows.rows) {
     const Var p = linear(tape, x, qkv);
-    context = engine::attention(tape, {p, 0}, {p, width}, {p, 2 * width}, options, scope + ".attention.probs",
-                                inputs.rows, inputs.rows);
+    context = attend(tape, {p, 0}, {p, width}, {p, 2 * width}, positions, inputs.rows, inputs.rows);
   } else {
     out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
     residual = engine::gather(tape, x, rows.rows, rows.n);
     const Var q = linear(tape, residual, chosen(query)), kv = linear(tape, x, key_value);
-    context = engine::attention(tape, {q, 0}, {kv, 0}, {kv, width}, options, scope + ".attention.probs",
-                                out_rows, inputs.rows);
+    context = attend(tape, {q, 0}, {kv, 0}, {kv, width}, positions, out_rows, inputs.rows);
   }
   const Var a = linear(tape, context, chosen(attention_output));
   const Var middle = engine::residual_norm(tape, a, residual, attention_norm, attention_output_dropout,
@@ -70,11 +88,11 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
 }
 
 Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, const Inputs& inputs,
-               const RowSelection& rows, const engine::AttentionBias& bias) {
+               const RowSelection& rows, const RelativePositions& positions) {
   const RowSelection every = {nullptr, inputs.rows.num_rows, false};
   if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   for (size_t i = 0; i < layers.size(); ++i) {
-    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every, bias);
+    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every, positions);
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   }
   return x;

@@ -8,18 +8,35 @@
 
 namespace graft::models {
 
+// What all layers of a model know of relative positions.
+struct RelativePositions {
+  engine::AttentionBias bias{};  // added to the scores (MPNet)
+  // DeBERTa: the embeddings of the relative positions that the batch has, [rows.n, H]. Each layer drops and
+  // projects them.
+  engine::Var embeddings = nullptr;
+  engine::RelativeRows rows{};
+  engine::Rows dropout_rows{};  // one sequence of rows.n rows
+  float dropout = 0;
+};
+
 struct PostNormLayer {
   engine::Linear qkv, query, key_value;  // query and key_value are parts of qkv
   engine::Linear attention_output, intermediate, output;
   engine::Norm attention_norm, output_norm;
   engine::Activation activation = engine::Activation::gelu;
   engine::AttentionOptions attention;
+  engine::Linear position_key, position_query;  // of RelativePositions::embeddings; either may be none
   float attention_output_dropout = 0, hidden_dropout = 0;
   std::string scope;  // keys the layer's dropout
 
   // x [T,H] -> [n,H]. Queries are computed for the selected rows only.
   engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const RowSelection& rows,
-                      const engine::AttentionBias& bias) const;
+                      const RelativePositions& positions) const;
+
+ private:
+  engine::Var attend(engine::Tape& tape, engine::Slice q, engine::Slice k, engine::Slice v,
+                     const RelativePositions& positions, const engine::Rows& q_rows,
+                     const engine::Rows& k_rows) const;
 };
 
 // The checkpoint names of a layer's parts below its scope.
@@ -39,11 +56,10 @@ struct PostNormSizes {
 PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
                                    const PostNormNames& names, const PostNormSizes& sizes);
 
-// Runs the layers on x, the last one for the selected rows. All add `bias` to their scores. Fills
-// inputs.hidden_states.
+// Runs the layers on x, the last one for the selected rows. Fills inputs.hidden_states.
 engine::Var run_layers(engine::Tape& tape, engine::Var x, const std::vector<PostNormLayer>& layers,
                        const Inputs& inputs, const RowSelection& rows,
-                       const engine::AttentionBias& bias = {});
+                       const RelativePositions& positions = {});
 
 // Positions of RoBERTa and MPNet, [T]: padding + 1, padding + 2, ...; padding tokens have the position
 // `padding` and are not counted.

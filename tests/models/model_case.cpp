@@ -18,8 +18,8 @@ namespace fs = std::filesystem;
 const std::vector<std::string>& fixture_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
-    for (const char* a :
-         {"bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "mpnet", "electra", "albert"}) {
+    for (const char* a : {"bert", "roberta", "xlm-roberta", "distilbert", "modernbert", "mpnet", "deberta-v2",
+                          "electra", "albert"}) {
       for (const char* h : {"seqcls_single", "seqcls_multi", "seqcls_regression", "mlm"}) {
         all.push_back(std::string(a) + "/" + h);
       }

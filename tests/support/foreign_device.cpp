@@ -99,6 +99,12 @@ struct Pointing {
   static void list(Pointers& out, const AttentionBackwardArgs& a) {
     list_all(out, a.forward, a.dout, a.dq, a.dk, a.dv, a.dbias, a.bias_terms);
   }
+  static void list(Pointers& out, const DisentangledArgs& a) {
+    list_all(out, a.attention, a.pos_key, a.pos_query, a.pos_row);
+  }
+  static void list(Pointers& out, const DisentangledBackwardArgs& a) {
+    list_all(out, a.forward, a.dout, a.dq, a.dk, a.dv, a.dpos_key, a.dpos_query, a.terms);
+  }
   static void list(Pointers& out, const RotaryArgs& a) { list_all(out, a.x, a.table, a.position); }
   static void list(Pointers& out, const CrossEntropyArgs& a) {
     list_all(out, a.logits, a.dlogits, a.labels, a.loss, a.total, a.grad, a.scratch, a.right);

@@ -20,6 +20,8 @@ void embedding(const EmbeddingArgs& args);
 void scatter(const ScatterArgs& args);
 void attention(const AttentionArgs& args);
 void attention_backward(const AttentionBackwardArgs& args);
+void disentangled(const DisentangledArgs& args);
+void disentangled_backward(const DisentangledBackwardArgs& args);
 void rotary(const RotaryArgs& args);
 void dropout(Tensor x, Tensor y, const Dropout& dropout, const Rows& rows, bool add);
 void gather(Tensor x, const int32_t* rows, Tensor y);

@@ -18,6 +18,8 @@ const Kernels& untimed_kernels() {
       .scatter = scatter,
       .attention = attention,
       .attention_backward = attention_backward,
+      .disentangled = disentangled,
+      .disentangled_backward = disentangled_backward,
       .rotary = rotary,
       .dropout = dropout,
       .gather = gather,

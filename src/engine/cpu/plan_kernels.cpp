@@ -55,6 +55,19 @@ void note_attention(const AttentionArgs& a, int64_t copies) {
 void attention(const AttentionArgs& a) { note_attention(a, 2); }
 void attention_backward(const AttentionBackwardArgs& a) { note_attention(a.forward, 5); }
 
+// The same, packed positions, and the products of each key with each position that its queries see.
+void note_disentangled(const DisentangledArgs& d, int64_t copies, int64_t products) {
+  if (!needs) return;
+  const AttentionArgs& a = d.attention;
+  int64_t longest = 0;
+  for (int64_t s = 0; s < a.q_rows.num_sequences; ++s) longest = std::max(longest, a.num_keys(s));
+  const int64_t dim = (a.head_dim + 15) / 16 * 16, seen = std::min(2 * longest, d.num_positions()) + 16;
+  at_least(needs->head, ((copies * (longest + 64) + copies * (seen + 64)) * dim +
+                         products * (longest + 64) * seen + 2 * longest) * 4);
+}
+void disentangled(const DisentangledArgs& a) { note_disentangled(a, 3, 1); }
+void disentangled_backward(const DisentangledBackwardArgs& a) { note_disentangled(a.forward, 6, 2); }
+
 const void* packed_weights(ParameterStore&, const Parameter& first, int count, Tensor w, bool transposed,
                            bool both) {
   for (const bool form : {transposed, !transposed}) {
@@ -80,6 +93,8 @@ const Kernels& plan_kernels() {
     t.linear_backward = linear_backward;
     t.attention = attention;
     t.attention_backward = attention_backward;
+    t.disentangled = disentangled;
+    t.disentangled_backward = disentangled_backward;
     t.packed_weights = packed_weights;
     return t;
   }();
