@@ -57,6 +57,12 @@ struct TrainingArguments {
   bool predict_with_generate = false;  // seq2seq-lm: evaluation generates and scores the texts
   int64_t generation_max_length = 0;   // of its tokens; 0 = max_target_length
   int64_t generation_num_beams = 0;    // 0 = as generation_config.json says, else 1
+  bool label_all_tokens =
+      false;  // token-classification: every token of a word has a label, not only the first
+  std::optional<int64_t>
+      stride{};                  // tokens that two windows of a long text share; default: 128, at most half
+  bool strict_entities = false;  // entities count only as the tag scheme defines them
+  bool return_entity_level_metrics = false;  // metrics of each type too
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

@@ -2,6 +2,7 @@
 // know of a task; none of them compares a task's name.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,9 @@
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text, source_and_target };
+enum class Input : uint8_t { labelled_rows, text, source_and_target, tagged_words };
 // What prediction answers: a label and its score, tokens for each mask, the loss of a text, or a text.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts };
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, entities };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -33,6 +34,9 @@ struct FeatureSettings {
   double mean_noise_span_length = 3;
   bool predict_with_generate = false;
   int64_t generation_max_length = 0, generation_num_beams = 0;
+  bool label_all_tokens = false;
+  std::optional<int64_t> stride{};
+  bool strict_entities = false, return_entity_level_metrics = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

@@ -49,6 +49,10 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.predict_with_generate = arguments.predict_with_generate;
   settings.generation_max_length = arguments.generation_max_length;
   settings.generation_num_beams = arguments.generation_num_beams;
+  settings.label_all_tokens = arguments.label_all_tokens;
+  settings.stride = arguments.stride;
+  settings.strict_entities = arguments.strict_entities;
+  settings.return_entity_level_metrics = arguments.return_entity_level_metrics;
   settings.seed = arguments.seed;
   if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
   settings.evaluates = *arguments.do_eval;
