@@ -91,7 +91,7 @@ TEST_F(TaggedData, HashesAreWordsOrComments) {
 
 TEST_F(TaggedData, BadConllIsNamedByItsLine) {
   EXPECT_THAT(error("a.conll", "New B-LOC\nYork\n"),
-              AllOf(HasSubstr("a.conll: line 2: 1 column, but line 1 has 2: 'York'"), HasSubstr("hint: ")));
+              AllOf(HasSubstr("a.conll: line 2: 1 column, but line 1 has 2: 'York'"), HasSubstr("write the same columns on every line, separated by spaces")));
   EXPECT_THAT(error("a.conll", "New\tB-LOC\n\tO\n"), HasSubstr("line 2: the word is empty"));
   EXPECT_THAT(error("a.conll", "New\tB-LOC\nYork\t\n"), HasSubstr("line 2: the tag is empty"));
   EXPECT_THAT(error("a.conll", "New\nYork\n"), HasSubstr("line 1: one column, 'New': there is no tag"));

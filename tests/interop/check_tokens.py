@@ -81,9 +81,14 @@ def words_with_tags():
 
 
 def word_tokenizer(folder):
-    """As run_ner loads it."""
-    prefix = json.loads((folder / "config.json").read_text())["model_type"] in ("gpt2", "roberta")
-    return AutoTokenizer.from_pretrained(folder, **({"add_prefix_space": True} if prefix else {}))
+    """As run_ner loads it. graft puts a space before each word for every byte-level tokenizer: ModernBERT's is told to."""
+    kind = json.loads((folder / "config.json").read_text())["model_type"]
+    tokenizer = AutoTokenizer.from_pretrained(folder, **({"add_prefix_space": True} if kind in ("gpt2", "roberta") else {}))
+    if kind == "modernbert":
+        words = tokenizer.backend_tokenizer.pre_tokenizer
+        words.add_prefix_space = True
+        tokenizer.backend_tokenizer.pre_tokenizer = words
+    return tokenizer
 
 
 def encode(tokenizer, row, all_tokens):

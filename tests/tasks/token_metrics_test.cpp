@@ -38,7 +38,8 @@ TEST(TokenMetrics, EqualsSeqeval) {
   const char* given = std::getenv("GRAFT_TOKEN_METRICS");
   const std::filesystem::path file =
       given ? std::filesystem::path(given) : test::fixture_path("golden/token_metrics.json");
-  for (const Json& row : read_json(file).at("cases")) {
+  const Json json = read_json(file);
+  for (const Json& row : json.at("cases")) {
     SCOPED_TRACE(row.dump());
     std::vector<std::string> labels;
     for (const Json& label : row.at("labels")) labels.push_back(label.get<std::string>());
