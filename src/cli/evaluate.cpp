@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "cli/class_table.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -26,6 +27,7 @@ namespace {
 
 // Training arguments that an evaluation may change, and why a model of another task has no use for them.
 // Without them those of training hold.
+constexpr const char* kTypes = "return_entity_level_metrics";
 constexpr std::pair<const char*, const char*> kArguments[] = {
     {"source_prefix", "its answer is no text"},
     {"max_target_length", "its answer is no text"},
@@ -33,6 +35,9 @@ constexpr std::pair<const char*, const char*> kArguments[] = {
     {"generation_max_length", "its answer is no text"},
     {"generation_num_beams", "its answer is no text"},
     {"span_corruption", "its answer is no text"},
+    {"stride", "it labels no words"},
+    {"strict_entities", "it labels no words"},
+    {kTypes, "it labels no words"},
     {"doc_stride", "it reads no contexts"},
     {"n_best_size", "it reads no contexts"},
     {"max_answer_length", "it reads no contexts"},
@@ -74,6 +79,10 @@ void check_options(const Options& options, const tasks::TaskEntry& task, tasks::
         std::none_of(task.own_options.begin(), task.own_options.end(),
                      [own = std::string_view(name)](const char* o) { return o == own; }))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", name, task.head->task, why));
+  for (const char* name : {"tag_scheme", "repair_tags"})
+    if (input != tasks::Input::tagged_words && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: its words have no tags", name, task.head->task));
   if (input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
@@ -109,6 +118,8 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
     if (options.given(name))
       train::set_argument(arguments, name, value.is_string() ? value.get<std::string>() : value.dump());
   }
+  // The types are what an evaluation of entities is about.
+  if (!options.given(kTypes)) arguments.return_entity_level_metrics = true;
   arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
   arguments.bf16 = precision.bf16;
@@ -116,7 +127,8 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
     std::string settings;
     const Json values = train::to_json(arguments);
     for (const char* option : task.own_options)
-      if (!options.given(option) && !(values.at(option) == Json("")) && !values.at(option).is_null())
+      if (!options.given(option) && std::string_view(option) != kTypes && !(values.at(option) == Json("")) &&
+          !values.at(option).is_null())
         settings += fmt::format("{} {}, ", option, values.at(option).dump());
     if (!settings.empty()) say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
   }
@@ -145,7 +157,9 @@ int evaluate(int argc, char** argv) {
   profile.stop();
   if (std::isinf(scores.front().second))  // NaN: undefined, with a warning
     fail_with(train::kNotFiniteHint, "{}: the loss is {}", folder.string(), scores.front().second);
-  print_result(scores, o.json, profile);
+  LogEntry shown = scores;
+  if (!o.json) print_class_table(shown, "eval_");
+  print_result(shown, o.json, profile);
   return 0;
 }
 

@@ -34,10 +34,11 @@ const TaskEntry& find_task(const std::string& name) {
 
 void set_layout(DatasetOptions& options, Input input) {
   options.text_to_text = input == Input::source_and_target;
+  options.tagged_words = input == Input::tagged_words;
   options.tuples = input == Input::text_tuples;
   options.questions = input == Input::questions;
   options.choices = input == Input::choices;
-  options.require_label = !options.text_to_text && !options.tuples;
+  options.require_label = !options.text_to_text && !options.tuples && !options.tagged_words;
 }
 
 const TaskEntry& default_task() { return *task_table().front(); }

@@ -2,6 +2,7 @@
 // know of a task; none of them compares a task's name.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,10 +17,18 @@
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples, questions, choices };
-// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, an
-// embedding, a span of a context, or one of several choices.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings, spans, choices };
+enum class Input : uint8_t {
+  labelled_rows,
+  text,
+  source_and_target,
+  tagged_words,
+  text_tuples,
+  questions,
+  choices
+};
+// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, entities,
+// an embedding, a span of a context, or one of several choices.
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, entities, embeddings, spans, choices };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -42,6 +51,9 @@ struct FeatureSettings {
   int64_t batch_size = 8, gradient_accumulation_steps = 1;
   bool drop_last = false;
   QuestionSettings questions{};
+  bool label_all_tokens = false;
+  std::optional<int64_t> stride{};
+  bool strict_entities = false, return_entity_level_metrics = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };
