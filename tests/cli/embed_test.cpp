@@ -98,7 +98,7 @@ TEST(Embed, WhatDoesNotFitIsRefused) {
   EXPECT_THAT(error({"--prompt", "a", "--prompt_name", "b"}, 2), HasSubstr("one of the two"));
   EXPECT_THAT(error({"--output", world / "no/folder.npy"}, 1), HasSubstr("cannot create"));
   EXPECT_THAT(error({"--output", "/dev/full", "--label_column", "x"}, 2), HasSubstr("label_column"));
-  const Result full = run_graft({"embed", "--model", model, "--input", input}, {.stdout_file = "/dev/full"});
+  const Result full = run_graft({"embed", "--model", model, "--input", input}, {.input = "", .stdout_file = "/dev/full"});
   EXPECT_EQ(full.code, 1);
   EXPECT_THAT(
       run_graft({"embed", "--model", model, "--input", input, "--max_seq_length", "4", "--output", "-"}).err,
@@ -173,7 +173,9 @@ TEST(CrossEncoder, TrainsWithTheSigmoidAndReranks) {
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_GE(found[i]["score"].get<double>(), 0);
     EXPECT_LE(found[i]["score"].get<double>(), 1);
-    if (i > 0) EXPECT_GE(found[i - 1]["score"].get<double>(), found[i]["score"].get<double>());
+    if (i > 0) {
+      EXPECT_GE(found[i - 1]["score"].get<double>(), found[i]["score"].get<double>());
+    }
   }
   EXPECT_GT(found[0]["score"].get<double>(), 0.5);
   const Json best = json_lines(graft_output({"predict", "--model", model, "--input", input, "--top_k", "1"}))
