@@ -42,6 +42,7 @@ int64_t index_in(const models::State& state, const engine::Parameter& p, const d
     return (after_padding ? 2 : 0) * p.cols() + 1;
   }
   if (p.name.find("relative_attention_bias") != std::string::npos) return 0;  // the bucket of distance 0
+  if (p.name.find("rel_embeddings") != std::string::npos) return p.rows() / 2 * p.cols() + 1;  // likewise
   return p.name.find("token_type_embeddings") != std::string::npos ? 1 : p.size - 1;
 }
 
