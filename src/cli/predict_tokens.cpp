@@ -13,7 +13,7 @@
 namespace graft::cli {
 namespace {
 
-Json json_of(const std::vector<TextEntity>& entities, bool single_tokens) {
+Json entities_as_json(const std::vector<TextEntity>& entities, bool single_tokens) {
   Json list = Json::array();
   for (const TextEntity& e : entities) {
     Json entity = {{single_tokens ? "entity" : "entity_group", e.entity},
@@ -68,7 +68,7 @@ class TokenStream {
       std::vector<std::string> texts;
       for (size_t i = 0; i < n; ++i) texts.push_back(rows_[i].text);
       for (const auto& entities : pipeline_.predict(texts))
-        out_.write(json_text({{"entities", json_of(entities, single_tokens_)}}));
+        out_.write(json_text({{"entities", entities_as_json(entities, single_tokens_)}}));
     } else {
       std::vector<std::vector<std::string>> texts(n);
       for (size_t i = 0; i < n; ++i)
@@ -76,8 +76,8 @@ class TokenStream {
       for (const TaggedWords& tagged : pipeline_.predict_words(texts)) {
         Json tags = Json::array();
         for (const std::string& tag : tagged.tags) tags.push_back(tag.empty() ? Json() : Json(tag));
-        out_.write(
-            json_text({{"tags", std::move(tags)}, {"entities", json_of(tagged.entities, single_tokens_)}}));
+        out_.write(json_text(
+            {{"tags", std::move(tags)}, {"entities", entities_as_json(tagged.entities, single_tokens_)}}));
       }
     }
     out_.flush();
