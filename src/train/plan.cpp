@@ -115,8 +115,12 @@ int64_t rows_read(const Trainer::Parts& parts) {
 void plan_memory(Trainer::Parts& parts) {
   std::vector<int64_t> order(static_cast<size_t>(parts.features.train->size()));
   std::iota(order.begin(), order.end(), int64_t{0});
-  const auto n =
-      std::min<size_t>(order.size(), static_cast<size_t>(parts.arguments.per_device_train_batch_size));
+  const TrainingArguments& a = parts.arguments;
+  const int64_t in_a_pass =
+      a.gradient_cache
+          ? std::min(a.mini_batch_size, a.per_device_train_batch_size * a.gradient_accumulation_steps)
+          : a.per_device_train_batch_size;
+  const auto n = std::min<size_t>(order.size(), static_cast<size_t>(in_a_pass));
   std::partial_sort(
       order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(), [&](int64_t a, int64_t b) {
         const int32_t la = parts.features.train->length(a), lb = parts.features.train->length(b);

@@ -149,6 +149,46 @@ std::string scored_pairs(World& world, const std::string& name, int n, const std
   return world.write(name, out);
 }
 
+TEST(CrossEncoder, TrainsWithTheSigmoidAndReranks) {
+  World world;
+  const std::string train = scored_pairs(world, "train.csv", 96);
+  const Result r =
+      run_graft(world.train_args("out", {"--train_file", train, "--validation_file", train, "--loss",
+                                         "BinaryCrossEntropyLoss", "--num_train_epochs", "8"}));
+  ASSERT_EQ(r.code, 0) << r.err;
+  const std::string model = world / "out";
+  const Json config = read_json(world / "out/config.json");
+  EXPECT_EQ(config["sentence_transformers"]["activation_fn"], "torch.nn.modules.activation.Sigmoid");
+  EXPECT_EQ(config["id2label"].size(), 1u);
+  const std::string input = world.write(
+      "q.jsonl", R"({"query": "good film", "candidates": ["bad book", "good book", "bad book bad"]})"
+                 "\n");
+  const std::vector<Json> lines = json_lines(graft_output({"predict", "--model", model, "--input", input}));
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(lines[0]["query"], "good film");
+  const Json& found = lines[0]["candidates"];
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0]["corpus_id"], 1);
+  EXPECT_EQ(found[0]["text"], "good book");
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_GE(found[i]["score"].get<double>(), 0);
+    EXPECT_LE(found[i]["score"].get<double>(), 1);
+    if (i > 0) EXPECT_GE(found[i - 1]["score"].get<double>(), found[i]["score"].get<double>());
+  }
+  EXPECT_GT(found[0]["score"].get<double>(), 0.5);
+  const Json best = json_lines(graft_output({"predict", "--model", model, "--input", input, "--top_k", "1"}))
+                        .front()["candidates"];
+  EXPECT_EQ(best, Json::array({found[0]}));
+  // The same score as that of the pair alone, and as the evaluation reads it.
+  const std::string pair = world.write("pair.csv", "sentence1,sentence2\ngood film,good book\n");
+  EXPECT_EQ(json_lines(graft_output({"predict", "--model", model, "--input", pair})).front()["score"],
+            found[0]["score"]);
+  const Json scores =
+      json_lines(graft_output({"evaluate", "--model", model, "--test_file", train, "--json"})).front();
+  EXPECT_EQ(scores["eval_loss"], read_json(world / "out/all_results.json")["eval_loss"]);
+  EXPECT_GT(scores["eval_pearson"].get<double>(), 0.8);
+}
+
 TEST(CrossEncoder, WhatDoesNotFitIsRefused) {
   World world;
   const auto error = [&](const std::string& file, const std::string& loss) {

@@ -1,8 +1,12 @@
 // A cached step equals one pass over the whole step, with dropout.
 #include "train/gradient_cache.h"
 
+#include <cmath>
+#include <tuple>
+
 #include "models/model_case.h"
 #include "tasks/task_table.h"
+#include "train/parts.h"
 #include "train/tiny_run.h"
 
 namespace graft::train {
@@ -79,6 +83,39 @@ TEST_F(GradientCache, StopsOnRequest) {
   const std::atomic<bool> stop = true;
   EXPECT_FALSE(
       cached_gradients(model.state(), *prepared.task, whole, whole.last(), {}, memory, stop).has_value());
+}
+
+// Accumulated batches of 4 with the cache train as a batch of 16 does.
+TEST_F(GradientCache, WithAccumulationItIsTheBigBatch) {
+  const auto trained = [&](int64_t batch, int64_t accumulation, bool cache) {
+    TrainingArguments a = run.arguments();
+    a.per_device_train_batch_size = batch;
+    a.gradient_accumulation_steps = accumulation;
+    a.gradient_cache = cache;
+    a.mini_batch_size = 3;
+    a.max_steps = 4;
+    const Model model = run.model("sentence-embedding", {}, 0.1);
+    Trainer trainer(model, a, {pairs(48, 0), {}, run.tokenizer()});
+    const TrainResult r = trainer.train();
+    return std::tuple(r.training_loss, all_values(model), trainer.parts().memory.bytes());
+  };
+  const auto [big_loss, big, big_bytes] = trained(16, 1, false);
+  const auto [cached_loss, cached, cached_bytes] = trained(4, 4, true);
+  const auto [small_loss, small, small_bytes] =
+      trained(4, 4, false);  // its negatives are those of 4 examples
+  EXPECT_LT(cached_bytes, small_bytes);
+  EXPECT_EQ(std::get<2>(trained(16, 1, true)), cached_bytes);  // a mini-batch's, whatever the batch is
+  EXPECT_GT(big_bytes, small_bytes);
+  EXPECT_NEAR(cached_loss, big_loss, 1e-5);
+  // AdamW turns the rounding of a tiny gradient into a step: the run as a whole is compared.
+  const std::vector<float> start = all_values(run.model("sentence-embedding", {}, 0.1));
+  double apart = 0, moved = 0;
+  for (size_t i = 0; i < big.size(); ++i) {
+    apart += std::pow(double{cached[i]} - big[i], 2);
+    moved += std::pow(double{big[i]} - start[i], 2);
+  }
+  EXPECT_LE(apart, 1e-6 * moved);
+  EXPECT_LT(small_loss, big_loss - 0.5);
 }
 
 }  // namespace

@@ -46,6 +46,21 @@ struct TrainEmbeddings : testing::Test {
   }
 };
 
+TEST_F(TrainEmbeddings, RetrievalOfHeldOutPairsImproves) {
+  TrainingArguments a = run.arguments();
+  a.per_device_train_batch_size = 16;
+  a.num_train_epochs = 6;
+  const std::string dev = pairs("dev.csv", 60, 0);
+  const double before =
+      value_of(Trainer(run.model("sentence-embedding", {}), a, {{}, read(dev), run.tokenizer()}).evaluate(),
+               "eval_mrr@10");
+  for (const bool negatives : {false, true}) {
+    const LogEntry after = train(a, pairs("train.csv", 240, 1, negatives), dev);
+    EXPECT_GT(value_of(after, "eval_mrr@10"), before + 0.1) << negatives;
+    EXPECT_GT(value_of(after, "eval_recall@10"), 0.9);
+  }
+}
+
 TEST_F(TrainEmbeddings, ScoredPairsTrainAndCorrelate) {
   TrainingArguments a = run.arguments();
   a.num_train_epochs = 6;
