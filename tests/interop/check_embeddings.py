@@ -11,15 +11,16 @@ from pathlib import Path
 warnings.filterwarnings("ignore")
 
 import torch
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
 
 from common import PROJECT, TOLERANCE, Counter, graft, json_lines, relative, worst_difference
 
 torch.set_num_threads(1)
 TOKENIZER = PROJECT / "tests" / "golden" / "tokenizers" / "small-bert-uncased"
+FAMILIES = ["roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra", "albert", "modernbert", "t5"]
 POOLINGS = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 TEXTS = ["That is a happy person", "hello", "A much longer sentence, with more words in it than the others have, so that lengths are mixed.",
          "123 + 4 = 127!", "Ünïcode straße", "the film was not good"]
@@ -111,16 +112,63 @@ def check_loss(counter, work, model, folder, case):
     return out
 
 
-def check_saved(counter, folder):
-    """What graft saved is a folder of sentence-transformers with equal embeddings."""
+def check_same(counter, folder, max_seq_length=None):
+    """Equal embeddings of a folder in both programs."""
     model = SentenceTransformer(str(folder), device="cpu")
     difference = worst_difference(embed(folder), model.encode(TEXTS).tolist())
     counter.difference(difference)
-    counter.count("saved folders")
+    counter.count("folders")
     problems = [f"differs by {difference}"] if difference > TOLERANCE else []
-    if model.max_seq_length != 24:
-        problems.append(f"max_seq_length {model.max_seq_length} instead of 24")
-    counter.case(f"saved {folder.name}", problems)
+    if max_seq_length and model.max_seq_length != max_seq_length:
+        problems.append(f"max_seq_length {model.max_seq_length} instead of {max_seq_length}")
+    counter.case(folder.name, problems)
+
+
+def check_saved(counter, folder):
+    """What graft saved is a folder of sentence-transformers."""
+    check_same(counter, folder, 24)
+
+
+def check_cross_encoder(counter, work, folder):
+    """A pair's score after training with the reference's sigmoid, and the order of candidates."""
+    data, saved, queries = work / "scores.csv", work / "cross-encoder", work / "queries.jsonl"
+    with open(data, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["sentence1", "sentence2", "label"], *([*row, score] for row, score in zip(ROWS, SCORES))])
+    graft("train", {"model": folder, "loss": "BinaryCrossEntropyLoss", "train_file": data, "output_dir": saved, "max_steps": 3,
+                    "learning_rate": 1e-3, "bf16": "false"})
+    queries.write_text(json.dumps({"query": ROWS[0][0], "candidates": TEXTS}) + "\n")
+    got = json_lines(graft("predict", {"model": saved, "input": queries}))[0]["candidates"]
+    want = CrossEncoder(str(saved), device="cpu").rank(ROWS[0][0], TEXTS)
+    difference = worst_difference([c["score"] for c in got], [float(c["score"]) for c in want])
+    counter.difference(difference)
+    counter.count("scores of candidates", len(got))
+    problems = [f"scores differ by {difference}"] if difference > TOLERANCE else []
+    if [c["corpus_id"] for c in got] != [c["corpus_id"] for c in want]:
+        problems.append("the candidates have another order")
+    counter.case("cross-encoder", problems)
+
+
+def check_families(counter, work):
+    """The bare encoder of each family, and what graft saves after two steps of training it."""
+    data = work / "pairs.csv"
+    data.write_text("anchor,positive\nthe film,good film\na person,happy person\nhello,hi there\n")
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    other = {"distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
+             "modernbert": {**sizes, "global_attn_every_n_layers": 2, "local_attention": 8, "cls_token_id": 2, "sep_token_id": 3},
+             "electra": {**sizes, "embedding_size": 16}, "albert": {**sizes, "embedding_size": 16},
+             "t5": {"d_model": 32, "d_kv": 8, "num_heads": 4, "d_ff": 64, "num_layers": 2, "eos_token_id": 3}}
+    for family in FAMILIES:
+        torch.manual_seed(0)
+        folder, saved = work / family, work / f"{family}-saved"
+        config = AutoConfig.for_model(family, vocab_size=len(tokenizer), max_position_embeddings=60, initializer_range=0.2, pad_token_id=0,
+                                      **other.get(family, sizes))
+        (T5EncoderModel(config) if family == "t5" else AutoModel.from_config(config)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        graft("train", {"model": folder, "task": "sentence-embedding", "train_file": data, "output_dir": saved, "max_steps": 2,
+                        "learning_rate": 1e-3, "max_seq_length": 24, "bf16": "false"})
+        check_same(counter, folder)
+        check_saved(counter, saved)
 
 
 def main():
@@ -131,6 +179,8 @@ def main():
     check_embeddings(counter, model, folder)
     saved = [check_loss(counter, work, model, folder, case) for case in LOSSES]
     check_saved(counter, saved[0])
+    check_families(counter, work)
+    check_cross_encoder(counter, work, folder)
     counter.finish()
 
 
