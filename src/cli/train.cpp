@@ -34,6 +34,8 @@ Options declare(TrainOptions& o) {
       {"graft train --model bert-base-uncased --task sequence-classification --train_file train.csv \\",
        "    --validation_file dev.csv --output_dir results --learning_rate 2e-5 --num_train_epochs 3",
        "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
+       "graft train --model DIR --task sentence-embedding --train_file pairs.csv --output_dir encoder   # "
+       "anchor,positive",
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");
