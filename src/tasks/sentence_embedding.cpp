@@ -46,18 +46,23 @@ void check_scores(const Dataset& dataset, EmbeddingLossKind loss) {
   }
 }
 
-EmbeddingLossOptions loss_of(const FeatureSettings& s, const Dataset& data) {
+// The loss that the settings name, else the one that fits the data.
+EmbeddingLossOptions loss_of(const FeatureSettings& s, const Dataset& data, bool trains) {
   EmbeddingLossOptions o;
   o.scale = s.scale;
   o.triplet_margin = s.triplet_margin;
   o.cosine_distance = s.distance_metric == "cosine";
+  if (!o.cosine_distance && s.distance_metric != "euclidean")
+    throw UsageError(
+        fmt::format("--distance_metric {} is not known; there are: euclidean, cosine", s.distance_metric));
   if (!s.loss.empty()) {
     o.kind = parse_embedding_loss(s.loss);
     return o;
   }
   if (data.has_scores()) o.kind = EmbeddingLossKind::cosent;
-  log_info("loss: {} ({}); --loss chooses another", embedding_loss_name(o.kind),
-           data.has_scores() ? "the pairs have scores" : "the data has no scores");
+  if (trains)
+    log_info("loss: {} ({}); --loss chooses another", embedding_loss_name(o.kind),
+             data.has_scores() ? "the pairs have scores" : "the data has no scores");
   return o;
 }
 
@@ -158,8 +163,9 @@ std::unique_ptr<Task> make_sentence_embedding(const Model& /*model*/, LabelKind 
 PreparedTask prepare_sentence_embedding(Model& model, const TaskData& data, const FeatureSettings& settings) {
   for (const Dataset* set : {&data.train, &data.eval, &data.test}) check_tuples(*set);
   const Dataset& scored = data.eval.size() > 0 ? data.eval : data.test;
-  const EmbeddingLossOptions loss = loss_of(settings, data.train.size() > 0 ? data.train : scored);
-  if (data.train.size() > 0) {
+  const bool trains = data.train.size() > 0;
+  const EmbeddingLossOptions loss = loss_of(settings, trains ? data.train : scored, trains);
+  if (trains) {
     check_training(loss, data.train, settings);
     model.state().config.modules.max_seq_length = settings.max_seq_length;
   }

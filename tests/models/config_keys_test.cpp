@@ -53,9 +53,10 @@ TEST_F(ConfigKeys, WhatIsNotImplementedIsRefusedByName) {
        {"bert/seqcls_single", "roberta/mlm", "xlm-roberta/mlm", "distilbert/seqcls_single"}) {
     for (auto [key, value] : all) {
       if (value.is_object() && value.empty()) {
-        EXPECT_EQ(
-            load_model(with(golden / name, [&](Json& c) { c[key] = value; })).load_report().missing.size(),
-            0u);
+        EXPECT_EQ(load_model(with(golden / name, [&, k = key, v = value](Json& c) { c[k] = v; }))
+                      .load_report()
+                      .missing.size(),
+                  0u);
         value["0"] = Json::array({1});
       }
       EXPECT_THAT(refusal(golden / name, key, value),
@@ -72,9 +73,8 @@ TEST_F(ConfigKeys, WhatIsNotImplementedIsRefusedByName) {
 
 // The keys that 4.57.6 and 5.24.0 write, and older files have, without effect on these models.
 TEST_F(ConfigKeys, HarmlessKeysAreAcceptedWithoutAWord) {
-  GRAFT_SHARED_PATH(golden, "golden");
-  for (const char* name : {"bert/seqcls_single", "roberta/mlm", "distilbert/mlm"}) {
-    const fs::path folder = with(golden / name, [](Json& c) {
+  for (const std::string& name : single_and_mlm_names()) {
+    const fs::path folder = with(fixture_folder(name), [](Json& c) {
       c["chunk_size_feed_forward"] = 2;
       c["use_cache"] = false;
       c["gradient_checkpointing"] = true;
@@ -87,9 +87,9 @@ TEST_F(ConfigKeys, HarmlessKeysAreAcceptedWithoutAWord) {
       c["transformers_version"] = "5.24.0";
       c["temperature"] = 1.0;
     });
-    Model model = load_model(golden / name);
+    Model model = load_model(fixture_folder(name));
     EXPECT_THAT(warnings_of([&] { model = load_model(folder); }), IsEmpty()) << name;
-    EXPECT_TRUE(same_bits(all_values(model), all_values(load_model(golden / name))));
+    EXPECT_TRUE(same_bits(all_values(model), all_values(load_model(fixture_folder(name)))));
   }
 }
 

@@ -67,11 +67,13 @@ std::vector<float> plain_pooling(const std::vector<std::vector<float>>& tokens, 
   return out;
 }
 
+// ModernBERT's fixture holds the hidden states before the final norm, as release 4 has them;
+// tests/interop/check_embeddings.py compares its embeddings.
 class PoolingOfFixtures : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Families, PoolingOfFixtures,
                          testing::Values("bert/mlm", "roberta/mlm", "xlm-roberta/mlm", "distilbert/mlm",
                                          "t5/seq2seq", "t5-v1_1/seq2seq", "mpnet/mlm", "electra/mlm",
-                                         "albert/mlm", "modernbert/mlm"),
+                                         "albert/mlm"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';

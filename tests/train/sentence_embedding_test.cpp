@@ -134,6 +134,13 @@ TEST_F(TrainEmbeddings, DataThatDoesNotFitIsRefused) {
               HasSubstr("which MultipleNegativesRankingLoss does not read"));
   EXPECT_THAT(error(good + good, "CoSENTLoss"), HasSubstr("line 1: CoSENTLoss needs a score"));
   EXPECT_THAT(error(good + good, "TripletLoss"), HasSubstr("TripletLoss needs 1 negative, the rows have 0"));
+  EXPECT_THAT(error_of([&] {
+                TrainingArguments a = run.arguments();
+                a.distance_metric = "manhattan";
+                const Dataset data = read(pairs("t.csv", 8, 0, true));
+                Trainer trainer(run.model("sentence-embedding", {}), a, {data, {}, run.tokenizer()});
+              }),
+              HasSubstr("--distance_metric manhattan is not known; there are: euclidean, cosine"));
   EXPECT_THAT(error(good + good, "", 1), HasSubstr("compares the examples of a batch, and a batch has 1"));
 }
 
