@@ -13,6 +13,21 @@ namespace data {
 class LabelTally;
 }
 
+// A word with its tag as the file has it.
+struct TaggedWord {
+  std::string text, tag;
+  int64_t line = 0;  // in the file
+};
+
+// Characters [begin, end) of a text, in code points, and what they are.
+struct TextSpan {
+  int64_t begin = 0, end = 0;
+  std::string label;
+};
+
+// How tags mark entities; none: they are classes of words, such as parts of speech.
+enum class TagScheme { none, iob1, iob2, bioes, bilou };
+
 // One row. Labels are the text of the file; LabelMap turns them into ids.
 struct Example {
   std::string text;
@@ -26,6 +41,10 @@ struct Example {
   std::vector<std::string> negatives;  // tuples of texts: those unlike `text`, which text_pair is like
   double score = 0;                    // tuples of texts: how alike text and text_pair are
   bool has_score = false;
+  // token-classification: words with tags, or `text` with spans, sorted and without overlap.
+  std::vector<TaggedWord> words;
+  std::vector<TextSpan> spans;
+  bool has_spans = false;
 
   bool has_label() const { return !labels.empty() || no_label_applies; }
 };
@@ -60,6 +79,12 @@ struct DatasetOptions {
   // either texts that are not (negative, negative_1, ...) or a score, a number in the column score, label,
   // ...
   bool tuples = false;
+  // token-classification: rows hold words with tags, or a text with spans. text_column and label_column name
+  // the columns of both; those of a CoNLL file by number from 1 (default: the first and the last).
+  bool tagged_words = false;
+  std::string tag_scheme{};  // iob1, iob2, bioes, bilou; "" = found from the tags
+  bool repair_tags = false;  // tags that break the scheme are replaced; otherwise a warning counts them, and
+                             // with a named scheme they are an error
 };
 
 class GRAFT_API Dataset {
@@ -68,7 +93,8 @@ class GRAFT_API Dataset {
   // Reads by extension (.csv .tsv .jsonl .json .txt, each also .gz .zst .xz; "-" is standard input, a text a
   // line). Throws Error that names file, line, column and the fix.
   static Dataset from_file(const std::filesystem::path& path, const DatasetOptions& options = {});
-  // Label kinds are inferred as for a csv; several labels in an example make them lists.
+  // Label kinds are inferred as for a csv; several labels in an example make them lists. Of examples with
+  // words or spans the tags are the labels.
   explicit Dataset(std::vector<Example> examples, std::string origin = "");
 
   size_t size() const { return examples_.size(); }
@@ -82,19 +108,24 @@ class GRAFT_API Dataset {
   // The distinct labels in order of appearance; empty for floats. They cover the whole file, also with
   // max_samples, as in the reference.
   const std::vector<LabelCount>& label_counts() const { return label_counts_; }
+  // Of tagged words.
+  TagScheme tag_scheme() const { return tag_scheme_; }
   bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
   bool has_scores() const { return !examples_.empty() && examples_.front().has_score; }
   size_t num_negatives() const { return examples_.empty() ? 0 : examples_.front().negatives.size(); }
   bool has_targets() const { return !examples_.empty() && examples_.front().has_target; }
 
  private:
+  static Dataset tagged_from_file(const std::filesystem::path& path, const DatasetOptions& options);
   void take_labels(const data::LabelTally& tally);
+  void take_tags();
 
   std::vector<Example> examples_;
   std::string origin_, label_column_;
   LabelKind label_kind_ = LabelKind::none;
   LabelKind label_item_kind_ = LabelKind::none;
   std::vector<LabelCount> label_counts_;
+  TagScheme tag_scheme_ = TagScheme::none;
 };
 
 }  // namespace graft

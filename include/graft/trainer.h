@@ -65,6 +65,12 @@ struct TrainingArguments {
   int64_t mini_batch_size = 32;     // examples of a mini-batch of gradient_cache
   std::string pooling{};            // of embeddings: mean, cls, ...; "" = that of the checkpoint, else mean
   std::optional<bool> normalize{};  // embeddings of length 1; default: as the checkpoint has it, else no
+  bool label_all_tokens =
+      false;  // token-classification: every token of a word has a label, not only the first
+  std::optional<int64_t>
+      stride{};                  // tokens that two windows of a long text share; default: 128, at most half
+  bool strict_entities = false;  // entities count only as the tag scheme defines them
+  bool return_entity_level_metrics = false;  // metrics of each type too
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

@@ -16,7 +16,7 @@ namespace {
 using train::TrainJob;
 
 using Member = std::variant<std::string TrainJob::*, std::vector<std::string> TrainJob::*, bool TrainJob::*,
-                            int64_t TrainJob::*, std::string DatasetOptions::*>;
+                            int64_t TrainJob::*, std::string DatasetOptions::*, bool DatasetOptions::*>;
 
 // Options of a job that are not training arguments.
 const std::map<std::string, Member>& job_options() {
@@ -32,6 +32,8 @@ const std::map<std::string, Member>& job_options() {
       {"text_pair_column", &DatasetOptions::text_pair_column},
       {"label_column", &DatasetOptions::label_column},
       {"target_column", &DatasetOptions::target_column},
+      {"tag_scheme", &DatasetOptions::tag_scheme},
+      {"repair_tags", &DatasetOptions::repair_tags},
       {"source_lang", &DatasetOptions::source_lang},
       {"target_lang", &DatasetOptions::target_lang},
       {"max_train_samples", &TrainJob::max_train_samples},
@@ -68,7 +70,8 @@ void set_option(TrainJob& job, const std::string& name, const Json& value) {
   if (it == job_options().end()) return train::set_argument(job.arguments, name, text_of(name, value));
   std::visit(
       [&](auto member) {
-        if constexpr (std::is_same_v<decltype(member), std::string DatasetOptions::*>)
+        if constexpr (std::is_same_v<decltype(member), std::string DatasetOptions::*> ||
+                      std::is_same_v<decltype(member), bool DatasetOptions::*>)
           assign(job.columns.*member, name, value);
         else
           assign(job.*member, name, value);

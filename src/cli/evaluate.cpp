@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "cli/class_table.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
@@ -25,9 +26,16 @@ namespace fs = std::filesystem;
 namespace {
 
 // Training arguments that an evaluation may change. Without them those of training hold.
-constexpr const char* kArguments[] = {"source_prefix",         "max_target_length",
-                                      "predict_with_generate", "generation_max_length",
-                                      "generation_num_beams",  "span_corruption"};
+constexpr const char* kTypes = "return_entity_level_metrics";
+constexpr const char* kArguments[] = {"source_prefix",
+                                      "max_target_length",
+                                      "predict_with_generate",
+                                      "generation_max_length",
+                                      "generation_num_beams",
+                                      "span_corruption",
+                                      "stride",
+                                      "strict_entities",
+                                      kTypes};
 
 struct EvaluateOptions : InferenceOptions {
   std::string test_file, task;
@@ -60,7 +68,11 @@ void check_options(const Options& options, const tasks::TaskEntry& task, tasks::
     if (options.given(name) && std::none_of(task.own_options.begin(), task.own_options.end(),
                                             [&](const char* own) { return std::string_view(own) == name; }))
       throw UsageError(
-          fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
+          fmt::format("--{} is refused for a {} model: it has no effect there", name, task.head->task));
+  for (const char* name : {"tag_scheme", "repair_tags"})
+    if (input != tasks::Input::tagged_words && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: its words have no tags", name, task.head->task));
   if (input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
@@ -78,6 +90,7 @@ TaskData load_data(EvaluateOptions& o, tasks::Input input) {
     o.columns.require_label = input == tasks::Input::labelled_rows;
     o.columns.text_to_text = input == tasks::Input::source_and_target;
     o.columns.tuples = input == tasks::Input::text_tuples;
+    o.columns.tagged_words = input == tasks::Input::tagged_words;
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());
@@ -98,6 +111,8 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
     if (options.given(name))
       train::set_argument(arguments, name, value.is_string() ? value.get<std::string>() : value.dump());
   }
+  // The types are what an evaluation of entities is about.
+  if (!options.given(kTypes)) arguments.return_entity_level_metrics = true;
   arguments.max_seq_length = train::inference_length(o.max_seq_length, saved, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = o.batch_size;
   arguments.bf16 = precision.bf16;
@@ -105,7 +120,8 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
     std::string settings;
     const Json values = train::to_json(arguments);
     for (const char* option : task.own_options)
-      if (!options.given(option) && !(values.at(option) == Json("")) && !values.at(option).is_null())
+      if (!options.given(option) && std::string_view(option) != kTypes && !(values.at(option) == Json("")) &&
+          !values.at(option).is_null())
         settings += fmt::format("{} {}, ", option, values.at(option).dump());
     if (!settings.empty()) say(fmt::format("as in training: {}seed {}", settings, arguments.seed));
   }
@@ -134,7 +150,9 @@ int evaluate(int argc, char** argv) {
   profile.stop();
   if (std::isinf(scores.front().second))  // NaN: undefined, with a warning
     fail_with(train::kNotFiniteHint, "{}: the loss is {}", folder.string(), scores.front().second);
-  print_result(scores, o.json, profile);
+  LogEntry shown = scores;
+  if (!o.json) print_class_table(shown, "eval_");
+  print_result(shown, o.json, profile);
   return 0;
 }
 

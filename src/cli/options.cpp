@@ -182,6 +182,11 @@ void Options::columns(DatasetOptions& to) {
   text("label_column", to.label_column, "column of the label; default: label, labels");
   text("target_column", to.target_column,
        "text to text: column of what is to be written; default: target, summary, highlights, ...");
+  text("tag_scheme", to.tag_scheme,
+       "token-classification: iob1, iob2, bioes or bilou; tags that break it are an error; default: found "
+       "from "
+       "the tags, with a warning");
+  flag("repair_tags", to.repair_tags, "token-classification: replace tags that break the scheme");
   text("source_lang", to.source_lang, "text to text: language of the source in rows of a 'translation'");
   text("target_lang", to.target_lang, "text to text: language of the target in rows of a 'translation'");
 }

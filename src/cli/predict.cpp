@@ -11,6 +11,7 @@
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/output_stream.h"
+#include "cli/predict_tokens.h"
 #include "cli/profile.h"
 #include "cli/rerank.h"
 #include "cli/verbs.h"
@@ -127,6 +128,7 @@ struct PredictOptions : InferenceOptions {
   std::string input = "-", output = "-";
   int64_t top_k = 5;
   bool all_scores = false;
+  std::string aggregation_strategy = "first";
   TrainingArguments arguments;
 };
 
@@ -138,6 +140,7 @@ Options declare(PredictOptions& o) {
       "predict", "labels and scores for texts, words for masks, or texts, as jsonl",
       {"graft predict --model results --input texts.txt",
        "echo 'a fine film' | graft predict --model results",
+       "echo 'Angela Merkel was in Paris' | graft predict --model ner --aggregation_strategy first",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
        "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3",
        R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})"});
@@ -146,6 +149,9 @@ Options declare(PredictOptions& o) {
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
+  options.text("aggregation_strategy", o.aggregation_strategy,
+               "of a model of tokens: none, simple, first, average or max, as in transformers' pipeline");
+  options.training_argument("stride", o.arguments);
   options.integer("top_k", o.top_k, "tokens for each mask, or candidates for each query (default: all)",
                   {1, 1e6});
   for (const char* name : kTextArguments) options.training_argument(name, o.arguments);
@@ -175,6 +181,12 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
     throw UsageError(
         "--top_k is refused: it is for models that fill masks, and for rows with a query and candidates; "
         "--return_all_scores shows all labels");
+  for (const char* name : {"aggregation_strategy", "stride"})
+    if (task.answer != tasks::Answer::entities && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: it labels no words", name, task.head->task));
+  for (const char* name : {"tag_scheme", "repair_tags"})
+    if (options.given(name)) throw UsageError(fmt::format("--{} is refused: prediction reads no tags", name));
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
@@ -210,7 +222,19 @@ int predict(int argc, char** argv) {
     stream.run(lines_of);
     say_truncated(pipeline.num_truncated());
   };
-  if (task.answer == tasks::Answer::mask_fills) {
+  if (task.answer == tasks::Answer::entities) {
+    TokenClassificationOptions token_options;
+    static_cast<PipelineOptions&>(token_options) = pipeline_options;
+    token_options.aggregation = parse_aggregation(o.aggregation_strategy);
+    token_options.stride = o.arguments.stride.value_or(-1);
+    const TokenClassificationPipeline pipeline(folder, token_options);
+    say_loaded(pipeline.model(), o.model, precision);
+    say_unused(pipeline.model().load_report());
+    predict_tokens(pipeline, o.input, o.columns, o.output, batch_size);
+    if (pipeline.num_windowed() > 0)
+      say(fmt::format("{} texts are longer than max_seq_length and were read in windows",
+                      pipeline.num_windowed()));
+  } else if (task.answer == tasks::Answer::mask_fills) {
     const FillMaskPipeline pipeline(folder, pipeline_options);
     answer(pipeline, false, [&](const Texts& texts, const Texts&) {
       std::string lines;

@@ -33,13 +33,15 @@ Options declare(TrainOptions& o) {
       "train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
       {"graft train --model bert-base-uncased --task sequence-classification --train_file train.csv \\",
        "    --validation_file dev.csv --output_dir results --learning_rate 2e-5 --num_train_epochs 3",
+       "graft train --model DIR --task ner --train_file train.conll --validation_file dev.conll --output_dir "
+       "ner",
        "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");
   options.text("task", o.task_name, tasks::task_names());
   options.list("train_file", o.train_file,
-               "training data: .csv .tsv .jsonl .json .txt, each also .gz .zst .xz");
+               "training data: .csv .tsv .jsonl .json .txt .conll .conllu, each also .gz .zst .xz");
   options.list("validation_file", o.validation_file, "evaluation data");
   options.list("test_file", o.test_file, "labelled data to be scored once, after training");
   options.columns(o.columns);

@@ -10,6 +10,7 @@
 namespace graft {
 
 Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptions& options) try {
+  if (options.tagged_words) return tagged_from_file(path, options);
   data::ExampleReader reader(path, options);
   const std::string name = data::name_of(path), column = reader.label_column();
   data::LabelTally tally(name, column.empty() ? "label" : column, reader.untyped());
@@ -36,6 +37,11 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
 
 Dataset::Dataset(std::vector<Example> examples, std::string origin)
     : examples_(std::move(examples)), origin_(std::move(origin)) {
+  if (std::any_of(examples_.begin(), examples_.end(),
+                  [](const Example& e) { return e.has_spans || !e.words.empty(); })) {
+    take_tags();
+    return;
+  }
   const bool lists = std::any_of(examples_.begin(), examples_.end(),
                                  [](const Example& e) { return e.labels.size() > 1 || e.no_label_applies; });
   data::LabelTally tally(origin_, "label", true);

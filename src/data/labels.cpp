@@ -311,6 +311,12 @@ int LabelMap::id(const Example& example, const Dataset& dataset) const {
   return resolve(example.labels[0], example, dataset);
 }
 
+int LabelMap::id_of(const std::string& label, int64_t line, const Dataset& dataset) const {
+  Example example;
+  example.line = line;
+  return resolve(label, example, dataset);
+}
+
 std::vector<float> LabelMap::multi_hot(const Example& example, const Dataset& dataset) const {
   if (!example.has_label()) fail("{}: the label is missing", place(dataset, example.line));
   std::vector<float> hot(names_.size(), 0.0f);

@@ -40,9 +40,11 @@ class LabelMap {
   const std::vector<std::string>& names() const { return names_; }
   const std::string& problem_type() const { return problem_type_; }
 
-  // The id of the example's one label. All three throw Error with file and line for a missing label, and for
+  // The id of the example's one label. All four throw Error with file and line for a missing label, and for
   // an unknown one with the known labels and the nearest.
   int id(const Example& example, const Dataset& dataset) const;
+  // The id of a label on a line of the data set: of tags, of which an example has many.
+  int id_of(const std::string& label, int64_t line, const Dataset& dataset) const;
   // 1 for each label that applies, else 0: [num_labels].
   std::vector<float> multi_hot(const Example& example, const Dataset& dataset) const;
   // The number of a regression label.

@@ -37,15 +37,14 @@ std::string lower(std::string s) {
   return s;
 }
 
-// Below that of a compressed file.
+}  // namespace
+
 std::string extension_of_rows(const fs::path& path) {
   fs::path name = path.filename();
   const std::string packed = lower(name.extension().string());
   if (packed == ".gz" || packed == ".zst" || packed == ".xz") name = name.stem();
   return lower(name.extension().string());
 }
-
-}  // namespace
 
 std::optional<Format> known_format(const fs::path& path) {
   const std::string extension = extension_of_rows(path);

@@ -48,6 +48,9 @@ class RowReader {
 
 enum class Format : uint8_t { csv, tsv, jsonl, json, txt };
 
+// In lower case and with its dot, below .gz, .zst or .xz.
+std::string extension_of_rows(const std::filesystem::path& path);
+
 // By extension, below .gz, .zst or .xz; "-" is txt. nullopt for an unknown one.
 std::optional<Format> known_format(const std::filesystem::path& path);
 // The same. Throws Error listing the known ones.

@@ -2,6 +2,7 @@
 // know of a task; none of them compares a task's name.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,10 @@
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples };
-// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, or an
-// embedding.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings };
+enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples, tagged_words };
+// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, an
+// embedding, or entities.
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings, entities };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -40,6 +41,9 @@ struct FeatureSettings {
   bool gradient_cache = false;  // the examples of a whole step are one batch of the loss
   int64_t batch_size = 8, gradient_accumulation_steps = 1;
   bool drop_last = false;
+  bool label_all_tokens = false;
+  std::optional<int64_t> stride{};
+  bool strict_entities = false, return_entity_level_metrics = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

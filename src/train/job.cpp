@@ -54,6 +54,10 @@ void check_task_options(const TrainJob& job) {
                                     {"target_lang", &DatasetOptions::target_lang}})
     refuse(input != tasks::Input::source_and_target && !(job.columns.*value).empty(), name,
            text ? "text has no targets" : "its answer is no text");
+  const bool tagged = input == tasks::Input::tagged_words;
+  refuse(!tagged && !job.columns.tag_scheme.empty(), "tag_scheme", "its words have no tags");
+  refuse(!tagged && job.columns.repair_tags, "repair_tags", "its words have no tags");
+  refuse(tagged && !job.columns.text_pair_column.empty(), "text_pair_column", "it reads single texts");
   if (job.task->input == tasks::Input::source_and_target) check_span_options(job);
   for (const auto& [name, value] : {std::pair{"max_train_samples", job.max_train_samples},
                                     {"max_eval_samples", job.max_eval_samples},
@@ -87,6 +91,7 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   options.require_label = input == tasks::Input::labelled_rows;
   options.text_to_text = input == tasks::Input::source_and_target;
   options.tuples = input == tasks::Input::text_tuples;
+  options.tagged_words = input == tasks::Input::tagged_words;
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }

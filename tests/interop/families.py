@@ -8,7 +8,7 @@ import random
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM,
-                          AutoModelForSequenceClassification, AutoTokenizer)
+                          AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer)
 
 LABELS = ["alpha", "beta", "gamma"]
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -51,6 +51,7 @@ HEADS = {
     "single": (AutoModelForSequenceClassification, {"problem_type": "single_label_classification"}),
     "multi": (AutoModelForSequenceClassification, {"problem_type": "multi_label_classification"}),
     "regression": (AutoModelForSequenceClassification, {"problem_type": "regression"}),
+    "tokens": (AutoModelForTokenClassification, {}),  # of check_tokens.py
     "mlm": (AutoModelForMaskedLM, {}),
     "mlm-untied": (AutoModelForMaskedLM, {"tie_word_embeddings": False}),
     "clm": (AutoModelForCausalLM, {}),

@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokenizers metrics embeddings; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -33,6 +33,10 @@ def training(work):
     yield from ((release, "check_training.py", work / "training" / release) for release in (NEWEST, OLDER))
 
 
+def tokens(work):
+    yield from ((release, "check_tokens.py", work / "tokens" / release) for release in (NEWEST, OLDER))
+
+
 def tokenizers(work):
     yield NEWEST, "check_tokenizers.py", work / "tokenizers"
 
@@ -40,13 +44,14 @@ def tokenizers(work):
 def metrics(work):
     yield NEWEST, "check_metrics.py", work / "metrics"
     yield TEXT_METRICS, "check_text_metrics.py", work / "text_metrics"
+    yield TEXT_METRICS, "check_seqeval.py", work / "seqeval"
 
 
 def embeddings(work):
     yield SENTENCE_TRANSFORMERS, "check_embeddings.py", work / "embeddings"
 
 
-PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics, "embeddings": embeddings}
+PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "tokens": tokens, "metrics": metrics, "embeddings": embeddings}
 
 
 def run(pythons, step):

@@ -116,7 +116,8 @@ float* OwnedTensors::find(const std::string& name) {
 std::unique_ptr<tasks::Task> make_task(const Model& model) {
   if (model.state().head->generates()) return std::make_unique<tasks::CausalLm>();
   if (model.task() == "masked-lm") return std::make_unique<tasks::MaskedLm>();
-  if (model.task() == "token-classification") return std::make_unique<tasks::TokenClassification>();
+  if (model.task() == "token-classification")
+    return std::make_unique<tasks::TokenClassification>(model.labels());
   const int n = static_cast<int>(model.labels().size());
   const std::string type =
       model.problem_type().empty() ? "single_label_classification" : model.problem_type();
