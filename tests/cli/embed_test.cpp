@@ -98,7 +98,8 @@ TEST(Embed, WhatDoesNotFitIsRefused) {
   EXPECT_THAT(error({"--prompt", "a", "--prompt_name", "b"}, 2), HasSubstr("one of the two"));
   EXPECT_THAT(error({"--output", world / "no/folder.npy"}, 1), HasSubstr("cannot create"));
   EXPECT_THAT(error({"--output", "/dev/full", "--label_column", "x"}, 2), HasSubstr("label_column"));
-  const Result full = run_graft({"embed", "--model", model, "--input", input}, {.input = "", .stdout_file = "/dev/full"});
+  const Result full =
+      run_graft({"embed", "--model", model, "--input", input}, {.input = "", .stdout_file = "/dev/full"});
   EXPECT_EQ(full.code, 1);
   EXPECT_THAT(
       run_graft({"embed", "--model", model, "--input", input, "--max_seq_length", "4", "--output", "-"}).err,

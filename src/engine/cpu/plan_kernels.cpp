@@ -63,7 +63,8 @@ void note_disentangled(const DisentangledArgs& d, int64_t copies, int64_t produc
   for (int64_t s = 0; s < a.q_rows.num_sequences; ++s) longest = std::max(longest, a.num_keys(s));
   const int64_t dim = (a.head_dim + 15) / 16 * 16, seen = std::min(2 * longest, d.num_positions()) + 16;
   at_least(needs->head, ((copies * (longest + 64) + copies * (seen + 64)) * dim +
-                         products * (longest + 64) * seen + 2 * longest) * 4);
+                         products * (longest + 64) * seen + 2 * longest) *
+                            4);
 }
 void disentangled(const DisentangledArgs& a) { note_disentangled(a, 3, 1); }
 void disentangled_backward(const DisentangledBackwardArgs& a) { note_disentangled(a.forward, 6, 2); }
