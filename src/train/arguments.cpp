@@ -186,7 +186,6 @@ const std::map<std::string, std::string>& aliases() {
       {"val_max_target_length", "generation_max_length"},
       {"num_beams", "generation_num_beams"},
       {"num_warmup_steps", "warmup_steps"},
-      {"stride", "doc_stride"},
   };
   return table;
 }

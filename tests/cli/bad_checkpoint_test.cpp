@@ -54,7 +54,7 @@ TEST_F(BadCheckpoint, ConfigJson) {
   set_config("model_type", "brt");
   expect_error(
       {"config.json: model_type \"brt\" is not implemented; graft has: bert, roberta, xlm-roberta, "
-       "camembert, distilbert",
+       "camembert, data2vec-text, distilbert",
        "hint: did you mean \"bert\"?"});
   set_config("model_type", nullptr);
   expect_error({"config.json: the key \"model_type\" is missing"});
@@ -258,15 +258,15 @@ TEST_F(BadCheckpoint, LabelsThatDoNotFitTheHead) {
 }
 
 TEST_F(BadCheckpoint, AFamilyOrHeadThatIsNotThere) {
-  set_config("architectures", Json::array({"BertForTokenClassification"}));
+  set_config("architectures", Json::array({"BertForNextSentencePrediction"}));
   expect_error(
-      {"config.json names BertForTokenClassification (model_type \"bert\"), which is no head that graft "
+      {"config.json names BertForNextSentencePrediction (model_type \"bert\"), which is no head that graft "
        "has"});
-  set_config("model_type", "electra");
-  set_config("architectures", Json::array({"ElectraForSequenceClassification"}));
-  expect_error({"model_type \"electra\" is not implemented; graft has: bert"});
-  set_config("architectures", Json::array({"ElectraModel"}));
-  expect_error({"model_type \"electra\" is not implemented; graft has: bert"});
+  set_config("model_type", "rembert");
+  set_config("architectures", Json::array({"RemBertForSequenceClassification"}));
+  expect_error({"model_type \"rembert\" is not implemented; graft has: bert"});
+  set_config("architectures", Json::array({"RemBertModel"}));
+  expect_error({"model_type \"rembert\" is not implemented; graft has: bert"});
 }
 
 }  // namespace
