@@ -13,6 +13,12 @@ namespace data {
 class LabelTally;
 }
 
+// An answer to a question: its text, and where it begins in the context, in Unicode code points.
+struct AnswerSpan {
+  std::string text;
+  int64_t start = 0;
+};
+
 // One row. Labels are the text of the file; LabelMap turns them into ids.
 struct Example {
   std::string text;
@@ -26,6 +32,9 @@ struct Example {
   std::vector<std::string> negatives;  // tuples of texts: those unlike `text`, which text_pair is like
   double score = 0;                    // tuples of texts: how alike text and text_pair are
   bool has_score = false;
+  std::string id;                      // of a question, as its file has it; need not be unique
+  std::vector<AnswerSpan> answers;     // of a question (text) on its context (text_pair)
+  std::vector<std::string> choices{};  // of which the label is the index of the right one
 
   bool has_label() const { return !labels.empty() || no_label_applies; }
 };
@@ -54,6 +63,12 @@ struct DatasetOptions {
   // label column, whose label is the target. ignore_label: sources only.
   bool text_to_text = false;
   std::string target_column{};
+  // Questions: nested as SQuAD ("data", "paragraphs", "qas"), or rows with id, question, context and answers.
+  // text_column names the question, text_pair_column the context, label_column the answers.
+  bool questions = false;
+  // Choices: rows with context, question and choices (a list), or with sent1, sent2, ending0, ending1, ... as
+  // SWAG. The label is the index of the right one.
+  bool choices = false;
   // Languages of rows {"translation": {"en": "...", "de": "..."}}, as run_translation has them.
   std::string source_lang{}, target_lang{};
   // Tuples of texts: a row has two texts that are alike (anchor + positive, sentence1 + sentence2, ...) and

@@ -4,12 +4,28 @@
 
 #include "base/error.h"
 #include "base/shown.h"
+#include "data/choice_reader.h"
 #include "data/example_reader.h"
 #include "data/label_tally.h"
+#include "data/question_reader.h"
 
 namespace graft {
+namespace {
+
+template <class Reader>
+std::vector<Example> read_all(const std::filesystem::path& path, const DatasetOptions& options) {
+  Reader reader(path, options);
+  std::vector<Example> examples;
+  for (Example e; (options.max_samples < 0 || std::ssize(examples) < options.max_samples) && reader.next(e);)
+    examples.push_back(std::move(e));
+  return examples;
+}
+
+}  // namespace
 
 Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptions& options) try {
+  if (options.questions) return Dataset(read_all<data::QuestionReader>(path, options), data::name_of(path));
+  if (options.choices) return Dataset(read_all<data::ChoiceReader>(path, options), data::name_of(path));
   data::ExampleReader reader(path, options);
   const std::string name = data::name_of(path), column = reader.label_column();
   data::LabelTally tally(name, column.empty() ? "label" : column, reader.untyped());
