@@ -44,7 +44,7 @@ struct TrainingArguments {
   std::string save_strategy = "steps";  // no, steps, epoch
   double save_steps = 500;
   std::optional<int64_t> save_total_limit{};
-  int64_t max_seq_length = 0;  // 0 = 128 for classification, the model's limit for masked-lm
+  int64_t max_seq_length = 0;  // 0 = the task's default, within the model's limit
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
   bool line_by_line = false;  // language models: each line of text is a sequence; default: text is packed
@@ -65,6 +65,14 @@ struct TrainingArguments {
   int64_t mini_batch_size = 32;     // examples of a mini-batch of gradient_cache
   std::string pooling{};            // of embeddings: mean, cls, ...; "" = that of the checkpoint, else mean
   std::optional<bool> normalize{};  // embeddings of length 1; default: as the checkpoint has it, else no
+  // question-answering, as in run_qa:
+  int64_t doc_stride = 128;              // tokens that neighbouring windows of a context share
+  int64_t n_best_size = 20;              // starts, ends and answers that are kept
+  int64_t max_answer_length = 30;        // tokens
+  bool version_2_with_negative = false;  // some questions have no answer (SQuAD 2)
+  double null_score_diff_threshold = 0;  // no answer where its score exceeds the best answer's by more
+  std::string language = "en";    // of the rules that compare answers: en, de, es, ar, hi, vi, zh, other
+  bool drop_bad_answers = false;  // leaves out answers that are not where their offset says
   std::string freeze{};           // patterns of parameter names, separated by commas; * ? [0-3] as in a shell
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it

@@ -24,10 +24,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Training arguments that an evaluation may change. Without them those of training hold.
-constexpr const char* kArguments[] = {"source_prefix",         "max_target_length",
-                                      "predict_with_generate", "generation_max_length",
-                                      "generation_num_beams",  "span_corruption"};
+// Training arguments that an evaluation may change, and why a model of another task has no use for them.
+// Without them those of training hold.
+constexpr std::pair<const char*, const char*> kArguments[] = {
+    {"source_prefix", "its answer is no text"},
+    {"max_target_length", "its answer is no text"},
+    {"predict_with_generate", "its answer is no text"},
+    {"generation_max_length", "its answer is no text"},
+    {"generation_num_beams", "its answer is no text"},
+    {"span_corruption", "its answer is no text"},
+    {"doc_stride", "it reads no contexts"},
+    {"n_best_size", "it reads no contexts"},
+    {"max_answer_length", "it reads no contexts"},
+    {"version_2_with_negative", "it reads no contexts"},
+    {"null_score_diff_threshold", "it reads no contexts"},
+    {"language", "it reads no contexts"},
+    {"drop_bad_answers", "it reads no contexts"}};
 
 struct EvaluateOptions : InferenceOptions {
   std::string test_file, task;
@@ -39,12 +51,13 @@ struct EvaluateOptions : InferenceOptions {
 Options declare(EvaluateOptions& o) {
   Options options("evaluate", "metrics of a fine-tuned model on labelled data",
                   {"graft evaluate --model results --test_file test.csv",
-                   "graft evaluate --model results --test_file test.csv --json"});
+                   "graft evaluate --model results --test_file test.csv --json",
+                   "graft evaluate --model qa-model --test_file xquad.zh.json --language zh"});
   options.inference(o);
   options.text("test_file", o.test_file, "labelled data, or text for a language model", true);
   options.text("task", o.task, "default: that of the model's head");
   options.integer("max_eval_samples", o.max_samples, "use the first N examples", {1, 1e12});
-  for (const char* name : kArguments) options.training_argument(name, o.arguments);
+  for (const auto& [name, why] : kArguments) options.training_argument(name, o.arguments);
   options.flag("json", o.json, "one json object on stdout");
   return options;
 }
@@ -56,11 +69,11 @@ void check_options(const Options& options, const tasks::TaskEntry& task, tasks::
       throw UsageError(
           fmt::format("--{} is refused for a {} model{}", name, task.head->task,
                       input == task.input ? ": its answer is no text" : " on text with corrupted spans"));
-  for (const char* name : kArguments)
-    if (options.given(name) && std::none_of(task.own_options.begin(), task.own_options.end(),
-                                            [&](const char* own) { return std::string_view(own) == name; }))
-      throw UsageError(
-          fmt::format("--{} is refused for a {} model: its answer is no text", name, task.head->task));
+  for (const auto& [name, why] : kArguments)
+    if (options.given(name) &&
+        std::none_of(task.own_options.begin(), task.own_options.end(),
+                     [own = std::string_view(name)](const char* o) { return o == own; }))
+      throw UsageError(fmt::format("--{} is refused for a {} model: {}", name, task.head->task, why));
   if (input != tasks::Input::text) return;
   for (const auto& [option, reason] : {std::pair{"label_column", "text has no labels"},
                                        {"max_eval_samples", "it counts labelled examples"}}) {
@@ -75,9 +88,7 @@ TaskData load_data(EvaluateOptions& o, tasks::Input input) {
     data.eval_files = {o.test_file};
     data.columns = o.columns;
   } else {
-    o.columns.require_label = input == tasks::Input::labelled_rows;
-    o.columns.text_to_text = input == tasks::Input::source_and_target;
-    o.columns.tuples = input == tasks::Input::text_tuples;
+    tasks::set_layout(o.columns, input);
     o.columns.max_samples = o.max_samples;
     data.eval = Dataset::from_file(o.test_file, o.columns);
     if (data.eval.size() == 0) fail("{}: there is nothing to evaluate on", data.eval.origin());
@@ -93,7 +104,7 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
   data.tokenizer = Tokenizer::from_pretrained(folder);
   TrainingArguments arguments = saved;
   const Json asked = train::to_json(o.arguments);
-  for (const char* name : kArguments) {
+  for (const auto& [name, why] : kArguments) {
     const Json& value = asked.at(name);
     if (options.given(name))
       train::set_argument(arguments, name, value.is_string() ? value.get<std::string>() : value.dump());

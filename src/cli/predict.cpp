@@ -11,6 +11,7 @@
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/output_stream.h"
+#include "cli/predict_examples.h"
 #include "cli/profile.h"
 #include "cli/rerank.h"
 #include "cli/verbs.h"
@@ -140,15 +141,19 @@ Options declare(PredictOptions& o) {
        "echo 'a fine film' | graft predict --model results",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
        "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3",
-       R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})"});
+       R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})",
+       R"(echo '{"question": "Who?", "context": "Ann did."}' | graft predict --model qa-model)"});
   options.inference(o);
   options.text("input", o.input,
                "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
-  options.integer("top_k", o.top_k, "tokens for each mask, or candidates for each query (default: all)",
+  options.integer("top_k", o.top_k,
+                  "tokens for each mask, or candidates for each query (default: all); also shows that many "
+                  "answers for each question",
                   {1, 1e6});
   for (const char* name : kTextArguments) options.training_argument(name, o.arguments);
+  for (const char* name : kQuestionArguments) options.training_argument(name, o.arguments);
   return options;
 }
 
@@ -157,7 +162,11 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
                    const std::filesystem::path& folder) {
   if (task.answer == tasks::Answer::embeddings) train::fail_without_head(folder, train::config_of(folder));
   const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels,
-             texts = task.answer == tasks::Answer::texts;
+             texts = task.answer == tasks::Answer::texts, spans = task.answer == tasks::Answer::spans;
+  for (const char* name : kQuestionArguments)
+    if (!spans && options.given(name))
+      throw UsageError(
+          fmt::format("--{} is refused for a {} model: it reads no contexts", name, task.head->task));
   for (const char* name : kTextArguments)
     if (!texts && options.given(name))
       throw UsageError(
@@ -167,14 +176,15 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
         fmt::format("--source_lang is refused for a {} model: its answer is no text", task.head->task));
   for (const auto& [option, reason] :
        {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
-    if (texts && std::string_view(option) == "text_pair_column") continue;
+    if ((texts || spans) && std::string_view(option) == "text_pair_column") continue;
     if (!labels && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
-  if (!masks && options.given("top_k") && !(labels && has_candidates(o.input)))
+  if (!masks && !spans && options.given("top_k") && !(labels && has_candidates(o.input)))
     throw UsageError(
-        "--top_k is refused: it is for models that fill masks, and for rows with a query and candidates; "
-        "--return_all_scores shows all labels");
+        labels ? "--top_k is refused: it is for models that fill masks, and for rows with a query and "
+                 "candidates; --return_all_scores shows all labels"
+               : "--top_k is refused: it is for models that fill masks or answer questions");
   if (options.given("label_column"))
     say(fmt::format("--label_column {} has no effect here: prediction reads no labels",
                     o.columns.label_column));
@@ -201,16 +211,24 @@ int predict(int argc, char** argv) {
   const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
   const auto batch_size = static_cast<size_t>(o.batch_size);
   Profile profile(o.profile);
+  const auto on_loaded = [&](const Model& model) {
+    say_loaded(model, o.model, precision);
+    say_unused(model.load_report());
+  };
   const auto answer = [&](const auto& pipeline, bool reads_pairs, const auto& lines_of) {
-    say_loaded(pipeline.model(), o.model, precision);
-    say_unused(pipeline.model().load_report());
+    on_loaded(pipeline.model());
     Stream stream(o.input, o.columns, o.output, batch_size);
     if (stream.has_pairs() && !reads_pairs)
       throw UsageError("pairs of texts are for classification; name one --text_column");
     stream.run(lines_of);
     say_truncated(pipeline.num_truncated());
   };
-  if (task.answer == tasks::Answer::mask_fills) {
+  const ExamplesToPredict examples = {folder, o.input, o.output, o.columns, pipeline_options};
+  if (task.answer == tasks::Answer::spans) {
+    predict_answers(examples, options, o.arguments, options.given("top_k") ? o.top_k : 0, on_loaded);
+  } else if (task.answer == tasks::Answer::choices) {
+    predict_choices(examples, on_loaded);
+  } else if (task.answer == tasks::Answer::mask_fills) {
     const FillMaskPipeline pipeline(folder, pipeline_options);
     answer(pipeline, false, [&](const Texts& texts, const Texts&) {
       std::string lines;

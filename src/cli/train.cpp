@@ -36,6 +36,8 @@ Options declare(TrainOptions& o) {
        "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
        "graft train --model DIR --task sentence-embedding --train_file pairs.csv --output_dir encoder   # "
        "anchor,positive",
+       "graft train --model bert-base-uncased --task question-answering --train_file train-v1.1.json \\",
+       "    --validation_file dev-v1.1.json --output_dir qa-model",
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
   options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");

@@ -3,8 +3,12 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/basic_ops.h"
 #include "models/registry.h"
+#include "tasks/question_checks.h"
+#include "tasks/question_metrics.h"
+#include "tasks/vocabulary.h"
 
 namespace graft::tasks {
 
@@ -35,23 +39,47 @@ Var QuestionAnswering::loss(engine::Tape& tape, Var logits, const data::RaggedBa
                                                    denominator, total));
 }
 
-namespace {
+std::unique_ptr<Metrics> QuestionAnswering::metrics() const {
+  return std::make_unique<QuestionMetrics>(nullptr, settings_);
+}
 
-class NoMetrics : public Metrics {
- public:
-  void add(const data::RaggedBatch& /*batch*/, engine::Tensor /*logits*/) override {}
-  Partial partial() const override { return {}; }
-  void merge(const Partial& /*part*/) override {}
-  MetricValues values() const override { return {}; }
-};
+std::unique_ptr<Metrics> QuestionAnswering::metrics_of(const Features& features) const {
+  return std::make_unique<QuestionMetrics>(&static_cast<const QuestionFeatures&>(features), settings_);
+}
+
+namespace {
 
 std::unique_ptr<Task> make_question_answering(const Model& /*model*/, LabelKind /*labels*/) {
   return std::make_unique<QuestionAnswering>();
 }
 
-PreparedTask prepare_question_answering(Model& /*model*/, const TaskData& /*data*/,
-                                        const FeatureSettings& /*settings*/) {
-  fail("training on questions is not implemented yet");
+std::unique_ptr<Features> encode_questions(const std::string& part, const Dataset& set, const Model& model,
+                                           const Tokenizer& tokenizer, const QuestionSettings& settings,
+                                           bool searches) {
+  if (set.size() == 0) return nullptr;
+  auto features = std::make_unique<QuestionFeatures>(checked_questions(part, set, settings), set.origin(),
+                                                     tokenizer, settings, searches);
+  check_ids(features->ids().data(), features->ids().size(), model, tokenizer,
+            set.origin().empty() ? part : set.origin());
+  log_info("{}: {} questions in {} windows of at most {} tokens; the answer is in {} of the windows", part,
+           features->num_questions(), features->size(), settings.max_seq_length, features->num_with_answer());
+  return features;
+}
+
+PreparedTask prepare_question_answering(Model& model, const TaskData& data, const FeatureSettings& settings) {
+  QuestionSettings questions = settings.questions;
+  questions.max_seq_length = static_cast<int32_t>(settings.max_seq_length);
+  if (questions.doc_stride >= questions.max_seq_length)
+    throw UsageError(fmt::format("--doc_stride {} must be smaller than --max_seq_length {}",
+                                 questions.doc_stride, questions.max_seq_length));
+  PreparedTask out;
+  out.task = std::make_unique<QuestionAnswering>(questions);
+  out.train = encode_questions("train", data.train, model, *data.tokenizer, questions, false);
+  out.eval = encode_questions("eval", data.eval, model, *data.tokenizer, questions, true);
+  out.test = encode_questions("test", data.test, model, *data.tokenizer, questions, true);
+  if (out.eval || out.test)
+    log_info("answers are compared by the rules for the language {}", questions.language);
+  return out;
 }
 
 void add_sample_spans(data::RaggedBatch& batch, const Model& /*model*/) {
@@ -61,13 +89,19 @@ void add_sample_spans(data::RaggedBatch& batch, const Model& /*model*/) {
 
 }  // namespace
 
-std::unique_ptr<Metrics> QuestionAnswering::metrics() const { return std::make_unique<NoMetrics>(); }
-
 const TaskEntry& question_answering_task() {
   constexpr int64_t kLength = 384;  // run_qa's max_seq_length
   static const TaskEntry entry = {
-      &models::kQuestionAnswering, Input::labelled_rows,       Answer::labels,  kLength, {}, nullptr,
-      make_question_answering,     prepare_question_answering, add_sample_spans};
+      &models::kQuestionAnswering,
+      Input::questions,
+      Answer::spans,
+      kLength,
+      {"doc_stride", "n_best_size", "max_answer_length", "version_2_with_negative",
+       "null_score_diff_threshold", "language", "drop_bad_answers"},
+      nullptr,
+      make_question_answering,
+      prepare_question_answering,
+      add_sample_spans};
   return entry;
 }
 

@@ -9,11 +9,18 @@ namespace graft::tasks {
 // its tokens. A window without positions (negative) is left out.
 class QuestionAnswering : public Task {
  public:
+  explicit QuestionAnswering(QuestionSettings settings = {}) : settings_(std::move(settings)) {}
+
   double loss_terms(const data::RaggedBatch& batch) const override;
   engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch, double denominator,
                    double* total = nullptr) const override;
-  std::unique_ptr<Metrics> metrics() const override;
+  std::unique_ptr<Metrics> metrics() const override;                             // of no questions
+  std::unique_ptr<Metrics> metrics_of(const Features& features) const override;  // QuestionMetrics
+  PrimaryMetric primary_metric() const override { return {"f1", true}; }
   const char* term_name() const override { return "answer"; }
+
+ private:
+  QuestionSettings settings_;
 };
 
 const TaskEntry& question_answering_task();

@@ -65,6 +65,8 @@ class Task {
   }
   virtual bool reads_hidden() const { return false; }  // loss_of_hidden is implemented
   virtual std::unique_ptr<Metrics> metrics() const = 0;
+  // The same for a task whose metrics read more of the examples than a batch holds.
+  virtual std::unique_ptr<Metrics> metrics_of(const Features& /*features*/) const { return metrics(); }
   // For a task that generates in evaluation: generates for examples [begin, end) of its features and adds the
   // results to its metrics. Called beside the passes of the loss, with memory of its own.
   virtual void add_generated(models::State& /*state*/, const Features& /*features*/, int64_t /*begin*/,

@@ -32,6 +32,14 @@ const TaskEntry& find_task(const std::string& name) {
   fail("the head {} has no task in the table", task);
 }
 
+void set_layout(DatasetOptions& options, Input input) {
+  options.text_to_text = input == Input::source_and_target;
+  options.tuples = input == Input::text_tuples;
+  options.questions = input == Input::questions;
+  options.choices = input == Input::choices;
+  options.require_label = !options.text_to_text && !options.tuples;
+}
+
 const TaskEntry& default_task() { return *task_table().front(); }
 
 std::string task_names() {

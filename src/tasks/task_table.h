@@ -10,15 +10,16 @@
 #include "graft/model.h"
 #include "graft/task_data.h"
 #include "models/family.h"
+#include "tasks/question_settings.h"
 #include "tasks/task.h"
 
 namespace graft::tasks {
 
 // What the data files of a task hold.
-enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples };
-// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, or an
-// embedding.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings };
+enum class Input : uint8_t { labelled_rows, text, source_and_target, text_tuples, questions, choices };
+// What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, an
+// embedding, a span of a context, or one of several choices.
+enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, embeddings, spans, choices };
 
 // The training arguments that decide the features.
 struct FeatureSettings {
@@ -40,6 +41,7 @@ struct FeatureSettings {
   bool gradient_cache = false;  // the examples of a whole step are one batch of the loss
   int64_t batch_size = 8, gradient_accumulation_steps = 1;
   bool drop_last = false;
+  QuestionSettings questions{};
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };
@@ -73,6 +75,9 @@ struct TaskEntry {
 inline Input input_of(const TaskEntry& task, bool span_corruption) {
   return span_corruption && task.input == Input::source_and_target ? Input::text : task.input;
 }
+
+// How such files are read for training and evaluation.
+void set_layout(DatasetOptions& options, Input input);
 
 // The tasks, in the order of messages. A program may append tasks of its own before it trains.
 std::vector<const TaskEntry*>& task_table();

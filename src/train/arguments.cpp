@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/nearest.h"
 #include "data/sampler.h"
+#include "tasks/question_settings.h"
 #include "train/reference_arguments.h"
 #include "train/schedule.h"
 
@@ -71,7 +72,9 @@ const std::vector<Argument>& argument_table() {
        {1, 1e9}},
       {"max_seq_length",
        &T::max_seq_length,
-       "tokens per example; 0 = 128 for classification, 1024 for seq2seq-lm, else the model's limit",
+       "tokens per example; 0 = 128 for classification, 384 for question-answering, 1024 for seq2seq-lm, "
+       "else "
+       "the model's limit",
        {1, 1e9}},
       {"mlm_probability",
        &T::mlm_probability,
@@ -126,6 +129,26 @@ const std::vector<Argument>& argument_table() {
        "checkpoint has it, else mean"},
       {"normalize", &T::normalize,
        "sentence-embedding: embeddings of length 1; default: as the checkpoint has it"},
+      {"doc_stride",
+       &T::doc_stride,
+       "question-answering: tokens that neighbouring windows of a context share",
+       {0, 1e9}},
+      {"n_best_size",
+       &T::n_best_size,
+       "question-answering: starts, ends and answers that are kept",
+       {1, 1e4}},
+      {"max_answer_length", &T::max_answer_length, "question-answering: tokens of an answer", {1, 1e6}},
+      {"version_2_with_negative", &T::version_2_with_negative,
+       "question-answering: some questions have no answer, as in SQuAD 2"},
+      {"null_score_diff_threshold",
+       &T::null_score_diff_threshold,
+       "question-answering: no answer where its score exceeds that of the best answer by more",
+       {-1e30, 1e30}},
+      {"language", &T::language,
+       "question-answering: rules for comparing answers: en (SQuAD's), de, es, ar, hi, vi, zh (MLQA's), "
+       "other"},
+      {"drop_bad_answers", &T::drop_bad_answers,
+       "question-answering: leave out answers that are not where their offset says"},
       {"freeze", &T::freeze, "freeze the parameters that match: names with * ? [0-3], separated by commas"},
       {"freeze_layers", &T::freeze_layers, "freeze the embeddings and the lowest N layers", {0, 1e4}},
       {"layerwise_lr_decay",
@@ -152,6 +175,7 @@ const std::map<std::string, std::string>& aliases() {
       {"val_max_target_length", "generation_max_length"},
       {"num_beams", "generation_num_beams"},
       {"num_warmup_steps", "warmup_steps"},
+      {"stride", "doc_stride"},
   };
   return table;
 }
@@ -258,6 +282,7 @@ void check(const TrainingArguments& a) {
   check_choice("save_strategy", a.save_strategy, strategies);
   check_choice("train_sampling_strategy", a.train_sampling_strategy,
                {"random", "sequential", "group_by_length"});
+  check_choice("language", a.language, tasks::answer_languages());
   parse_schedule(a.lr_scheduler_type);
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
 }

@@ -12,10 +12,10 @@ namespace graft::train {
 namespace {
 
 // The metrics of all ranks.
-std::unique_ptr<tasks::Metrics> merged(const tasks::Task& task, std::unique_ptr<tasks::Metrics> mine,
-                                       engine::Collective& collective) {
+std::unique_ptr<tasks::Metrics> merged(const tasks::Task& task, const tasks::Features& features,
+                                       std::unique_ptr<tasks::Metrics> mine, engine::Collective& collective) {
   if (collective.size() == 1) return mine;
-  std::unique_ptr<tasks::Metrics> all = task.metrics();
+  std::unique_ptr<tasks::Metrics> all = task.metrics_of(features);
   const tasks::Partial part = mine->partial();
   for (const std::vector<std::byte>& bytes : collective.all_gather(std::as_bytes(std::span(part)))) {
     tasks::Partial other(bytes.size() / sizeof(double));
@@ -31,7 +31,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
                            int64_t batch_size, const std::string& prefix, StepMemory& memory,
                            const std::atomic<bool>& stop, engine::Collective& collective) {
   const auto start = std::chrono::steady_clock::now();
-  std::unique_ptr<tasks::Metrics> metrics = task.metrics();
+  std::unique_ptr<tasks::Metrics> metrics = task.metrics_of(features);
   data::RaggedBatch batch;
   double sums[3] = {0, 0, 0};
   auto& [sum, terms, seen] = sums;
@@ -47,7 +47,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     seen += static_cast<double>(last - i);  // an example may be several sequences
   }
   collective.all_reduce(sums, 3);
-  metrics = merged(task, std::move(metrics), collective);
+  metrics = merged(task, features, std::move(metrics), collective);
   const double loss = terms > 0 ? sum / terms : std::numeric_limits<double>::quiet_NaN();
   if (terms == 0 && seen > 0) {
     log_warning("evaluation: no {} in {} examples: the loss is undefined; evaluate on more data",

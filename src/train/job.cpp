@@ -84,9 +84,7 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   if (files.empty()) return {};
   DatasetOptions options = job.columns;
   const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
-  options.require_label = input == tasks::Input::labelled_rows;
-  options.text_to_text = input == tasks::Input::source_and_target;
-  options.tuples = input == tasks::Input::text_tuples;
+  tasks::set_layout(options, input);
   options.max_samples = max_samples;
   return Dataset::from_file(files.front(), options);
 }

@@ -38,6 +38,19 @@ TrainingArguments saved_arguments(const std::filesystem::path& folder) {
   return saved;
 }
 
+tasks::QuestionSettings question_settings(const TrainingArguments& a) {
+  tasks::QuestionSettings settings;
+  settings.max_seq_length = static_cast<int32_t>(a.max_seq_length);
+  settings.doc_stride = static_cast<int32_t>(a.doc_stride);
+  settings.n_best_size = static_cast<int32_t>(a.n_best_size);
+  settings.max_answer_length = static_cast<int32_t>(a.max_answer_length);
+  settings.version_2_with_negative = a.version_2_with_negative;
+  settings.null_score_diff_threshold = a.null_score_diff_threshold;
+  settings.language = a.language;
+  settings.drop_bad_answers = a.drop_bad_answers;
+  return settings;
+}
+
 int64_t inference_length(int64_t asked, const TrainingArguments& saved, const Model& model,
                          const Tokenizer& tokenizer) {
   if (asked < 0) throw UsageError(fmt::format("max_seq_length is {}; it must not be negative", asked));

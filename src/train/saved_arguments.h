@@ -8,6 +8,7 @@
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 #include "graft/trainer.h"
+#include "tasks/question_settings.h"
 
 namespace graft::train {
 
@@ -15,6 +16,9 @@ namespace graft::train {
 // the tasks' own options. Defaults if the folder has no such file, as folders of Python. Throws Error with
 // file and key for an invalid value.
 TrainingArguments saved_arguments(const std::filesystem::path& folder);
+
+// The settings of question answering.
+tasks::QuestionSettings question_settings(const TrainingArguments& arguments);
 
 // Tokens per example for evaluation and prediction: `asked` if above 0, else max_seq_length of
 // training_args.json, within the limits of model and tokenizer. 0 = no limit. Throws Error if `asked` exceeds

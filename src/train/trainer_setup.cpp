@@ -57,6 +57,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.batch_size = arguments.per_device_train_batch_size;
   settings.gradient_accumulation_steps = arguments.gradient_accumulation_steps;
   settings.drop_last = arguments.dataloader_drop_last;
+  settings.questions = train::question_settings(arguments);
   settings.seed = arguments.seed;
   if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
   settings.evaluates = *arguments.do_eval;

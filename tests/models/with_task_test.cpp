@@ -132,5 +132,34 @@ TEST(WithTask, BadRequestsAreNamed) {
   EXPECT_THAT(error_of([&] { model.with_task(options); }), HasSubstr("causal-lm"));
 }
 
+// The reference makes as many outputs as there are labels: the labels of a classifier must not stay.
+TEST(WithTask, SpansHaveTwoOutputsWhateverTheLabels) {
+  GRAFT_SHARED_PATH(folder, "golden/bert/mlm");
+  const Model classifier = load_model(folder).with_task(three_labels());
+  ModelOptions options;
+  options.task = "qa";
+  const Model spans = classifier.with_task(options);
+  EXPECT_EQ(spans.task(), "question-answering");
+  EXPECT_THAT(spans.labels(), IsEmpty());
+  EXPECT_THAT(spans.load_report().missing, ElementsAre("qa_outputs.weight", "qa_outputs.bias"));
+  TempDir dir;
+  spans.save_pretrained(dir / "qa");
+  const Json config = read_json(dir / "qa" / "config.json");
+  EXPECT_EQ(config.at("architectures"), Json::array({"BertForQuestionAnswering"}));
+  for (const char* key : {"id2label", "label2id", "num_labels"}) EXPECT_FALSE(config.contains(key)) << key;
+  EXPECT_EQ(spans.with_task(three_labels()).labels().size(), 3u);
+}
+
+// A masked-LM checkpoint has no pooler.
+TEST(WithTask, ChoicesHaveANewPoolerWhereTheCheckpointHasNone) {
+  GRAFT_SHARED_PATH(folder, "golden/roberta/mlm");
+  ModelOptions options;
+  options.task = "multiple-choice";
+  const Model model = load_model(folder).with_task(options);
+  EXPECT_THAT(model.load_report().missing,
+              ElementsAre("roberta.pooler.dense.weight", "roberta.pooler.dense.bias", "classifier.weight",
+                          "classifier.bias"));
+}
+
 }  // namespace
 }  // namespace graft::test
