@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokenizers metrics embeddings; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokenizers metrics embeddings answers; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -46,7 +46,12 @@ def embeddings(work):
     yield SENTENCE_TRANSFORMERS, "check_embeddings.py", work / "embeddings"
 
 
-PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics, "embeddings": embeddings}
+def answers(work):
+    yield from ((release, "check_answers.py", work / "answers" / release) for release in (NEWEST, OLDER))
+
+
+PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "metrics": metrics, "embeddings": embeddings,
+         "answers": answers}
 
 
 def run(pythons, step):
