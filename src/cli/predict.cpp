@@ -138,7 +138,7 @@ constexpr const char* kTextArguments[] = {"source_prefix", "generation_max_lengt
 
 Options declare(PredictOptions& o) {
   Options options(
-      "predict", "labels and scores for texts, words for masks, or texts, as jsonl",
+      "predict", "what a model answers to texts, as jsonl: labels, entities, answers, words for masks, texts",
       {"graft predict --model results --input texts.txt",
        "echo 'a fine film' | graft predict --model results",
        "echo 'Angela Merkel was in Paris' | graft predict --model ner --aggregation_strategy first",

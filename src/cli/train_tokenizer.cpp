@@ -90,6 +90,8 @@ int train_tokenizer(int argc, char** argv) {
       {"graft train-tokenizer --train_file corpus.txt --type wordpiece --vocab_size 8_000 --output_dir "
        "tokenizer",
        "graft train-tokenizer --train_file en.txt.xz de.txt.xz --type unigram --output_dir tokenizer",
+       "graft train-tokenizer --train_file en.txt --type bpe --special_tokens '<|endoftext|>' --output_dir "
+       "gpt2-tokenizer",
        "graft train-tokenizer --train_file en.txt --type unigram --extra_ids 100 --output_dir t5-tokenizer"});
   options.list("train_file", files, "text, a line at a time; each also .gz .zst .xz");
   options.text("output_dir", output_dir, "folder for tokenizer.json and its kin", true);

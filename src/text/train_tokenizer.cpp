@@ -18,14 +18,16 @@ namespace graft {
 namespace text {
 namespace {
 
+constexpr const char* kEndOfText = "<|endoftext|>";
 constexpr const char* kSpace = "\xE2\x96\x81";  // U+2581
 
 // The roles of special tokens by their usual spelling, for tokenizer_config.json.
 Json special_tokens_map(const std::vector<std::string>& specials) {
   static const std::pair<const char*, const char*> kRoles[] = {
-      {"unk_token", "[UNK]"},   {"unk_token", "<unk>"},   {"cls_token", "[CLS]"}, {"cls_token", "<s>"},
-      {"sep_token", "[SEP]"},   {"sep_token", "</s>"},    {"pad_token", "[PAD]"}, {"pad_token", "<pad>"},
-      {"mask_token", "[MASK]"}, {"mask_token", "<mask>"}, {"bos_token", "<s>"},   {"eos_token", "</s>"}};
+      {"unk_token", kEndOfText}, {"bos_token", kEndOfText}, {"eos_token", kEndOfText},  // GPT-2's
+      {"unk_token", "[UNK]"},    {"unk_token", "<unk>"},    {"cls_token", "[CLS]"},    {"cls_token", "<s>"},
+      {"sep_token", "[SEP]"},    {"sep_token", "</s>"},     {"pad_token", "[PAD]"},    {"pad_token", "<pad>"},
+      {"mask_token", "[MASK]"},  {"mask_token", "<mask>"},  {"bos_token", "<s>"},      {"eos_token", "</s>"}};
   Json map = Json::object();
   for (const auto& [role, token] : kRoles)
     if (std::find(specials.begin(), specials.end(), token) != specials.end()) map[role] = token;
@@ -206,7 +208,9 @@ std::shared_ptr<Tokenizer> train_byte_level(const std::vector<std::filesystem::p
     merges_txt += line + "\n";
   }
   text += "]}}";
-  return build(std::move(text), options, specials, "RobertaTokenizer",
+  const bool gpt2 =
+      !post.is_object() && std::find(specials.begin(), specials.end(), kEndOfText) != specials.end();
+  return build(std::move(text), options, specials, gpt2 ? "GPT2Tokenizer" : "RobertaTokenizer",
                {{"vocab.json", std::move(vocab_json)}, {"merges.txt", std::move(merges_txt)}});
 }
 

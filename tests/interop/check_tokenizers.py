@@ -97,7 +97,8 @@ def compare(lines, loaded, folder, work, what):
     return [f"{what}: {different} of {len(lines)} lines differ", *examples] if different else []
 
 
-TRAINED = {"wordpiece": {"type": "wordpiece"}, "bpe": {"type": "bpe"}, "unigram": {"type": "unigram"},
+TRAINED = {"wordpiece": {"type": "wordpiece"}, "bpe": {"type": "bpe"},
+           "bpe of GPT-2": {"type": "bpe", "special_tokens": "<|endoftext|>"}, "unigram": {"type": "unigram"},
            "unigram of T5": {"type": "unigram", "extra_ids": 100}}
 
 
@@ -105,7 +106,7 @@ def trained(options, work):
     """Problems of a vocabulary that graft trained, read as a user reads it: by transformers.AutoTokenizer."""
     import transformers
     transformers.utils.logging.set_verbosity_error()
-    folder, lines = work / f"trained-{options['type']}-{options.get('extra_ids', 0)}", fixture_lines() + hostile_lines()
+    folder, lines = work / "-".join(["trained", *map(str, options.values())]).replace("<|", "").replace("|>", ""), fixture_lines() + hostile_lines()
     text = work / "trained.txt"
     text.write_text("\n".join(fixture_lines()) + "\n", encoding="utf-8")
     graft("train-tokenizer", {"train_file": text, "output_dir": folder, "vocab_size": 3000, **options})

@@ -188,6 +188,25 @@ TEST_P(TrainTokenizer, IsTheSameForAnyNumberOfThreadsAndReadsItself) {
   set_num_threads(0);
 }
 
+// GPT-2's form: one special token in all roles, and nothing around a text.
+TEST(TrainByteLevel, EndOfTextMakesAGpt2Tokenizer) {
+  const test::TempDir dir;
+  const auto file = dir.write("train.txt", "the newest news of the newer north\n");
+  TrainTokenizerOptions options;
+  options.type = "bpe";
+  options.vocab_size = 270;
+  options.special_tokens = {"<|endoftext|>"};
+  train_tokenizer({file}, options)->save(dir / "out");
+  const auto loaded = Tokenizer::from_pretrained(dir / "out");
+  EXPECT_EQ(loaded->token_to_id("<|endoftext|>"), 0);
+  EXPECT_EQ(loaded->encode("news<|endoftext|>").input_ids.back(), 0);
+  EXPECT_NE(loaded->encode("news").input_ids.back(), 0);
+  const Json config = parse_json(read_file(dir / "out" / "tokenizer_config.json"), "tokenizer_config.json");
+  EXPECT_EQ(config.value("tokenizer_class", ""), "GPT2Tokenizer");
+  for (const char* role : {"bos_token", "eos_token", "unk_token"})
+    EXPECT_EQ(config.value(role, ""), "<|endoftext|>") << role;
+}
+
 // T5's form: the end token behind a text, the sentinels are the last ids, <extra_id_0> the very last.
 TEST(TrainUnigram, ExtraIdsMakeAT5Tokenizer) {
   const test::TempDir dir;
