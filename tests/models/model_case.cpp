@@ -15,6 +15,12 @@
 namespace graft::test {
 namespace fs = std::filesystem;
 
+void keep_available(std::vector<std::string>& names) {
+  std::erase_if(names, [](const std::string& name) {
+    return !fs::exists(shared_root()) && !fs::exists(fixture_folder(name));
+  });
+}
+
 const std::vector<std::string>& fixture_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
@@ -30,10 +36,7 @@ const std::vector<std::string>& fixture_names() {
       all.push_back(std::string("t5/") + h);
     all.push_back("t5-v1_1/seq2seq");
     all.push_back("modernbert/seqcls_mean");
-    // A missing one is an error where ../shared is there to have it.
-    std::erase_if(all, [](const std::string& name) {
-      return !fs::exists(shared_root()) && !fs::exists(fixture_folder(name));
-    });
+    keep_available(all);
     return all;
   }();
   return names;
