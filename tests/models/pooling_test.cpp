@@ -72,8 +72,8 @@ std::vector<float> plain_pooling(const std::vector<std::vector<float>>& tokens, 
 class PoolingOfFixtures : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(Families, PoolingOfFixtures,
                          testing::Values("bert/mlm", "roberta/mlm", "xlm-roberta/mlm", "distilbert/mlm",
-                                         "t5/seq2seq", "t5-v1_1/seq2seq", "mpnet/mlm", "electra/mlm",
-                                         "albert/mlm"),
+                                         "t5/seq2seq", "t5-v1_1/seq2seq", "mpnet/seqcls_single",
+                                         "electra/mlm", "albert/seqcls_single"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
