@@ -34,7 +34,7 @@ FAMILIES = {
                    "config": {**SIZES, "num_hidden_layers": 4, "local_attention": 6, "max_position_embeddings": 64},
                    "spread": 0.12},
     "mpnet": {"tokenizer": "mpnet_wordpiece", "class": "MPNetTokenizer", "config": {**SIZES, "max_position_embeddings": 66}},
-    "deberta-v2": {"tokenizer": "modern_bpe", "class": "PreTrainedTokenizerFast",
+    "deberta-v2": {"tokenizer": "wordpiece", "class": "BertTokenizer",
                    "config": {**SIZES, "max_position_embeddings": 64, "relative_attention": True, "position_buckets": 8,
                               "pos_att_type": ["p2c", "c2p"], "share_att_key": True, "norm_rel_ebd": "layer_norm",
                               "position_biased_input": False}},

@@ -298,7 +298,8 @@ TEST(Settle, NumbersOutOfTheirRangeAreNamedWithIt) {
                        std::holds_alternative<std::optional<int64_t> TrainingArguments::*>(a.member);
     if (!real && !whole) continue;
     for (const char* value : {"inf", "-inf", "nan", "1e300", "-5"}) {
-      if (std::string_view(a.name) == "null_score_diff_threshold" && std::string_view(value) == "-5") continue;
+      if (std::string_view(a.name) == "null_score_diff_threshold" && std::string_view(value) == "-5")
+        continue;
       EXPECT_THAT(refused(a.name, value), HasSubstr(fmt::format("--{} ", a.name))) << a.name << " " << value;
     }
   }
