@@ -158,7 +158,8 @@ def make_tokenizer(family, folder):
     folder.mkdir(parents=True, exist_ok=True)
     globals()[FAMILIES[family]["tokenizer"]](folder)
     special = {"unigram": {"mask_token": "<mask>"}, "modern_bpe": {
-                   "cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]"},
+                   "cls_token": "[CLS]", "pad_token": "[PAD]", "sep_token": "[SEP]", "unk_token": "[UNK]", "mask_token": "[MASK]",
+                   "model_input_names": ["input_ids", "attention_mask"]},
                "gpt2_bpe": {"pad_token": "<|endoftext|>"}, "t5_unigram": {"extra_ids": 0}}.get(FAMILIES[family]["tokenizer"], {})
     (folder / "tokenizer_config.json").write_text(json.dumps(
         {"tokenizer_class": FAMILIES[family]["class"], "model_max_length": 64, **special}))
