@@ -12,7 +12,8 @@ using testing::HasSubstr;
 
 struct ModernBert : testing::Test {
   TempDir dir;
-  Model with(const std::function<void(Json&)>& edit, const std::string& name = "modernbert/mlm") const {
+  Model with(const std::function<void(Json&)>& edit,
+             const std::string& name = "modernbert/seqcls_mean") const {
     copy_with_config(fixture_folder(name), dir / "m", edit);
     return load_model(dir / "m");
   }
@@ -31,7 +32,7 @@ void with_keys_of_release_5(Json& c) {
 }
 
 TEST_F(ModernBert, TheKeysOfBothReleasesGiveTheSameBits) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/mlm");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   const std::vector<float> expected = probe(load_model(folder));
   EXPECT_TRUE(same_bits(expected, probe(with(with_keys_of_release_5))));
   EXPECT_TRUE(same_bits(
@@ -45,7 +46,7 @@ TEST_F(ModernBert, TheKeysOfBothReleasesGiveTheSameBits) {
 }
 
 TEST_F(ModernBert, EachKeyChangesWhatItNames) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/mlm");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   const std::vector<float> expected = probe(load_model(folder));
   const std::vector<std::pair<const char*, Json>> changes = {
       {"global_attn_every_n_layers", 2},
@@ -67,9 +68,9 @@ TEST_F(ModernBert, EachKeyChangesWhatItNames) {
 }
 
 TEST_F(ModernBert, WhatCannotBeIsRefusedByName) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_single");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   const auto refusal = [&](const char* key, const Json& value) {
-    return error_of([&] { with([&](Json& c) { c[key] = value; }, "modernbert/seqcls_single"); });
+    return error_of([&] { with([&](Json& c) { c[key] = value; }, "modernbert/seqcls_mean"); });
   };
   EXPECT_THAT(refusal("layer_types", Json::array({"full_attention"})),
               AllOf(HasSubstr("config.json: \"layer_types\" must be an array of 4 names")));
@@ -90,7 +91,7 @@ TEST_F(ModernBert, WhatCannotBeIsRefusedByName) {
 
 // Release 4.57 has no layer_types: a folder of release 5 keeps its keys and gets those of release 4.
 TEST_F(ModernBert, ASavedFolderHasTheKeysOfBothReleases) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/mlm");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   with(with_keys_of_release_5).save_pretrained(dir / "saved");
   Json config = read_json(dir / "saved" / "config.json");
   EXPECT_EQ(config["global_attn_every_n_layers"], 3);
@@ -106,7 +107,7 @@ TEST_F(ModernBert, ASavedFolderHasTheKeysOfBothReleases) {
 }
 
 TEST_F(ModernBert, BiasesStandWhereTheKeysAskForThem) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/mlm");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   ModelOptions options;
   options.task = "masked-lm";
   const std::vector<std::pair<const char*, std::vector<std::string>>> flags = {
@@ -129,7 +130,7 @@ TEST_F(ModernBert, BiasesStandWhereTheKeysAskForThem) {
 
 // _init_weights: normal values within the cutoff; smaller ones where a layer adds to the residual stream.
 TEST_F(ModernBert, WeightsStartWithoutTails) {
-  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_single");
+  GRAFT_SHARED_PATH(folder, "golden/modernbert/seqcls_mean");
   const Model model = Model::from_config(folder);
   const auto largest_and_deviation = [&](const char* name) {
     const engine::Parameter& p = *model.state().parameters.find(name);
