@@ -16,39 +16,22 @@ using engine::Var;
 namespace {
 
 // config.json (AlbertConfig of transformers 5.24).
-struct AlbertConfig {
-  int64_t vocab_size = 0, embedding_size = 128, hidden_size = 0, num_hidden_layers = 0, num_hidden_groups = 1,
-          inner_group_num = 1, num_attention_heads = 0, intermediate_size = 0, max_position_embeddings = 512,
-          type_vocab_size = 2;
-  engine::Activation hidden_act = engine::Activation::gelu_new;
-  double hidden_dropout_prob = 0, attention_probs_dropout_prob = 0, classifier_dropout_prob = 0.1,
-         layer_norm_eps = 1e-12;
+struct AlbertConfig : PostNormConfig {
+  int64_t embedding_size = 128, num_hidden_groups = 1, inner_group_num = 1, type_vocab_size = 2;
+  double classifier_dropout_prob = 0.1;
   std::optional<int64_t> pad_token_id;  // none: null in the file
-  bool tie_word_embeddings = true;
-  int64_t num_labels = 0;
 
   // Throws Error naming file and key.
   static AlbertConfig read(const ModelConfig& config) {
     AlbertConfig c;
-    c.vocab_size = config.integer("vocab_size");
+    c.hidden_dropout_prob = c.attention_probs_dropout_prob = 0;
+    c.read_shared(config, "gelu_new");
     c.embedding_size = config.size_or("embedding_size", 128);
-    c.hidden_size = config.integer("hidden_size");
-    c.num_hidden_layers = config.layers("num_hidden_layers");
     c.num_hidden_groups = config.size_or("num_hidden_groups", 1);
     c.inner_group_num = config.size_or("inner_group_num", 1);
-    c.num_attention_heads = config.integer("num_attention_heads");
-    c.intermediate_size = config.integer("intermediate_size");
-    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
     c.type_vocab_size = config.size_or("type_vocab_size", 2);
-    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu_new"), config.origin());
-    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0);
-    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0);
     c.classifier_dropout_prob = config.probability_or("classifier_dropout_prob", 0.1);
-    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
     if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
-    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
-    c.num_labels = static_cast<int64_t>(config.label_names().size());
-    check_heads(config, c.hidden_size, c.num_attention_heads);
     for (const auto& [key, n] :
          {std::pair{"num_hidden_groups", c.num_hidden_groups}, {"inner_group_num", c.inner_group_num}})
       if (n > 100) fail("{}: \"{}\" is {}; at most 100 are possible", config.origin(), key, n);
@@ -75,16 +58,8 @@ class AlbertEncoder : public Encoder {
     embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
     embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
     map_in_ = root.linear("encoder.embedding_hidden_mapping_in", H, E);
-    PostNormSizes sizes;
-    sizes.hidden = H;
-    sizes.heads = config.num_attention_heads;
-    sizes.intermediate = config.intermediate_size;
-    sizes.norm_eps = config.layer_norm_eps;
-    sizes.activation = config.hidden_act;
-    sizes.attention_dropout = config.attention_probs_dropout_prob;
-    // The reference drops after the attention's projection only, not after the feed-forward part.
-    sizes.attention_output_dropout = config.hidden_dropout_prob;
-    sizes.output_dropout = 0;
+    PostNormSizes sizes = config.sizes();
+    sizes.output_dropout = 0;        // the reference drops after the attention's projection only
     std::vector<PostNormLayer> own;  // of all groups, each with its parameters
     for (int64_t g = 0; g < config.num_hidden_groups; ++g)
       for (int64_t i = 0; i < config.inner_group_num; ++i)
@@ -123,16 +98,10 @@ class AlbertEncoder : public Encoder {
 
 // tanh pooler, dropout, classifier
 Network make_albert_pooled(engine::ParameterStore& store, const AlbertConfig& c, int64_t outputs) {
-  Network n;
-  n.encoder = std::make_unique<AlbertEncoder>(store, c, false);
-  ClassificationHead head;
-  head.dense = Scope(store, "albert").linear("pooler", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::tanh;
-  head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", outputs, c.hidden_size);
-  head.dropout_after = static_cast<float>(c.classifier_dropout_prob);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  auto encoder = std::make_unique<AlbertEncoder>(store, c, false);
+  return with_pooler_head(std::move(encoder), store,
+                          Scope(store, "albert").linear("pooler", c.hidden_size, c.hidden_size), outputs,
+                          c.classifier_dropout_prob);
 }
 
 Network make_albert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -157,21 +126,13 @@ Network make_albert_token_classification(engine::ParameterStore& store, const Mo
 
 Network make_albert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const AlbertConfig c = AlbertConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<AlbertEncoder>(store, c, c.tie_word_embeddings);
+  auto encoder = std::make_unique<AlbertEncoder>(store, c, c.tie_word_embeddings);
   const Scope s(store, "predictions");
   MaskedLmHead head;
   head.dense = s.linear("dense", c.embedding_size, c.hidden_size);
   head.activation = c.hidden_act;
   head.norm = s.norm("LayerNorm", c.embedding_size, c.layer_norm_eps);
-  if (c.tie_word_embeddings) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = s.bias("bias", c.vocab_size);
-  } else {
-    head.decoder = s.linear("decoder", c.vocab_size, c.embedding_size);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), s, c.vocab_size, c.tie_word_embeddings);
 }
 
 Network make_albert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {

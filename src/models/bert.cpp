@@ -13,26 +13,15 @@ using engine::Var;
 BertConfig BertConfig::read(const ModelConfig& config, bool positions_after_padding) {
   BertConfig c;
   c.positions_after_padding = positions_after_padding;
-  c.vocab_size = config.integer("vocab_size");
-  c.hidden_size = config.integer("hidden_size");
-  c.num_hidden_layers = config.layers("num_hidden_layers");
-  c.num_attention_heads = config.integer("num_attention_heads");
-  c.intermediate_size = config.integer("intermediate_size");
-  c.max_position_embeddings = config.integer("max_position_embeddings");
+  c.max_position_embeddings = config.integer("max_position_embeddings");  // needed here
+  c.read_shared(config);
   c.type_vocab_size = config.size_or("type_vocab_size", 2);
-  c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-  c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
-  c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
   c.classifier_dropout = config.probability_or("classifier_dropout", c.hidden_dropout_prob);
-  c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
   if (!config.is_null("pad_token_id"))
     c.pad_token_id = config.integer_or("pad_token_id", positions_after_padding ? 1 : 0);
   else if (positions_after_padding)
     fail("{}: \"pad_token_id\" is null; a {} counts its positions from there", config.origin(),
          config.model_type());
-  c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
-  c.num_labels = static_cast<int64_t>(config.label_names().size());
-  check_heads(config, c.hidden_size, c.num_attention_heads);
   if (c.max_positions() < 1)
     fail("{}: \"max_position_embeddings\" leaves no position for a token", config.origin());
   return c;
@@ -63,14 +52,7 @@ BertEncoder::BertEncoder(engine::ParameterStore& store, const std::string& scope
                                      config.positions_after_padding ? padding : -1);
   embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, H, false);
   embeddings_.norm = e.norm("LayerNorm", H, config.layer_norm_eps);
-  PostNormSizes sizes;
-  sizes.hidden = H;
-  sizes.heads = config.num_attention_heads;
-  sizes.intermediate = config.intermediate_size;
-  sizes.norm_eps = config.layer_norm_eps;
-  sizes.activation = config.hidden_act;
-  sizes.attention_dropout = config.attention_probs_dropout_prob;
-  sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+  const PostNormSizes sizes = config.sizes();
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
     layers_.push_back(
         make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kLayerNames, sizes));
@@ -97,36 +79,22 @@ struct MaskedLmNames {
 
 Network make_masked_lm(engine::ParameterStore& store, const BertConfig& c, const std::string& root,
                        const MaskedLmNames& names, engine::Activation activation) {
-  Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, root, c, c.tie_word_embeddings);
+  auto encoder = std::make_unique<BertEncoder>(store, root, c, c.tie_word_embeddings);
   const Scope s(store, names.scope);
   MaskedLmHead head;
   head.dense = s.linear(names.dense, c.hidden_size, c.hidden_size);
   head.activation = activation;
   head.norm = s.norm(names.norm, c.hidden_size, c.layer_norm_eps);
-  if (c.tie_word_embeddings) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = s.bias("bias", c.vocab_size);
-  } else {
-    head.decoder = s.linear("decoder", c.vocab_size, c.hidden_size);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), s, c.vocab_size, c.tie_word_embeddings);
 }
 
 // tanh pooler, dropout, classifier
 Network make_pooled(engine::ParameterStore& store, const BertConfig& c, const std::string& root,
                     int64_t outputs, double dropout) {
-  Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, root, c, false);
-  ClassificationHead head;
-  head.dense = Scope(store, root).linear("pooler.dense", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::tanh;
-  head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", outputs, c.hidden_size);
-  head.dropout_after = static_cast<float>(dropout);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  auto encoder = std::make_unique<BertEncoder>(store, root, c, false);
+  return with_pooler_head(std::move(encoder), store,
+                          Scope(store, root).linear("pooler.dense", c.hidden_size, c.hidden_size), outputs,
+                          dropout);
 }
 
 Network make_bert_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -170,16 +138,8 @@ Network make_bert_masked_lm(engine::ParameterStore& store, const ModelConfig& co
 template <const char* root>
 Network make_roberta_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const BertConfig c = BertConfig::read(config, true);
-  Network n;
-  n.encoder = std::make_unique<BertEncoder>(store, root, c, false);
-  const Scope s(store, "classifier");
-  ClassificationHead head;  // RoBERTa: dropout, dense, tanh, dropout, out_proj on <s>
-  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::tanh;
-  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
-  head.dropout_before = head.dropout_after = static_cast<float>(c.classifier_dropout);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  return with_dense_head(std::make_unique<BertEncoder>(store, root, c, false), store, c.hidden_size,
+                         c.num_labels, engine::Activation::tanh, c.classifier_dropout);
 }
 
 // The encoder's pooler and, unlike the classifier, hidden_dropout_prob, as in the reference.

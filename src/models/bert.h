@@ -9,15 +9,10 @@
 namespace graft::models {
 
 // config.json of BERT and its kin (BertConfig, RobertaConfig of transformers 5.24).
-struct BertConfig {
-  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
-          intermediate_size = 0, max_position_embeddings = 0, type_vocab_size = 2;
-  engine::Activation hidden_act = engine::Activation::gelu;
-  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, classifier_dropout = 0.1;
-  double layer_norm_eps = 1e-12;
+struct BertConfig : PostNormConfig {
+  int64_t type_vocab_size = 2;
+  double classifier_dropout = 0.1;
   std::optional<int64_t> pad_token_id;  // none: null in the file
-  bool tie_word_embeddings = true;
-  int64_t num_labels = 0;
   // RoBERTa: positions count from the padding id + 1. A difference between families, not a key.
   bool positions_after_padding = false;
 

@@ -20,42 +20,28 @@ using engine::Var;
 namespace {
 
 // config.json (DebertaV2Config of transformers 5.24, and what its modules read beside it).
-struct DebertaV2Config {
-  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
-          intermediate_size = 0, max_position_embeddings = 512, type_vocab_size = 0;
-  engine::Activation hidden_act = engine::Activation::gelu, pooler_hidden_act = engine::Activation::gelu;
-  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, pooler_dropout = 0, cls_dropout = 0.1,
-         layer_norm_eps = 1e-7;
+struct DebertaV2Config : PostNormConfig {
+  int64_t type_vocab_size = 0;
+  engine::Activation pooler_hidden_act = engine::Activation::gelu;
+  double pooler_dropout = 0, cls_dropout = 0.1;
   std::optional<int64_t> pad_token_id;  // none: null in the file
-  bool position_biased_input = true, legacy = true, tie_word_embeddings = true;
+  bool position_biased_input = true, legacy = true;
   // Relative positions: buckets (0 = none, a row for each distance), the largest distance, and which terms.
   bool relative_attention = false, c2p = false, p2c = false, share_att_key = false, norm_rel_ebd = false;
   int64_t position_buckets = 0, max_relative_positions = 0;
-  int64_t num_labels = 0;
 
   // Throws Error naming file and key.
   static DebertaV2Config read(const ModelConfig& config) {
     DebertaV2Config c;
-    c.vocab_size = config.integer("vocab_size");
-    c.hidden_size = config.integer("hidden_size");
-    c.num_hidden_layers = config.layers("num_hidden_layers");
-    c.num_attention_heads = config.integer("num_attention_heads");
-    c.intermediate_size = config.integer("intermediate_size");
-    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
+    c.layer_norm_eps = 1e-7;
+    c.read_shared(config);
     c.type_vocab_size = config.integer_or("type_vocab_size", 0);
-    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
     c.pooler_hidden_act = parse_activation(config.text_or("pooler_hidden_act", "gelu"), config.origin());
-    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
-    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
     c.pooler_dropout = config.probability_or("pooler_dropout", 0);
     c.cls_dropout = config.probability_or("cls_dropout", c.hidden_dropout_prob);
-    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-7);
     if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
     c.position_biased_input = config.flag_or("position_biased_input", true);
     c.legacy = config.flag_or("legacy", true);
-    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
-    c.num_labels = static_cast<int64_t>(config.label_names().size());
-    check_heads(config, c.hidden_size, c.num_attention_heads);
     for (const auto& [key, size] : {std::pair{"embedding_size", c.hidden_size},
                                     {"pooler_hidden_size", c.hidden_size},
                                     {"attention_head_size", c.hidden_size / c.num_attention_heads}}) {
@@ -140,14 +126,7 @@ class DebertaV2Encoder : public Encoder {
     if (config.type_vocab_size > 0)
       embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, H, false);
     embeddings_.norm = e.norm("LayerNorm", H, config.layer_norm_eps);
-    PostNormSizes sizes;
-    sizes.hidden = H;
-    sizes.heads = config.num_attention_heads;
-    sizes.intermediate = config.intermediate_size;
-    sizes.norm_eps = config.layer_norm_eps;
-    sizes.activation = config.hidden_act;
-    sizes.attention_dropout = config.attention_probs_dropout_prob;
-    sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+    const PostNormSizes sizes = config.sizes();
     for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
       const Scope scope = root / "encoder.layer" / std::to_string(i);
       layers_.push_back(make_post_norm_layer(store, scope, kDebertaLayerNames, sizes));
@@ -264,22 +243,14 @@ Network make_deberta_v2_token_classification(engine::ParameterStore& store, cons
 Network make_deberta_v2_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const DebertaV2Config c = DebertaV2Config::read(config);
   const bool tied = c.tie_word_embeddings || !c.legacy;
-  Network n;
-  n.encoder = std::make_unique<DebertaV2Encoder>(store, c, tied);
+  auto encoder = std::make_unique<DebertaV2Encoder>(store, c, tied);
   const Scope top(store, c.legacy ? "cls.predictions" : "lm_predictions.lm_head"),
       s = c.legacy ? top / "transform" : top;
   MaskedLmHead head;
   head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
   head.activation = c.hidden_act;
   head.norm = s.norm("LayerNorm", c.hidden_size, c.layer_norm_eps);
-  if (tied) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = top.bias("bias", c.vocab_size);
-  } else {
-    head.decoder = top.linear("decoder", c.vocab_size, c.hidden_size);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), top, c.vocab_size, tied);
 }
 
 Network make_deberta_v2_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {

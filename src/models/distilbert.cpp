@@ -129,21 +129,14 @@ Network make_distilbert_token_classification(engine::ParameterStore& store, cons
 
 Network make_distilbert_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const DistilBertConfig c = DistilBertConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<DistilBertEncoder>(store, c, c.tie_word_embeddings);
+  auto encoder = std::make_unique<DistilBertEncoder>(store, c, c.tie_word_embeddings);
   const Scope s(store, "");
   MaskedLmHead head;
   head.dense = s.linear("vocab_transform", c.dim, c.dim);
   head.activation = c.activation;
   head.norm = s.norm("vocab_layer_norm", c.dim, kEps);
-  if (c.tie_word_embeddings) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = s.bias("vocab_projector.bias", c.vocab_size);
-  } else {
-    head.decoder = s.linear("vocab_projector", c.vocab_size, c.dim);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), s, c.vocab_size, c.tie_word_embeddings,
+                             {"vocab_projector.bias", "vocab_projector"});
 }
 
 Network make_distilbert_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {

@@ -17,36 +17,19 @@ using engine::Var;
 namespace {
 
 // config.json (ElectraConfig of transformers 5.24).
-struct ElectraConfig {
-  int64_t vocab_size = 0, embedding_size = 128, hidden_size = 0, num_hidden_layers = 0,
-          num_attention_heads = 0, intermediate_size = 0, max_position_embeddings = 512, type_vocab_size = 2;
-  engine::Activation hidden_act = engine::Activation::gelu;
-  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, classifier_dropout = 0.1,
-         layer_norm_eps = 1e-12;
+struct ElectraConfig : PostNormConfig {
+  int64_t embedding_size = 128, type_vocab_size = 2;
+  double classifier_dropout = 0.1;
   std::optional<int64_t> pad_token_id;  // none: null in the file
-  bool tie_word_embeddings = true;
-  int64_t num_labels = 0;
 
   // Throws Error naming file and key.
   static ElectraConfig read(const ModelConfig& config) {
     ElectraConfig c;
-    c.vocab_size = config.integer("vocab_size");
+    c.read_shared(config);
     c.embedding_size = config.size_or("embedding_size", 128);
-    c.hidden_size = config.integer("hidden_size");
-    c.num_hidden_layers = config.layers("num_hidden_layers");
-    c.num_attention_heads = config.integer("num_attention_heads");
-    c.intermediate_size = config.integer("intermediate_size");
-    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
     c.type_vocab_size = config.size_or("type_vocab_size", 2);
-    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
-    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
     c.classifier_dropout = config.probability_or("classifier_dropout", c.hidden_dropout_prob);
-    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
     if (!config.is_null("pad_token_id")) c.pad_token_id = config.integer_or("pad_token_id", 0);
-    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
-    c.num_labels = static_cast<int64_t>(config.label_names().size());
-    check_heads(config, c.hidden_size, c.num_attention_heads);
     return c;
   }
 };
@@ -71,14 +54,7 @@ class ElectraEncoder : public Encoder {
     embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
     embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
     if (E != H) project_ = root.linear("embeddings_project", H, E);
-    PostNormSizes sizes;
-    sizes.hidden = H;
-    sizes.heads = config.num_attention_heads;
-    sizes.intermediate = config.intermediate_size;
-    sizes.norm_eps = config.layer_norm_eps;
-    sizes.activation = config.hidden_act;
-    sizes.attention_dropout = config.attention_probs_dropout_prob;
-    sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+    const PostNormSizes sizes = config.sizes();
     for (int64_t i = 0; i < config.num_hidden_layers; ++i)
       layers_.push_back(
           make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kElectraLayerNames, sizes));
@@ -103,16 +79,9 @@ class ElectraEncoder : public Encoder {
 
 Network make_electra_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const ElectraConfig c = ElectraConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<ElectraEncoder>(store, c, false);
-  const Scope s(store, "classifier");
-  ClassificationHead head;  // dropout, dense, gelu whatever hidden_act is, dropout, out_proj on [CLS]
-  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::gelu;
-  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
-  head.dropout_before = head.dropout_after = static_cast<float>(c.classifier_dropout);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  return with_dense_head(std::make_unique<ElectraEncoder>(store, c, false), store, c.hidden_size,
+                         c.num_labels, engine::Activation::gelu,
+                         c.classifier_dropout);  // whatever hidden_act is
 }
 
 Network make_electra_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -161,21 +130,14 @@ Network make_electra_multiple_choice(engine::ParameterStore& store, const ModelC
 // The generator's head.
 Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const ElectraConfig c = ElectraConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<ElectraEncoder>(store, c, c.tie_word_embeddings);
-  const Scope s(store, "generator_predictions"), top(store, "");
+  auto encoder = std::make_unique<ElectraEncoder>(store, c, c.tie_word_embeddings);
+  const Scope s(store, "generator_predictions");
   MaskedLmHead head;
   head.dense = s.linear("dense", c.embedding_size, c.hidden_size);
   head.activation = engine::Activation::gelu;  // independent of hidden_act, as in the reference
   head.norm = s.norm("LayerNorm", c.embedding_size, c.layer_norm_eps);
-  if (c.tie_word_embeddings) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = top.bias("generator_lm_head.bias", c.vocab_size);
-  } else {
-    head.decoder = top.linear("generator_lm_head", c.vocab_size, c.embedding_size);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), Scope(store, ""), c.vocab_size,
+                             c.tie_word_embeddings, {"generator_lm_head.bias", "generator_lm_head"});
 }
 
 Network make_electra_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {

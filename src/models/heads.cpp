@@ -31,6 +31,39 @@ Var ClassificationHead::pooled(engine::Tape& tape, Var hidden) const {
   return is_pooler ? engine::linear(tape, hidden, exact(dense), activation) : nullptr;
 }
 
+Network with_pooler_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store,
+                         const engine::Linear& pooler, int64_t outputs, double dropout) {
+  auto head = std::make_unique<ClassificationHead>();
+  head->dense = pooler;
+  head->activation = engine::Activation::tanh;
+  head->is_pooler = true;
+  head->out = Scope(store, "").linear("classifier", outputs, pooler.weight->shape[0]);
+  head->dropout_after = static_cast<float>(dropout);
+  return {std::move(encoder), std::move(head)};
+}
+
+Network with_dense_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                        int64_t outputs, engine::Activation activation, double dropout) {
+  const Scope s(store, "classifier");
+  auto head = std::make_unique<ClassificationHead>();
+  head->dense = s.linear("dense", hidden_size, hidden_size);
+  head->activation = activation;
+  head->out = s.linear("out_proj", outputs, hidden_size);
+  head->dropout_before = head->dropout_after = static_cast<float>(dropout);
+  return {std::move(encoder), std::move(head)};
+}
+
+Network with_masked_lm_head(std::unique_ptr<Encoder> encoder, MaskedLmHead head, const Scope& scope,
+                            int64_t vocab_size, bool tied, const DecoderNames& names) {
+  if (tied) {
+    head.decoder.weight = encoder->word_embeddings();
+    head.decoder.bias = scope.bias(names.bias, vocab_size);
+  } else {
+    head.decoder = scope.linear(names.decoder, vocab_size, head.dense.weight->shape[0]);
+  }
+  return {std::move(encoder), std::make_unique<MaskedLmHead>(std::move(head))};
+}
+
 Var TokenClassificationHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
   return engine::linear(tape, engine::dropout(tape, hidden, dropout, "classifier.dropout", rows),
                         exact(classifier));

@@ -3,6 +3,7 @@
 #pragma once
 #include "models/config.h"
 #include "models/network.h"
+#include "models/scope.h"
 
 namespace graft::models {
 
@@ -19,6 +20,13 @@ struct ClassificationHead : Head {
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
   engine::Var pooled(engine::Tape& tape, engine::Var hidden) const override;
 };
+
+// The tanh pooler of an encoder, dropout, `classifier` with this many outputs.
+Network with_pooler_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store,
+                         const engine::Linear& pooler, int64_t outputs, double dropout);
+// dropout, classifier.dense, activation, dropout, classifier.out_proj.
+Network with_dense_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
+                        int64_t outputs, engine::Activation activation, double dropout);
 
 // dropout -> classifier, on the rows that have a label.
 struct TokenClassificationHead : Head {
@@ -46,6 +54,14 @@ struct MaskedLmHead : Head {
   }
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
 };
+
+// `head` has its dense layer and its norm. Its decoder is the word embeddings and the parameter bias, or,
+// untied, the layer `decoder`, both named below `scope`.
+struct DecoderNames {
+  const char *bias = "bias", *decoder = "decoder";
+};
+Network with_masked_lm_head(std::unique_ptr<Encoder> encoder, MaskedLmHead head, const Scope& scope,
+                            int64_t vocab_size, bool tied, const DecoderNames& names = {});
 
 // The next token of each row that has a label.
 struct CausalLmHead : Head {

@@ -19,31 +19,14 @@ constexpr int64_t kBuckets = 32, kMaxDistance = 128;
 constexpr int32_t kPadding = 1;
 
 // config.json (MPNetConfig of transformers 5.24).
-struct MPNetConfig {
-  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
-          intermediate_size = 0, max_position_embeddings = 512, relative_attention_num_buckets = kBuckets;
-  engine::Activation hidden_act = engine::Activation::gelu;
-  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, layer_norm_eps = 1e-12;
-  bool tie_word_embeddings = true;
-  int64_t num_labels = 0;
+struct MPNetConfig : PostNormConfig {
+  int64_t relative_attention_num_buckets = kBuckets;
 
   // Throws Error naming file and key.
   static MPNetConfig read(const ModelConfig& config) {
     MPNetConfig c;
-    c.vocab_size = config.integer("vocab_size");
-    c.hidden_size = config.integer("hidden_size");
-    c.num_hidden_layers = config.layers("num_hidden_layers");
-    c.num_attention_heads = config.integer("num_attention_heads");
-    c.intermediate_size = config.integer("intermediate_size");
-    c.max_position_embeddings = config.size_or("max_position_embeddings", 512);
+    c.read_shared(config);
     c.relative_attention_num_buckets = config.size_or("relative_attention_num_buckets", kBuckets);
-    c.hidden_act = parse_activation(config.text_or("hidden_act", "gelu"), config.origin());
-    c.hidden_dropout_prob = config.probability_or("hidden_dropout_prob", 0.1);
-    c.attention_probs_dropout_prob = config.probability_or("attention_probs_dropout_prob", 0.1);
-    c.layer_norm_eps = config.non_negative_or("layer_norm_eps", 1e-12);
-    c.tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
-    c.num_labels = static_cast<int64_t>(config.label_names().size());
-    check_heads(config, c.hidden_size, c.num_attention_heads);
     if (c.relative_attention_num_buckets < kBuckets)
       fail("{}: \"relative_attention_num_buckets\" is {}; MPNet always uses {} buckets", config.origin(),
            c.relative_attention_num_buckets, kBuckets);
@@ -71,14 +54,7 @@ class MPNetEncoder : public Encoder {
     embeddings_.position =
         e.embedding("position_embeddings", config.max_position_embeddings, H, false, kPadding);
     embeddings_.norm = e.norm("LayerNorm", H, config.layer_norm_eps);
-    PostNormSizes sizes;
-    sizes.hidden = H;
-    sizes.heads = config.num_attention_heads;
-    sizes.intermediate = config.intermediate_size;
-    sizes.norm_eps = config.layer_norm_eps;
-    sizes.activation = config.hidden_act;
-    sizes.attention_dropout = config.attention_probs_dropout_prob;
-    sizes.attention_output_dropout = sizes.output_dropout = config.hidden_dropout_prob;
+    const PostNormSizes sizes = config.sizes();
     for (int64_t i = 0; i < config.num_hidden_layers; ++i)
       layers_.push_back(
           make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kMPNetLayerNames, sizes));
@@ -107,16 +83,8 @@ class MPNetEncoder : public Encoder {
 
 Network make_mpnet_sequence_classification(engine::ParameterStore& store, const ModelConfig& config) {
   const MPNetConfig c = MPNetConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<MPNetEncoder>(store, c, false);
-  const Scope s(store, "classifier");
-  ClassificationHead head;  // dropout, dense, tanh, dropout, out_proj on <s>
-  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::tanh;
-  head.out = s.linear("out_proj", c.num_labels, c.hidden_size);
-  head.dropout_before = head.dropout_after = static_cast<float>(c.hidden_dropout_prob);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  return with_dense_head(std::make_unique<MPNetEncoder>(store, c, false), store, c.hidden_size, c.num_labels,
+                         engine::Activation::tanh, c.hidden_dropout_prob);
 }
 
 Network make_mpnet_token_classification(engine::ParameterStore& store, const ModelConfig& config) {
@@ -132,35 +100,21 @@ Network make_mpnet_question_answering(engine::ParameterStore& store, const Model
 
 Network make_mpnet_multiple_choice(engine::ParameterStore& store, const ModelConfig& config) {
   const MPNetConfig c = MPNetConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<MPNetEncoder>(store, c, false);
-  ClassificationHead head;  // tanh pooler, dropout, classifier
-  head.dense = Scope(store, "mpnet").linear("pooler.dense", c.hidden_size, c.hidden_size);
-  head.activation = engine::Activation::tanh;
-  head.is_pooler = true;
-  head.out = Scope(store, "").linear("classifier", 1, c.hidden_size);
-  head.dropout_after = static_cast<float>(c.hidden_dropout_prob);
-  n.head = std::make_unique<ClassificationHead>(std::move(head));
-  return n;
+  auto encoder = std::make_unique<MPNetEncoder>(store, c, false);
+  return with_pooler_head(std::move(encoder), store,
+                          Scope(store, "mpnet").linear("pooler.dense", c.hidden_size, c.hidden_size), 1,
+                          c.hidden_dropout_prob);
 }
 
 Network make_mpnet_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
   const MPNetConfig c = MPNetConfig::read(config);
-  Network n;
-  n.encoder = std::make_unique<MPNetEncoder>(store, c, c.tie_word_embeddings);
+  auto encoder = std::make_unique<MPNetEncoder>(store, c, c.tie_word_embeddings);
   const Scope s(store, "lm_head");
   MaskedLmHead head;
   head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
   head.activation = engine::Activation::gelu;  // independent of hidden_act, as in the reference
   head.norm = s.norm("layer_norm", c.hidden_size, c.layer_norm_eps);
-  if (c.tie_word_embeddings) {
-    head.decoder.weight = n.encoder->word_embeddings();
-    head.decoder.bias = s.bias("bias", c.vocab_size);
-  } else {
-    head.decoder = s.linear("decoder", c.vocab_size, c.hidden_size);
-  }
-  n.head = std::make_unique<MaskedLmHead>(std::move(head));
-  return n;
+  return with_masked_lm_head(std::move(encoder), std::move(head), s, c.vocab_size, c.tie_word_embeddings);
 }
 
 Network make_mpnet_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {

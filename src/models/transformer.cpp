@@ -16,6 +16,35 @@ using engine::Rows;
 using engine::Tape;
 using engine::Var;
 
+void PostNormConfig::read_shared(const ModelConfig& config, const char* default_act) {
+  vocab_size = config.integer("vocab_size");
+  hidden_size = config.integer("hidden_size");
+  num_hidden_layers = config.layers("num_hidden_layers");
+  num_attention_heads = config.integer("num_attention_heads");
+  intermediate_size = config.integer("intermediate_size");
+  max_position_embeddings = config.size_or("max_position_embeddings", max_position_embeddings);
+  hidden_act = parse_activation(config.text_or("hidden_act", default_act), config.origin());
+  hidden_dropout_prob = config.probability_or("hidden_dropout_prob", hidden_dropout_prob);
+  attention_probs_dropout_prob =
+      config.probability_or("attention_probs_dropout_prob", attention_probs_dropout_prob);
+  layer_norm_eps = config.non_negative_or("layer_norm_eps", layer_norm_eps);
+  tie_word_embeddings = config.flag_or("tie_word_embeddings", true);
+  num_labels = static_cast<int64_t>(config.label_names().size());
+  check_heads(config, hidden_size, num_attention_heads);
+}
+
+PostNormSizes PostNormConfig::sizes() const {
+  PostNormSizes out;
+  out.hidden = hidden_size;
+  out.heads = num_attention_heads;
+  out.intermediate = intermediate_size;
+  out.norm_eps = layer_norm_eps;
+  out.activation = hidden_act;
+  out.attention_dropout = attention_probs_dropout_prob;
+  out.attention_output_dropout = out.output_dropout = hidden_dropout_prob;
+  return out;
+}
+
 PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
                                    const PostNormNames& names, const PostNormSizes& sizes) {
   const int64_t H = sizes.hidden;

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 
+#include "models/config.h"
 #include "models/network.h"
 #include "models/scope.h"
 
@@ -50,6 +51,21 @@ struct PostNormSizes {
   double norm_eps = 1e-12;
   engine::Activation activation = engine::Activation::gelu;
   double attention_dropout = 0, attention_output_dropout = 0, output_dropout = 0;
+};
+
+// The keys of config.json that BERT and its kin share (transformers 5.24). The values here are the defaults;
+// a family sets its own before it reads.
+struct PostNormConfig {
+  int64_t vocab_size = 0, hidden_size = 0, num_hidden_layers = 0, num_attention_heads = 0,
+          intermediate_size = 0, max_position_embeddings = 512;
+  engine::Activation hidden_act = engine::Activation::gelu;
+  double hidden_dropout_prob = 0.1, attention_probs_dropout_prob = 0.1, layer_norm_eps = 1e-12;
+  bool tie_word_embeddings = true;
+  int64_t num_labels = 0;
+
+  // Throws Error naming file and key.
+  void read_shared(const ModelConfig& config, const char* default_act = "gelu");
+  PostNormSizes sizes() const;
 };
 
 // Declares the parameters of one layer.
