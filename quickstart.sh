@@ -174,7 +174,7 @@ cat <<END
 Your own sentences:   echo 'I would buy it again.' | $graft predict --model $best
 Your own data:        $graft train --model ${real:-$mini} --train_file yours.csv --output_dir results/yours --learning_rate 1e-4
                       (a csv with the columns text and label)
-Another checkpoint:   --model bert-base-uncased, or any folder of a BERT, RoBERTa, XLM-R or DistilBERT
+Another checkpoint:   --model bert-base-uncased, or any folder of a model in docs/models-and-tasks.md
 From C++: examples/predict.cpp; from C: examples/predict.c. All options: $graft train --help
 END
 printf '\nTotal: %d s, without installing packages.\n' $((SECONDS - started))
