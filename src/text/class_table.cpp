@@ -95,8 +95,8 @@ constexpr const char* kPythonOnly[] = {"BartphoTokenizer",
                                        "XLMTokenizer"};
 
 // Classes without a method of their own: tokenizer.json alone defines them.
-constexpr const char* kGeneric[] = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend",
-                                    "PythonBackend"};
+constexpr const char* kGeneric[] = {"GemmaTokenizer", "PreTrainedTokenizerFast", "PreTrainedTokenizer",
+                                    "TokenizersBackend", "PythonBackend"};
 
 template <size_t n>
 bool contains(const char* const (&names)[n], const std::string& name) {

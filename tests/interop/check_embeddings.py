@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore")
 import torch
 from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
-from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from transformers import AutoConfig, AutoModel, AutoTokenizer, T5EncoderModel
 
 from common import PROJECT, TOLERANCE, Counter, graft, json_lines, relative, worst_difference
@@ -171,6 +171,32 @@ def check_families(counter, work):
         check_saved(counter, saved)
 
 
+# How encoders that people reach for are published: the family, the pooling, whether a Normalize module follows, the prompts.
+PUBLISHED = {"like BGE": ("bert", "cls", True, {"query": "Represent this sentence for searching relevant passages: ", "document": ""}),
+             "like E5": ("xlm-roberta", "mean", True, {"query": "query: ", "passage": "passage: "}),
+             "like GTE": ("modernbert", "cls", False, {})}
+
+
+def check_published(counter, work):
+    """Folders of sentence-transformers in the published layouts, whole: pooling, normalisation, prompts; and after training."""
+    data = work / "pairs.csv"
+    for name, (family, pooling, normalized, prompts) in PUBLISHED.items():
+        folder, saved = work / name.replace(" ", "-"), work / f"{name.replace(' ', '-')}-saved"
+        backbone = Transformer(str(work / ("backbone" if family == "bert" else family)))
+        backbone.max_seq_length = 24
+        modules = [backbone, Pooling(32, pooling), *([Normalize()] if normalized else [])]
+        SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder))
+        check_same(counter, folder, 24)
+        for prompt in prompts:
+            want = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, prompt_name=prompt).tolist()
+            difference = worst_difference(embed(folder, prompt_name=prompt), want)
+            counter.difference(difference)
+            counter.case(f"{name}, prompt {prompt}", [f"differs by {difference}"] if difference > TOLERANCE else [])
+        graft("train", {"model": folder, "task": "sentence-embedding", "train_file": data, "output_dir": saved, "max_steps": 2,
+                        "learning_rate": 1e-3, "bf16": "false"})
+        check_same(counter, saved, 24)
+
+
 def main():
     work = Path(sys.argv[1])
     work.mkdir(parents=True, exist_ok=True)
@@ -180,6 +206,7 @@ def main():
     saved = [check_loss(counter, work, model, folder, case) for case in LOSSES]
     check_saved(counter, saved[0])
     check_families(counter, work)
+    check_published(counter, work)
     check_cross_encoder(counter, work, folder)
     counter.finish()
 

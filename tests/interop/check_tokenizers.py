@@ -113,6 +113,31 @@ def trained(options, work):
     return compare(lines, transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer, folder, work, "trained")
 
 
+def gemma(work):
+    """Problems of a tokenizer like Gemma's, which mmBERT has: byte-fallback BPE without a prefix, spaces merged with the word before."""
+    import transformers
+    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
+    bpe = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    bpe.normalizer = normalizers.Replace(" ", "▁")
+    bpe.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    pieces = [f"<0x{byte:02X}>" for byte in range(256)]
+    bpe.train_from_iterator(fixture_lines(), trainers.BpeTrainer(vocab_size=3000, limit_alphabet=600, special_tokens=special + pieces,
+                                                                max_token_length=16))
+    state = json.loads(bpe.to_str())["model"]
+    merges = [tuple(pair) for pair in state["merges"]]
+    problems = []
+    for name, settings in {"begin": {}, "begin and end": {"add_eos_token": True}}.items():
+        made = transformers.GemmaTokenizer(vocab=state["vocab"], merges=merges, mask_token=AddedToken("<mask>", lstrip=True), **settings)
+        made.add_tokens([AddedToken("\n" * n, normalized=False) for n in (1, 2, 3)] + [AddedToken("▁" * n, normalized=False) for n in (2, 3, 4)])
+        folder = work / f"gemma-{name.replace(' ', '-')}"
+        made.save_pretrained(folder)
+        loaded = transformers.AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+        for what, lines in {"fixture lines": fixture_lines(), "corpus lines": corpus_lines(), "hostile lines": hostile_lines()}.items():
+            problems += compare(lines, loaded, folder, work, what) if lines else []
+    return problems
+
+
 def folders():
     small = sorted(path.parent for path in (PROJECT / "tests" / "golden" / "tokenizers").glob("*/tokenizer_config.json"))
     real = sorted(path.parent for path in (SHARED / "data" / "tokenizers").glob("*/tokenizer_config.json"))
@@ -147,6 +172,9 @@ def main(work, names):
             counter.case(f"trained by graft: {name}", trained(options, work))
         except (GraftError, ValueError) as error:
             counter.case(f"trained by graft: {name}", [f"{type(error).__name__}: {error}"])
+    import transformers
+    if not names and int(transformers.__version__.split(".")[0]) >= 5:  # the class takes a vocabulary since release 5
+        counter.case("like Gemma's", gemma(work))
     counter.count("tokenizers", len(chosen))
     counter.finish()
 

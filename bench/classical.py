@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Baselines without a network, for the tables of docs/results.md.
+
+    bench/classical.py tags TRAIN.conll TEST.conll          each word's most frequent tag in TRAIN; O (or the most frequent) for others
+    bench/classical.py answers TEST.json                    SQuAD json: of the sentence that shares the rarest words with the question,
+                                                            the first number or capitalised name that the question does not hold
+    bench/classical.py pairs TEST.csv                       retrieval by character 3-grams, tf-idf: columns anchor and positive
+
+Prints accuracy and entity F1 (tags), exact match and F1 (answers), mrr@10 and recall@1 (pairs). The standard library only.
+"""
+import collections
+import csv
+import json
+import math
+import re
+import string
+import sys
+
+
+def sentences(path):
+    rows = []
+    for line in [*open(path, encoding="utf-8"), "\n"]:
+        fields = line.split()
+        if fields and not line.startswith("#"):
+            rows.append((fields[0], fields[-1]))
+        elif rows:
+            yield rows
+            rows = []
+
+
+def entities(tags):
+    """The spans (type, begin, end) of IOB2 tags, as seqeval's default mode reads them."""
+    spans, begin, kind = set(), 0, None
+    for i, tag in enumerate([*tags, "O"]):
+        here = tag[2:] if tag[:2] in ("B-", "I-") else None
+        if kind is not None and (here != kind or tag.startswith("B-")):
+            spans.add((kind, begin, i))
+            kind = None
+        if here is not None and kind is None:
+            begin, kind = i, here
+    return spans
+
+
+def tag_words(train, test):
+    seen = collections.defaultdict(collections.Counter)
+    for rows in sentences(train):
+        for word, tag in rows:
+            seen[word.lower()][tag] += 1
+    usual = collections.Counter(tag for counts in seen.values() for tag in counts.elements()).most_common(1)[0][0]
+    right = words = found = wanted = common = 0
+    for rows in sentences(test):
+        guess = [seen[word.lower()].most_common(1)[0][0] if word.lower() in seen else usual for word, _ in rows]
+        truth = [tag for _, tag in rows]
+        right += sum(a == b for a, b in zip(guess, truth))
+        words += len(rows)
+        a, b = entities(guess), entities(truth)
+        found, wanted, common = found + len(a), wanted + len(b), common + len(a & b)
+    print(f"accuracy {right / words:.4f}", end="")
+    print(f", F1 of the entities {2 * common / (found + wanted):.4f}" if wanted else "")
+
+
+def normal(text):
+    text = "".join(c for c in text.lower() if c not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", text).split()
+
+
+def f1(answer, truth):
+    common = sum((collections.Counter(answer) & collections.Counter(truth)).values())
+    return 2 * common / (len(answer) + len(truth)) if common else 0.0
+
+
+def answer_of(question, context):
+    asked = set(normal(question))
+    parts = re.split(r"(?<=[.?!])\s+", context)
+    holders = collections.Counter(word for part in parts for word in set(normal(part)))
+    best = max(parts, key=lambda part: sum(1 / holders[word] for word in asked & set(normal(part))))
+    span = r"\d[\d.,]*(?: (?:million|billion|percent))?|[A-Z][\w'-]*(?: (?:of |the )?[A-Z][\w'-]*)*"
+    if re.search(r"(?i)how (many|much|old|long)|what year|when", question):
+        span = r"\d[\d.,]*(?: (?:million|billion|percent))?"
+    for found in re.findall(span, best):
+        if normal(found) and not set(normal(found)) & asked:
+            return found
+    return best
+
+
+def answer_questions(path):
+    exact = overlap = count = 0
+    for article in json.load(open(path, encoding="utf-8"))["data"]:
+        for paragraph in article["paragraphs"]:
+            for qa in paragraph["qas"]:
+                truths = [normal(a["text"]) for a in qa["answers"]]
+                answer = normal(answer_of(qa["question"], paragraph["context"]))
+                exact += answer in truths
+                overlap += max(f1(answer, truth) for truth in truths)
+                count += 1
+    print(f"exact match {100 * exact / count:.2f}, F1 {100 * overlap / count:.2f}, {count} questions")
+
+
+def pair_texts(path):
+    rows = list(csv.DictReader(open(path, encoding="utf-8")))
+
+    def grams(text):
+        text = f" {' '.join(text.lower().split())} "
+        return collections.Counter(text[i:i + 3] for i in range(len(text) - 2))
+
+    anchors, positives = [grams(r["anchor"]) for r in rows], [grams(r["positive"]) for r in rows]
+    documents = collections.Counter(gram for text in positives for gram in text)
+    weight = {gram: math.log(1 + len(rows) / n) for gram, n in documents.items()}
+
+    def vector(counts):
+        scaled = {gram: n * weight[gram] for gram, n in counts.items() if gram in weight}
+        norm = math.sqrt(sum(x * x for x in scaled.values())) or 1
+        return {gram: x / norm for gram, x in scaled.items()}
+
+    index = collections.defaultdict(list)
+    for i, text in enumerate(positives):
+        for gram, x in vector(text).items():
+            index[gram].append((i, x))
+    reciprocal = first = 0
+    for i, text in enumerate(anchors):
+        scores = collections.defaultdict(float)
+        for gram, x in vector(text).items():
+            for j, y in index[gram]:
+                scores[j] += x * y
+        own = scores.get(i, 0)
+        rank = 1 + sum(score > own for score in scores.values())
+        reciprocal += 1 / rank if rank <= 10 and own > 0 else 0
+        first += rank == 1 and own > 0
+    print(f"mrr@10 {reciprocal / len(rows):.4f}, recall@1 {first / len(rows):.4f}, {len(rows)} pairs")
+
+
+MODES = {"tags": (tag_words, 2), "answers": (answer_questions, 1), "pairs": (pair_texts, 1)}
+if len(sys.argv) < 3 or sys.argv[1] not in MODES or len(sys.argv) != 2 + MODES[sys.argv[1]][1]:
+    sys.exit(__doc__)
+MODES[sys.argv[1]][0](*sys.argv[2:])
