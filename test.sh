@@ -118,9 +118,11 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON
   [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF
   build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' ${folders/capi/capi pipeline})
-  for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast; done
+  # RowMemory measures memory, which a sanitizer multiplies.
+  for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast -E '^RowMemory[.]'; done
   if [ "$tier" = default ]; then
-    run_ctest "asan operations" build-asan/tests/engine -L fast \
+    # Of the head sizes the one that is no multiple of a vector.
+    run_ctest "asan operations" build-asan/tests/engine -L fast -E 'HeadDim(8|64)$' \
       -R '^(AdamW|Arena|Attention|BasicOps|CrossEntropy|DropoutOp|ElementLoss|Embed|Gather|ResidualNorm|SelectRows|Tape)[.]'
     run_ctest "asan training" build-asan/tests/train -L fast -R '^(Accumulation|AdamW|Fixtures/Parity|StepMemory|TrainerTest)[.]'
   fi
