@@ -4,9 +4,12 @@
     bench/classical.py tags TRAIN.conll TEST.conll          each word's most frequent tag in TRAIN; O (or the most frequent) for others
     bench/classical.py answers TEST.json                    SQuAD json: of the sentence that shares the rarest words with the question,
                                                             the first number or capitalised name that the question does not hold
+    bench/classical.py texts TRAIN TEST                     tf-idf of words and word pairs with logistic regression (scikit-learn); csv
+                                                            or tsv with the columns text and label
     bench/classical.py pairs TEST.csv                       retrieval by character 3-grams, tf-idf: columns anchor and positive
 
-Prints accuracy and entity F1 (tags), exact match and F1 (answers), mrr@10 and recall@1 (pairs). The standard library only.
+Prints accuracy and entity F1 (tags), exact match and F1 (answers), accuracy (texts), mrr@10 and recall@1 (pairs). The
+standard library only, but for texts.
 """
 import collections
 import csv
@@ -129,7 +132,22 @@ def pair_texts(path):
     print(f"mrr@10 {reciprocal / len(rows):.4f}, recall@1 {first / len(rows):.4f}, {len(rows)} pairs")
 
 
-MODES = {"tags": (tag_words, 2), "answers": (answer_questions, 1), "pairs": (pair_texts, 1)}
+def classify_texts(train, test):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    def read(path):
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, **({"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.endswith(".tsv") else {})))
+        return [row["text"] for row in rows], [row["label"] for row in rows]
+
+    (texts, labels), (test_texts, test_labels) = read(train), read(test)
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    model = LogisticRegression(C=10, max_iter=2000).fit(vectors.fit_transform(texts), labels)
+    print(f"accuracy {model.score(vectors.transform(test_texts), test_labels):.4f}, {len(test_texts)} texts")
+
+
+MODES = {"tags": (tag_words, 2), "answers": (answer_questions, 1), "texts": (classify_texts, 2), "pairs": (pair_texts, 1)}
 if len(sys.argv) < 3 or sys.argv[1] not in MODES or len(sys.argv) != 2 + MODES[sys.argv[1]][1]:
     sys.exit(__doc__)
 MODES[sys.argv[1]][0](*sys.argv[2:])
