@@ -19,6 +19,7 @@
 #include "cli/suggestions.h"
 #include "data/json_values.h"
 #include "train/arguments.h"
+#include "train/older_names.h"
 
 namespace graft::cli {
 namespace {
@@ -259,6 +260,7 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
     throw UsageError(fmt::format("--{} takes one value, not also \"{}\"", given_name, values[1]));
   }
   if (from_file && values.empty()) return;
+  if (o->training && given_name != o->name) train::note_older_name(given_name);
   o->set(values);
   o->given = true;
   o->from_file = from_file;

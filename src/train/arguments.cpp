@@ -9,167 +9,13 @@
 #include "base/nearest.h"
 #include "data/sampler.h"
 #include "tasks/question_settings.h"
+#include "train/older_names.h"
 #include "train/reference_arguments.h"
 #include "train/schedule.h"
 
 namespace graft::train {
 
 using T = TrainingArguments;
-
-namespace {
-
-constexpr double kMany = 1e12;  // steps: beyond any run, far from overflow
-constexpr Range kBatch{1, 1e6}, kSteps{0, kMany, Range::Ends::without_min, true};
-
-}  // namespace
-
-const std::vector<Argument>& argument_table() {
-  using enum Range::Ends;
-  static const std::vector<Argument> table = {
-      {"output_dir", &T::output_dir, "folder for the model, its checkpoints and the log"},
-      {"do_train", &T::do_train, "train (the default of `graft train`)"},
-      {"do_eval", &T::do_eval, "evaluate at the end (the default where there is evaluation data)"},
-      {"per_device_train_batch_size", &T::per_device_train_batch_size, "examples in a batch of training",
-       kBatch},
-      {"per_device_eval_batch_size", &T::per_device_eval_batch_size, "examples in a batch of evaluation",
-       kBatch},
-      {"gradient_accumulation_steps",
-       &T::gradient_accumulation_steps,
-       "batches per optimizer step",
-       {1, 1e9}},
-      {"num_train_epochs", &T::num_train_epochs, "passes over the training data", {0, 1e9, without_min}},
-      {"max_steps", &T::max_steps, "optimizer steps; overrides num_train_epochs", {1, kMany}},
-      {"learning_rate", &T::learning_rate, "highest learning rate", {0, 1e30}},
-      {"lr_scheduler_type", &T::lr_scheduler_type, "linear, cosine, constant or constant_with_warmup"},
-      {"warmup_steps",
-       &T::warmup_steps,
-       "steps of linear warm-up; below 1 a ratio of all steps",
-       {0, kMany, included, true}},
-      {"warmup_ratio", &T::warmup_ratio, "ratio of all steps; overrides warmup_steps", {0, 1}},
-      {"weight_decay", &T::weight_decay, "AdamW's decay; not on biases and normalisation layers", {0, 1e3}},
-      {"adam_beta1", &T::adam_beta1, "decay of AdamW's first moment", {0, 1, without_max}},
-      {"adam_beta2", &T::adam_beta2, "decay of AdamW's second moment", {0, 1, without_max}},
-      {"adam_epsilon", &T::adam_epsilon, "AdamW's epsilon", {1e-30, 1}},
-      {"max_grad_norm", &T::max_grad_norm, "gradient clipping; 0 = off", {0, 1e30}},
-      {"bf16", &T::bf16,
-       "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss); default: true "
-       "where that is faster (AMX, AMD with avx512_bf16)"},
-      {"seed", &T::seed, "seed of initialisation, dropout, masks and data order"},
-      {"data_seed", &T::data_seed, "seed of the data order; default: seed"},
-      {"train_sampling_strategy", &T::train_sampling_strategy, "random, sequential or group_by_length"},
-      {"dataloader_drop_last", &T::dataloader_drop_last, "leave out the last batch when it is not full"},
-      {"logging_strategy", &T::logging_strategy, "no, steps or epoch"},
-      {"logging_steps", &T::logging_steps, "steps between lines of the log; below 1 a ratio", kSteps},
-      {"logging_first_step", &T::logging_first_step, "log the first step too"},
-      {"eval_strategy", &T::eval_strategy, "no, steps or epoch"},
-      {"eval_steps", &T::eval_steps, "steps between evaluations; default: logging_steps", kSteps},
-      {"eval_on_start", &T::eval_on_start, "evaluate before training"},
-      {"save_strategy", &T::save_strategy, "no, steps or epoch"},
-      {"save_steps", &T::save_steps, "steps between checkpoints; below 1 a ratio", kSteps},
-      {"save_total_limit",
-       &T::save_total_limit,
-       "checkpoints of this run that are kept; older ones are deleted",
-       {1, 1e9}},
-      {"max_seq_length",
-       &T::max_seq_length,
-       "tokens per example; 0 = 128 for classification, 384 for question-answering, 1024 for seq2seq-lm, "
-       "else "
-       "the model's limit",
-       {1, 1e9}},
-      {"mlm_probability",
-       &T::mlm_probability,
-       "share of tokens masked in masked-lm, or in spans of span_corruption",
-       {0, 1, without_min}},
-      {"whole_word_mask", &T::whole_word_mask, "mask whole words in masked-lm"},
-      {"line_by_line", &T::line_by_line,
-       "masked-lm, causal-lm: each line a sequence; default: packed to max_seq_length"},
-      {"join_texts", &T::join_texts,
-       "causal-lm: attention and positions cross the texts of a block, as in run_clm"},
-      {"max_target_length",
-       &T::max_target_length,
-       "seq2seq-lm: tokens of a target; --max_seq_length is for the source",
-       {2, 1e9}},
-      {"source_prefix", &T::source_prefix, "seq2seq-lm: put before every source, for example 'summarize: '"},
-      {"label_smoothing_factor",
-       &T::label_smoothing_factor,
-       "seq2seq-lm: share of each label that is spread over all tokens, in training",
-       {0, 1, without_max}},
-      {"span_corruption", &T::span_corruption,
-       "seq2seq-lm: the files hold text, of which the model learns to write missing spans (T5's "
-       "pretraining)"},
-      {"mean_noise_span_length",
-       &T::mean_noise_span_length,
-       "span_corruption: mean tokens of a span; --mlm_probability is the share of tokens in spans",
-       {1, 1e4}},
-      {"predict_with_generate", &T::predict_with_generate,
-       "seq2seq-lm: evaluation generates texts and gives ROUGE, chrF and exact match"},
-      {"generation_max_length",
-       &T::generation_max_length,
-       "tokens of a text that evaluation generates; 0 = max_target_length",
-       {2, 1e9}},
-      {"generation_num_beams",
-       &T::generation_num_beams,
-       "beams of evaluation; 0 = as in generation_config.json, else 1",
-       {1, 1e3}},
-      {"loss", &T::loss,
-       "sentence-embedding: MultipleNegativesRankingLoss, MultipleNegativesSymmetricRankingLoss, CoSENTLoss, "
-       "CosineSimilarityLoss or TripletLoss; default: CoSENTLoss for pairs with a score, else the first. "
-       "sequence-classification: BinaryCrossEntropyLoss, for a cross-encoder with scores in [0, 1]"},
-      {"scale",
-       &T::scale,
-       "sentence-embedding: factor of the cosines in the ranking losses and in CoSENT",
-       {0, 1e6, without_min}},
-      {"triplet_margin", &T::triplet_margin, "sentence-embedding: margin of TripletLoss", {0, 1e6}},
-      {"distance_metric", &T::distance_metric, "sentence-embedding: euclidean or cosine, of TripletLoss"},
-      {"gradient_cache", &T::gradient_cache,
-       "sentence-embedding: the loss sees all examples of a step at once, in the memory of a mini-batch"},
-      {"mini_batch_size", &T::mini_batch_size, "examples of a mini-batch of gradient_cache", {1, 1e6}},
-      {"pooling", &T::pooling,
-       "sentence-embedding: mean, cls, max, mean_sqrt_len_tokens, weightedmean or lasttoken; default: as the "
-       "checkpoint has it, else mean"},
-      {"normalize", &T::normalize,
-       "sentence-embedding: embeddings of length 1; default: as the checkpoint has it"},
-      {"doc_stride",
-       &T::doc_stride,
-       "question-answering: tokens that neighbouring windows of a context share",
-       {0, 1e9}},
-      {"n_best_size",
-       &T::n_best_size,
-       "question-answering: starts, ends and answers that are kept",
-       {1, 1e4}},
-      {"max_answer_length", &T::max_answer_length, "question-answering: tokens of an answer", {1, 1e6}},
-      {"version_2_with_negative", &T::version_2_with_negative,
-       "question-answering: some questions have no answer, as in SQuAD 2"},
-      {"null_score_diff_threshold",
-       &T::null_score_diff_threshold,
-       "question-answering: no answer where its score exceeds that of the best answer by more",
-       {-1e30, 1e30}},
-      {"language", &T::language,
-       "question-answering: rules for comparing answers: en (SQuAD's), de, es, ar, hi, vi, zh (MLQA's), "
-       "other"},
-      {"drop_bad_answers", &T::drop_bad_answers,
-       "question-answering: leave out answers that are not where their offset says"},
-      {"label_all_tokens", &T::label_all_tokens,
-       "token-classification: every token of a word has its label, not only the first"},
-      {"stride",
-       &T::stride,
-       "token-classification: tokens that two windows of a text over max_seq_length share; default: 128, at "
-       "most half",
-       {0, 1e9}},
-      {"strict_entities", &T::strict_entities,
-       "token-classification: entities count only as the tag scheme defines them (seqeval's strict mode)"},
-      {"return_entity_level_metrics", &T::return_entity_level_metrics,
-       "token-classification: the metrics of each type, and macro and weighted means"},
-      {"freeze", &T::freeze, "freeze the parameters that match: names with * ? [0-3], separated by commas"},
-      {"freeze_layers", &T::freeze_layers, "freeze the embeddings and the lowest N layers", {0, 1e4}},
-      {"layerwise_lr_decay",
-       &T::layerwise_lr_decay,
-       "factor of the learning rate from each layer to the one below it",
-       {0, 1, without_min}},
-      {"reinit_layers", &T::reinit_layers, "start the top N layers from random weights", {0, 1e4}},
-  };
-  return table;
-}
 
 namespace {
 
@@ -186,6 +32,8 @@ const std::map<std::string, std::string>& aliases() {
       {"val_max_target_length", "generation_max_length"},
       {"num_beams", "generation_num_beams"},
       {"num_warmup_steps", "warmup_steps"},
+      {"activation_checkpointing", "gradient_checkpointing"},
+      {"activation_checkpointing_kwargs", "gradient_checkpointing_kwargs"},
   };
   return table;
 }
@@ -235,6 +83,7 @@ bool is_argument(const std::string& given) {
 
 void set_argument(TrainingArguments& arguments, const std::string& given, const std::string& value) {
   const std::string name = canonical_argument(given);
+  note_older_name(given);
   for (const Argument& a : argument_table()) {
     if (name != a.name) continue;
     std::visit([&](auto member) { assign(arguments.*member, given, value, a.range); }, a.member);

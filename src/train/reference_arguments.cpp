@@ -35,6 +35,8 @@ const std::vector<ReferenceArgument>& reference_arguments() {
   static const std::vector<ReferenceArgument> table = {
       {"average_tokens_across_devices", no_effect, boolean, "*", kOneProcess},
       {"batch_eval_metrics", no_effect, boolean, "*", kStreamed},
+      {"dataloader_in_order", no_effect, boolean, "*", "batches always come in the order of the sampler"},
+      {"dataloader_multiprocessing_context", no_effect, text, "*", "data is read without worker processes"},
       {"dataloader_persistent_workers", no_effect, boolean, "*", "data is read without worker processes"},
       {"dataloader_pin_memory", no_effect, boolean, "*", kCpu},
       {"enable_jit_checkpoint", no_effect, boolean, "*", "SIGTERM always saves the model"},
@@ -71,6 +73,7 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"ddp_broadcast_buffers", later, boolean, "", kOneProcess},
       {"ddp_bucket_cap_mb", later, integer, "", kOneProcess},
       {"ddp_find_unused_parameters", later, boolean, "false", kOneProcess},
+      {"ddp_static_graph", later, boolean, "false", kOneProcess},
       {"ddp_timeout", later, integer, "1800", kOneProcess},
       {"debug", later, text, "", "training always stops at a loss that is not finite"},
       {"disable_tqdm", later, boolean, "", "the progress bar is shown on a terminal, lines elsewhere"},
@@ -136,7 +139,9 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"tp_size", never, integer, "0 1", kNoAccelerate},
       {"tpu_metrics_debug", never, boolean, "false", kNoTpu},
       {"tpu_num_cores", never, integer, "", kNoTpu},
+      {"trackio_bucket_id", never, text, "", kNoUpload},
       {"trackio_space_id", never, text, "trackio", kNoUpload},
+      {"trackio_static_space_id", never, text, "", kNoUpload},
       {"use_ipex", never, boolean, "false", kNoCompile},
       {"use_legacy_prediction_loop", never, boolean, "false", "there is one loop of evaluation"},
       {"use_liger_kernel", never, boolean, "false",
@@ -189,7 +194,7 @@ void take_reference_argument(const ReferenceArgument& a, const std::string& give
   // A value that is refused whatever it is needs no check of its kind.
   const bool taken = a.accepted[0] != '\0' && accepts(a, canonical_value(a, given, value));
   if (taken) return log_info("{} has no effect here: {}", shown, a.reason);
-  const std::string why = a.status == later ? "it is not implemented yet; " : "";
+  const std::string why = a.status == later ? "not yet implemented; " : "";
   const std::string others =
       a.accepted[0] == '\0' ? "" : fmt::format("accepted, without effect: --{} {}", given, a.accepted);
   throw UsageError(fmt::format("{} is refused: {}{}", shown, why, a.reason), others);

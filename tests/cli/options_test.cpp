@@ -74,7 +74,7 @@ TEST(Options, RefusedNamesSayWhy) {
     all.insert(all.end(), more.begin(), more.end());
     return all;
   };
-  expect_usage_error(with({"--fp16", "true"}), {"--fp16 true is refused: it is not implemented yet"});
+  expect_usage_error(with({"--fp16", "true"}), {"--fp16 true is refused: not yet implemented"});
   expect_usage_error(with({"--deepspeed", "ds.json"}), {"--deepspeed ds.json is refused: it steers PyTorch"});
   expect_usage_error(with({"--push_to_hub"}), {"--push_to_hub", "refused"});
   expect_usage_error(with({"--task", "sequence-clasification"}),
