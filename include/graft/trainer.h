@@ -38,9 +38,23 @@ struct TrainingArguments {
   std::string logging_strategy = "steps";  // no, steps, epoch
   double logging_steps = 500;              // below 1: a ratio of all steps
   bool logging_first_step = false;
+  std::optional<bool> disable_tqdm{};     // no progress
+  std::string log_level = "passive";      // of the process: debug, info, warning, error, critical, passive
+  std::string report_to = "none";         // tensorboard, jsonl, all, none; several with commas
+  std::string run_name{}, logging_dir{};  // of the event files: output_dir/runs/RUN_NAME, or LOGGING_DIR
+  std::string include_num_input_tokens_seen = "no";  // all, non_padding, no: counted in the log
+  bool include_tokens_per_second = false;            // train_tokens_per_second in the results
+  bool skip_memory_metrics = true;                   // false: the results hold the memory of each stage
+  std::string debug{};                 // underflow_overflow: each operation is checked for NaN and infinity
+  double skip_grad_spikes = 0;         // skips a step whose gradient norm exceeds N times the running median
+  int64_t max_skipped_steps = 10;      // in a row, before the run stops
   std::string eval_strategy = "no";    // no, steps, epoch
   std::optional<double> eval_steps{};  // default: logging_steps
   bool eval_on_start = false;
+  double eval_delay = 0;  // steps, or epochs with eval_strategy epoch, before the first evaluation
+  bool prediction_loss_only = false, bf16_full_eval = false;  // of evaluation
+  bool do_predict = false;              // of `graft train`: predictions for the test file
+  std::string label_names{};            // of `graft train`: the column of the labels
   std::string save_strategy = "steps";  // no, steps, epoch
   double save_steps = 500;
   std::optional<int64_t> save_total_limit{};
@@ -103,6 +117,7 @@ struct TrainResult {
   double seconds = 0;
   bool interrupted = false;  // by request_stop(); the model of the last whole step is saved
   LogEntry metrics;          // of the last evaluation
+  LogEntry train_metrics;    // of the training, as arguments ask for them: tokens per second, memory
 };
 
 // What a program sees of a run. Functions may be empty. train() calls them on its thread, between two steps;

@@ -51,6 +51,14 @@ std::string text_of(const std::string& name, const Json& value) {
                                name, value.dump()));
 }
 
+// The values of a list with commas between them, as set_argument takes them.
+std::string list_of(const std::string& name, const Json& value) {
+  if (!value.is_array() || !train::takes_list(name)) return text_of(name, value);
+  std::string list;
+  for (const Json& one : value) list += (list.empty() ? "" : ",") + text_of(name, one);
+  return list;
+}
+
 void assign(std::string& field, const std::string& name, const Json& value) { field = text_of(name, value); }
 void assign(bool& field, const std::string& name, const Json& value) {
   field = train::parse_switch(name, text_of(name, value));
@@ -67,7 +75,7 @@ void assign(std::vector<std::string>& field, const std::string& name, const Json
 
 void set_option(TrainJob& job, const std::string& name, const Json& value) {
   const auto it = job_options().find(name);
-  if (it == job_options().end()) return train::set_argument(job.arguments, name, text_of(name, value));
+  if (it == job_options().end()) return train::set_argument(job.arguments, name, list_of(name, value));
   std::visit(
       [&](auto member) {
         if constexpr (std::is_same_v<decltype(member), std::string DatasetOptions::*> ||
@@ -85,6 +93,9 @@ TrainJob job_of(const std::string& options) {
   TrainJob job;
   for (const auto& [name, value] : json.items())
     if (!value.is_null()) set_option(job, name, value);
+  if (job.arguments.do_predict)
+    throw UsageError("graft_train: \"do_predict\" is refused: it is for the command line",
+                     "predict with graft_load and graft_predict");
   train::check_job(job);
   return job;
 }

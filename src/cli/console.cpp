@@ -94,6 +94,10 @@ void install_log() {
 }
 
 void say(const std::string& text) {
+  if (is_logged(text.starts_with("warning: ") ? LogLevel::warning : LogLevel::info)) say_always(text);
+}
+
+void say_always(const std::string& text) {
   const std::lock_guard lock(mutex);
   clear_bar();
   put(stderr, text + "\n");
@@ -140,7 +144,7 @@ void say_log_entry(const LogEntry& entry) {
   std::string line;
   for (const auto& [name, value] : entry)
     line += fmt::format("{}{} {}", line.empty() ? "" : "  ", name, number(value));
-  say(line);
+  say_always(line);
 }
 
 void print_result(const LogEntry& result, bool json, const Profile& profile) {

@@ -16,8 +16,11 @@ class Profile;
 inline constexpr const char* kVersion = "0.1.0";
 
 void install_log();
-// A line on stderr, above the progress bar if there is one.
+// A line on stderr, above the progress bar if there is one, if --log_level shows notes (or warnings, for one
+// that begins with "warning: ").
 void say(const std::string& text);
+// The same at any --log_level.
+void say_always(const std::string& text);
 // Warns that a file with columns, such as a .csv, is read as lines of text.
 void warn_of_columns(const std::string& file);
 // Writes text to `out` and ignores write errors: a closed stderr must not end a run.

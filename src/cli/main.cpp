@@ -3,17 +3,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
-#include "base/nearest.h"
 #include "cli/console.h"
+#include "cli/environment.h"
 #include "cli/suggestions.h"
 #include "cli/verbs.h"
 #include "graft/error.h"
@@ -66,18 +66,6 @@ void occupy_standard_streams() {
   }
 }
 
-// Warns of a misspelt GRAFT_ variable, which would have no effect.
-void check_environment() {
-  const std::vector<std::string> known = {"GRAFT_ISA", "GRAFT_SHARED"};
-  for (char** entry = environ; *entry; ++entry) {
-    const std::string text = *entry, name = text.substr(0, text.find('='));
-    if (!name.starts_with("GRAFT_") || std::find(known.begin(), known.end(), name) != known.end()) continue;
-    const std::string near = nearest_name(name, known);  // "" = a variable of another program
-    if (near.empty()) continue;
-    say(fmt::format("warning: the environment variable {} has no effect; did you mean {}?", name, near));
-  }
-}
-
 void finish_output() {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
   throw std::system_error(errno ? errno : EIO, std::generic_category());
@@ -119,7 +107,8 @@ int main(int argc, char** argv) {
   const int kReaderGone = 128 + SIGPIPE;  // what a shell shows for `graft ... | head -1`
   try {
     graft::cli::install_log();
-    graft::cli::check_environment();
+    const bool trains = argc > 1 && std::string_view(argv[1]) == "train";
+    graft::cli::warn_of_misspelt_variables(graft::cli::train_options(), trains);
     const int code = graft::cli::run(argc, argv);
     graft::cli::finish_output();
     return code;

@@ -16,6 +16,7 @@
 #include "base/shown.h"
 #include "base/threads.h"
 #include "cli/console.h"
+#include "cli/environment.h"
 #include "cli/suggestions.h"
 #include "data/json_values.h"
 #include "train/arguments.h"
@@ -23,6 +24,8 @@
 
 namespace graft::cli {
 namespace {
+
+constexpr const char* kFlag = "flag";
 
 // "--weight-decay=0.1" -> "--weight_decay=0.1"; values are unchanged.
 std::string with_underscores(const std::string& arg) {
@@ -133,6 +136,17 @@ void Options::flag(const std::string& name, bool& to, const std::string& help) {
   };
 }
 
+void Options::form(const std::string& name, const std::vector<std::string>& words, std::string& to,
+                   const std::string& help) {
+  Option& o = add(name, help);
+  o.is_flag = true;
+  o.set = [&to, name, words](const std::vector<std::string>& v) {
+    to = v.empty() || v.front() == "true" ? words.front() : v.front();
+    if (std::find(words.begin(), words.end(), to) == words.end())
+      throw UsageError(fmt::format("--{} {} is not known; there are: {}", name, to, fmt::join(words, ", ")));
+  };
+}
+
 void Options::precision(std::optional<bool>& to, const std::string& fallback) {
   Option& o = add("bf16", "matrix products in bf16 (true) or fp32 (false); default: " + fallback);
   o.is_flag = true;
@@ -155,10 +169,12 @@ Options::Option& Options::add_training_argument(const train::Argument& a, Traini
   Option& o = add(a.name, a.help);
   o.is_flag = train::is_switch(a);
   o.is_text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
+  o.is_list = a.form == train::Argument::Form::list;
+  o.or_switch = a.form == train::Argument::Form::text_or_switch;
   const Json d = train::to_json(to)[a.name];
   o.shown_default = d.is_string() ? d.get<std::string>() : d.is_null() ? "" : d.dump();
   o.set = [&to, name = o.name](const std::vector<std::string>& v) {
-    train::set_argument(to, name, v.empty() ? "" : v.front());
+    train::set_argument(to, name, fmt::format("{}", fmt::join(v, ",")));
   };
   return o;
 }
@@ -215,8 +231,10 @@ bool Options::given(const std::string& name) const {
 }
 
 bool Options::typed(const std::string& name) const {
-  return std::any_of(options_.begin(), options_.end(),
-                     [&](const Option& o) { return o.name == name && o.given && !o.from_file; });
+  return std::any_of(options_.begin(), options_.end(), [&](const Option& o) {
+    return o.name == name && o.given &&
+           (o.source == kFlag || o.source.starts_with(std::string(kFlag) + " --"));
+  });
 }
 
 std::vector<std::string> Options::names() const {
@@ -239,34 +257,45 @@ void Options::refuse_unknown(const std::string& name) const {
       near.empty() ? fmt::format("graft {} --help lists them", verb_) : "did you mean --" + near + "?");
 }
 
-void Options::set(const std::string& given_name, const std::vector<std::string>& values, bool from_file) {
+std::vector<Options::Setting> Options::settings() const {
+  std::vector<Setting> out;
+  for (const Option& o : options_)
+    out.push_back({o.name, o.shown_default, o.source, o.values, o.training, o.is_list});
+  return out;
+}
+
+void Options::set(const std::string& given_name, const std::vector<std::string>& values,
+                  const std::string& source) {
+  const bool typed = source == kFlag;
   Option* o = find(canonical(given_name));
   if (!o) {
     if (!training_ || !train::is_argument(given_name)) refuse_unknown(given_name);
-    if (from_file && values.empty()) return;  // null or []: the reference's default
+    if (!typed && values.empty()) return;  // null or []: the reference's default
     // Sets it, or throws with the reason. No such argument takes several values.
     train::set_argument(*training_, given_name, fmt::format("{}", fmt::join(values, ", ")));
     return;
   }
-  if (from_file && o->given) {
-    if (o->from_file) throw UsageError(fmt::format("--{} is given twice, as {} too", o->name, given_name));
-    return;
+  if (!typed && o->given) {
+    const std::string where = source.substr(0, source.find(": "));
+    if (!o->source.starts_with(where + ": ") || source.find(": ") == std::string::npos) return;
+    throw UsageError(fmt::format("--{} is given twice, as {} too", o->name, given_name));
   }
   if (values.empty() && !o->is_flag) {
-    if (from_file) return;  // null: the default
+    if (!typed) return;  // null: the default
     throw UsageError(fmt::format("--{} needs a value", given_name));
   }
   if (values.size() > 1 && !o->is_list) {
     throw UsageError(fmt::format("--{} takes one value, not also \"{}\"", given_name, values[1]));
   }
-  if (from_file && values.empty()) return;
+  if (!typed && values.empty()) return;
   if (o->training && given_name != o->name) train::note_older_name(given_name);
   o->set(values);
   o->given = true;
-  o->from_file = from_file;
+  o->values = values.empty() ? std::vector<std::string>{"true"} : values;
+  o->source = typed && given_name != o->name ? fmt::format("{} --{}", kFlag, given_name) : source;
 }
 
-void Options::set_from_file(const std::string& key, const Json& value) {
+void Options::set_from_file(const std::string& file, const std::string& key, const Json& value) {
   const std::string name = with_underscores("--" + key).substr(2);
   if (name == "config") throw UsageError("\"config\": a config file cannot name another");
   const Option* o = find(canonical(name));
@@ -279,14 +308,14 @@ void Options::set_from_file(const std::string& key, const Json& value) {
     if (value.is_array()) {
       for (const Json& v : value) texts = texts && v.is_string();
     } else {
-      texts = value.is_string() || value.is_null();
+      texts = value.is_string() || value.is_null() || (o->or_switch && value.is_boolean());
     }
     if (!texts) {
       throw UsageError(fmt::format("\"{}\": {} was expected, not {}", key,
                                    o->is_list ? "a text or a list of texts" : "a text", value.dump()));
     }
   }
-  set(name, values_of(value), true);
+  set(name, values_of(value), fmt::format("{}: {}", file, key));
 }
 
 void Options::read_config(const std::string& file) {
@@ -298,9 +327,22 @@ void Options::read_config(const std::string& file) {
   if (!json.is_object()) throw UsageError(fmt::format("{}: an object of options was expected", file));
   try {
     if (!toml) refuse_repeated_keys(text);
-    for (const auto& [key, value] : json.items()) set_from_file(key, value);
+    for (const auto& [key, value] : json.items()) set_from_file(file, key, value);
   } catch (const UsageError& e) {
     throw UsageError(fmt::format("{}: {}", file, e.what()), e.hint());
+  }
+}
+
+void Options::read_environment(const std::string& only) {
+  for (const auto& [name, value] : option_variables()) {
+    const bool known = find(canonical(name)) || train::is_argument(name);  // main warned of others
+    if (!known || (!only.empty() && name != only)) continue;
+    const std::string variable = variable_of(name);
+    try {
+      set(name, {value}, "environment " + variable);
+    } catch (const UsageError& e) {
+      throw UsageError(fmt::format("environment variable {}: {}", variable, e.what()), e.hint());
+    }
   }
 }
 
@@ -362,8 +404,11 @@ bool Options::parse(int argc, char** argv, int first) {
                            : fmt::format("graft {} --help lists the options", verb_));
     }
   }
-  for (const auto& [name, values] : found) set(name, values, false);
+  for (const auto& [name, values] : found) set(name, values, kFlag);
+  const bool has_environment = training_ != nullptr;
+  if (has_environment && config_.empty()) read_environment("config");
   if (!config_.empty()) read_config(config_);
+  if (has_environment) read_environment();
   for (const Option& o : options_) {
     if (o.required && !o.given) {
       throw UsageError(fmt::format("--{} is needed", o.name),

@@ -45,6 +45,9 @@ class Options {
   // The value of `to` is the default. It is allowed even outside the range.
   void integer(const std::string& name, int64_t& to, const std::string& help, const train::Range& range);
   void flag(const std::string& name, bool& to, const std::string& help);
+  // One of several words; the option alone means the first.
+  void form(const std::string& name, const std::vector<std::string>& words, std::string& to,
+            const std::string& help);
   // --bf16; without a value `to` stays empty.
   void precision(std::optional<bool>& to, const std::string& fallback);
   // --num_threads; sets the number of threads when it is parsed.
@@ -60,27 +63,42 @@ class Options {
   // Parses argv[first..]. Returns false if --help was given; the help is printed to stdout.
   bool parse(int argc, char** argv, int first);
   bool given(const std::string& name) const;
-  // On the command line, not in the --config file.
+  // On the command line, not in the --config file or the environment.
   bool typed(const std::string& name) const;
+
+  std::vector<std::string> names() const;
+  // An option, its values as they were given (none if it was not), and where: "flag", "FILE: key",
+  // "environment GRAFT_NAME"; "" = nowhere.
+  struct Setting {
+    std::string name, shown_default, source;
+    std::vector<std::string> values;
+    bool training = false, is_list = false;
+  };
+  std::vector<Setting> settings() const;
 
  private:
   struct Option {
     std::string name, help, shown_default;
     bool is_flag = false, is_list = false, is_text = false, may_be_empty = false;
     bool required = false, training = false;
+    bool or_switch = false;  // a text that may be true or false
     std::function<void(const std::vector<std::string>&)> set;
-    bool given = false, from_file = false;
+    bool given = false;
+    std::vector<std::string> values;
+    std::string source;
   };
   Option& add(const std::string& name, const std::string& help);
   Option& add_training_argument(const train::Argument& a, TrainingArguments& to);
   Option* find(const std::string& name);
   std::string canonical(const std::string& name);
   [[noreturn]] void refuse_unknown(const std::string& name) const;
-  void set(const std::string& name, const std::vector<std::string>& values, bool from_file);
-  void set_from_file(const std::string& key, const Json& value);
+  // `source` as in Setting. An option that a former source has set stays as it is.
+  void set(const std::string& name, const std::vector<std::string>& values, const std::string& source);
+  void set_from_file(const std::string& file, const std::string& key, const Json& value);
   void read_config(const std::string& file);
+  // GRAFT_NAME for each option, or for one.
+  void read_environment(const std::string& only = "");
   void print_help() const;
-  std::vector<std::string> names() const;
 
   std::string verb_, summary_;
   std::vector<std::string> examples_;

@@ -7,14 +7,17 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/print_config.h"
 #include "cli/profile.h"
 #include "cli/verbs.h"
 #include "tasks/task_table.h"
 #include "train/arguments.h"
 #include "train/job.h"
+#include "train/parts.h"
 #include "train/saved_arguments.h"
 
 namespace graft::cli {
@@ -24,6 +27,7 @@ namespace {
 
 struct TrainOptions : train::TrainJob {
   bool json = false, profile = false;
+  std::string print_config;  // "", "table" or "json"
 };
 
 constexpr train::Range kSamples{1, 1e12};
@@ -60,14 +64,33 @@ Options declare(TrainOptions& o) {
   options.flag("json", o.json, "the result on stdout as json");
   options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
   options.threads();
+  options.form("print_config", {"table", "json"}, o.print_config,
+               "show each option with its value and who set it (table or json), and end");
   options.training_arguments(o.arguments);
   return options;
+}
+
+// As `graft predict` does it, whose output is the same for every task.
+void predict_test_file(const TrainOptions& o) {
+  const std::string output = (fs::path(o.arguments.output_dir) / "predict_results.jsonl").string();
+  std::error_code ignored;
+  std::vector<std::string> args = {
+      "graft",   "predict",           "--model",  fs::absolute(o.arguments.output_dir, ignored).string(),
+      "--input", o.test_file.front(), "--output", output};
+  for (const auto& [name, value] : {std::pair{"--text_column", &o.columns.text_column},
+                                    {"--text_pair_column", &o.columns.text_pair_column},
+                                    {"--source_lang", &o.columns.source_lang}})
+    if (!value->empty()) args.insert(args.end(), {name, *value});
+  std::vector<char*> argv;
+  for (std::string& arg : args) argv.push_back(arg.data());
+  predict(static_cast<int>(argv.size()), argv.data());
+  say(fmt::format("the predictions for {} are in {}", o.test_file.front(), output));
 }
 
 int run(Trainer& trainer, const TrainOptions& o) {
   Observer observer;
   observer.on_log = say_log_entry;
-  observer.on_step = show_progress;
+  if (!o.arguments.disable_tqdm.value_or(false)) observer.on_step = show_progress;
   Profile profile(o.profile);
   TrainResult result;
   {
@@ -81,6 +104,7 @@ int run(Trainer& trainer, const TrainOptions& o) {
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
   print_result(table, o.json, profile);
+  if (o.arguments.do_predict && !result.interrupted) predict_test_file(o);
   return signal_exit_code();
 }
 
@@ -129,7 +153,23 @@ void explain_files(const Options& options, const TrainOptions& o) {
   }
 }
 
+// The options that are no training arguments, for training_args.json: as --config it repeats the run.
+Json job_options(const Options& options) {
+  const std::vector<std::string> other = {"config",       "json",   "num_threads", "overwrite_output_dir",
+                                          "print_config", "profile"};
+  Json json = Json::object();
+  for (const Options::Setting& s : options.settings())
+    if (!s.training && !s.values.empty() && std::find(other.begin(), other.end(), s.name) == other.end())
+      json[s.name] = s.is_list ? Json(s.values) : Json(s.values.front());
+  return json;
+}
+
 }  // namespace
+
+std::vector<std::string> train_options() {
+  TrainOptions o;
+  return declare(o).names();
+}
 
 int train(int argc, char** argv) {
   TrainOptions o;
@@ -139,6 +179,11 @@ int train(int argc, char** argv) {
     throw UsageError("--do_train false is refused: this is `graft train`",
                      "graft evaluate gives the metrics of a model");
   }
+  if (!o.print_config.empty()) {
+    print_config(options, o.arguments, !o.validation_file.empty(), o.print_config == "json");
+    return 0;
+  }
+  train::use_log_level(o.arguments.log_level);
   train::check_job(o);
   explain_needs(options, o);
   explain_files(options, o);
@@ -150,6 +195,7 @@ int train(int argc, char** argv) {
              train::training_precision(o.arguments.bf16));
   if (!o.model.empty()) say_load_report(model.load_report());
   Trainer trainer(model, o.arguments, std::move(data));
+  trainer.parts().job_options = job_options(options);
   return run(trainer, o);
 }
 

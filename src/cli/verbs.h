@@ -1,8 +1,11 @@
 // The verbs of the program, one file each. A verb returns the exit code.
 #pragma once
+#include <string>
+#include <vector>
 
 namespace graft::cli {
 
+std::vector<std::string> train_options();  // the names of the options of `graft train`
 int train(int argc, char** argv);
 int evaluate(int argc, char** argv);
 int embed(int argc, char** argv);

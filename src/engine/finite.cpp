@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
 #include "base/error.h"
 
@@ -24,6 +25,46 @@ Result result_of(const Args&...) {
   return {};
 }
 
+// The gradients that an operation of a backward pass produced; else its result, which is one there.
+struct Gradients {
+  std::vector<Result> list;
+  void add(const Tensor& gradient, const float* weights = nullptr) { list.push_back({gradient, weights, 0}); }
+};
+template <class Args>
+Gradients gradients_of(const Args& a) {
+  Gradients out;
+  if constexpr (requires { a.dw; }) {
+    const float* weights = a.w.dtype == DType::f32 ? a.w.f32() : nullptr;
+    out.add(a.dw, weights), out.add(a.dx, weights);
+  } else if constexpr (requires { a.dx; }) {
+    out.add(a.dx);
+  }
+  if constexpr (requires { a.dresidual; }) out.add(a.dresidual);
+  if constexpr (requires { a.da; }) out.add(a.da);
+  if constexpr (requires {
+                  a.da;
+                  a.db;
+                })
+    out.add(a.db);
+  if constexpr (requires { a.dq; }) out.add(a.dq), out.add(a.dk), out.add(a.dv);
+  if constexpr (requires { a.dpos_key; }) out.add(a.dpos_key), out.add(a.dpos_query);
+  if constexpr (requires { a.dlogits; }) out.add(a.dlogits);
+  if constexpr (requires { a.dtarget; }) out.add(a.dtarget);
+  if (out.list.empty()) out.list.push_back(result_of(a));
+  return out;
+}
+Gradients gradients_of(const Tensor& dy, const Tensor&, const Activation&) {
+  Gradients out;
+  out.add(dy);
+  return out;
+}
+template <class First, class Second, class... Args>
+Gradients gradients_of(const First& first, const Second& second, const Args&... args) {
+  Gradients out;
+  out.list.push_back(result_of(first, second, args...));
+  return out;
+}
+
 template <auto member, class F>
 struct Checked;
 template <auto member, class R, class... Args>
@@ -32,6 +73,11 @@ struct Checked<member, R (*)(Args...)> {
   static R call(Args... args) {
     if constexpr (std::is_void_v<R>) {
       (current->unchecked().*member)(args...);
+      if (current->in_backward()) {
+        for (const Result& gradient : gradients_of(args...).list)
+          if (gradient.data) current->look(name, gradient);
+        return;
+      }
       const Result result = result_of(args...);
       if (result.data) current->look(result.name ? result.name : name, result);
     } else {
@@ -78,6 +124,7 @@ void FiniteCheck::look(const char* operation, const Result& result) {
   const std::string parameter =
       result.weights ? name_of(result.weights + (bad > 0 ? bad * result.stride : 0)) : "";
   if (bad >= 0) {
+    first_in_backward_ = in_backward_;
     first_ = !parameter.empty()         ? fmt::format("{} with {}", operation, parameter)
              : !last_parameter_.empty() ? fmt::format("{} after {}", operation, last_parameter_)
                                         : operation;

@@ -1,4 +1,4 @@
-// Finds the operation of a forward pass whose result is NaN or infinite.
+// Finds the operation of a forward or backward pass whose result is NaN or infinite.
 #pragma once
 #include <string>
 
@@ -21,6 +21,11 @@ class FiniteCheck {
   // The first operation whose result held NaN or an infinity, with its parameter ("linear with
   // bert.encoder.layer.0.output.dense.weight") or the last one before it; "" = none.
   const std::string& first() const { return first_; }
+  // Call between the passes: gradients are checked from here on.
+  void begin_backward() { in_backward_ = true, last_parameter_.clear(); }
+  void begin_forward() { in_backward_ = false, last_parameter_.clear(); }
+  bool in_backward() const { return in_backward_; }
+  bool first_in_backward() const { return first_in_backward_; }  // else in the forward pass
 
   // Called by the kernels with what they produced.
   void look(const char* operation, const Result& result);
@@ -30,6 +35,7 @@ class FiniteCheck {
   const ParameterStore& store_;
   FiniteCheck* outer_;
   std::string first_, last_parameter_;
+  bool in_backward_ = false, first_in_backward_ = false;
 };
 
 }  // namespace graft::engine

@@ -92,6 +92,15 @@ void ClassCounts::merge(const Partial& part) {
   correct_ = std::accumulate(right_.begin(), right_.end(), int64_t{0});
 }
 
+std::optional<Collapse> ClassCounts::collapse() const {
+  constexpr int64_t kFewest = 20;  // of fewer examples a good model may find one label alone
+  const auto one = std::find_if(predicted_.begin(), predicted_.end(), [](int64_t n) { return n > 0; });
+  if (examples_ < kFewest || one == predicted_.end() || *one != examples_) return std::nullopt;
+  const int label = static_cast<int>(one - predicted_.begin());
+  if (correct_ == examples_) return std::nullopt;
+  return Collapse{label, examples_, static_cast<double>(correct_) / static_cast<double>(examples_)};
+}
+
 double ClassCounts::f1(size_t label) const {
   return ratio(2.0 * static_cast<double>(right_[label]),
                static_cast<double>(predicted_[label] + actual_[label]));

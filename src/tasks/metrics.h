@@ -1,6 +1,7 @@
 // Streaming metrics: updated per batch, exact, without storing logits.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +16,13 @@ using MetricValues = std::vector<std::pair<std::string, double>>;
 struct PrimaryMetric {
   const char* name;
   bool larger_is_better;
+};
+
+// All predictions are one label, although the data has others: the model ignores its input.
+struct Collapse {
+  int label = 0;
+  int64_t examples = 0;
+  double share = 0;  // of the examples that have this label
 };
 
 // A metric of a part of the data: counts, which are exact in a double, or values.
@@ -32,6 +40,7 @@ class ClassCounts {
   Partial partial() const;
   void merge(const Partial& part);
   MetricValues values() const;
+  std::optional<Collapse> collapse() const;
 
  private:
   double f1(size_t label) const;

@@ -32,6 +32,7 @@ class SingleLabelMetrics : public Metrics {
   Partial partial() const override { return counts_.partial(); }
   void merge(const Partial& part) override { counts_.merge(part); }
   MetricValues values() const override { return counts_.values(); }
+  std::optional<Collapse> collapse() const override { return counts_.collapse(); }
 
  private:
   ClassCounts counts_;

@@ -45,6 +45,8 @@ class Metrics {
   virtual Partial partial() const = 0;
   virtual void merge(const Partial& part) = 0;
   virtual MetricValues values() const = 0;
+  // Of classification; none elsewhere.
+  virtual std::optional<Collapse> collapse() const { return std::nullopt; }
 };
 
 class Task {

@@ -11,6 +11,7 @@
 #include "tasks/question_settings.h"
 #include "train/older_names.h"
 #include "train/reference_arguments.h"
+#include "train/reports.h"
 #include "train/schedule.h"
 
 namespace graft::train {
@@ -69,6 +70,12 @@ bool is_switch(const Argument& argument) {
          std::holds_alternative<std::optional<bool> T::*>(argument.member);
 }
 
+bool takes_list(const std::string& name) {
+  const auto& table = argument_table();
+  return std::any_of(table.begin(), table.end(),
+                     [&](const Argument& a) { return name == a.name && a.form == Argument::Form::list; });
+}
+
 std::string canonical_argument(const std::string& name) {
   const auto it = aliases().find(name);
   return it == aliases().end() ? name : it->second;
@@ -107,6 +114,11 @@ void set_argument(TrainingArguments& arguments, const std::string& given, const 
 
 namespace {
 
+const std::vector<std::string>& log_levels() {
+  static const std::vector<std::string> names = {"passive", "debug", "info", "warning", "error", "critical"};
+  return names;
+}
+
 void check_choice(const char* name, const std::string& value, const std::vector<std::string>& choices) {
   if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
   std::string list;
@@ -139,6 +151,11 @@ void check(const TrainingArguments& a) {
   check_choice("logging_strategy", a.logging_strategy, strategies);
   check_choice("eval_strategy", a.eval_strategy, strategies);
   check_choice("save_strategy", a.save_strategy, strategies);
+  check_choice("log_level", a.log_level, log_levels());
+  check_choice("include_num_input_tokens_seen", a.include_num_input_tokens_seen,
+               {"no", "all", "non_padding", "true", "false"});
+  for (const std::string& word : words_of(a.debug)) check_choice("debug", word, {"underflow_overflow"});
+  parse_reports(a.report_to);
   check_choice("train_sampling_strategy", a.train_sampling_strategy,
                {"random", "sequential", "group_by_length"});
   check_choice("language", a.language, tasks::answer_languages());
@@ -146,8 +163,27 @@ void check(const TrainingArguments& a) {
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
 }
 
+void use_log_level(const std::string& name) {
+  check_choice("log_level", name, log_levels());
+  if (name == "passive") return;
+  set_log_threshold(name == "warning"                       ? LogThreshold::warnings
+                    : name == "error" || name == "critical" ? LogThreshold::none
+                                                            : LogThreshold::all);
+}
+
 void explain(const TrainingArguments& a) {
   static const TrainingArguments d;
+  if (a.eval_delay != d.eval_delay && a.eval_strategy == "no")
+    log_info("--eval_delay {} has no effect: --eval_strategy is no", a.eval_delay);
+  if (!a.debug.empty() && a.gradient_cache)
+    log_info("--debug {} has no effect with --gradient_cache: its passes are not checked", a.debug);
+  if (a.max_skipped_steps != d.max_skipped_steps && a.skip_grad_spikes == 0)
+    log_info("--max_skipped_steps {} has no effect: --skip_grad_spikes is 0", a.max_skipped_steps);
+  for (const auto& [name, value] : {std::pair{"run_name", &a.run_name}, {"logging_dir", &a.logging_dir}})
+    if (!value->empty() && !parse_reports(a.report_to).contains("tensorboard"))
+      log_info("--{} {} has no effect: --report_to has no tensorboard", name, *value);
+  if (!a.run_name.empty() && !a.logging_dir.empty())
+    log_info("--run_name {} has no effect: --logging_dir {} overrides it", a.run_name, a.logging_dir);
   if (a.max_steps > 0 && a.num_train_epochs != d.num_train_epochs)
     log_info("--num_train_epochs {} has no effect: --max_steps {} overrides it", a.num_train_epochs,
              a.max_steps);
@@ -176,11 +212,19 @@ void explain(const TrainingArguments& a) {
   }
 }
 
+void expand_home(std::string& path) {
+  if (path != "~" && !path.starts_with("~/")) return;
+  if (const char* home = std::getenv("HOME")) path.replace(0, 1, home);
+}
+
 void settle(TrainingArguments& a) {
   check(a);
-  if (a.output_dir == "~" || a.output_dir.starts_with("~/")) {
-    if (const char* home = std::getenv("HOME")) a.output_dir.replace(0, 1, home);
-  }
+  expand_home(a.output_dir);
+  expand_home(a.logging_dir);
+  // A switch in transformers 4.
+  std::string& counted = a.include_num_input_tokens_seen;
+  counted = counted == "true" ? "all" : counted == "false" ? "no" : counted;
+  if (!words_of(a.debug).empty()) a.debug = "underflow_overflow";
   if (!a.eval_steps) a.eval_steps = a.logging_steps;
   if (a.eval_strategy != "no" || a.eval_on_start) a.do_eval = true;
 }

@@ -21,9 +21,12 @@ struct Argument {
   Member member;
   const char* help;
   Range range{};  // of numbers; the default is allowed even outside the range
+  // A list is several values, which set_argument takes with commas between them.
+  enum class Form : uint8_t { single, list, text_or_switch } form = Form::single;
 };
 
 const std::vector<Argument>& argument_table();
+bool takes_list(const std::string& name);
 bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
 
 // Sets one option from text ("1e-4", "10_000", "true"). Aliases are accepted. Throws UsageError with the
@@ -37,6 +40,10 @@ bool is_argument(const std::string& name);
 
 // UsageError for a value outside of its range or its choices.
 void check(const TrainingArguments& arguments);
+// Shows the messages of a --log_level in this process; passive leaves them as they are.
+void use_log_level(const std::string& name);
+// "~/results" -> "/home/me/results".
+void expand_home(std::string& path);
 // Logs which values have no effect because of others. Before settle().
 void explain(const TrainingArguments& arguments);
 // check(), then derives dependent values, as the reference's __post_init__.

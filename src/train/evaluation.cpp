@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "train/memory_metrics.h"
 
 namespace graft::train {
 namespace {
@@ -29,7 +30,8 @@ std::unique_ptr<tasks::Metrics> merged(const tasks::Task& task, const tasks::Fea
 
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
                            int64_t batch_size, const std::string& prefix, StepMemory& memory,
-                           const std::atomic<bool>& stop, engine::Collective& collective) {
+                           const std::atomic<bool>& stop, engine::Collective& collective,
+                           const EvaluationChoices& choices) {
   const auto start = std::chrono::steady_clock::now();
   std::unique_ptr<tasks::Metrics> metrics = task.metrics_of(features);
   data::RaggedBatch batch;
@@ -41,8 +43,8 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     const int64_t last = std::min(end, i + batch_size);
     for (int64_t j = i; j < last; ++j) features.append(batch, j, j, -1);
     memory.prepare(state, &task, batch, false);
-    evaluate_batch(state, task, batch, metrics.get(), sum, memory);
-    task.add_generated(state, features, i, last, *metrics);
+    evaluate_batch(state, task, batch, choices.loss_only ? nullptr : metrics.get(), sum, memory);
+    if (!choices.loss_only) task.add_generated(state, features, i, last, *metrics);
     terms += task.loss_terms(batch);
     seen += static_cast<double>(last - i);  // an example may be several sequences
   }
@@ -55,18 +57,45 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   LogEntry entry = {{prefix + "loss", loss}};
-  for (const auto& [name, value] : metrics->values()) entry.emplace_back(prefix + name, value);
-  for (const auto& [name, value] : task.metrics_of_loss(loss)) entry.emplace_back(prefix + name, value);
+  if (!choices.loss_only) {
+    for (const auto& [name, value] : metrics->values()) entry.emplace_back(prefix + name, value);
+    for (const auto& [name, value] : task.metrics_of_loss(loss)) entry.emplace_back(prefix + name, value);
+    if (choices.collapse) *choices.collapse = metrics->collapse();
+  }
   entry.emplace_back(prefix + "samples", seen);
   entry.emplace_back(prefix + "runtime", seconds);
   entry.emplace_back(prefix + "samples_per_second", seen / std::max(seconds, 1e-9));
   return entry;
 }
 
+namespace {
+
+// bf16 while it lives.
+struct PrecisionOf {
+  PrecisionOf(models::State& s, bool bf16) : state(s), former(s.bf16) { state.bf16 |= bf16; }
+  ~PrecisionOf() { state.bf16 = former; }
+  PrecisionOf(const PrecisionOf&) = delete;
+  PrecisionOf& operator=(const PrecisionOf&) = delete;
+  models::State& state;
+  bool former;
+};
+
+}  // namespace
+
 LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, const std::string& prefix) {
   if (!features || features->size() == 0) fail("there is nothing to evaluate on");
-  return evaluate_features(p.model.state(), *p.features.task, *features,
-                           p.arguments.per_device_eval_batch_size, prefix, p.memory, p.stop, *p.collective);
+  const TrainingArguments& a = p.arguments;
+  const PrecisionOf precision(p.model.state(), a.bf16_full_eval);
+  std::optional<MemoryStage> stage;
+  if (!a.skip_memory_metrics) stage.emplace();
+  LogEntry entry =
+      evaluate_features(p.model.state(), *p.features.task, *features, a.per_device_eval_batch_size, prefix,
+                        p.memory, p.stop, *p.collective, {a.prediction_loss_only, &p.collapse});
+  if (stage) {
+    const LogEntry memory = stage->metrics(prefix.substr(0, prefix.find('_')));
+    entry.insert(entry.end(), memory.begin(), memory.end());
+  }
+  return entry;
 }
 
 }  // namespace graft::train

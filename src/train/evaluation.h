@@ -1,11 +1,17 @@
 // Metrics over a set, streamed.
 #pragma once
 #include <atomic>
+#include <optional>
 #include <string>
 
 #include "train/parts.h"
 
 namespace graft::train {
+
+struct EvaluationChoices {
+  bool loss_only = false;                              // no metrics
+  std::optional<tasks::Collapse>* collapse = nullptr;  // receives what the metrics find
+};
 
 // The loss (sum of terms / number of terms: it does not depend on the batch size), the task's metrics and the
 // speed, with a prefix ("eval_", "test_"). A loss without terms is NaN, with a warning. If `stop` becomes
@@ -14,9 +20,11 @@ namespace graft::train {
 LogEntry evaluate_features(models::State& state, const tasks::Task& task, const tasks::Features& features,
                            int64_t batch_size, const std::string& prefix, StepMemory& memory,
                            const std::atomic<bool>& stop,
-                           engine::Collective& collective = engine::single_process());
+                           engine::Collective& collective = engine::single_process(),
+                           const EvaluationChoices& choices = {});
 
-// The same of a set of a Trainer. Throws Error for an empty one.
+// The same of a set of a Trainer, with its precision, choice of metrics and memory metrics. Notes a collapse
+// in parts.collapse. Throws Error for an empty one.
 LogEntry evaluate_parts(Trainer::Parts& parts, const tasks::Features* features, const std::string& prefix);
 
 }  // namespace graft::train

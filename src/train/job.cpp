@@ -5,8 +5,10 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "train/arguments.h"
 #include "train/output.h"
+#include "train/reports.h"
 
 namespace graft::train {
 namespace fs = std::filesystem;
@@ -95,6 +97,40 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
 
 }  // namespace
 
+namespace {
+
+void refuse_label_names(const std::string& value, const std::string& why) {
+  throw UsageError(fmt::format("--label_names {} is refused: {}", value, why));
+}
+
+// The reference's names of the labels in a batch. Here labels are one column of the file.
+void take_label_names(TrainJob& job) {
+  const std::string& given = job.arguments.label_names;
+  const std::vector<std::string> names = words_of(given);
+  if (names.empty()) return;
+  std::string& column = job.columns.label_column;
+  const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
+  if (given == "labels" || given == "label" || input == tasks::Input::questions)
+    return log_info("--label_names {} has no effect here: the labels are found by the usual names", given);
+  if (input == tasks::Input::text) refuse_label_names(given, "text has no labels");
+  if (names.size() > 1) refuse_label_names(given, "the labels are one column of the file");
+  if (!column.empty() && column != given)
+    refuse_label_names(given, fmt::format("--label_column is {}", column));
+  column = given;
+}
+
+void check_prediction(const TrainJob& job) {
+  if (!job.arguments.do_predict) return;
+  if (job.test_file.empty())
+    throw UsageError("--do_predict true needs --test_file", "it names the file whose rows are predicted");
+  if (job.task->answer == tasks::Answer::embeddings)
+    throw UsageError(
+        fmt::format("--do_predict is refused for --task {}: its answer is no label", job.task->head->task),
+        "`graft embed` writes embeddings");
+}
+
+}  // namespace
+
 void check_job(TrainJob& job) {
   job.task = &tasks::find_task(job.task_name);
   if (job.model.empty() == job.config_name.empty()) {
@@ -105,7 +141,10 @@ void check_job(TrainJob& job) {
     throw UsageError("--config_name needs --tokenizer_name");
   if (job.train_file.empty()) throw UsageError("--train_file is needed");
   check(job.arguments);
+  take_label_names(job);
   check_task_options(job);
+  check_prediction(job);
+  expand_home(job.arguments.output_dir);  // before check_output_dir
   job.arguments.do_train = true;
 }
 
@@ -156,7 +195,8 @@ LogEntry summarize(const TrainJob& job, Trainer& trainer, const TrainResult& res
                     {"train_last_epoch_loss", result.last_epoch_loss},
                     {"train_runtime", result.seconds},
                     {"global_step", static_cast<double>(result.global_step)}};
-  table.insert(table.end(), result.metrics.begin(), result.metrics.end());
+  for (const LogEntry* entry : {&result.train_metrics, &result.metrics})
+    table.insert(table.end(), entry->begin(), entry->end());
   if (result.interrupted || job.test_file.empty()) return table;
   const LogEntry scores = trainer.evaluate_test();
   add_results(job.arguments.output_dir, scores);

@@ -32,13 +32,19 @@ Json json_of(const LogEntry& entry) {
 }  // namespace
 
 RunLog::RunLog(Trainer::Parts& parts, const StepPlan& plan, TrainState& state, const Observer& observer)
-    : parts_(parts), plan_(plan), state_(state), observer_(observer), first_step_(state.step) {}
+    : parts_(parts), plan_(plan), state_(state), observer_(observer), first_step_(state.step) {
+  if (!parts.arguments.skip_memory_metrics) memory_ = std::make_unique<MemoryStage>();
+  if (parts.collective->rank() == 0) reports_.emplace(parts.arguments, state.step);
+}
 
 void RunLog::step(const StepReport& report) {
   const TrainingArguments& args = parts_.arguments;
   TrainState& s = state_;
   tokens_ += report.tokens;
+  input_tokens_ += report.input_tokens;
+  s.num_input_tokens_seen += report.input_tokens;
   examples_ += report.examples;
+  skipped_steps_ = report.skipped_steps;
   s.window_loss += report.loss;
   s.total_loss += report.loss;
   s.epoch_loss += report.loss;
@@ -48,7 +54,8 @@ void RunLog::step(const StepReport& report) {
     emit({{"loss", s.window_loss / static_cast<double>(s.step - s.logged_at)},
           {"grad_norm", report.grad_norm},
           {"learning_rate", report.learning_rate},
-          {"epoch", s.epoch}});
+          {"epoch", s.epoch}},
+         true);
     s.window_loss = 0;
     s.logged_at = s.step;
   }
@@ -67,9 +74,14 @@ void RunLog::step(const StepReport& report) {
   observer_.on_step(progress);
 }
 
-void RunLog::emit(const LogEntry& entry) {
+void RunLog::emit(LogEntry entry, bool of_training) {
+  if (parts_.arguments.include_num_input_tokens_seen != "no") {
+    entry.emplace_back("num_input_tokens_seen", static_cast<double>(state_.num_input_tokens_seen));
+    if (of_training) entry.emplace_back("train_tokens_per_second", tokens_per_second());
+  }
   Json line = json_of(entry);
   line["step"] = state_.step;
+  if (reports_) reports_->add(line);
   state_.history.push_back(std::move(line));
   if (observer_.on_log) observer_.on_log(entry);
 }
@@ -79,8 +91,28 @@ void RunLog::evaluation(LogEntry metrics) {
   metrics.emplace_back("epoch", state_.epoch);
   state_.evaluated_at = state_.step;
   state_.last_metrics = std::move(metrics);
-  emit(state_.last_metrics);
+  emit(state_.last_metrics, false);
+  explain_collapse();
   if (observer_.on_evaluate) observer_.on_evaluate(state_.last_metrics, state_.step);
+}
+
+void RunLog::explain_collapse() {
+  const std::optional<tasks::Collapse>& found = parts_.collapse;
+  if (!found || state_.step == 0 || explained_collapse_ || parts_.collective->rank() != 0) return;
+  explained_collapse_ = true;
+  const std::vector<std::string>& labels = parts_.model.labels();
+  const auto label = static_cast<size_t>(found->label);
+  log_warning(
+      "step {}: all {} predictions of the evaluation are \"{}\", the label of {:.1f} % of the examples: the "
+      "model ignores its input. Lower --learning_rate (1e-5 for a large model), add --warmup_ratio 0.1, "
+      "train "
+      "longer, or try another --seed",
+      state_.step, found->examples, label < labels.size() ? labels[label] : std::to_string(label),
+      100 * found->share);
+}
+
+double RunLog::tokens_per_second() const {
+  return static_cast<double>(input_tokens_) / std::max(seconds_since(start_), 1e-9);
 }
 
 LogEntry RunLog::evaluation_once(const std::function<LogEntry()>& evaluate) {
@@ -132,6 +164,13 @@ TrainResult RunLog::result() const {
   r.seconds = seconds_since(start_);
   r.interrupted = parts_.stop;
   r.metrics = s.last_metrics;
+  if (parts_.arguments.include_tokens_per_second)
+    r.train_metrics.emplace_back("train_tokens_per_second", tokens_per_second());
+  if (memory_) {
+    const LogEntry memory = memory_->metrics("train");
+    r.train_metrics.insert(r.train_metrics.end(), memory.begin(), memory.end());
+  }
+  if (skipped_steps_ > 0) r.train_metrics.emplace_back("skipped_steps", static_cast<double>(skipped_steps_));
   return r;
 }
 
@@ -140,6 +179,7 @@ Json RunLog::trainer_state() const {
           {"max_steps", plan_.total_steps},
           {"epoch", state_.epoch},
           {"num_train_epochs", plan_.num_epochs},
+          {"num_input_tokens_seen", state_.num_input_tokens_seen},
           {"train_batch_size", parts_.arguments.per_device_train_batch_size},
           {"logging_steps", plan_.logging_steps},
           {"eval_steps", plan_.eval_steps},
@@ -174,6 +214,7 @@ void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) parts.tokenizer->save(folder);
   Json arguments = to_json(parts.arguments);
+  arguments.update(parts.job_options);
   write_json(folder / "training_args.json", arguments);
 }
 
@@ -214,6 +255,7 @@ void write_output(const Trainer::Parts& parts, const RunLog& log, const TrainRes
   save_model(parts, staged.path());
   write_json(staged.path() / "trainer_state.json", log.trainer_state());
   Json all = json_of(result.metrics);
+  all.update(json_of(result.train_metrics));
   all["train_loss"] = result.training_loss;
   all["train_last_epoch_loss"] = result.last_epoch_loss;
   all["train_runtime"] = result.seconds;

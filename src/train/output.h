@@ -3,11 +3,15 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
+#include "train/memory_metrics.h"
 #include "train/parts.h"
 #include "train/plan.h"
+#include "train/reports.h"
 #include "train/train_state.h"
 
 namespace graft::train {
@@ -15,7 +19,8 @@ namespace graft::train {
 // What one step adds to the log.
 struct StepReport {
   double loss = 0, learning_rate = 0, grad_norm = 0;
-  int64_t tokens = 0, examples = 0;
+  int64_t tokens = 0, input_tokens = 0, examples = 0;
+  int64_t skipped_steps = 0;  // so far
   bool epoch_ends = false;
 };
 
@@ -37,7 +42,10 @@ class RunLog {
   TrainState& state() { return state_; }
 
  private:
-  void emit(const LogEntry& entry);
+  void emit(LogEntry entry, bool of_training);
+  // Warns once if all predictions of the last evaluation are one label.
+  void explain_collapse();
+  double tokens_per_second() const;  // of the inputs
 
   Trainer::Parts& parts_;
   StepPlan plan_;
@@ -45,7 +53,11 @@ class RunLog {
   const Observer& observer_;
   const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   const int64_t first_step_;
-  int64_t tokens_ = 0, examples_ = 0;  // since start_
+  int64_t tokens_ = 0, input_tokens_ = 0, examples_ = 0;  // since start_
+  bool explained_collapse_ = false;
+  int64_t skipped_steps_ = 0;
+  std::unique_ptr<MemoryStage> memory_;
+  std::optional<Reports> reports_;  // of rank 0
 };
 
 // Creates output_dir and writes a test file, so that an unwritable folder fails before the first step.

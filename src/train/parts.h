@@ -2,8 +2,10 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/json.h"
 #include "engine/collective.h"
 #include "graft/trainer.h"
 #include "models/state.h"
@@ -16,10 +18,12 @@ struct Trainer::Parts {
   explicit Parts(Model m) : model(std::move(m)), memory(model.state().parameters.device()) {}
   Model model;
   TrainingArguments arguments;
+  Json job_options = Json::object();  // what training_args.json holds beside the arguments
   std::shared_ptr<Tokenizer> tokenizer;
   tasks::PreparedTask features;
   train::StepMemory memory;
   engine::Collective* collective = &engine::single_process();  // the processes that train together
+  std::optional<tasks::Collapse> collapse{};                   // found by the last evaluation
   std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
 };
 

@@ -150,6 +150,12 @@ bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch
   return strategy == "steps" ? step % every == 0 : strategy == "epoch" && epoch_ends;
 }
 
+bool evaluation_is_due(const TrainingArguments& a, const StepPlan& plan, int64_t step, double epoch,
+                       bool epoch_ends) {
+  if (!is_due(a.eval_strategy, plan.eval_steps, step, epoch_ends)) return false;
+  return a.eval_delay <= (a.eval_strategy == "epoch" ? epoch : static_cast<double>(step));
+}
+
 void check_batch(const data::RaggedBatch& batch, const Model& model) {
   const int64_t V = model.state().network.encoder->word_embeddings()->rows();
   for (const std::vector<int32_t>* ids : {&batch.input_ids, &batch.decoder.input_ids}) {

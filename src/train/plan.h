@@ -36,6 +36,10 @@ void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch);
 // Whether an action with this strategy is due after `step`.
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends);
 
+// The same for evaluation, which eval_delay puts off: by steps, or by epochs with eval_strategy epoch.
+bool evaluation_is_due(const TrainingArguments& arguments, const StepPlan& plan, int64_t step, double epoch,
+                       bool epoch_ends);
+
 // Throws Error for an id outside the vocabulary and for a sequence longer than the model's positions.
 void check_batch(const data::RaggedBatch& batch, const Model& model);
 // Throws Error with a diagnosis if the loss or the gradient is not finite. If all weights are finite,

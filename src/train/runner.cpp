@@ -87,12 +87,15 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
 
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                             double denominator, uint64_t seed, uint64_t step, bool dropout,
-                            StepMemory& memory) {
+                            StepMemory& memory, engine::FiniteCheck* check) {
   return with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(memory.arena(), state.parameters, {dropout, true, seed, step, state.bf16});
+    if (check) check->begin_forward();
+    Tape tape(check ? check->kernels() : state.parameters.device().kernels(), memory.arena(),
+              state.parameters, {dropout, true, seed, step, state.bf16});
     const Var loss = tasks::forward_loss(tape, state.network, task, batch, denominator).loss;
     const double value = tape.scalar(loss);
+    if (check) check->begin_backward();
     tape.backward(loss);
     return value;
   });
@@ -143,6 +146,21 @@ std::string why_not_finite(models::State& state, const data::RaggedBatch& batch,
   forward(tape, state, batch);
   if (check.first().empty()) return "";
   return fmt::format("all weights are finite; {} overflows first", check.first());
+}
+
+std::string why_step_not_finite(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                                double denominator, uint64_t seed, uint64_t step, StepMemory& memory) {
+  if (batch.size() == 0) return "";
+  std::string why = why_not_finite(state, batch, memory);
+  if (!why.empty()) return why;
+  engine::FiniteCheck check(state.parameters);
+  state.parameters.clear_grads();
+  accumulate_gradients(state, task, batch, denominator, seed, step, true, memory, &check);
+  if (check.first().empty()) return "";
+  return check.first_in_backward()
+             ? fmt::format("all weights and the loss are finite; in the backward pass {} overflows first",
+                           check.first())
+             : fmt::format("all weights are finite; {} overflows first", check.first());
 }
 
 }  // namespace graft::train

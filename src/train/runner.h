@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/batch.h"
+#include "engine/finite.h"
 #include "engine/tape.h"
 #include "models/state.h"
 #include "tasks/task.h"
@@ -41,10 +42,11 @@ class StepMemory {
   bool recorded_ = false;
 };
 
-// Forward and backward of one micro-batch: adds to the gradients, returns its share of the loss.
+// Forward and backward of one micro-batch: adds to the gradients, returns its share of the loss. `check`: the
+// pass runs with its kernels, which find the first operation that is not finite.
 double accumulate_gradients(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
                             double denominator, uint64_t seed, uint64_t step, bool dropout,
-                            StepMemory& memory);
+                            StepMemory& memory, engine::FiniteCheck* check = nullptr);
 
 // Forward only: adds to the metrics (may be null) and to `total` each term of the loss, in order. Error as in
 // check_logits.
@@ -60,5 +62,9 @@ void check_logits(models::State& state, const data::RaggedBatch& batch, engine::
 // The weight that is not finite ("classifier.weight[3] is nan"), else the operation in which finite weights
 // overflow, found by a second forward pass; "" if that pass is finite. Overwrites the last pass in `memory`.
 std::string why_not_finite(models::State& state, const data::RaggedBatch& batch, StepMemory& memory);
+// The same of a training step, in the forward pass or in the backward pass: "linear_backward with ... is the
+// first operation whose gradient is not finite". Gradients are clobbered.
+std::string why_step_not_finite(models::State& state, const tasks::Task& task, const data::RaggedBatch& batch,
+                                double denominator, uint64_t seed, uint64_t step, StepMemory& memory);
 
 }  // namespace graft::train

@@ -26,11 +26,18 @@ int64_t StepBatches::tokens() const {
   return n;
 }
 
+int64_t StepBatches::input_tokens() const {
+  int64_t n = 0;
+  for (const data::RaggedBatch& batch : *this) n += batch.rows();
+  return n;
+}
+
 StepTotals total_of(const tasks::Task& task, const StepBatches& batches, engine::Collective& collective) {
-  double sums[2] = {0, static_cast<double>(batches.tokens())};
+  double sums[3] = {0, static_cast<double>(batches.tokens()), static_cast<double>(batches.input_tokens())};
   for (const data::RaggedBatch& batch : batches) sums[0] += task.loss_terms(batch);
-  collective.all_reduce(sums, 2);
-  return {std::max(sums[0], 1.0), static_cast<int64_t>(sums[1])};  // without a term the loss is 0, not 0/0
+  collective.all_reduce(sums, 3);
+  return {std::max(sums[0], 1.0), static_cast<int64_t>(sums[1]),
+          static_cast<int64_t>(sums[2])};  // without a term the loss is 0, not 0/0
 }
 
 }  // namespace graft::train

@@ -22,6 +22,7 @@ class StepBatches {
   const data::RaggedBatch* end() const { return batches_.data() + size_; }
   const data::RaggedBatch& last() const { return batches_[size_ - 1]; }
   int64_t tokens() const;                         // of this rank
+  int64_t input_tokens() const;                   // without those of a decoder
   int64_t examples() const { return examples_; }  // of all ranks
 
  private:
@@ -32,8 +33,8 @@ class StepBatches {
 
 // What all ranks together have in a step.
 struct StepTotals {
-  double terms = 1;  // of the loss
-  int64_t tokens = 0;
+  double terms = 1;                      // of the loss
+  int64_t tokens = 0, input_tokens = 0;  // the second without those of a decoder
 };
 StepTotals total_of(const tasks::Task& task, const StepBatches& batches,
                     engine::Collective& collective = engine::single_process());

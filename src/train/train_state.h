@@ -22,6 +22,7 @@ struct TrainState {
   int64_t logged_at = 0, epoch_steps = 0;
   int64_t evaluated_at = -1;  // step of the last evaluation
   LogEntry last_metrics{};    // of that evaluation
+  int64_t num_input_tokens_seen = 0;
   Json history = Json::array();
   std::vector<int64_t> checkpoints{};  // steps that the run saved and kept
 };

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "data/sampler.h"
 #include "train/adamw.h"
+#include "train/divergence.h"
 #include "train/evaluation.h"
 #include "train/gradient_cache.h"
 #include "train/output.h"
@@ -45,6 +46,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::RunLog log(p, plan, at, observer);
   if (args.eval_on_start && at.step == 0)
     log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
+  train::GradientWatch watch(args);
   train::StepBatches batches, whole;  // `whole`: the step as one batch of the loss, with --gradient_cache
   while (at.step < plan.total_steps && !train::any_stops(p)) {
     const int64_t epoch = at.step / plan.steps_per_epoch, window = at.step % plan.steps_per_epoch;
@@ -62,6 +64,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     state.parameters.clear_grads();
     double loss = 0;
     size_t done = 0;
+    train::StepCheck check(p);
     for (const data::RaggedBatch& batch : batches) {
       if (p.stop && ranks.size() == 1) break;  // several stop after the same step
       ++done;
@@ -73,7 +76,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
                            stream->rows());
       if (!args.gradient_cache)
         loss += train::accumulate_gradients(state, *p.features.task, batch, totals.terms, args.seed,
-                                            static_cast<uint64_t>(at.step), true, p.memory);
+                                            static_cast<uint64_t>(at.step), true, p.memory, check.get());
     }
     if (args.gradient_cache && done == batches.size()) {
       const std::optional<double> cached = train::cached_gradients(
@@ -83,24 +86,26 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       loss = *cached;
     }
     if (done < batches.size()) break;  // stopped: part of a step is no step
+    check.require_finite(at.step);
     engine::sum_gradients(state.parameters, ranks);
     ranks.all_reduce(&loss, 1);
     const double norm = optimizer.grad_norm();
     train::check_finite(loss, norm, at.step, state,
-                        [&] { return train::why_not_finite(state, batches.last(), p.memory); });
+                        [&] { return train::why_not_finite(p, batches, totals.terms, at.step); });
     const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
     const double rate =
         args.learning_rate * train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
-    optimizer.step(rate, static_cast<float>(clip));
+    if (!watch.skips(state.parameters, loss, norm, at.step)) optimizer.step(rate, static_cast<float>(clip));
 
     ++at.step;
     at.epoch = static_cast<double>(epoch) +
                static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
     const bool run_ends = at.step == plan.total_steps;
     const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
-    log.step({loss, rate, norm, totals.tokens, batches.examples(), epoch_ends});
+    log.step({loss, rate, norm, totals.tokens, totals.input_tokens, batches.examples(), watch.skipped(),
+              epoch_ends});
     if (observer.should_stop && observer.should_stop()) p.stop = true;
-    if (train::is_due(args.eval_strategy, plan.eval_steps, at.step, epoch_ends)) {
+    if (train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends)) {
       optimizer.flush();
       log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
     }

@@ -28,6 +28,7 @@ void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a) {
 Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;
+  train::use_log_level(arguments.log_level);
   train::explain(arguments);
   train::settle(arguments);
   if (!data.tokenizer) fail("a Trainer needs the checkpoint's tokenizer");

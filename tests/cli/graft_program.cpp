@@ -73,6 +73,13 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
     const rlimit limits = {limit, limit};
     ::setrlimit(RLIMIT_FSIZE, &limits);
   }
+  // GRAFT_NAME is an option of `graft train`.
+  std::vector<std::string> options_of_train;
+  for (char** entry = environ; *entry; ++entry) {
+    const std::string name = std::string(*entry).substr(0, std::string(*entry).find('='));
+    if (name.starts_with("GRAFT_") && name != "GRAFT_ISA") options_of_train.push_back(name);
+  }
+  for (const std::string& name : options_of_train) ::unsetenv(name.c_str());
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   if (!options.stdout_file.empty())
     ::dup2(::open(options.stdout_file.c_str(), O_WRONLY | O_CLOEXEC), STDOUT_FILENO);

@@ -204,5 +204,36 @@ TEST(FiniteCheck, NamesTheFirstOperationThatOverflows) {
   EXPECT_EQ(find(), "linear with first.weight");
 }
 
+// The forward pass stays finite: 1e-30 * 1e20 * 1e20; the gradient of the first product is 1e20 * 1e20.
+TEST(FiniteCheck, NamesTheFirstOperationWhoseGradientOverflows) {
+  ParameterStore store;
+  std::vector<Linear> layers;
+  for (const char* name : {"small.weight", "large.weight", "larger.weight"})
+    layers.push_back({declare(store, name, {1, 1}), nullptr, 1});
+  store.allocate();
+  store.allocate_grads();
+  const auto find = [&](std::vector<float> weights) {
+    for (size_t i = 0; i < 3; ++i) store.value(*layers[i].weight)[0] = weights[i];
+    store.touch_values();
+    store.clear_grads();
+    FiniteCheck check(store);
+    Arena arena;
+    TapeOptions options;
+    options.record = true;
+    Tape tape(check.kernels(), arena, store, options);
+    Matrix x(1, 1, 1);
+    Var y = tape.constant(x.tensor());
+    for (const Linear& layer : layers) y = linear(tape, y, layer);
+    EXPECT_TRUE(std::isfinite(tape.scalar(y)));
+    EXPECT_EQ(check.first(), "");
+    check.begin_backward();
+    tape.backward(y);
+    EXPECT_EQ(check.first_in_backward(), !check.first().empty());
+    return check.first();
+  };
+  EXPECT_EQ(find({1, 1, 1}), "");
+  EXPECT_EQ(find({1e-30f, 1e20f, 1e20f}), "linear_backward with large.weight");
+}
+
 }  // namespace
 }  // namespace graft::engine::test

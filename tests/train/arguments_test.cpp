@@ -204,6 +204,82 @@ TEST(Settle, NumbersOutOfTheirRangeAreNamedWithIt) {
   EXPECT_THAT(refused("per_device_eval_batch_size", "0"), HasSubstr("--per_device_eval_batch_size 0"));
 }
 
+// Every number of the table at its bounds, next to them, without a value and without being one.
+TEST(Settle, EveryRangeHoldsAtItsBounds) {
+  int numbers = 0;
+  for (const Argument& argument : argument_table()) {
+    SCOPED_TRACE(argument.name);
+    const Range& range = argument.range;
+    const auto complaint_about = [&](double value) {
+      TrainingArguments a;
+      std::visit(
+          [&](auto member) {
+            auto& field = a.*member;
+            using Field = std::decay_t<decltype(field)>;
+            if constexpr (std::is_same_v<Field, double> || std::is_same_v<Field, std::optional<double>>)
+              field = value;
+            else if constexpr (std::is_same_v<Field, int64_t> ||
+                               std::is_same_v<Field, std::optional<int64_t>>)
+              field = static_cast<int64_t>(value);
+          },
+          argument.member);
+      return error_of([&] { check(a); });
+    };
+    const bool real = std::holds_alternative<double TrainingArguments::*>(argument.member) ||
+                      std::holds_alternative<std::optional<double> TrainingArguments::*>(argument.member);
+    const bool whole = std::holds_alternative<int64_t TrainingArguments::*>(argument.member) ||
+                       std::holds_alternative<std::optional<int64_t> TrainingArguments::*>(argument.member);
+    if (!real && !whole) continue;
+    ++numbers;
+    const std::string named = fmt::format("--{} ", argument.name);
+    EXPECT_LT(range.min, range.max);
+    EXPECT_GT(range.min, -1e31) << "has no range";
+    EXPECT_LT(range.max, 1e31) << "has no range";
+    const double inside = std::floor(std::min(range.max, std::max(range.min, 0.0) + 1));
+    const double in_range = range.contains(inside) ? inside : (range.min + range.max) / 2;
+    EXPECT_EQ(complaint_about(in_range), "");
+    if (range.ends == Range::Ends::included) EXPECT_EQ(complaint_about(range.min), "");
+    if (range.ends != Range::Ends::without_max) EXPECT_EQ(complaint_about(range.max), "");
+    if (range.ends == Range::Ends::without_max) EXPECT_THAT(complaint_about(range.max), HasSubstr(named));
+    EXPECT_THAT(complaint_about(real ? std::nextafter(range.max, 1e300) : range.max + 1), HasSubstr(named));
+    if (real) {
+      EXPECT_THAT(complaint_about(std::nextafter(range.min, -1e300)), HasSubstr(named));
+      EXPECT_THAT(complaint_about(std::numeric_limits<double>::quiet_NaN()), HasSubstr(named));
+      EXPECT_THAT(complaint_about(-std::numeric_limits<double>::infinity()), HasSubstr(named));
+    } else {
+      EXPECT_THAT(complaint_about(range.min - 3), HasSubstr(named));  // the default may lie below the range
+    }
+    EXPECT_THAT(complaint(argument.name, ""), HasSubstr(named));
+  }
+  EXPECT_GT(numbers, 30);
+}
+
+TEST(Settle, WordsAreChecked) {
+  const auto refused = [](const std::string& name, const std::string& value) {
+    TrainingArguments a = with(name, value);
+    return error_of([&] { check(a); });
+  };
+  for (const char* name :
+       {"lr_scheduler_type", "train_sampling_strategy", "logging_strategy", "eval_strategy", "save_strategy",
+        "log_level", "include_num_input_tokens_seen", "language"}) {
+    EXPECT_THAT(refused(name, ""), HasSubstr(name));
+    EXPECT_THAT(refused(name, "xyzzy"), HasSubstr("xyzzy"));
+  }
+  EXPECT_THAT(refused("report_to", "xyzzy"), HasSubstr("--report_to xyzzy is not known"));
+  EXPECT_THAT(refused("debug", "tpu_metrics_debug"), HasSubstr("--debug tpu_metrics_debug is not known"));
+}
+
+TEST(Settle, FoldersBelowTheHomeAndSwitchesOfOlderReleases) {
+  TrainingArguments a;
+  a.output_dir = "~/results";
+  a.logging_dir = "~/logs";
+  a.include_num_input_tokens_seen = "true";
+  settle(a);
+  EXPECT_THAT(a.output_dir, AllOf(testing::EndsWith("/results"), Not(HasSubstr("~"))));
+  EXPECT_THAT(a.logging_dir, Not(HasSubstr("~")));
+  EXPECT_EQ(a.include_num_input_tokens_seen, "all");
+}
+
 // A library's user sets fields without the parser.
 TEST(Settle, FieldsThatAreNotFiniteAreRefused) {
   TrainingArguments a;

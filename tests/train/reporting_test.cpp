@@ -1,0 +1,206 @@
+// What a run reports: event files and json lines, tokens, memory, and the choices of evaluation.
+#include <algorithm>
+#include <cmath>
+
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/log.h"
+#include "models/state.h"
+#include "train/arguments.h"
+#include "train/reports.h"
+#include "train/tiny_run.h"
+
+namespace graft::train {
+namespace {
+using namespace graft::test;
+using testing::AllOf;
+using testing::HasSubstr;
+
+class ReportedRun {
+ public:
+  ReportedRun() {
+    data_.train = Dataset::from_file(world_.single_csv("train.csv", 40, 1));
+    data_.eval = Dataset::from_file(world_.single_csv("eval.csv", 20, 2));
+    data_.tokenizer = world_.tokenizer();
+  }
+  TrainResult train(const std::function<void(TrainingArguments&)>& choose) {
+    TrainingArguments a = world_.arguments();
+    a.max_steps = 10;
+    a.logging_strategy = "steps";
+    a.logging_steps = 2;
+    choose(a);
+    log.clear();
+    const Model model = world_.model("sequence-classification", {"blue", "green", "red"}, 0.1);
+    Trainer trainer(model, a, data_);
+    Observer observer;
+    observer.on_log = [this](const LogEntry& entry) { log.push_back(entry); };
+    const TrainResult result = trainer.train(observer);
+    weights.clear();
+    const engine::ParameterStore& store = model.state().parameters;
+    for (const engine::Parameter& p : store.parameters())
+      weights.insert(weights.end(), store.value(p), store.value(p) + p.size);
+    return result;
+  }
+  std::filesystem::path out() const { return world_ / "out"; }
+  int evaluations() const {
+    return static_cast<int>(std::count_if(
+        log.begin(), log.end(), [](const LogEntry& entry) { return entry.front().first == "eval_loss"; }));
+  }
+
+  std::vector<LogEntry> log;
+  std::vector<float> weights;
+
+ private:
+  TinyRun world_;
+  TaskData data_;
+};
+
+std::vector<std::string> names_of(const LogEntry& entry) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : entry) names.push_back(name);
+  return names;
+}
+
+TEST(Reports, JsonLinesHoldTheLogOfTheRun) {
+  ReportedRun run;
+  run.train([](TrainingArguments& a) { a.report_to = "json"; });
+  const Json history = read_json(run.out() / "trainer_state.json").at("log_history");
+  std::string lines;
+  for (const Json& line : history) lines += line.dump() + "\n";
+  EXPECT_EQ(read_file(run.out() / "runs/log.jsonl"), lines);
+  EXPECT_EQ(history.size(), 6u);  // five of training, one of evaluation
+  EXPECT_EQ(list_folder(run.out() / "runs").size(), 1u);
+}
+
+TEST(Reports, EventFilesLieInTheFolderOfTheRun) {
+  ReportedRun run;
+  run.train([](TrainingArguments& a) {
+    a.report_to = "tensorboard";
+    a.run_name = "first";
+  });
+  const auto files = list_folder(run.out() / "runs/first");
+  ASSERT_EQ(files.size(), 1u);
+  const std::string events = read_file(files.front());
+  for (const char* tag : {"brain.Event:2", "train/loss", "train/grad_norm", "train/learning_rate",
+                          "eval/loss", "eval/accuracy", "args/text_summary", "\"seed\": 42"})
+    EXPECT_THAT(events, HasSubstr(tag));
+  EXPECT_FALSE(path_exists(run.out() / "runs/log.jsonl"));
+  run.train([&](TrainingArguments& a) {
+    a.report_to = "all";
+    a.logging_dir = (run.out() / "elsewhere").string();
+  });
+  EXPECT_EQ(list_folder(run.out() / "elsewhere").size(), 1u);
+  EXPECT_TRUE(path_exists(run.out() / "runs/log.jsonl"));
+  run.train([](TrainingArguments& a) { a.report_to = "tensorboard"; });
+  EXPECT_EQ(list_folder(run.out() / "runs").size(), 3u);  // first, log.jsonl and one named by the time
+}
+
+TEST(Reports, NamesThatGraftLacksAreRefused) {
+  EXPECT_EQ(parse_reports("all"), (std::set<std::string>{"jsonl", "tensorboard"}));
+  EXPECT_EQ(parse_reports("tensorboard,json"), (std::set<std::string>{"jsonl", "tensorboard"}));
+  EXPECT_TRUE(parse_reports("none").empty());
+  EXPECT_TRUE(parse_reports("").empty());
+  EXPECT_THAT(error_of([] { parse_reports("wandb"); }),
+              AllOf(HasSubstr("--report_to wandb is refused"), HasSubstr("log.jsonl")));
+  EXPECT_THAT(error_of([] { parse_reports("tensorbord"); }), HasSubstr("did you mean tensorboard?"));
+}
+
+TEST(Reports, AFileThatCannotBeWrittenEndsTheReportNotTheRun) {
+  ReportedRun run;
+  std::string log;
+  const LogSink former = set_log_sink([&](LogLevel, const std::string& text) { log += text + "\n"; });
+  run.train([](TrainingArguments& a) {
+    a.report_to = "tensorboard";
+    a.logging_dir = "/proc/self/nowhere";
+    a.max_steps = 2;
+    EXPECT_THAT(error_of([&] { Reports(a, 0); }), HasSubstr("/proc/self/nowhere"));
+    a.report_to = "none";
+  });
+  set_log_sink(former);
+  EXPECT_THAT(log,
+              HasSubstr("--logging_dir /proc/self/nowhere has no effect: --report_to has no tensorboard"));
+}
+
+TEST(Reporting, TokensAreCounted) {
+  ReportedRun run;
+  const TrainResult plain = run.train([](TrainingArguments&) {});
+  EXPECT_TRUE(plain.train_metrics.empty());
+  const std::vector<float> weights = run.weights;
+  for (const char* value : {"all", "non_padding", "true"}) {
+    run.train([&](TrainingArguments& a) { a.include_num_input_tokens_seen = value; });
+    double before = 0;
+    for (const LogEntry& entry : run.log) {
+      const double seen = value_of(entry, "num_input_tokens_seen");
+      EXPECT_GE(seen, before);
+      before = seen;
+      if (entry.front().first == "loss") EXPECT_GT(value_of(entry, "train_tokens_per_second"), 0);
+    }
+    // Ten batches of 8 texts of 3 to 7 words with [CLS] and [SEP]; no batch holds padding.
+    EXPECT_GT(before, 10 * 8 * 5);
+    EXPECT_LT(before, 10 * 8 * 9);
+    EXPECT_EQ(read_json(run.out() / "trainer_state.json").at("num_input_tokens_seen").get<double>(), before);
+  }
+  EXPECT_EQ(run.weights, weights);
+  const TrainResult speed = run.train([](TrainingArguments& a) { a.include_tokens_per_second = true; });
+  EXPECT_GT(value_of(speed.train_metrics, "train_tokens_per_second"), 0);
+  EXPECT_TRUE(read_json(run.out() / "all_results.json").contains("train_tokens_per_second"));
+}
+
+TEST(Reporting, MemoryHasTheReferencesNames) {
+  ReportedRun run;
+  const TrainResult result = run.train([](TrainingArguments& a) { a.skip_memory_metrics = false; });
+  EXPECT_EQ(names_of(result.train_metrics),
+            (std::vector<std::string>{"train_mem_cpu_alloc_delta", "train_mem_cpu_peaked_delta"}));
+  EXPECT_GE(value_of(result.metrics, "eval_mem_cpu_peaked_delta"), 0);
+  EXPECT_TRUE(std::isfinite(value_of(result.metrics, "eval_mem_cpu_alloc_delta")));
+  const Json all = read_json(run.out() / "all_results.json");
+  EXPECT_TRUE(all.contains("train_mem_cpu_peaked_delta") && all.contains("eval_mem_cpu_alloc_delta"));
+}
+
+TEST(Evaluation, IsPutOff) {
+  ReportedRun run;
+  const auto evaluations = [&](const std::string& strategy, double delay) {
+    run.train([&](TrainingArguments& a) {  // five steps an epoch
+      a.eval_strategy = strategy;
+      a.eval_steps = 2;
+      a.eval_delay = delay;
+    });
+    return run.evaluations();
+  };
+  EXPECT_EQ(evaluations("steps", 0), 5);
+  EXPECT_EQ(evaluations("steps", 6), 3);
+  EXPECT_EQ(evaluations("steps", 6.5), 2);
+  EXPECT_EQ(evaluations("epoch", 0), 2);
+  EXPECT_EQ(evaluations("epoch", 2), 1);
+}
+
+TEST(Evaluation, GivesTheLossAlone) {
+  ReportedRun run;
+  const TrainResult all = run.train([](TrainingArguments&) {});
+  const TrainResult loss = run.train([](TrainingArguments& a) { a.prediction_loss_only = true; });
+  EXPECT_EQ(value_of(loss.metrics, "eval_loss"), value_of(all.metrics, "eval_loss"));
+  EXPECT_EQ(names_of(loss.metrics), (std::vector<std::string>{"eval_loss", "eval_samples", "eval_runtime",
+                                                              "eval_samples_per_second", "epoch"}));
+}
+
+TEST(Evaluation, InBf16LeavesTheTrainingAsItIs) {
+  ReportedRun run;
+  const auto eval_every_step = [](TrainingArguments& a) {
+    a.eval_strategy = "steps";
+    a.eval_steps = 1;
+  };
+  const double fp32 = value_of(run.train(eval_every_step).metrics, "eval_loss");
+  const std::vector<float> weights = run.weights;
+  const double bf16 = value_of(run.train([&](TrainingArguments& a) {
+                                    eval_every_step(a);
+                                    a.bf16_full_eval = true;
+                                  })
+                                   .metrics,
+                               "eval_loss");
+  EXPECT_EQ(run.weights, weights);
+  EXPECT_NE(bf16, fp32);
+  EXPECT_NEAR(bf16, fp32, 0.02 * fp32);
+}
+
+}  // namespace
+}  // namespace graft::train
