@@ -288,8 +288,8 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
     throw UsageError(fmt::format("--{} takes one value, not also \"{}\"", given_name, values[1]));
   }
   if (!typed && values.empty()) return;
-  if (o->training && given_name != o->name) train::note_older_name(given_name);
   o->set(values);
+  if (o->training && given_name != o->name) train::note_older_name(given_name);
   o->given = true;
   o->values = values.empty() ? std::vector<std::string>{"true"} : values;
   o->source = typed && given_name != o->name ? fmt::format("{} --{}", kFlag, given_name) : source;

@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/predict_test_file.h"
 #include "cli/print_config.h"
 #include "cli/profile.h"
 #include "cli/verbs.h"
@@ -70,23 +71,6 @@ Options declare(TrainOptions& o) {
   return options;
 }
 
-// As `graft predict` does it, whose output is the same for every task.
-void predict_test_file(const TrainOptions& o) {
-  const std::string output = (fs::path(o.arguments.output_dir) / "predict_results.jsonl").string();
-  std::error_code ignored;
-  std::vector<std::string> args = {
-      "graft",   "predict",           "--model",  fs::absolute(o.arguments.output_dir, ignored).string(),
-      "--input", o.test_file.front(), "--output", output};
-  for (const auto& [name, value] : {std::pair{"--text_column", &o.columns.text_column},
-                                    {"--text_pair_column", &o.columns.text_pair_column},
-                                    {"--source_lang", &o.columns.source_lang}})
-    if (!value->empty()) args.insert(args.end(), {name, *value});
-  std::vector<char*> argv;
-  for (std::string& arg : args) argv.push_back(arg.data());
-  predict(static_cast<int>(argv.size()), argv.data());
-  say(fmt::format("the predictions for {} are in {}", o.test_file.front(), output));
-}
-
 int run(Trainer& trainer, const TrainOptions& o) {
   Observer observer;
   observer.on_log = say_log_entry;
@@ -104,7 +88,8 @@ int run(Trainer& trainer, const TrainOptions& o) {
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
   print_result(table, o.json, profile);
-  if (o.arguments.do_predict && !result.interrupted) predict_test_file(o);
+  if (o.arguments.do_predict && !result.interrupted)
+    predict_test_file(o.arguments.output_dir, o.test_file.front(), o.columns);
   return signal_exit_code();
 }
 

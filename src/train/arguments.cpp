@@ -88,9 +88,10 @@ bool is_argument(const std::string& given) {
          std::any_of(table.begin(), table.end(), [&](const Argument& a) { return name == a.name; });
 }
 
-void set_argument(TrainingArguments& arguments, const std::string& given, const std::string& value) {
+namespace {
+
+void set_value(TrainingArguments& arguments, const std::string& given, const std::string& value) {
   const std::string name = canonical_argument(given);
-  note_older_name(given);
   for (const Argument& a : argument_table()) {
     if (name != a.name) continue;
     std::visit([&](auto member) { assign(arguments.*member, given, value, a.range); }, a.member);
@@ -110,6 +111,13 @@ void set_argument(TrainingArguments& arguments, const std::string& given, const 
   const std::string near = nearest_name(name, known);
   throw UsageError(fmt::format("--{} is not known", given),
                    near.empty() ? "" : "did you mean --" + near + "?");
+}
+
+}  // namespace
+
+void set_argument(TrainingArguments& arguments, const std::string& given, const std::string& value) {
+  set_value(arguments, given, value);
+  note_older_name(given);
 }
 
 namespace {

@@ -75,7 +75,11 @@ std::vector<std::string> words_of(const std::string& list) {
 
 std::set<std::string> parse_reports(const std::string& list) {
   std::set<std::string> out;
-  for (const std::string& name : words_of(list)) {
+  const std::vector<std::string> words = words_of(list);
+  if (words.size() > 1 && is_any_of(words, "none"))
+    throw UsageError(fmt::format("--report_to {} contradicts itself", list),
+                     "give none alone, or leave it out");
+  for (const std::string& name : words) {
     if (name == "all") out.insert({"jsonl", "tensorboard"});
     if (name == "json") out.insert("jsonl");
     if (name == "jsonl" || name == "tensorboard") out.insert(name);

@@ -186,12 +186,12 @@ TEST_F(NoEffect, AConfigFileGivesEachOptionOneValue) {
   refused(R"({"max_steps": []})", "\"max_steps\": one value was expected, not []");
   refused(R"({"do_eval": [true, false]})", "\"do_eval\": one value was expected");
   refused(R"({"output_dir": ["a"]})", "\"output_dir\": one value was expected");
-  refused(R"({"report_to": ["none", "tensorboard"]})", "--report_to none, tensorboard is refused");
+  refused(R"({"ddp_backend": ["gloo", "nccl"]})", "--ddp_backend gloo, nccl is refused");
   refused(R"({"max_steps": 1, "seed": 2, "max_steps": 3})", "\"max_steps\" is given twice");
   refused("{ \"seed\": {\"a\": [\"}\"]}, \"se\\u0065d\": 3}", "\"seed\" is given twice");
   EXPECT_THAT(
-      said({"--config", world.write("ok.json", R"({"report_to": ["none"], "debug": [], "bf16": null})")}),
-      HasSubstr("--report_to none has no effect here"));
+      said({"--config", world.write("ok.json", R"({"ray_scope": ["last"], "debug": [], "bf16": null})")}),
+      HasSubstr("--ray_scope last has no effect here"));
 }
 
 TEST_F(NoEffect, NumbersThatNoIntegerHolds) {

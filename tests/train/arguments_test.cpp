@@ -44,9 +44,9 @@ std::string logged(const std::function<void()>& f) {
 
 TEST(Arguments, WhatCannotBeHonouredIsRefusedByName) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"save_safetensors", "false"}, {"tf32", "banana"},           {"local_rank", "3"}, {"past_index", "2"},
-      {"use_cache", "perhaps"},      {"ray_scope", "all"},         {"tp_size", "2"},    {"optim", "adamw_hf"},
-      {"log_level_replica", "loud"}, {"save_only_model", "false"}, {"eval_delay", "2"}, {"debug", "x"}};
+      {"save_safetensors", "false"}, {"tf32", "banana"},          {"local_rank", "3"}, {"past_index", "2"},
+      {"use_cache", "perhaps"},      {"ray_scope", "all"},        {"tp_size", "2"},    {"optim", "adamw_hf"},
+      {"log_level_replica", "loud"}, {"save_only_model", "false"}};
   for (const auto& [name, value] : cases)
     EXPECT_THAT(complaint(name, value), HasSubstr("--" + name + " " + value)) << name;
   EXPECT_THAT(complaint("local_rank", "3"), HasSubstr("one process"));
@@ -223,7 +223,12 @@ TEST(Settle, EveryRangeHoldsAtItsBounds) {
               field = static_cast<int64_t>(value);
           },
           argument.member);
-      return error_of([&] { check(a); });
+      try {
+        check(a);
+      } catch (const UsageError& e) {
+        return std::string(e.what());
+      }
+      return std::string();
     };
     const bool real = std::holds_alternative<double TrainingArguments::*>(argument.member) ||
                       std::holds_alternative<std::optional<double> TrainingArguments::*>(argument.member);

@@ -100,6 +100,7 @@ TEST(Reports, NamesThatGraftLacksAreRefused) {
   EXPECT_EQ(parse_reports("tensorboard,json"), (std::set<std::string>{"jsonl", "tensorboard"}));
   EXPECT_TRUE(parse_reports("none").empty());
   EXPECT_TRUE(parse_reports("").empty());
+  EXPECT_THAT(error_of([] { parse_reports("none,jsonl"); }), HasSubstr("--report_to none,jsonl contradicts"));
   EXPECT_THAT(error_of([] { parse_reports("wandb"); }),
               AllOf(HasSubstr("--report_to wandb is refused"), HasSubstr("log.jsonl")));
   EXPECT_THAT(error_of([] { parse_reports("tensorbord"); }), HasSubstr("did you mean tensorboard?"));
