@@ -15,6 +15,9 @@ using enum ReferenceArgument::Kind;
 
 constexpr const char* kOneProcess = "graft trains in one process";
 constexpr const char* kStreamed = "metrics are streamed, batch by batch; no logits are kept";
+// tests/train/reporting_test.cpp measures it.
+constexpr const char* kFastBatches =
+    "a batch is prepared in a small part of a per cent of its step; workers would gain nothing";
 constexpr const char* kCpu = "graft computes on the CPU";
 constexpr const char* kAdamW = "AdamW is the only optimizer";
 constexpr const char* kNoResume = "a run cannot be resumed, checkpoints hold no optimizer state";
@@ -36,9 +39,11 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"batch_eval_metrics", no_effect, boolean, "*", kStreamed},
       {"dataloader_in_order", no_effect, boolean, "*", "batches always come in the order of the sampler"},
       {"dataloader_multiprocessing_context", no_effect, text, "*", "data is read without worker processes"},
+      {"dataloader_num_workers", no_effect, integer, "*", kFastBatches},
       {"dataloader_persistent_workers", no_effect, boolean, "*", "data is read without worker processes"},
       {"dataloader_pin_memory", no_effect, boolean, "*", kCpu},
       {"enable_jit_checkpoint", no_effect, boolean, "*", "SIGTERM always saves the model"},
+      {"dataloader_prefetch_factor", no_effect, integer, "*", kFastBatches},
       {"eval_accumulation_steps", no_effect, integer, "*", kStreamed},
       {"eval_do_concat_batches", no_effect, boolean, "*", kStreamed},
       {"eval_use_gather_object", no_effect, boolean, "*", kOneProcess},
@@ -71,8 +76,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
 
       {"adafactor", later, boolean, "false", kAdamW},
       {"auto_find_batch_size", later, boolean, "false", "the batch is as large as asked for"},
-      {"dataloader_num_workers", later, integer, "0", "data is read without worker processes"},
-      {"dataloader_prefetch_factor", later, integer, "", "data is read without worker processes"},
       {"ddp_backend", later, text, "", kOneProcess},
       {"ddp_broadcast_buffers", later, boolean, "", kOneProcess},
       {"ddp_bucket_cap_mb", later, integer, "", kOneProcess},

@@ -1,5 +1,6 @@
 // What a run reports: event files and json lines, tokens, memory, and the choices of evaluation.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/file.h"
@@ -7,7 +8,10 @@
 #include "base/log.h"
 #include "models/state.h"
 #include "train/arguments.h"
+#include "train/parts.h"
+#include "train/plan.h"
 #include "train/reports.h"
+#include "train/step_batches.h"
 #include "train/tiny_run.h"
 
 namespace graft::train {
@@ -156,6 +160,26 @@ TEST(Reporting, MemoryHasTheReferencesNames) {
   EXPECT_TRUE(std::isfinite(value_of(result.metrics, "eval_mem_cpu_alloc_delta")));
   const Json all = read_json(run.out() / "all_results.json");
   EXPECT_TRUE(all.contains("train_mem_cpu_peaked_delta") && all.contains("eval_mem_cpu_alloc_delta"));
+}
+
+// Why --dataloader_num_workers has no effect: even of this tiny model, whose step is short, a batch is ready
+// in less than a fiftieth of the step.
+TEST(Reporting, ABatchIsPreparedInASmallPartOfItsStep) {
+  const TinyRun world;
+  TrainingArguments a = world.arguments();
+  a.max_steps = 100;
+  TaskData data;
+  data.train = Dataset::from_file(world.single_csv("train.csv", 800, 1));
+  data.tokenizer = world.tokenizer();
+  Trainer trainer(world.model("sequence-classification", {"blue", "green", "red"}, 0.1), a, data);
+  const double train_seconds = trainer.train().seconds;
+  data::Sampler sampler = make_sampler(*trainer.parts().features.train, a);
+  StepBatches batches;
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t step = 0; step < a.max_steps; ++step)
+    batches.fill(*trainer.parts().features.train, micro_batches(sampler, 0, step, 1), 0);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_LT(seconds, train_seconds / 50);
 }
 
 TEST(Evaluation, IsPutOff) {
