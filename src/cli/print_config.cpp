@@ -17,12 +17,12 @@ struct Line {
   std::string source;
 };
 
-std::string text_of(const Json& value) {
+std::string shown_value(const Json& value) {
   if (value.is_string()) return value.get<std::string>().empty() ? "\"\"" : value.get<std::string>();
   return value.dump();
 }
 
-std::vector<Line> lines_of(const Options& options, TrainingArguments arguments, bool has_evaluation_data) {
+std::vector<Line> config_lines(const Options& options, TrainingArguments arguments, bool has_evaluation_data) {
   const Json given = train::to_json(arguments);
   train::settle(arguments);
   if (!arguments.do_eval) arguments.do_eval = has_evaluation_data;
@@ -51,7 +51,7 @@ std::vector<Line> lines_of(const Options& options, TrainingArguments arguments, 
 }  // namespace
 
 void print_config(const Options& options, TrainingArguments arguments, bool has_evaluation_data, bool json) {
-  const std::vector<Line> lines = lines_of(options, std::move(arguments), has_evaluation_data);
+  const std::vector<Line> lines = config_lines(options, std::move(arguments), has_evaluation_data);
   if (json) {
     Json all = Json::object();
     for (const Line& line : lines) all[line.name] = {{"value", line.value}, {"source", line.source}};
@@ -61,10 +61,10 @@ void print_config(const Options& options, TrainingArguments arguments, bool has_
   size_t name_width = 0, value_width = 0;
   for (const Line& line : lines) {
     name_width = std::max(name_width, line.name.size());
-    value_width = std::max(value_width, std::min<size_t>(text_of(line.value).size(), 40));
+    value_width = std::max(value_width, std::min<size_t>(shown_value(line.value).size(), 40));
   }
   for (const Line& line : lines)
-    fmt::print("{:{}}  {:{}}  {}\n", line.name, name_width, text_of(line.value), value_width, line.source);
+    fmt::print("{:{}}  {:{}}  {}\n", line.name, name_width, shown_value(line.value), value_width, line.source);
 }
 
 }  // namespace graft::cli

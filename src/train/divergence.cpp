@@ -10,7 +10,7 @@
 namespace graft::train {
 namespace {
 
-constexpr size_t kWindow = 100;        // norms whose median is taken
+constexpr size_t kWatchedNorms = 100;        // norms whose median is taken
 constexpr size_t kFewestNorms = 20;    // before that no step is a spike
 constexpr double kSpikeToWarnOf = 20;  // times the median
 // Gradients that move nothing: the norm, for so many steps, at a loss that is not small itself.
@@ -22,7 +22,7 @@ constexpr double kDeadRatio = 1e-9;
 
 // "bert.encoder.layer.3" of "bert.encoder.layer.3.output.dense.bias": up to the first number, else without
 // the parameter's own name.
-std::string layer_of(const std::string& parameter) {
+std::string layer_name(const std::string& parameter) {
   size_t begin = 0;
   for (size_t dot; (dot = parameter.find('.', begin)) != std::string::npos; begin = dot + 1) {
     const std::string part = parameter.substr(begin, dot - begin);
@@ -48,7 +48,7 @@ std::vector<LayerNorm> layer_norms(const engine::ParameterStore& store) {
   std::vector<LayerNorm> out;
   for (const engine::Parameter& p : store.parameters()) {
     if (!p.trainable) continue;
-    const std::string layer = layer_of(p.name);
+    const std::string layer = layer_name(p.name);
     if (out.empty() || out.back().layer != layer) out.push_back({layer, 0});
     out.back().norm += squares_of(store, p);
   }
@@ -98,11 +98,11 @@ bool GradientWatch::skips(const engine::ParameterStore& parameters, double loss,
         step + 1, norm, norm / usual, usual, kSpikeToWarnOf);
   }
   skipped_in_a_row_ = 0;
-  if (norms_.size() < kWindow)
+  if (norms_.size() < kWatchedNorms)
     norms_.push_back(norm);
   else
     norms_[static_cast<size_t>(next_)] = norm;
-  next_ = (next_ + 1) % static_cast<int64_t>(kWindow);
+  next_ = (next_ + 1) % static_cast<int64_t>(kWatchedNorms);
   return false;
 }
 
@@ -155,7 +155,7 @@ void GradientWatch::load(const Json& values) {
   next.dead_in_a_row_ = values.at("dead_in_a_row").get<int64_t>();
   next.warned_of_spikes_ = values.at("warned_of_spikes").get<bool>();
   next.warned_of_vanishing_ = values.at("warned_of_vanishing").get<bool>();
-  if (next.norms_.size() > kWindow || next.next_ < 0 || next.next_ >= static_cast<int64_t>(kWindow))
+  if (next.norms_.size() > kWatchedNorms || next.next_ < 0 || next.next_ >= static_cast<int64_t>(kWatchedNorms))
     fail("gradient_watch: {} norms and the next place {} are no state of it", next.norms_.size(), next.next_);
   *this = next;
 }

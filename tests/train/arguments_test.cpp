@@ -243,9 +243,15 @@ TEST(Settle, EveryRangeHoldsAtItsBounds) {
     const double inside = std::floor(std::min(range.max, std::max(range.min, 0.0) + 1));
     const double in_range = range.contains(inside) ? inside : (range.min + range.max) / 2;
     EXPECT_EQ(complaint_about(in_range), "");
-    if (range.ends == Range::Ends::included) EXPECT_EQ(complaint_about(range.min), "");
-    if (range.ends != Range::Ends::without_max) EXPECT_EQ(complaint_about(range.max), "");
-    if (range.ends == Range::Ends::without_max) EXPECT_THAT(complaint_about(range.max), HasSubstr(named));
+    if (range.ends == Range::Ends::included) {
+      EXPECT_EQ(complaint_about(range.min), "");
+    }
+    if (range.ends != Range::Ends::without_max) {
+      EXPECT_EQ(complaint_about(range.max), "");
+    }
+    if (range.ends == Range::Ends::without_max) {
+      EXPECT_THAT(complaint_about(range.max), HasSubstr(named));
+    }
     EXPECT_THAT(complaint_about(real ? std::nextafter(range.max, 1e300) : range.max + 1), HasSubstr(named));
     if (real) {
       EXPECT_THAT(complaint_about(std::nextafter(range.min, -1e300)), HasSubstr(named));

@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::Not;
 
 // What the log says while `f` runs.
-std::string said(const std::function<void()>& f) {
+std::string log_during(const std::function<void()>& f) {
   std::string out;
   const LogSink former = set_log_sink([&](LogLevel, const std::string& text) { out += text + "\n"; });
   try {
@@ -46,7 +46,7 @@ TrainingArguments skipping(double factor, int64_t most) {
 TEST(GradientWatch, SkipsAStepWhoseNormIsFarAboveTheMedian) {
   const engine::ParameterStore none;
   GradientWatch watch(skipping(10, 2));
-  const std::string log = said([&] {
+  const std::string log = log_during([&] {
     for (int64_t step = 0; step < 20; ++step) EXPECT_FALSE(watch.skips(none, 1, step == 5 ? 50 : 2, step));
     EXPECT_FALSE(watch.skips(none, 1, 19, 20));
     EXPECT_TRUE(watch.skips(none, 1, 21, 21));
@@ -71,7 +71,7 @@ TEST(GradientWatch, StopsWhereTooManyStepsInARowAreSkipped) {
 TEST(GradientWatch, WarnsOnceWithoutTheOption) {
   const engine::ParameterStore none;
   GradientWatch watch(skipping(0, 10));
-  const std::string log = said([&] {
+  const std::string log = log_during([&] {
     for (int64_t step = 0; step < 40; ++step)
       EXPECT_FALSE(watch.skips(none, 1, step % 10 == 9 ? 90 : 2, step));
   });
@@ -96,13 +96,13 @@ TEST(GradientWatch, ContinuesFromItsSavedValues) {
 }
 
 // Trains on `rows` colours with a model that `edit` changes first.
-struct Outcome {
+struct WatchedRun {
   TrainResult result;
   std::string log, error;
   std::vector<float> weights;
 };
 
-Outcome train(const std::function<void(TrainingArguments&)>& choose,
+WatchedRun train(const std::function<void(TrainingArguments&)>& choose,
               const std::function<void(engine::ParameterStore&)>& edit = {}, int rows = 64) {
   const TinyRun world;
   TrainingArguments a = world.arguments();
@@ -114,8 +114,8 @@ Outcome train(const std::function<void(TrainingArguments&)>& choose,
   const Model model = world.model("sequence-classification", {"blue", "green", "red"});
   engine::ParameterStore& store = model.state().parameters;
   if (edit) edit(store), store.touch_values();
-  Outcome out;
-  out.log = said([&] {
+  WatchedRun out;
+  out.log = log_during([&] {
     try {
       Trainer trainer(model, a, data);
       out.result = trainer.train();
@@ -142,7 +142,7 @@ TEST(Divergence, SkippedStepsLeaveTheWeightsAndAreCounted) {
       a.max_skipped_steps = 1000;
     };
   };
-  const Outcome plain = train(choose(0)), unused = train(choose(1e6)), skipped = train(choose(1));
+  const WatchedRun plain = train(choose(0)), unused = train(choose(1e6)), skipped = train(choose(1));
   EXPECT_EQ(unused.weights, plain.weights);
   EXPECT_NE(skipped.weights, plain.weights);
   EXPECT_EQ(skipped.result.global_step, 40);
@@ -152,7 +152,7 @@ TEST(Divergence, SkippedStepsLeaveTheWeightsAndAreCounted) {
   EXPECT_EQ(static_cast<double>(count(skipped.log, "the step is skipped")), n);
   EXPECT_TRUE(plain.result.train_metrics.empty());
   // A run whose every later step is one ends.
-  const Outcome stopped = train([](TrainingArguments& a) {
+  const WatchedRun stopped = train([](TrainingArguments& a) {
     a.max_steps = 200;
     a.skip_grad_spikes = 1e-6;
     a.max_skipped_steps = 3;
@@ -171,7 +171,7 @@ void overflow_backward(engine::ParameterStore& store) {
 }
 
 TEST(Divergence, AnOverflowOfTheBackwardPassIsNamed) {
-  const Outcome run = train([](TrainingArguments& a) { a.max_steps = 3; }, overflow_backward);
+  const WatchedRun run = train([](TrainingArguments& a) { a.max_steps = 3; }, overflow_backward);
   EXPECT_THAT(
       run.error,
       AllOf(HasSubstr("step 1: "),
@@ -205,14 +205,14 @@ TEST(Divergence, CollapseToOneLabelIsSaidOnce) {
     a.eval_strategy = "steps";
     a.eval_steps = 2;
   };
-  const Outcome collapsed =
+  const WatchedRun collapsed =
       train(choose, [](engine::ParameterStore& s) { s.value(*s.find("classifier.bias"))[2] = 50; });
   EXPECT_EQ(
       count(collapsed.log, "step 2: all 30 predictions of the evaluation are \"red\", the label of 33.3 %"),
       1u)
       << collapsed.log;
   EXPECT_EQ(count(collapsed.log, "the model ignores its input"), 1u);
-  const Outcome learned = train([](TrainingArguments& a) {
+  const WatchedRun learned = train([](TrainingArguments& a) {
     a.num_train_epochs = 10;
     a.eval_strategy = "epoch";
     a.eval_delay = 8;
@@ -222,7 +222,7 @@ TEST(Divergence, CollapseToOneLabelIsSaidOnce) {
 
 // The frozen scale of zero lets no gradient through: nothing below layer 1's output learns.
 TEST(Divergence, VanishingGradientsNameTheLayer) {
-  const Outcome run = train(
+  const WatchedRun run = train(
       [](TrainingArguments& a) {
         a.max_steps = 160;
         a.freeze = "bert.encoder.layer.0.output.LayerNorm.*";
@@ -232,14 +232,14 @@ TEST(Divergence, VanishingGradientsNameTheLayer) {
       << run.log;
   EXPECT_EQ(count(run.log, "the gradient vanishes"), 1u);
   // All of it: a loss that depends on nothing.
-  const Outcome whole = train(
+  const WatchedRun whole = train(
       [](TrainingArguments& a) {
         a.max_steps = 30;
         a.freeze = "classifier.*";
       },
       [](engine::ParameterStore& s) { fill(s, "classifier.weight", 0); });
   EXPECT_EQ(count(whole.log, "step 20: the gradient norm is below 1e-07 for 20 steps"), 1u) << whole.log;
-  const Outcome well = train([](TrainingArguments& a) { a.max_steps = 160; });
+  const WatchedRun well = train([](TrainingArguments& a) { a.max_steps = 160; });
   EXPECT_THAT(well.log, Not(HasSubstr("vanish")));
 }
 

@@ -152,10 +152,14 @@ void expect_advice(const Row& row) {
       return;
     }
     EXPECT_NE(in_argument_table(row.name), always_so().contains(row.name));
-    if (always_so().contains(row.name)) EXPECT_THAT(answer.log, HasSubstr(no_effect));
+    if (always_so().contains(row.name)) {
+      EXPECT_THAT(answer.log, HasSubstr(no_effect));
+    }
   } else if (row.advice == "accept") {
     EXPECT_EQ(answer.refusal, "");
-    if (!in_argument_table(row.name)) EXPECT_THAT(answer.log, HasSubstr(no_effect));
+    if (!in_argument_table(row.name)) {
+      EXPECT_THAT(answer.log, HasSubstr(no_effect));
+    }
   } else {
     EXPECT_THAT(answer.refusal, HasSubstr("--" + row.name + " " + value + " is refused: "));
     EXPECT_GT(answer.refusal.size(), row.name.size() + value.size() + 30) << answer.refusal;

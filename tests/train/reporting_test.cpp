@@ -138,7 +138,9 @@ TEST(Reporting, TokensAreCounted) {
       const double seen = value_of(entry, "num_input_tokens_seen");
       EXPECT_GE(seen, before);
       before = seen;
-      if (entry.front().first == "loss") EXPECT_GT(value_of(entry, "train_tokens_per_second"), 0);
+      if (entry.front().first == "loss") {
+        EXPECT_GT(value_of(entry, "train_tokens_per_second"), 0);
+      }
     }
     // Ten batches of 8 texts of 3 to 7 words with [CLS] and [SEP]; no batch holds padding.
     EXPECT_GT(before, 10 * 8 * 5);
