@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,13 @@
 
 namespace graft {
 
+// One of several evaluation sets: its metrics are eval_NAME_loss, eval_NAME_accuracy, ...
+struct EvaluationSet {
+  std::string name;  // a word of letters, digits and underscores
+  Dataset data{};
+  std::vector<std::filesystem::path> files{};  // of text
+};
+
 // A task reads the fields that it needs: labelled rows (sequence-classification) or files of text
 // (masked-lm). A part without data is empty.
 struct TaskData {
@@ -17,7 +25,8 @@ struct TaskData {
   std::shared_ptr<Tokenizer> tokenizer{};  // the checkpoint's
   Dataset test{};                          // scored once, after training
   std::vector<std::filesystem::path> train_files{}, eval_files{};
-  DatasetOptions columns{};  // of text in files that have columns
+  DatasetOptions columns{};                // of text in files that have columns
+  std::vector<EvaluationSet> eval_sets{};  // instead of `eval` and `eval_files`
 
   // Files of text. If `eval_files` is empty and evaluation is requested, a share of the lines is held out for
   // it.

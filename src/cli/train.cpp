@@ -51,7 +51,9 @@ Options declare(TrainOptions& o) {
   options.text("task", o.task_name, tasks::task_names());
   options.list("train_file", o.train_file,
                "training data: .csv .tsv .jsonl .json .txt .conll .conllu, each also .gz .zst .xz");
-  options.list("validation_file", o.validation_file, "evaluation data");
+  options.list("validation_file", o.validation_file,
+               "evaluation data; several sets have names: en=dev.en.csv,de=dev.de.csv give eval_en_loss, "
+               "eval_de_loss, ...");
   options.list("test_file", o.test_file, "labelled data to be scored once, after training");
   options.columns(o.columns);
   options.integer("max_train_samples", o.max_train_samples, "use the first N training examples", kSamples);

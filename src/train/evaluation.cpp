@@ -92,7 +92,7 @@ LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, cons
       evaluate_features(p.model.state(), *p.features.task, *features, a.per_device_eval_batch_size, prefix,
                         p.memory, p.stop, *p.collective, {a.prediction_loss_only, &p.collapse});
   if (stage) {
-    const LogEntry memory = stage->metrics(prefix.substr(0, prefix.find('_')));
+    const LogEntry memory = stage->metrics(prefix.substr(0, prefix.size() - 1));
     entry.insert(entry.end(), memory.begin(), memory.end());
   }
   return entry;

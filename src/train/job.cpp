@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "train/arguments.h"
+#include "train/evaluation_sets.h"
 #include "train/output.h"
 #include "train/reports.h"
 
@@ -141,6 +142,7 @@ void check_job(TrainJob& job) {
     throw UsageError("--config_name needs --tokenizer_name");
   if (job.train_file.empty()) throw UsageError("--train_file is needed");
   check(job.arguments);
+  named_files(job.validation_file);  // throws for names that contradict each other
   take_label_names(job);
   check_task_options(job);
   check_prediction(job);
@@ -161,14 +163,24 @@ void check_output_dir(const TrainJob& job) {
 
 TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {
   TaskData data;
+  const auto sets = named_files(job.validation_file);
   if (input_of(*job.task, job.arguments.span_corruption) == tasks::Input::text) {
     data.train_files.assign(job.train_file.begin(), job.train_file.end());
-    data.eval_files.assign(job.validation_file.begin(), job.validation_file.end());
+    if (sets.empty()) data.eval_files.assign(job.validation_file.begin(), job.validation_file.end());
     data.columns = job.columns;
   } else {
     data.train = load(job.train_file, "train_file", job, job.max_train_samples);
-    data.eval = load(job.validation_file, "validation_file", job, job.max_eval_samples);
+    if (sets.empty()) data.eval = load(job.validation_file, "validation_file", job, job.max_eval_samples);
     data.test = load(job.test_file, "test_file", job, job.max_predict_samples);
+  }
+  const bool text = input_of(*job.task, job.arguments.span_corruption) == tasks::Input::text;
+  for (const auto& [name, file] : sets) {
+    EvaluationSet set{name};
+    if (text)
+      set.files = {file};
+    else
+      set.data = load({file}, "validation_file", job, job.max_eval_samples);
+    data.eval_sets.push_back(std::move(set));
   }
   data.tokenizer = Tokenizer::from_pretrained(tokenizer_folder);
   return data;

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "engine/collective.h"
@@ -21,6 +22,11 @@ struct Trainer::Parts {
   Json job_options = Json::object();  // what training_args.json holds beside the arguments
   std::shared_ptr<Tokenizer> tokenizer;
   tasks::PreparedTask features;
+  struct NamedFeatures {
+    std::string name;
+    std::unique_ptr<tasks::Features> features;
+  };
+  std::vector<NamedFeatures> evaluation_sets;  // instead of features.eval
   train::StepMemory memory;
   engine::Collective* collective = &engine::single_process();  // the processes that train together
   std::optional<tasks::Collapse> collapse{};                   // found by the last evaluation

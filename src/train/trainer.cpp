@@ -8,6 +8,7 @@
 #include "train/adamw.h"
 #include "train/divergence.h"
 #include "train/evaluation.h"
+#include "train/evaluation_sets.h"
 #include "train/gradient_cache.h"
 #include "train/output.h"
 #include "train/parts.h"
@@ -44,8 +45,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::plan_memory(p);
 
   train::RunLog log(p, plan, at, observer);
-  if (args.eval_on_start && at.step == 0)
-    log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
+  if (args.eval_on_start && at.step == 0) log.evaluation(train::evaluate_sets(p));
   train::GradientWatch watch(args);
   train::StepBatches batches, whole;  // `whole`: the step as one batch of the loss, with --gradient_cache
   while (at.step < plan.total_steps && !train::any_stops(p)) {
@@ -107,7 +107,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     if (observer.should_stop && observer.should_stop()) p.stop = true;
     if (train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends)) {
       optimizer.flush();
-      log.evaluation(train::evaluate_parts(p, p.features.eval.get(), "eval_"));
+      log.evaluation(train::evaluate_sets(p));
     }
     if (train::is_due(args.save_strategy, plan.save_steps, at.step, epoch_ends) ||
         (run_ends && args.save_strategy == "steps")) {
@@ -120,9 +120,8 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::check_weights(state, at.step);
   const bool stopped = train::any_stops(p);
   TrainResult result = log.result();
-  if (p.features.eval && *args.do_eval && !stopped)
-    result.metrics =
-        log.evaluation_once([&] { return train::evaluate_parts(p, p.features.eval.get(), "eval_"); });
+  if (train::has_evaluation(p) && *args.do_eval && !stopped)
+    result.metrics = log.evaluation_once([&] { return train::evaluate_sets(p); });
   result.interrupted = p.stop;
   log.explain_best();
   train::save_output(p, log, result);
@@ -133,9 +132,10 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
 
 namespace {
 
-LogEntry evaluate_whole(Trainer::Parts& parts, const tasks::Features* features, const char* prefix) {
+template <class Evaluate>
+LogEntry evaluate_whole(Trainer::Parts& parts, Evaluate evaluate) {
   const train::StopRequest stop(parts);
-  LogEntry metrics = train::evaluate_parts(parts, features, prefix);
+  LogEntry metrics = evaluate();
   if (parts.stop) fail("the evaluation was stopped before its end");
   return metrics;
 }
@@ -143,13 +143,14 @@ LogEntry evaluate_whole(Trainer::Parts& parts, const tasks::Features* features, 
 }  // namespace
 
 LogEntry Trainer::evaluate() try {
-  return evaluate_whole(*parts_, parts_->features.eval.get(), "eval_");
+  return evaluate_whole(*parts_, [&] { return train::evaluate_sets(*parts_); });
 } catch (...) {
   rethrow_as_error();
 }
 
 LogEntry Trainer::evaluate_test() try {
-  return evaluate_whole(*parts_, parts_->features.test.get(), "test_");
+  return evaluate_whole(*parts_,
+                        [&] { return train::evaluate_parts(*parts_, parts_->features.test.get(), "test_"); });
 } catch (...) {
   rethrow_as_error();
 }

@@ -3,6 +3,7 @@
 #include "models/state.h"
 #include "tasks/vocabulary.h"
 #include "train/arguments.h"
+#include "train/evaluation_sets.h"
 #include "train/parameter_choice.h"
 #include "train/parts.h"
 #include "train/saved_arguments.h"
@@ -13,7 +14,7 @@ namespace {
 
 // Throws before the first step if evaluation is requested without data.
 void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a) {
-  if (p.features.eval || !*a.do_eval) return;
+  if (train::has_evaluation(p) || !*a.do_eval) return;
   const std::string asked = a.eval_strategy != "no" ? "--eval_strategy " + a.eval_strategy
                             : a.eval_on_start       ? "--eval_on_start true"
                                                     : "--do_eval true";
@@ -64,9 +65,11 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.strict_entities = arguments.strict_entities;
   settings.return_entity_level_metrics = arguments.return_entity_level_metrics;
   settings.seed = arguments.seed;
-  if (!arguments.do_eval) arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty();
-  settings.evaluates = *arguments.do_eval;
+  if (!arguments.do_eval)
+    arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty() || !data.eval_sets.empty();
+  settings.evaluates = *arguments.do_eval && data.eval_sets.empty();
   p.features = tasks::task_of(p.model).prepare(p.model, data, settings);
+  p.evaluation_sets = train::prepare_evaluation_sets(p.model, data, settings);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
   if (p.features.train) train::choose_parameters(p.model, arguments);

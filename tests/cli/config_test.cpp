@@ -181,5 +181,23 @@ TEST(Config, LabelNamesAreTheColumnOfTheLabels) {
               HasSubstr("--label_column is x"));
 }
 
+TEST(Config, SeveralEvaluationSetsHaveNames) {
+  const World world;
+  const std::string rows = world.rows("train.csv", 40, 1), one = world.rows("one.csv", 10, 2),
+                    two = world.rows("two.csv", 20, 3);
+  const std::string sets = "one=" + one + ",two=" + two;
+  graft_output(
+      world.train_args(world / "out", {"--train_file", rows, "--validation_file", sets, "--max_steps", "2"}));
+  const Json all = read_json(world / "out/all_results.json");
+  EXPECT_EQ(all.at("eval_one_samples"), 10);
+  EXPECT_EQ(all.at("eval_two_samples"), 20);
+  EXPECT_FALSE(all.contains("eval_loss"));
+  const std::string text = world.lines("t.txt", 20, 1), other = world.lines("u.txt", 20, 2);
+  graft_output(
+      world.train_args(world / "lm", {"--task", "masked-lm", "--train_file", text, "--validation_file",
+                                      "u=" + other, "--max_steps", "2", "--line_by_line"}));
+  EXPECT_TRUE(read_json(world / "lm/all_results.json").contains("eval_u_perplexity"));
+}
+
 }  // namespace
 }  // namespace graft::test

@@ -3,11 +3,14 @@
 #include <chrono>
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
 #include "models/state.h"
 #include "train/arguments.h"
+#include "train/evaluation_sets.h"
 #include "train/parts.h"
 #include "train/plan.h"
 #include "train/reports.h"
@@ -227,6 +230,52 @@ TEST(Evaluation, InBf16LeavesTheTrainingAsItIs) {
   EXPECT_EQ(run.weights, weights);
   EXPECT_NE(bf16, fp32);
   EXPECT_NEAR(bf16, fp32, 0.02 * fp32);
+}
+
+// Complaint 16: several sets, each with the metrics that it has alone.
+TEST(Evaluation, OfSeveralSetsHasAPrefixForEach) {
+  const TinyRun world;
+  TaskData data;
+  data.train = Dataset::from_file(world.single_csv("train.csv", 40, 1));
+  data.tokenizer = world.tokenizer();
+  const auto train = [&](const TaskData& with_sets) {
+    TrainingArguments a = world.arguments();
+    a.max_steps = 4;
+    a.eval_strategy = "steps";
+    a.eval_steps = 2;
+    Trainer trainer(world.model("sequence-classification", {"blue", "green", "red"}), a, with_sets);
+    const TrainResult result = trainer.train();
+    EXPECT_EQ(trainer.evaluate().size() + 1, result.metrics.size());  // without the epoch
+    return result.metrics;
+  };
+  TaskData both = data;
+  for (const auto& [name, n] : {std::pair{"short", 12}, {"long_1", 30}})
+    both.eval_sets.push_back({name, Dataset::from_file(world.single_csv(std::string(name) + ".csv", n, 2))});
+  const LogEntry metrics = train(both);
+  for (const EvaluationSet& set : both.eval_sets) {
+    TaskData one = data;
+    one.eval = set.data;
+    const LogEntry alone = train(one);
+    for (const char* metric : {"loss", "accuracy", "samples"})
+      EXPECT_EQ(value_of(metrics, fmt::format("eval_{}_{}", set.name, metric)),
+                value_of(alone, fmt::format("eval_{}", metric)));
+  }
+  both.eval_sets.front().name = "two words";
+  EXPECT_THAT(error_of([&] { train(both); }), HasSubstr("not \"two words\""));
+}
+
+TEST(Evaluation, NamesOfSetsAreReadFromTheirFiles) {
+  const TempDir dir;
+  const std::string odd = dir.write("a=b.csv", "").string();
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(named_files({"en=a.csv,de=b.csv", "fr=c.csv"}),
+            (Pairs{{"en", "a.csv"}, {"de", "b.csv"}, {"fr", "c.csv"}}));
+  EXPECT_EQ(named_files({"a.csv", odd, "x,y.csv"}), Pairs());
+  EXPECT_THAT(error_of([] {
+                named_files({"en=a.csv", "en=b.csv"});
+              }),
+              HasSubstr("the name en is given twice"));
+  EXPECT_THAT(error_of([] { named_files({"en=a.csv", "b.csv"}); }), HasSubstr("some have none"));
 }
 
 }  // namespace
