@@ -197,6 +197,21 @@ const std::vector<Argument>& argument_table() {
        "factor of the learning rate from each layer to the one below it",
        {0, 1, without_min}},
       {"reinit_layers", &T::reinit_layers, "start the top N layers from random weights", {0, 1e4}},
+      // Memory.
+      {"auto_find_batch_size", &T::auto_find_batch_size,
+       "compute a batch that does not fit into memory in equal pieces that do; steps and results stay those "
+       "of the whole batch"},
+      {"gradient_checkpointing", &T::gradient_checkpointing,
+       "drop the activations of the layers and compute them again in the backward pass: less memory, about a "
+       "third more time, equal gradients"},
+      {"max_tokens_per_batch",
+       &T::max_tokens_per_batch,
+       "fill each training batch to at most N tokens, not with per_device_train_batch_size examples; 0 = off",
+       {1, 1e9}},
+      {"tokenized_path", &T::tokenized_path,
+       "masked-lm, causal-lm, span_corruption: folder for a cache of the tokenised text, which later runs "
+       "read; default: the user's cache folder for files from 512 MB on, memory below"},
+      {"overwrite_cache", &T::overwrite_cache, "tokenise again although the cache has the text"},
   };
   return table;
 }

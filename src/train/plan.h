@@ -1,4 +1,4 @@
-// Splits a run into optimizer steps and plans the memory of a step.
+// Splits a run into optimizer steps, and checks what a step reads and computes.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -28,11 +28,6 @@ AdamWOptions optimizer_options(const TrainingArguments& arguments);
 // The examples of optimizer step `window` of an epoch, batch by batch.
 std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,
                                                 int64_t accumulation_steps);
-// Plans the step's memory for the longest examples and logs its size.
-void plan_memory(Trainer::Parts& parts);
-// Provides the memory of a training batch. Logs growth, for example for a batch with more masked tokens.
-void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch);
-
 // Whether an action with this strategy is due after `step`.
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends);
 

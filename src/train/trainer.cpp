@@ -13,6 +13,7 @@
 #include "train/output.h"
 #include "train/parts.h"
 #include "train/plan.h"
+#include "train/plan_memory.h"
 #include "train/schedule.h"
 #include "train/step_batches.h"
 #include "train/train_state.h"
@@ -42,7 +43,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::begin_or_continue(at, state.parameters, args);
   train::AdamW& optimizer = *at.optimizer;
   engine::broadcast_values(state.parameters, ranks);
-  train::plan_memory(p);
+  train::plan_memory(p, sampler);
 
   train::RunLog log(p, plan, at, observer);
   if (args.eval_on_start && at.step == 0) log.evaluation(train::evaluate_sets(p));
@@ -58,7 +59,8 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       examples = train::mini_batches(examples, args.mini_batch_size);
       whole.fill(*p.features.train, train::mini_batches(examples, p.features.train->size()), epoch, ranks);
     }
-    batches.fill(*p.features.train, examples, epoch, ranks);
+    examples = train::pieces(std::move(examples), p);
+    batches.fill(*p.features.train, examples, epoch, ranks, args.max_tokens_per_batch);
     const train::StepTotals totals =
         train::total_of(*p.features.task, args.gradient_cache ? whole : batches, ranks);
     state.parameters.clear_grads();

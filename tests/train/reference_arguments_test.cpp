@@ -64,9 +64,7 @@ ddp_bucket_cap_mb int, ddp_broadcast_buffers bool, ddp_backend str, ddp_timeout 
 // Options that other work in progress adds.
 const std::set<std::string>& pending() {
   static const std::set<std::string> names = {
-      "auto_find_batch_size",
       "enable_jit_checkpoint",
-      "gradient_checkpointing",
       "greater_is_better",
       "ignore_data_skip",
       "load_best_model_at_end",
