@@ -465,9 +465,8 @@ bool apart(F f) {
 }  // namespace
 }  // namespace graft::bench
 
-// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--gradient_checkpointing] [--json]; names: those of kSetups and kFrozen,
-// and start.
-// Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
+// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--gradient_checkpointing] [--json]; names:
+// those of kSetups and kFrozen, and start. Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
 int main(int argc, char** argv) try {
   using namespace graft::bench;
   const Report report(argc, argv);
