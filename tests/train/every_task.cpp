@@ -148,6 +148,7 @@ TrainingArguments EveryTask::arguments(const TaskCase& c) const {
   TrainingArguments a = run_.arguments();
   const std::string task = c.task->head->task;
   if (c.task->input == tasks::Input::text) a.line_by_line = true;
+  if (task == "question-answering") a.doc_stride = 2;
   if (task == "sentence-embedding") {
     a.loss = c.kind;
     // In-batch negatives are those of a step, however it is cut.

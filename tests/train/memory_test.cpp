@@ -178,7 +178,7 @@ void expect_predicted(const TaskCase& c, bool bf16, bool checkpoints = false) {
   std::istringstream text(in_child([&] { return predicted_and_measured(c, bf16, checkpoints); }));
   double predicted = 0, measured = 0;
   ASSERT_TRUE(text >> predicted >> measured) << text.str();
-  EXPECT_GT(measured, 250e6) << c.name();
+  EXPECT_GT(measured, 200e6) << c.name();
   EXPECT_NEAR(predicted / measured, 1, 0.1)
       << c.name() << (bf16 ? " bf16 " : " fp32 ") << checkpoints << ": " << text.str();
 }
@@ -306,7 +306,7 @@ TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
       a.per_device_train_batch_size = 512;
       a.auto_find_batch_size = true;
       a.dataloader_drop_last = drop_last;
-      a.num_train_epochs = 2;
+      a.num_train_epochs = 1;
       a.logging_strategy = "steps";
       a.logging_steps = 1;
       a.adam_epsilon = 1e-3;
@@ -323,8 +323,8 @@ TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
     });
   };
   for (const bool drop_last : {false, true}) {
-    std::istringstream whole(trained(0, drop_last)), pieces(trained(420, drop_last));
-    for (int step = 0; step < (drop_last ? 2 : 4); ++step) {
+    std::istringstream whole(trained(0, drop_last)), pieces(trained(300, drop_last));
+    for (int step = 0; step < (drop_last ? 1 : 2); ++step) {
       double loss = 0, rate = 0, cut_loss = 0, cut_rate = 0;
       ASSERT_TRUE(whole >> loss >> rate) << whole.str();
       ASSERT_TRUE(pieces >> cut_loss >> cut_rate) << pieces.str();
