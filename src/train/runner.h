@@ -40,7 +40,7 @@ class StepMemory {
   // What the process had in use before the first pass: weights, data, program.
   uint64_t in_use() const { return in_use_; }
   // The highest resident memory of the process with all that is planned.
-  uint64_t predicted_peak() const { return std::max(former_peak_, in_use_ + needs_.total()); }
+  uint64_t predicted_peak() const { return std::max(former_peak_, in_use_ + needs_.expected()); }
 
  private:
   void measure();

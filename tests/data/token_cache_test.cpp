@@ -179,8 +179,9 @@ TEST_F(TokenCacheTest, ProcessesShareIt) {
   }
   cached();
   EXPECT_FALSE(was_built());
-  make_folders(entry().string() + ".tmp");
-  write_file(fs::path(entry().string() + ".tmp") / "train.ids.tmp", "half");
+  const fs::path left = entry().string() + ".tmp";
+  make_folders(left);
+  write_file(left / "train.ids", "half");
   cached(true);
   for (const fs::path& path : list_folder(cache())) EXPECT_THAT(path.string(), Not(HasSubstr(".tmp")));
 }

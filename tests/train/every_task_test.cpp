@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/model_case.h"
+#include "train/parts.h"
 
 namespace graft::train {
 namespace {
@@ -59,7 +60,8 @@ TEST(EveryTask, AccumulatedBatchesEqualTheBigOne) {
   }
 }
 
-// Loss and metrics, to the last bit.
+// Loss and metrics, to the last bit. Not the loss of in-batch negatives: there a batch is what the others are
+// compared with, in the reference too.
 TEST(EveryTask, EvaluationDoesNotDependOnTheBatchSize) {
   const EveryTask tasks;
   for (const TaskCase& c : every_task()) {
@@ -76,6 +78,7 @@ TEST(EveryTask, EvaluationDoesNotDependOnTheBatchSize) {
       ASSERT_EQ(metrics.size(), first.size()) << c.name();
       for (size_t i = 0; i < metrics.size(); ++i) {
         const std::string& name = metrics[i].first;
+        if (name == "eval_loss" && trainer.parts().features.task->couples_examples()) continue;
         if (name.find("runtime") != std::string::npos || name.find("per_second") != std::string::npos)
           continue;
         if (std::isnan(first[i].second)) {
@@ -93,7 +96,7 @@ TEST(EveryTask, TrainingHasTheSameBitsForAnyNumberOfThreads) {
   for (const TaskCase& c : every_task()) {
     const TaskData data = tasks.data(c, 20, 9);
     TrainingArguments a = tasks.arguments(c);
-    a.max_steps = 4;
+    a.max_steps = 2;
     a.gradient_accumulation_steps = 2;
     a.per_device_train_batch_size = 5;
     for (const bool bf16 : {true, false}) {

@@ -298,12 +298,12 @@ TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
 TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
   if (graft::test::kSanitized) return;
   TinyRun run;
-  const auto train = run.single_csv("train.csv", 700, 1);
+  const auto train = run.single_csv("train.csv", 350, 1);
   const TempDir dir;
   const auto trained = [&](uint64_t megabytes, bool drop_last) {
     return in_child([&]() -> std::string {
       TrainingArguments a = run.arguments();
-      a.per_device_train_batch_size = 512;
+      a.per_device_train_batch_size = 256;
       a.auto_find_batch_size = true;
       a.dataloader_drop_last = drop_last;
       a.num_train_epochs = 1;
@@ -323,7 +323,7 @@ TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
     });
   };
   for (const bool drop_last : {false, true}) {
-    std::istringstream whole(trained(0, drop_last)), pieces(trained(300, drop_last));
+    std::istringstream whole(trained(0, drop_last)), pieces(trained(200, drop_last));
     for (int step = 0; step < (drop_last ? 1 : 2); ++step) {
       double loss = 0, rate = 0, cut_loss = 0, cut_rate = 0;
       ASSERT_TRUE(whole >> loss >> rate) << whole.str();
