@@ -138,11 +138,14 @@ void fit_batch(Trainer::Parts& p, std::vector<int64_t>& largest, data::RaggedBat
 }
 
 void plan_evaluation(Trainer::Parts& p) {
-  if (!p.features.eval || p.features.eval->size() == 0 || !p.arguments.do_eval.value_or(false)) return;
-  const tasks::Features& features = *p.features.eval;
-  p.memory.prepare(p.model.state(), p.features.task.get(),
-                   batch_of(features, longest_examples(features, p.arguments.per_device_eval_batch_size), -1),
-                   false);
+  if (!p.arguments.do_eval.value_or(false)) return;
+  const auto plan = [&](const tasks::Features* features) {
+    if (!features || features->size() == 0) return;
+    const std::vector<int64_t> longest = longest_examples(*features, p.arguments.per_device_eval_batch_size);
+    p.memory.prepare(p.model.state(), p.features.task.get(), batch_of(*features, longest, -1), false);
+  };
+  plan(p.features.eval.get());
+  for (const Trainer::Parts::NamedFeatures& set : p.evaluation_sets) plan(set.features.get());
 }
 
 }  // namespace
