@@ -208,7 +208,6 @@ Model make_model(const Setup& s) {
 struct Options {
   int steps = 0;  // 0: nine, or three long ones
   bool profile = false;
-  bool gradient_checkpointing = false;
 };
 
 // Medians over the steps of one setup.
@@ -219,10 +218,8 @@ struct Measured {
 
 class Stepper {
  public:
-  Stepper(const Setup& s, bool bf16, bool gradient_checkpointing = false)
-      : s_(s), model_(make_model(s)), state_(model_.state()) {
+  Stepper(const Setup& s, bool bf16) : s_(s), model_(make_model(s)), state_(model_.state()) {
     state_.bf16 = bf16;
-    state_.gradient_checkpointing = gradient_checkpointing;
     state_.parameters.allocate_grads();
     if (is_mlm(s))
       task_ = std::make_unique<tasks::MaskedLm>();
@@ -337,7 +334,7 @@ Goal goal(const Setup& s, bool bf16) {
 
 void run(const Setup& s, bool bf16, const Options& options, const Report& plain) {
   const Report report = plain.with_dtype(bf16 ? "bf16" : "fp32");
-  Stepper stepper(s, bf16, options.gradient_checkpointing);
+  Stepper stepper(s, bf16);
   const Measured m = stepper.measure(options.steps ? options.steps : is_long(s) ? 3 : 9);
   const double gigabytes = peak_gigabytes();
   double profiled_seconds = 0, scatter = 0;
@@ -465,8 +462,9 @@ bool apart(F f) {
 }  // namespace
 }  // namespace graft::bench
 
-// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--gradient_checkpointing] [--json]; names:
-// those of kSetups and kFrozen, and start. Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
+// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--json]; names: those of kSetups and kFrozen,
+// and start.
+// Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
 int main(int argc, char** argv) try {
   using namespace graft::bench;
   const Report report(argc, argv);
@@ -484,8 +482,6 @@ int main(int argc, char** argv) try {
       folder = argv[++i];
     else if (arg == "--profile")
       options.profile = true;
-    else if (arg == "--gradient_checkpointing")
-      options.gradient_checkpointing = true;
     else if (!arg.starts_with("--"))
       names.push_back(arg);
   }
