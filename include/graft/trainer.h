@@ -113,6 +113,13 @@ struct TrainingArguments {
   int64_t freeze_layers = 0;      // the embeddings and the lowest N layers are frozen
   double layerwise_lr_decay = 1;  // factor of the learning rate from each layer to the one below it
   int64_t reinit_layers = 0;      // the top N layers start from random weights
+  // Memory:
+  bool auto_find_batch_size = false;  // batches that do not fit are computed in pieces, with the same result
+  bool gradient_checkpointing = false;  // a layer's activations are computed again in the backward pass
+  std::string
+      tokenized_path{};  // folder for a cache of tokenised text; "" = the user's, for large files only
+  bool overwrite_cache = false;      // tokenises again
+  int64_t max_tokens_per_batch = 0;  // training batches are filled to so many tokens; 0 = with examples
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",

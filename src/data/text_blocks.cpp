@@ -129,7 +129,9 @@ class Filler {
   Filler(TokenStore& store, const TextBlockOptions& options, int64_t max_samples)
       : store_(store), options_(options), max_samples_(max_samples) {}
 
-  bool full() const { return max_samples_ >= 0 && store_.size() >= max_samples_; }
+  int64_t size() const { return num_spilled_ + store_.size(); }
+  int64_t tokens() const { return tokens_spilled_ + static_cast<int64_t>(store_.ids.size()); }
+  bool full() const { return max_samples_ >= 0 && size() >= max_samples_; }
 
   void add(const Encoding& encoding) {
     if (full()) return;
@@ -137,40 +139,64 @@ class Filler {
     if (options_.word_starts && encoding.word_ids.size() != n) {
       fail_with("leave whole-word masking off", "this tokenizer does not say which tokens make a word");
     }
-    if (options_.documents) store_.documents.push_back(static_cast<int64_t>(store_.ids.size()));
-    store_.ids.insert(store_.ids.end(), encoding.input_ids.begin(), encoding.input_ids.end());
+    if (options_.documents) store_.documents.push_back(tokens());
+    std::vector<int32_t>& ids = store_.ids.own();
+    ids.insert(ids.end(), encoding.input_ids.begin(), encoding.input_ids.end());
     for (size_t i = 0; options_.word_starts && i < n; ++i) {
       const int32_t word = encoding.word_ids[i];
       store_.word_starts.push_back(word < 0 || i == 0 || word != encoding.word_ids[i - 1]);
     }
     if (options_.line_by_line) {
-      end_row(static_cast<int64_t>(store_.ids.size()));
+      end_row(tokens());
       return;
     }
     const int64_t length = options_.max_seq_length;
-    while (static_cast<int64_t>(store_.ids.size()) - store_.offsets.back() >= length && !full()) {
-      end_row(store_.offsets.back() + length);
-    }
+    while (tokens() - end_ >= length && !full()) end_row(end_ + length);
   }
 
   // Drops the tokens that fill no block; returns how many.
   int64_t finish() {
-    const int64_t rest = static_cast<int64_t>(store_.ids.size()) - store_.offsets.back();
-    if (rest > 0 && store_.size() == 0 && !full()) {  // a short text is better than none
-      end_row(static_cast<int64_t>(store_.ids.size()));
+    const int64_t rest = tokens() - end_;
+    if (rest > 0 && size() == 0 && !full()) {  // a short text is better than none
+      end_row(tokens());
       return 0;
     }
-    store_.ids.resize(static_cast<size_t>(store_.offsets.back()));
-    if (options_.word_starts) store_.word_starts.resize(store_.ids.size());
+    store_.ids.own().resize(static_cast<size_t>(end_ - tokens_spilled_));
+    if (options_.word_starts) store_.word_starts.own().resize(store_.ids.size());
     return rest;
   }
 
+  // Hands all complete rows over.
+  void spill(bool validation, TextBlockSink& sink) {
+    const auto done = static_cast<std::ptrdiff_t>(end_ - tokens_spilled_);
+    TokenStore rows;
+    const auto move = [](auto& from, auto& to, std::ptrdiff_t n) {
+      auto& own = from.own();
+      to.own().assign(own.begin(), own.begin() + n);
+      own.erase(own.begin(), own.begin() + n);
+    };
+    move(store_.ids, rows.ids, done);
+    if (options_.word_starts) move(store_.word_starts, rows.word_starts, done);
+    std::vector<int64_t>& offsets = store_.offsets.own();
+    rows.offsets.own().assign(offsets.begin() + 1, offsets.end());
+    rows.documents.own().swap(store_.documents.own());
+    num_spilled_ += store_.size();
+    tokens_spilled_ = end_;
+    offsets.assign(1, end_);
+    sink.take(validation, rows);
+  }
+
  private:
-  void end_row(int64_t end) { store_.offsets.push_back(end); }
+  void end_row(int64_t end) {
+    store_.offsets.push_back(end);
+    end_ = end;
+  }
 
   TokenStore& store_;
   const TextBlockOptions& options_;
   int64_t max_samples_;
+  int64_t num_spilled_ = 0, tokens_spilled_ = 0;
+  int64_t end_ = 0;  // of the last row
 };
 
 void check(const std::vector<std::filesystem::path>& files, const TextBlockOptions& options) {
@@ -210,7 +236,7 @@ TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, con
 }
 
 TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, const EncodeText& encode_text,
-                            const TextBlockOptions& options) {
+                            const TextBlockOptions& options, TextBlockSink* sink) {
   check(files, options);
   TextBlocks blocks;
   TextBlockCounts& counts = blocks.counts;
@@ -235,10 +261,17 @@ TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, con
       counts.truncated_tokens += encoding.num_truncated;
       (lines[i].validation ? validation : train).add(encoding);
     }
+    if (!sink) continue;
+    train.spill(false, *sink);
+    validation.spill(true, *sink);
   }
   counts.dropped_tokens = train.finish() + validation.finish();
-  counts.tokens = static_cast<int64_t>(blocks.train.ids.size() + blocks.validation.ids.size());
-  if (blocks.train.size() == 0 && options.max_train_samples != 0) {
+  counts.tokens = train.tokens() + validation.tokens();
+  if (sink) {
+    train.spill(false, *sink);
+    validation.spill(true, *sink);
+  }
+  if (train.size() == 0 && options.max_train_samples != 0) {
     fail_with("give a file with text, a sentence or paragraph a line",
               "{}: no text to train on ({} lines, {} empty)", files.front().string(), counts.lines,
               counts.empty_lines);

@@ -6,23 +6,24 @@
 #include <string_view>
 #include <vector>
 
+#include "data/token_array.h"
 #include "graft/dataset.h"
 #include "graft/tokenizer.h"
 
 namespace graft::data {
 
-// Concatenated sequences of ids.
+// Concatenated sequences of ids, in memory or in the files of a cache (token_cache.h).
 struct TokenStore {
-  std::vector<int32_t> ids;
-  std::vector<int64_t> offsets{0};   // [size()+1]
-  std::vector<uint8_t> word_starts;  // parallel to ids where asked for: 1 = begins a word, 0 = continues one
-  std::vector<int64_t> documents;    // where each text begins in ids, where asked for
+  TokenArray<int32_t> ids;
+  TokenArray<int64_t> offsets{0};   // [size()+1]
+  TokenArray<uint8_t> word_starts;  // parallel to ids where asked for: 1 = begins a word, 0 = continues one
+  TokenArray<int64_t> documents;    // where each text begins in ids, where asked for
 
   int64_t size() const { return static_cast<int64_t>(offsets.size()) - 1; }
   int32_t length(int64_t i) const { return static_cast<int32_t>(offsets[at(i) + 1] - offsets[at(i)]); }
-  const int32_t* row(int64_t i) const { return ids.data() + offsets[at(i)]; }
+  const int32_t* row(int64_t i) const { return ids.read(at(offsets[at(i)]), at(length(i))); }
   const uint8_t* row_word_starts(int64_t i) const {
-    return word_starts.empty() ? nullptr : word_starts.data() + offsets[at(i)];
+    return word_starts.empty() ? nullptr : word_starts.read(at(offsets[at(i)]), at(length(i)));
   }
   std::vector<int32_t> lengths() const;  // for Sampler
 
@@ -58,16 +59,25 @@ struct TextBlocks {
   TextBlockCounts counts;
 };
 
+// Takes sequences that are complete, so that they need not stay in memory.
+class TextBlockSink {
+ public:
+  virtual ~TextBlockSink() = default;
+  // `offsets` holds the ends of the new sequences; they and `documents` count from the first sequence of all.
+  virtual void take(bool validation, const TokenStore& sequences) = 0;
+};
+
 // Reads files of any row format; both texts of a pair count as lines. Tokenises in parallel, in pieces of
 // bounded size; the result does not depend on the number of threads. Packed: the ids of all lines, special
 // tokens included, are concatenated and cut into blocks. An incomplete last block is dropped unless it is the
 // only one. Throws Error if no sequence is left.
 TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
                             const TextBlockOptions& options);
-// The same with Tokenizer::encode as a function, called from several threads at once.
+// The same with Tokenizer::encode as a function, called from several threads at once. With `sink` the
+// sequences go there, piece by piece, and the result holds the counts.
 using EncodeText = std::function<Encoding(std::string_view, const EncodeOptions&)>;
 TextBlocks read_text_blocks(const std::vector<std::filesystem::path>& files, const EncodeText& encode_text,
-                            const TextBlockOptions& options);
+                            const TextBlockOptions& options, TextBlockSink* sink = nullptr);
 
 // Whether row `index` of the corpus is held out for validation: one seeded row of each 100/percentage rows.
 // The share is exact, and the choice is a function of (seed, index).

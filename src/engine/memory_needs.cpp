@@ -14,8 +14,8 @@ namespace {
 // read from the process. Measured by mapping (/proc/self/smaps) with AVX2 and AVX-512, 1 to 8 threads, fp32
 // and bf16, one to 200 batch shapes: oneDNN's own code 1.7 to 5.0 MB, its generated kernels 0.4 to 4.8 MB,
 // heap for its descriptors and the tape 0.4 to 5.5 MB. All together: 15.3 MB at most (training in bf16), 3 MB
-// for predictions in fp32. The rest is a margin for the kernels of other CPUs.
-constexpr uint64_t kLibraries = uint64_t{24} << 20;
+// for predictions in fp32. The margin is for the kernels of other CPUs.
+constexpr uint64_t kLibraries = uint64_t{12} << 20, kMargin = uint64_t{12} << 20;
 // Stack and allocator of one more thread: what becomes real, and the addresses.
 constexpr uint64_t kThread = uint64_t{2} << 20, kThreadAddresses = uint64_t{12} << 20;
 
@@ -32,7 +32,7 @@ std::string MemoryNeeds::text() const {
   add("a copy of the checkpoint", copies);
   add("activations", arena.total());
   add("weights packed in bf16", packed_weights);
-  add("temporary memory", temporary + libraries);
+  add("temporary memory", temporary + libraries + margin);
   return out;
 }
 
@@ -45,6 +45,7 @@ void MemoryNeeds::include(const MemoryNeeds& other) {
   take(packed_weights, other.packed_weights);
   take(temporary, other.temporary);
   take(libraries, other.libraries);
+  take(margin, other.margin);
   take(stacks, other.stacks);
   take(arena.stack, other.arena.stack);
   take(arena.heap, other.arena.heap);
@@ -69,6 +70,7 @@ MemoryNeeds plan_needs(const ParameterStore& parameters, const TapeOptions& opti
   needs.packed_weights = static_cast<uint64_t>(kernels.packed_weights);
   needs.temporary = static_cast<uint64_t>(kernels.temporary(num_threads()));
   needs.libraries = kLibraries + static_cast<uint64_t>(num_threads()) * kThread;
+  needs.margin = kMargin;
   needs.stacks = static_cast<uint64_t>(num_threads()) * (kThreadAddresses - kThread);
   return needs;
 }

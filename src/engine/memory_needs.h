@@ -18,14 +18,17 @@ struct MemoryNeeds {
   uint64_t packed_weights = 0;          // bf16
   uint64_t temporary = 0;               // of kernels and threads
   uint64_t libraries = 0;               // generated code, stacks of threads
+  uint64_t margin = 0;                  // for the kernels of other CPUs: in the budget, not in a prediction
   uint64_t stacks = 0;                  // addresses only
   ArenaSize arena;                      // activations and their gradients
 
   uint64_t total() const {
-    return gradients + moments + cache + copies + packed_weights + temporary + libraries + arena.total();
+    return gradients + moments + cache + copies + packed_weights + temporary + libraries + margin +
+           arena.total();
   }
+  uint64_t expected() const { return total() - margin; }
   uint64_t new_addresses() const {
-    return cache + copies + packed_weights + temporary + libraries + stacks + arena.total();
+    return cache + copies + packed_weights + temporary + libraries + margin + stacks + arena.total();
   }
   // What counts for a limit.
   uint64_t under(const MemoryLimit& limit) const { return limit.addresses ? new_addresses() : total(); }

@@ -1,6 +1,7 @@
 #include "engine/tape.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -82,6 +83,75 @@ Tensor Tape::grad_of(Var v, bool& add) {
   return v->grad;
 }
 
+// f(), after which the stack is as before: with it go the activations of the segment, among them bf16 copies
+// of its inputs and copies of host data.
+template <class F>
+void Tape::with_temporary_stack(const Segment& s, F f) {
+  std::vector<Tensor> copies;
+  for (size_t i = 0; i < s.num_inputs; ++i) copies.push_back(s.inputs[i]->bf16_copy);
+  const size_t mark = arena_.mark(), mirrors = mirrors_.size();
+  f();
+  for (size_t i = 0; i < s.num_inputs; ++i) s.inputs[i]->bf16_copy = copies[i];
+  mirrors_.resize(mirrors);
+  arena_.release(mark);
+}
+
+// In the heap, as the stack below the result is released; the backward pass of the segment frees it.
+Value Tape::kept(const Value& result) {
+  const Tensor& from = result.data;
+  if (!from.contiguous() || from.dtype != DType::f32) fail("a segment's result is not a dense fp32 matrix");
+  const Tensor to = make_tensor(take(from.size()), from.rows, from.cols);
+  if (!planning()) device().copy(to.data, from.data, static_cast<size_t>(from.size()) * sizeof(float));
+  return {to, {}, {}, result.needs_grad};
+}
+
+// The first run records too, so that it computes what the second one does; its nodes are dropped.
+Tape::Results Tape::checkpoint(const Segment& s) {
+  Value values[2];
+  size_t n = 0;
+  Node* const before = last_;
+  with_temporary_stack(s, [&] {
+    for (const Var result : s.run(s.state, *this))
+      if (result) values[n++] = kept(*result);
+  });
+  last_ = before;
+  Results out{};
+  for (size_t i = 0; i < n; ++i) out[i] = new (arena_.push(sizeof(Value))) Value(values[i]);
+  on_backward(out[0], out[1], [s, out, options = options_](Tape& t) { t.replay(s, options, out); });
+  return out;
+}
+
+void Tape::replay(const Segment& s, const TapeOptions& options, const Results& results) {
+  for (const Var result : results) {
+    if (!result) continue;
+    give(result->data.data);  // what reads it has run backwards
+    result->data = {};
+  }
+  const TapeOptions now = std::exchange(options_, options);
+  Node* const before = std::exchange(last_, nullptr);
+  with_temporary_stack(s, [&] {
+    const Results again = s.run(s.state, *this);
+    for (size_t i = 0; i < again.size(); ++i)
+      if (again[i]) again[i]->grad = std::exchange(results[i]->grad, Tensor{});
+    run_back(last_);
+  });
+  last_ = before;
+  options_ = now;
+}
+
+void Tape::run_back(Node* from) {
+  const auto has_grad = [](Var v) { return v && v->grad; };
+  for (Node* node = from; node; node = node->previous) {
+    if (!has_grad(node->out[0]) && !has_grad(node->out[1])) continue;
+    node->run(node->state, *this);
+    for (Var out : node->out) {
+      if (!has_grad(out)) continue;
+      give(out->grad.data);
+      out->grad = {};
+    }
+  }
+}
+
 void Tape::backward(Var loss, float seed) {
   if (loss->data.size() != 1)
     fail("backward starts from a scalar, not from [{}, {}]", loss->data.rows, loss->data.cols);
@@ -95,16 +165,7 @@ void Tape::backward(Var loss, float seed) {
   bool add = false;
   Tensor start = grad_of(loss, add);
   if (!planning()) device().fill(start.f32(), 1, seed);
-  for (Node* node = last_; node; node = node->previous) {
-    const auto has_grad = [](Var v) { return v && v->grad; };
-    if (!has_grad(node->out[0]) && !has_grad(node->out[1])) continue;
-    node->run(node->state, *this);
-    for (Var out : node->out) {
-      if (!has_grad(out)) continue;
-      give(out->grad.data);
-      out->grad = {};
-    }
-  }
+  run_back(last_);
   last_ = nullptr;
 }
 

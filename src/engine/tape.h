@@ -1,6 +1,8 @@
 // Reverse-mode differentiation over an arena. Operations are executed eagerly and record their backward pass.
 #pragma once
 #include <algorithm>
+#include <array>
+#include <initializer_list>
 #include <new>
 #include <string_view>
 #include <type_traits>
@@ -25,12 +27,13 @@ using Var = Value*;
 
 // The mode of a forward pass.
 struct TapeOptions {
-  bool training = false;  // applies dropout
-  bool record = false;    // operations record their backward pass
-  uint64_t seed = 0;      // of the run
-  uint64_t step = 0;      // optimizer step: part of every dropout key
-  bool bf16 = false;      // matrix products of linear layers in bf16 with fp32 accumulation
-  bool by_row = false;    // products that are fast for few rows, with their own bits
+  bool training = false;     // applies dropout
+  bool record = false;       // operations record their backward pass
+  uint64_t seed = 0;         // of the run
+  uint64_t step = 0;         // optimizer step: part of every dropout key
+  bool bf16 = false;         // matrix products of linear layers in bf16 with fp32 accumulation
+  bool by_row = false;       // products that are fast for few rows, with their own bits
+  bool checkpoints = false;  // segments drop their activations and compute them again in the backward pass
 };
 
 class Tape {
@@ -120,6 +123,26 @@ class Tape {
         Node{last_, {out, second}, state, [](void* s, Tape& t) { (*static_cast<F*>(s))(t); }};
   }
 
+  // The results of a segment: one, or two.
+  using Results = std::array<Var, 2>;
+  // f(tape), which is a part of the pass, for example a layer. With TapeOptions::checkpoints its results are
+  // kept and its activations dropped; the backward pass calls f a second time and runs the segment backwards
+  // (Chen et al. 2016). The operations are the same ones in the same order, and dropout is a function of its
+  // key, so the gradients have the same bits. `inputs`: the values from outside that f reads, which may be in
+  // bf16 too. f holds copies or pointers into the tape, the batch and the model: what it refers to must live
+  // as long as the tape.
+  template <class F>
+  Results segment(std::initializer_list<Var> inputs, F f) {
+    if (!record() || !options_.checkpoints) return f(*this);
+    static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
+    Segment s;
+    s.state = new (arena_.push(sizeof(F))) F(std::move(f));
+    s.run = [](void* state, Tape& t) -> Results { return (*static_cast<F*>(state))(t); };
+    s.inputs = push_copy(inputs.begin(), static_cast<int64_t>(inputs.size()));
+    s.num_inputs = inputs.size();
+    return checkpoint(s);
+  }
+
   // Memory for v's gradient. `add` is set if it already has a value to add to.
   Tensor grad_of(Var v, bool& add);
   // Temporary memory of a backward operation.
@@ -137,6 +160,18 @@ class Tape {
     void* state;
     void (*run)(void*, Tape&);
   };
+  struct Segment {
+    void* state;
+    Results (*run)(void*, Tape&);
+    Var* inputs;
+    size_t num_inputs;
+  };
+  Results checkpoint(const Segment& s);
+  Value kept(const Value& result);
+  template <class F>
+  void with_temporary_stack(const Segment& s, F f);
+  void replay(const Segment& s, const TapeOptions& options, const Results& results);
+  void run_back(Node* from);
   const void* mirror(const void* host, size_t bytes);
   void* copied(const void* host, size_t bytes);
 

@@ -39,12 +39,16 @@ std::string stripped(const std::string& text) {
   return begin == std::string::npos ? "" : text.substr(begin, end - begin + 1);
 }
 
+}  // namespace
+
 fs::path hf_home() {
   if (const std::string home = environment("HF_HOME"); !home.empty()) return expand_home(home);
   if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty())
     return expand_home(cache) / "huggingface";
   return expand_home("~/.cache/huggingface");
 }
+
+namespace {
 
 fs::path hub_cache() {
   for (const char* name : {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"})

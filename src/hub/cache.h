@@ -18,6 +18,8 @@ struct HubSettings {
   std::string offline;   // the setting that forbids the network: "HF_HUB_OFFLINE is set"; "" = none
 };
 HubSettings hub_settings(const ResolveOptions& options);
+// HF_HOME, or huggingface in the user's cache folder.
+std::filesystem::path hf_home();
 
 struct ModelId {
   std::string name;  // ORG/NAME or a legacy NAME

@@ -136,44 +136,50 @@ class Gpt2 : public Encoder, public CausalDecoder {
                              layer.scope + ".attn.probs", inputs.rows, inputs.rows);
   }
 
-  // Of the last layer, all behind the attention runs for the selected rows only.
   Var run(Tape& tape, const Inputs& inputs, const RowSelection& rows, const KeyValueCache* cache) const {
-    const auto dropout = static_cast<float>(config_.resid_pdrop);
-    engine::Rows out_rows = inputs.rows;
     Var z = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, nullptr,
                           static_cast<float>(config_.embd_pdrop), "transformer.drop", inputs.rows);
     Var x = layer_norm_of(tape, z);
     for (size_t i = 0; i < layers_.size(); ++i) {
-      const Gpt2Layer& layer = layers_[i];
-      const bool last = i + 1 == layers_.size();
       if (inputs.hidden_states) inputs.hidden_states->push_back(z);
-      Var context = attend(tape, engine::linear(tape, x, layer.qkv), i, inputs, cache);
-      const auto chosen = [&](engine::Linear l) {
-        l.fp32 = last && rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
-        return l;
-      };
-      if (last && rows.rows) {
-        context = engine::gather(tape, context, rows.rows, rows.n);
-        z = engine::gather(tape, z, rows.rows, rows.n);
-        out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
-      }
-      const Var a = engine::linear(tape, context, chosen(layer.attention_output));
-      const engine::Stream middle =
-          engine::residual_stream(tape, a, z, layer.ln_2, dropout, layer.scope + ".attn.c_proj", out_rows);
-      const Var wide = engine::linear(tape, middle.y, chosen(layer.wide), config_.activation);
-      const Var narrow = engine::linear(tape, wide, chosen(layer.narrow));
-      const std::string scope = layer.scope + ".mlp";
-      if (last) {
-        x = engine::residual_norm(tape, narrow, middle.z, ln_f_, dropout, scope, out_rows);
-      } else {
-        const engine::Stream next =
-            engine::residual_stream(tape, narrow, middle.z, layers_[i + 1].ln_1, dropout, scope, out_rows);
-        x = next.y;
-        z = next.z;
-      }
+      const auto both = tape.segment({x, z}, [this, i, x, z, inputs, rows, cache](Tape& t) {
+        return run_layer(t, i, x, z, inputs, rows, cache);
+      });
+      x = both[0];
+      z = both[1];
     }
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
     return x;
+  }
+
+  // The normalised stream and the stream itself; of the last layer, all behind the attention runs for the
+  // selected rows only, and there is no stream.
+  Tape::Results run_layer(Tape& tape, size_t i, Var x, Var z, const Inputs& inputs, const RowSelection& rows,
+                          const KeyValueCache* cache) const {
+    const auto dropout = static_cast<float>(config_.resid_pdrop);
+    const Gpt2Layer& layer = layers_[i];
+    const bool last = i + 1 == layers_.size();
+    engine::Rows out_rows = inputs.rows;
+    Var context = attend(tape, engine::linear(tape, x, layer.qkv), i, inputs, cache);
+    const auto chosen = [&](engine::Linear l) {
+      l.fp32 = last && rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
+      return l;
+    };
+    if (last && rows.rows) {
+      context = engine::gather(tape, context, rows.rows, rows.n);
+      z = engine::gather(tape, z, rows.rows, rows.n);
+      out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
+    }
+    const Var a = engine::linear(tape, context, chosen(layer.attention_output));
+    const engine::Stream middle =
+        engine::residual_stream(tape, a, z, layer.ln_2, dropout, layer.scope + ".attn.c_proj", out_rows);
+    const Var wide = engine::linear(tape, middle.y, chosen(layer.wide), config_.activation);
+    const Var narrow = engine::linear(tape, wide, chosen(layer.narrow));
+    const std::string scope = layer.scope + ".mlp";
+    if (last) return {engine::residual_norm(tape, narrow, middle.z, ln_f_, dropout, scope, out_rows)};
+    const engine::Stream next =
+        engine::residual_stream(tape, narrow, middle.z, layers_[i + 1].ln_1, dropout, scope, out_rows);
+    return {next.y, next.z};
   }
 
   Var layer_norm_of(Tape& tape, Var z) const {

@@ -216,41 +216,18 @@ class ModernBert : public Encoder {
     final_norm_ = builder.norm(root, "final_norm");
   }
 
-  // Of the last layer, all behind the attention runs for the selected rows only.
   Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
     const Angles angles = angles_for(tape, inputs.max_position + 1);
-    engine::Rows out_rows = inputs.rows;
     Var z = engine::embed(tape, embeddings_, inputs.input_ids, nullptr, nullptr,
                           static_cast<float>(config_.embedding_dropout), "model.embeddings", inputs.rows);
     Var x = z;
     for (size_t i = 0; i < layers_.size(); ++i) {
-      const ModernBertLayer& layer = layers_[i];
-      const bool last = i + 1 == layers_.size();
       if (inputs.hidden_states) inputs.hidden_states->push_back(z);
-      Var context = attend(tape, x, layer, angles, inputs);
-      const auto chosen = [&](engine::Linear l) {
-        l.fp32 = last && rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
-        return l;
-      };
-      if (last && rows.rows) {
-        context = engine::gather(tape, context, rows.rows, rows.n);
-        z = engine::gather(tape, z, rows.rows, rows.n);
-        out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
-      }
-      const Var a = engine::linear(tape, context, chosen(layer.attention_output));
-      const engine::Stream middle =
-          engine::residual_stream(tape, a, z, layer.mlp_norm, static_cast<float>(config_.attention_dropout),
-                                  layer.scope + ".attn", out_rows);
-      const Var both = engine::linear(tape, middle.y, chosen(layer.wide));
-      const int64_t I = config_.intermediate_size;
-      const Var wide =
-          engine::dropout(tape, engine::gated(tape, {both, 0}, {both, I}, I, config_.hidden_activation),
-                          static_cast<float>(config_.mlp_dropout), layer.scope + ".mlp", out_rows);
-      const engine::Stream next =
-          engine::residual_stream(tape, engine::linear(tape, wide, chosen(layer.narrow)), middle.z,
-                                  last ? final_norm_ : layers_[i + 1].attn_norm, 0, "", out_rows);
-      x = next.y;
-      z = next.z;
+      const auto both = tape.segment({x, z}, [this, i, x, z, angles, inputs, rows](Tape& t) {
+        return run_layer(t, i, x, z, angles, inputs, rows);
+      });
+      x = both[0];
+      z = both[1];
     }
     if (inputs.last_layer) *inputs.last_layer = z;
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
@@ -263,6 +240,39 @@ class ModernBert : public Encoder {
   struct Angles {
     engine::RotaryTable global, local;
   };
+
+  // The normalised stream and the stream itself. Of the last layer, all behind the attention runs for the
+  // selected rows only.
+  Tape::Results run_layer(Tape& tape, size_t i, Var x, Var z, const Angles& angles, const Inputs& inputs,
+                          const RowSelection& rows) const {
+    const ModernBertLayer& layer = layers_[i];
+    const bool last = i + 1 == layers_.size();
+    engine::Rows out_rows = inputs.rows;
+    Var context = attend(tape, x, layer, angles, inputs);
+    const auto chosen = [&](engine::Linear l) {
+      l.fp32 = last && rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
+      return l;
+    };
+    if (last && rows.rows) {
+      context = engine::gather(tape, context, rows.rows, rows.n);
+      z = engine::gather(tape, z, rows.rows, rows.n);
+      out_rows = engine::select_rows(tape, inputs.rows, rows.rows, rows.n);
+    }
+    const Var a = engine::linear(tape, context, chosen(layer.attention_output));
+    const engine::Stream middle =
+        engine::residual_stream(tape, a, z, layer.mlp_norm, static_cast<float>(config_.attention_dropout),
+                                layer.scope + ".attn", out_rows);
+    const Var both = engine::linear(tape, middle.y, chosen(layer.wide));
+    const int64_t I = config_.intermediate_size;
+    const Var wide =
+        engine::dropout(tape, engine::gated(tape, {both, 0}, {both, I}, I, config_.hidden_activation),
+                        static_cast<float>(config_.mlp_dropout), layer.scope + ".mlp", out_rows);
+    const engine::Stream next =
+        engine::residual_stream(tape, engine::linear(tape, wide, chosen(layer.narrow)), middle.z,
+                                last ? final_norm_ : layers_[i + 1].attn_norm, 0, "", out_rows);
+    return {next.y, next.z};
+  }
+
   Angles angles_for(Tape& tape, int64_t positions) const {
     const int64_t d = config_.head_dim();
     return {engine::rotary_table(tape, config_.global_rope_theta, d, positions),

@@ -15,9 +15,10 @@ struct State {
   std::string task;
   const Family* family = nullptr;
   const HeadKind* head = nullptr;
-  Json generation_config;     // of generation_config.json, kept on saving; null if there is none
-  bool labels_given = false;  // by ModelOptions, not by config.json
-  bool bf16 = false;          // matrix products of linear layers in bf16
+  Json generation_config;               // of generation_config.json, kept on saving; null if there is none
+  bool labels_given = false;            // by ModelOptions, not by config.json
+  bool bf16 = false;                    // matrix products of linear layers in bf16
+  bool gradient_checkpointing = false;  // training computes the activations of a layer twice (Tape::segment)
   engine::ParameterStore parameters;
   Network network;
   LoadReport report;

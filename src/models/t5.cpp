@@ -163,10 +163,10 @@ class T5Builder {
 
 // What a stack reads and where its keys are.
 struct StackInputs {
-  const Inputs& own;
+  Inputs own;
   RowSelection rows;     // of the last layer
   Var source = nullptr;  // of a decoder: the encoder's hidden states
-  const engine::Rows* source_rows = nullptr;
+  engine::Rows source_rows{};
   const KeyValueCache* cache = nullptr;  // of a decoder that generates
   std::vector<Var>* hidden_states = nullptr;
   // Scores are not scaled, so rounded queries and keys move the softmax. A classifier reads one row of them
@@ -192,10 +192,8 @@ class T5Stack {
 
   size_t num_layers() const { return layers_.size(); }
 
-  // Of the last layer, all behind the self-attention runs for the selected rows only.
   Var run(Tape& tape, const engine::Embeddings& embeddings, const StackInputs& in) const {
     const auto dropout = static_cast<float>(config_.dropout_rate);
-    engine::Rows out_rows = in.own.rows;
     engine::AttentionOptions self = attention_;
     self.causal = decoder_;
     self.bias = engine::relative_bias(tape, bias_, !decoder_, config_.relative_attention_max_distance,
@@ -204,42 +202,15 @@ class T5Stack {
                           in.own.rows);
     Var x = engine::residual_norm(tape, z, nullptr, layers_.front().self_norm, 0, "", {});
     for (size_t i = 0; i < layers_.size(); ++i) {
-      const T5Layer& layer = layers_[i];
-      const bool last = i + 1 == layers_.size();
       if (in.hidden_states) in.hidden_states->push_back(z);
-      engine::Linear qkv = layer.qkv;
-      qkv.fp32 = in.fp32_queries;
-      Var context = attend(tape, engine::linear(tape, x, qkv), i, self, in);
-      const auto chosen = [&](engine::Linear l) {
-        l.fp32 = last && in.rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
-        return l;
-      };
-      if (last && in.rows.rows) {
-        context = engine::gather(tape, context, in.rows.rows, in.rows.n);
-        z = engine::gather(tape, z, in.rows.rows, in.rows.n);
-        out_rows = engine::select_rows(tape, in.own.rows, in.rows.rows, in.rows.n);
-      }
-      engine::Stream s = engine::residual_stream(
-          tape, engine::linear(tape, context, chosen(layer.self_output)), z,
-          decoder_ ? layer.cross_norm : layer.wide_norm, dropout, layer.scope + ".layer.0", out_rows);
-      if (decoder_) {
-        const Var query = engine::linear(tape, s.y, chosen(layer.query));
-        context = attend_source(tape, query, i, out_rows, in);
-        s = engine::residual_stream(tape, engine::linear(tape, context, chosen(layer.cross_output)), s.z,
-                                    layer.wide_norm, dropout, layer.scope + ".layer.1", out_rows);
-      }
-      const std::string scope = layer.scope + (decoder_ ? ".layer.2" : ".layer.1");
-      const Var wide = engine::dropout(tape, widen(tape, s.y, chosen(layer.wide)), dropout,
-                                       scope + ".DenseReluDense", out_rows);
-      const Var narrow = engine::linear(tape, wide, chosen(layer.narrow));
-      if (last) {
-        x = engine::residual_norm(tape, narrow, s.z, final_norm_, dropout, scope, out_rows);
-      } else {
-        s = engine::residual_stream(tape, narrow, s.z, layers_[i + 1].self_norm, dropout, scope, out_rows);
-        x = s.y;
-        z = s.z;
-      }
+      const auto both = tape.segment({x, z, in.source ? in.source : x}, [this, i, x, z, self, in](Tape& t) {
+        return run_layer(t, i, x, z, self, in);
+      });
+      x = both[0];
+      z = both[1];
     }
+    engine::Rows out_rows = in.own.rows;
+    if (in.rows.rows) out_rows = engine::select_rows(tape, in.own.rows, in.rows.rows, in.rows.n);
     x = engine::dropout(tape, x, dropout, scope_ + ".final_layer_norm", out_rows);
     if (in.hidden_states) in.hidden_states->push_back(x);
     return x;
@@ -251,6 +222,44 @@ class T5Stack {
   }
 
  private:
+  // The normalised stream and the stream itself; of the last layer, all behind the self-attention runs for
+  // the selected rows only, and there is no stream.
+  Tape::Results run_layer(Tape& tape, size_t i, Var x, Var z, const engine::AttentionOptions& self,
+                          const StackInputs& in) const {
+    const auto dropout = static_cast<float>(config_.dropout_rate);
+    const T5Layer& layer = layers_[i];
+    const bool last = i + 1 == layers_.size();
+    engine::Rows out_rows = in.own.rows;
+    engine::Linear qkv = layer.qkv;
+    qkv.fp32 = in.fp32_queries;
+    Var context = attend(tape, engine::linear(tape, x, qkv), i, self, in);
+    const auto chosen = [&](engine::Linear l) {
+      l.fp32 = last && in.rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
+      return l;
+    };
+    if (last && in.rows.rows) {
+      context = engine::gather(tape, context, in.rows.rows, in.rows.n);
+      z = engine::gather(tape, z, in.rows.rows, in.rows.n);
+      out_rows = engine::select_rows(tape, in.own.rows, in.rows.rows, in.rows.n);
+    }
+    engine::Stream s = engine::residual_stream(tape, engine::linear(tape, context, chosen(layer.self_output)),
+                                               z, decoder_ ? layer.cross_norm : layer.wide_norm, dropout,
+                                               layer.scope + ".layer.0", out_rows);
+    if (decoder_) {
+      const Var query = engine::linear(tape, s.y, chosen(layer.query));
+      context = attend_source(tape, query, i, out_rows, in);
+      s = engine::residual_stream(tape, engine::linear(tape, context, chosen(layer.cross_output)), s.z,
+                                  layer.wide_norm, dropout, layer.scope + ".layer.1", out_rows);
+    }
+    const std::string scope = layer.scope + (decoder_ ? ".layer.2" : ".layer.1");
+    const Var wide = engine::dropout(tape, widen(tape, s.y, chosen(layer.wide)), dropout,
+                                     scope + ".DenseReluDense", out_rows);
+    const Var narrow = engine::linear(tape, wide, chosen(layer.narrow));
+    if (last) return {engine::residual_norm(tape, narrow, s.z, final_norm_, dropout, scope, out_rows)};
+    s = engine::residual_stream(tape, narrow, s.z, layers_[i + 1].self_norm, dropout, scope, out_rows);
+    return {s.y, s.z};
+  }
+
   int64_t inner() const { return config_.num_heads * config_.d_kv; }
 
   Var attend(Tape& tape, Var qkv, size_t i, const engine::AttentionOptions& options,
@@ -275,7 +284,7 @@ class T5Stack {
           attention_, rows);
     const Var kv = key_value(tape, in.source, i);
     return engine::attention(tape, {query, 0}, {kv, 0}, {kv, inner()}, attention_,
-                             layers_[i].scope + ".layer.1.EncDecAttention", rows, *in.source_rows);
+                             layers_[i].scope + ".layer.1.EncDecAttention", rows, in.source_rows);
   }
 
   Var widen(Tape& tape, Var x, const engine::Linear& wide) const {
@@ -307,13 +316,13 @@ class T5 : public Encoder, public CausalDecoder {
   }
 
   Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
-    const Var source = encoder_.run(tape, embeddings_,
-                                    {inputs, every_row(inputs), nullptr, nullptr, nullptr,
-                                     inputs.encoder_hidden_states, rows.one_row_each});
+    const Var source = encoder_.run(
+        tape, embeddings_,
+        {inputs, every_row(inputs), nullptr, {}, nullptr, inputs.encoder_hidden_states, rows.one_row_each});
     const Inputs own = inputs.decoder ? *inputs.decoder : shifted(tape, inputs);
     const Var x =
         decoder_.run(tape, embeddings_,
-                     {own, rows, source, &inputs.rows, nullptr, inputs.hidden_states, rows.one_row_each});
+                     {own, rows, source, inputs.rows, nullptr, inputs.hidden_states, rows.one_row_each});
     return scaled(tape, x);
   }
   int64_t max_positions() const override { return 0; }
@@ -339,7 +348,7 @@ class T5 : public Encoder, public CausalDecoder {
     auto* last = tape.push_array<int32_t>(inputs.rows.num_sequences);
     for (int64_t b = 0; b < inputs.rows.num_sequences; ++b) last[b] = inputs.rows.cu_seqlens[b + 1] - 1;
     const Var x = decoder_.run(tape, embeddings_,
-                               {inputs, {last, inputs.rows.num_sequences, false}, nullptr, nullptr, &cache});
+                               {inputs, {last, inputs.rows.num_sequences, false}, nullptr, {}, &cache});
     return scaled(tape, x);
   }
 
@@ -378,7 +387,7 @@ class T5Encoder : public Encoder {
   }
 
   Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
-    return encoder_.run(tape, embeddings_, {inputs, rows, nullptr, nullptr, nullptr, inputs.hidden_states});
+    return encoder_.run(tape, embeddings_, {inputs, rows, nullptr, {}, nullptr, inputs.hidden_states});
   }
   int64_t max_positions() const override { return 0; }
   engine::Parameter* word_embeddings() const override { return shared_; }

@@ -121,7 +121,10 @@ Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, cons
   const RowSelection every = {nullptr, inputs.rows.num_rows, false};
   if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   for (size_t i = 0; i < layers.size(); ++i) {
-    x = layers[i].forward(tape, x, inputs, i + 1 == layers.size() ? rows : every, positions);
+    const RowSelection& read = i + 1 == layers.size() ? rows : every;
+    x = tape.segment({x}, [x, inputs, read, positions, layer = &layers[i]](Tape& t) -> Tape::Results {
+      return {layer->forward(t, x, inputs, read, positions)};
+    })[0];
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   }
   return x;

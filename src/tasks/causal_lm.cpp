@@ -19,20 +19,22 @@ void CausalFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64
                                       int64_t /*epoch*/) const {
   const int64_t begin = tokens_.offsets[static_cast<size_t>(i)],
                 end = tokens_.offsets[static_cast<size_t>(i) + 1];
+  const int32_t* ids = tokens_.row(i);
   const auto& documents = tokens_.documents;
-  auto next = std::upper_bound(documents.begin(), documents.end(), begin);
+  documents.read(0, 0);
+  const int64_t* next = std::upper_bound(documents.begin(), documents.end(), begin);
   int64_t text = 0;
   const int32_t sequences = batch.size();
   for (int64_t at = begin; at < end; ++text) {
     const int64_t stop = next == documents.end() ? end : std::min(end, *next++);
     // A text of one token predicts nothing, and nothing reads it.
     if (stop - at > 1)
-      append_predicted(batch, tokens_.ids.data() + at, static_cast<int32_t>(stop - at),
+      append_predicted(batch, ids + (at - begin), static_cast<int32_t>(stop - at),
                        data::sequence_key(index, text));
     at = stop;
   }
   if (batch.size() == sequences)  // a batch has rows, also where they predict nothing
-    append_predicted(batch, tokens_.ids.data() + begin, 1, data::sequence_key(index, 0));
+    append_predicted(batch, ids, 1, data::sequence_key(index, 0));
 }
 
 namespace {

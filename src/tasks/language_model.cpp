@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/log.h"
+#include "data/token_cache.h"
 #include "tasks/vocabulary.h"
 
 namespace graft::tasks {
@@ -61,6 +63,19 @@ void report(const char* part, const data::TokenStore& sequences, const data::Tex
 
 }  // namespace
 
+namespace {
+
+// Piece by piece: the ids may be in a file that is larger than memory.
+void check_all_ids(const data::TokenStore& store, const Model& model, const Tokenizer& tokenizer) {
+  constexpr size_t kPiece = size_t{1} << 20;
+  for (size_t at = 0; at < store.ids.size(); at += kPiece) {
+    const size_t n = std::min(kPiece, store.ids.size() - at);
+    check_ids(store.ids.read(at, n), n, model, tokenizer, "the corpus");
+  }
+}
+
+}  // namespace
+
 data::TextBlocks read_corpus(const Model& model, const TaskData& data, const FeatureSettings& settings,
                              data::TextBlockOptions options, const char* unit) {
   options.line_by_line = settings.line_by_line;
@@ -69,19 +84,27 @@ data::TextBlocks read_corpus(const Model& model, const TaskData& data, const Fea
   options.seed = settings.seed;
   constexpr int kShare = 5;
   options.validation_split_percentage = data.eval_files.empty() && settings.evaluates ? kShare : 0;
+  std::vector<std::filesystem::path> all = data.train_files;
+  all.insert(all.end(), data.eval_files.begin(), data.eval_files.end());
+  const std::optional<data::TokenCache> cache =
+      data::choose_token_cache(settings.tokenized_path, settings.overwrite_cache, all);
+  const auto read = [&](const std::vector<std::filesystem::path>& files) {
+    return cache ? data::read_cached_text_blocks(files, *data.tokenizer, options, *cache)
+                 : data::read_text_blocks(files, *data.tokenizer, options);
+  };
   data::TextBlocks blocks;
   if (!data.train_files.empty()) {
-    blocks = data::read_text_blocks(data.train_files, *data.tokenizer, options);
+    blocks = read(data.train_files);
     report("train", blocks.train, blocks.counts, options, unit);
   }
   if (!data.eval_files.empty()) {
     options.validation_split_percentage = 0;
-    data::TextBlocks eval = data::read_text_blocks(data.eval_files, *data.tokenizer, options);
+    data::TextBlocks eval = read(data.eval_files);
     report("eval", eval.train, eval.counts, options, unit);
     blocks.validation = std::move(eval.train);
   }
   for (const data::TokenStore* store : {&blocks.train, &blocks.validation})
-    check_ids(store->ids.data(), store->ids.size(), model, *data.tokenizer, "the corpus");
+    check_all_ids(*store, model, *data.tokenizer);
   return blocks;
 }
 

@@ -79,6 +79,9 @@ void check_training(const EmbeddingLossOptions& o, const Dataset& train, const F
   if (o.reads_scores() && train.num_negatives() > 0)
     fail("{}: {} reads no negatives", train.origin(), embedding_loss_name(o.kind));
   if (!o.has_batch_negatives()) return;
+  if (s.max_tokens_per_batch > 0)
+    return log_info("in-batch negatives: those of a batch; --max_tokens_per_batch {} decides how many it has",
+                    s.max_tokens_per_batch);
   const int64_t whole = s.batch_size * s.gradient_accumulation_steps,
                 seen = s.gradient_cache ? whole : s.batch_size;
   if (std::min<int64_t>(seen, static_cast<int64_t>(train.size())) < 2 && train.num_negatives() == 0)

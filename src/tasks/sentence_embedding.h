@@ -21,6 +21,9 @@ class SentenceEmbedding : public Task {
                    double denominator, double* total = nullptr) const override {
     return embedding_loss(tape, embeddings, batch, options_, denominator, total);
   }
+  bool couples_examples() const override {
+    return options_.has_batch_negatives() || options_.kind == EmbeddingLossKind::cosent;
+  }
   std::unique_ptr<Metrics> metrics() const override;
   PrimaryMetric primary_metric() const override { return {scored_ ? "spearman" : "mrr@10", true}; }
   const char* term_name() const override {

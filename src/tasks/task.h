@@ -65,6 +65,9 @@ class Task {
                                      double /*denominator*/, double* /*total*/, int64_t* /*right*/) const {
     return nullptr;
   }
+  // Whether the loss of an example depends on the others of its batch: cut into smaller batches it is another
+  // loss.
+  virtual bool couples_examples() const { return false; }
   virtual bool reads_hidden() const { return false; }  // loss_of_hidden is implemented
   virtual std::unique_ptr<Metrics> metrics() const = 0;
   // The same for a task whose metrics read more of the examples than a batch holds.

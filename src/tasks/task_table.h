@@ -49,11 +49,15 @@ struct FeatureSettings {
   std::string distance_metric = "euclidean";
   bool gradient_cache = false;  // the examples of a whole step are one batch of the loss
   int64_t batch_size = 8, gradient_accumulation_steps = 1;
+  int64_t max_tokens_per_batch = 0;  // > 0: batches are not of batch_size examples
   bool drop_last = false;
   QuestionSettings questions{};
   bool label_all_tokens = false;
   std::optional<int64_t> stride{};
   bool strict_entities = false, return_entity_level_metrics = false;
+  std::string
+      tokenized_path{};  // folder of the cache of tokenised text; "" = chosen by the size of the files
+  bool overwrite_cache = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested
 };

@@ -237,6 +237,21 @@ const std::vector<Argument>& argument_table() {
        &T::early_stopping_threshold,
        "the least improvement that counts",
        {0, 1e30}},
+      // Memory.
+      {"auto_find_batch_size", &T::auto_find_batch_size,
+       "compute a batch that does not fit into memory in equal pieces that do; steps and results stay those "
+       "of the whole batch"},
+      {"gradient_checkpointing", &T::gradient_checkpointing,
+       "drop the activations of the layers and compute them again in the backward pass: less memory, about a "
+       "third more time, equal gradients"},
+      {"max_tokens_per_batch",
+       &T::max_tokens_per_batch,
+       "fill each training batch to at most N tokens, not with per_device_train_batch_size examples; 0 = off",
+       {1, 1e9}},
+      {"tokenized_path", &T::tokenized_path,
+       "masked-lm, causal-lm, span_corruption: folder for a cache of the tokenised text, which later runs "
+       "read; default: the user's cache folder for files from 512 MB on, memory below"},
+      {"overwrite_cache", &T::overwrite_cache, "tokenise again although the cache has the text"},
   };
   return table;
 }

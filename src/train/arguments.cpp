@@ -187,6 +187,13 @@ void check(const TrainingArguments& a) {
   if (schedule_of(a).type == ScheduleType::reduce_lr_on_plateau && a.eval_strategy == "no")
     throw UsageError("--lr_scheduler_type reduce_lr_on_plateau follows the evaluations, and there are none",
                      "give --eval_strategy epoch or steps");
+  if (a.max_tokens_per_batch > 0 && a.gradient_cache)
+    throw UsageError("--max_tokens_per_batch is refused with --gradient_cache true",
+                     "--mini_batch_size bounds the memory of a pass");
+  if (a.max_tokens_per_batch > 0 && a.auto_find_batch_size)
+    throw UsageError(
+        "--auto_find_batch_size true is refused with --max_tokens_per_batch",
+        "give the number of tokens that fits: the message of a batch that does not fit names it");
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
   check_best(a);
 }
@@ -257,6 +264,9 @@ void explain(const TrainingArguments& a) {
                                     {"generation_num_beams", a.generation_num_beams}})
     if (value != 0 && !a.predict_with_generate)
       log_info("--{} {} has no effect: --predict_with_generate is false", name, value);
+  if (a.max_tokens_per_batch > 0 && a.per_device_train_batch_size != d.per_device_train_batch_size)
+    log_info("--per_device_train_batch_size {} has no effect: --max_tokens_per_batch {} overrides it",
+             a.per_device_train_batch_size, a.max_tokens_per_batch);
   if (a.learning_rate > 1) {
     log_warning("--learning_rate {} is above 1: AdamW moves each weight by about the rate at every step",
                 a.learning_rate);

@@ -69,6 +69,9 @@ void check_task_options(const TrainJob& job) {
                                     {"max_predict_samples", job.max_predict_samples}}) {
     refuse(text && value >= 0, name, "it counts labelled examples; --max_steps shortens a run on text");
   }
+  for (const char* name : {"tokenized_path", "overwrite_cache"})
+    if (!text && asks_for(name, job))
+      log_info("--{} has no effect here: only text is cached; labelled rows are tokenised in memory", name);
   refuse(text && !job.test_file.empty(), "test_file",
          "it is for labelled data; give text as --validation_file");
   for (const tasks::TaskEntry* other : tasks::task_table()) {

@@ -61,6 +61,7 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   engine::TapeOptions options;
   options.training = options.record = record;
   options.bf16 = state.bf16;
+  options.checkpoints = state.gradient_checkpointing;
   MemoryNeeds needs = engine::plan_needs(state.parameters, options, [&](engine::Tape& tape) {
     if (task) {
       const engine::Var loss = tasks::forward_loss(tape, state.network, *task, batch, 1).loss;
@@ -90,29 +91,57 @@ MemoryNeeds plan_training(const models::State& state, int64_t rows_read) {
   return needs;
 }
 
+namespace {
+
+// What to give instead of a training batch that does not fit; a part of it does.
+std::string training_hint(const tasks::Task* task, const data::RaggedBatch& fits, int32_t all,
+                          PassSize decided_by) {
+  const int32_t n = fits.num_examples();
+  if (decided_by == PassSize::mini_batch_size)
+    return fmt::format("use --mini_batch_size {}; the result is the same", n);
+  if (decided_by == PassSize::max_tokens)
+    return fmt::format("use --max_tokens_per_batch {}", fits.all_rows());
+  if (task && task->couples_examples())
+    return fmt::format("use --gradient_cache true and --mini_batch_size {}; the result is the same", n);
+  return fmt::format(
+      "use --per_device_train_batch_size {}; with --gradient_accumulation_steps {} the result is the same. "
+      "--auto_find_batch_size true divides a batch that does not fit",
+      n, (all + n - 1) / n);
+}
+
+}  // namespace
+
+int32_t MemoryBudget::largest_batch(const models::State& state, const tasks::Task* task,
+                                    const data::RaggedBatch& batch, bool record,
+                                    const MemoryNeeds& extra) const {
+  return largest(batch.num_examples() + 1, [&](int32_t n) {
+    MemoryNeeds needs = plan_pass(state, task, part_of(batch, n, batch.max_len), record);
+    needs.include(extra);
+    return broken_by(needs) == nullptr;
+  });
+}
+
 void MemoryBudget::check(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
-                         bool record, const MemoryNeeds& needs, const MemoryNeeds& extra) const {
+                         bool record, const MemoryNeeds& needs, const MemoryNeeds& extra,
+                         PassSize decided_by) const {
   const MemoryLimit* limit = broken_by(needs);
   if (!limit) return;
-  const auto fits = [&](int32_t examples, int32_t length) {
-    MemoryNeeds smaller = plan_pass(state, task, part_of(batch, examples, length), record);
+  const int32_t all = batch.num_examples(), examples = largest_batch(state, task, batch, record, extra);
+  const int32_t length = examples > 0 ? 0 : largest(batch.max_len, [&](int32_t n) {
+    MemoryNeeds smaller = plan_pass(state, task, part_of(batch, 1, n), record);
     smaller.include(extra);
     return broken_by(smaller) == nullptr;
-  };
-  const int32_t all = batch.num_examples();
-  const int32_t examples = largest(all, [&](int32_t n) { return fits(n, batch.max_len); });
-  const int32_t length = examples > 0 ? 0 : largest(batch.max_len, [&](int32_t n) { return fits(1, n); });
+  });
   std::string hint = "use a smaller model, or give the process more memory";
   if (examples > 0) {
-    hint = record ? fmt::format(
-                        "use --per_device_train_batch_size {}; with --gradient_accumulation_steps {} the "
-                        "result is the same",
-                        examples, (all + examples - 1) / examples)
+    hint = record ? training_hint(task, part_of(batch, examples, batch.max_len), all, decided_by)
                   : fmt::format("use --per_device_eval_batch_size {}; the results are the same", examples);
   } else if (length > 0) {
     hint = fmt::format("use --{} 1 and --max_seq_length {}",
                        record ? "per_device_train_batch_size" : "per_device_eval_batch_size", length);
   }
+  if (record && !state.gradient_checkpointing)
+    hint += "; --gradient_checkpointing true needs less memory and more time";
   fail_with(hint, "a batch of {} with {} tokens needs {} beside the model, and of {} ({}) {} are left: {}",
             batch.size() == all ? fmt::format("{} sequences", all)
                                 : fmt::format("{} examples ({} sequences)", all, batch.size()),

@@ -21,6 +21,9 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
 // moments: `rows_read` counts those that do, -1 = all.
 MemoryNeeds plan_training(const models::State& state, int64_t rows_read = -1);
 
+// What decides how many examples a training pass has, for messages.
+enum class PassSize : uint8_t { batch_size, mini_batch_size, max_tokens };
+
 // The memory limits of the process before the first pass. Needs are compared with these, because later usage
 // already contains a part of them.
 class MemoryBudget {
@@ -33,7 +36,11 @@ class MemoryBudget {
   // Throws the Error for a batch that does not fit: the numbers, and the largest batch or length that does.
   // `extra` is needed beside the pass.
   void check(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch, bool record,
-             const MemoryNeeds& needs, const MemoryNeeds& extra) const;
+             const MemoryNeeds& needs, const MemoryNeeds& extra,
+             PassSize decided_by = PassSize::batch_size) const;
+  // The largest n whose first n examples of the batch fit, by dry runs; 0 = none.
+  int32_t largest_batch(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
+                        bool record, const MemoryNeeds& extra) const;
 
  private:
   std::vector<MemoryLimit> limits_;

@@ -28,6 +28,7 @@ struct Trainer::Parts {
   };
   std::vector<NamedFeatures> evaluation_sets;  // instead of features.eval
   train::StepMemory memory;
+  int64_t examples_in_a_pass = 0;  // of a rank; larger batches are cut into equal pieces. 0 = the whole batch
   engine::Collective* collective = &engine::single_process();  // the processes that train together
   std::optional<tasks::Collapse> collapse{};                   // found by the last evaluation
   std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <optional>
 
 #include "base/error.h"
@@ -32,8 +31,12 @@ double steps_of(double epochs, double steps_per_epoch) {
 
 StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   if (batches_per_epoch == 0) {
-    fail_with("use a smaller --per_device_train_batch_size or --dataloader_drop_last false",
-              "the training data does not fill one batch of {}", a.per_device_train_batch_size);
+    const bool by_tokens = a.max_tokens_per_batch > 0;
+    fail_with(fmt::format("use a smaller --{} or --dataloader_drop_last false",
+                          by_tokens ? "max_tokens_per_batch" : "per_device_train_batch_size"),
+              "the training data does not fill one batch of {}",
+              by_tokens ? fmt::format("{} tokens", a.max_tokens_per_batch)
+                        : std::to_string(a.per_device_train_batch_size));
   }
   StepPlan plan;
   const int64_t k = a.gradient_accumulation_steps;
@@ -61,8 +64,11 @@ data::Sampler make_sampler(const tasks::Features& features, const TrainingArgume
   options.seed = a.data_seed.value_or(a.seed);
   options.batch_size = a.per_device_train_batch_size * ranks;
   options.drop_last = a.dataloader_drop_last;
+  options.max_tokens = a.max_tokens_per_batch;
+  options.processes = ranks;
   std::vector<int32_t> lengths;
-  if (options.sampling == data::Sampling::group_by_length) {
+  if (options.sampling == data::Sampling::group_by_length || options.max_tokens > 0) {
+    lengths.reserve(static_cast<size_t>(features.size()));
     for (int64_t i = 0; i < features.size(); ++i) lengths.push_back(features.length(i));
   }
   return {features.size(), options, std::move(lengths)};
@@ -74,67 +80,6 @@ std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t 
   const int64_t end = std::min(sampler.num_batches(), (window + 1) * accumulation_steps);
   for (int64_t b = window * accumulation_steps; b < end; ++b) out.push_back(sampler.batch(epoch, b));
   return out;
-}
-
-namespace {
-
-// Rows of look-up tables that get moments: those of the tokens that occur; all (-1) where decay moves every
-// row.
-int64_t rows_read(const Trainer::Parts& parts) {
-  const engine::Parameter* words = parts.model.state().network.encoder->word_embeddings();
-  if (!words->row_sparse || parts.arguments.weight_decay != 0) return -1;
-  std::vector<bool> seen(static_cast<size_t>(words->rows()));
-  int64_t rows = 0;
-  data::RaggedBatch batch;
-  for (int64_t i = 0; i < parts.features.train->size() && rows < words->rows(); ++i) {
-    batch.clear();
-    parts.features.train->append(batch, i, 0, 0);
-    for (const std::vector<int32_t>* ids : {&batch.input_ids, &batch.decoder.input_ids}) {
-      for (const int32_t id : *ids) {
-        if (id < 0 || id >= words->rows() || seen[static_cast<size_t>(id)]) continue;
-        seen[static_cast<size_t>(id)] = true;
-        ++rows;
-      }
-    }
-  }
-  return rows;
-}
-
-}  // namespace
-
-void plan_memory(Trainer::Parts& parts, uint64_t copy_for_saves) {
-  std::vector<int64_t> order(static_cast<size_t>(parts.features.train->size()));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const TrainingArguments& a = parts.arguments;
-  const int64_t in_a_pass =
-      a.gradient_cache
-          ? std::min(a.mini_batch_size, a.per_device_train_batch_size * a.gradient_accumulation_steps)
-          : a.per_device_train_batch_size;
-  const auto n = std::min<size_t>(order.size(), static_cast<size_t>(in_a_pass));
-  std::partial_sort(
-      order.begin(), order.begin() + static_cast<std::ptrdiff_t>(n), order.end(), [&](int64_t a, int64_t b) {
-        const int32_t la = parts.features.train->length(a), lb = parts.features.train->length(b);
-        return la != lb ? la > lb : a < b;
-      });
-  data::RaggedBatch batch;
-  for (size_t i = 0; i < n; ++i) parts.features.train->append(batch, order[i], static_cast<int64_t>(i), 0);
-  check_batch(batch, parts.model);
-  parts.memory.expect_training(parts.model.state(), rows_read(parts));
-  parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
-  if (copy_for_saves > 0) parts.memory.expect_copy(copy_for_saves, a.background_save.value_or(false));
-  log_info(
-      "memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens); beside the model: {}",
-      static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.all_rows(),
-      parts.memory.needs().text());
-}
-
-void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch) {
-  const size_t before = parts.memory.bytes();
-  parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
-  if (parts.memory.bytes() == before) return;
-  log_info("memory of a step: grown to {:.1f} MB ({} sequences, {} tokens, {} of them predicted)",
-           static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.all_rows(),
-           batch.label_rows.size());
 }
 
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends) {

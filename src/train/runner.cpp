@@ -60,10 +60,23 @@ Var forward(Tape& tape, const models::State& state, const data::RaggedBatch& bat
 
 }  // namespace
 
-void StepMemory::expect_training(const models::State& state, int64_t rows_read) {
+void StepMemory::measure() {
+  budget_.emplace();
+  in_use_ = resident_memory();
+  former_peak_ = peak_resident_memory();
+}
+
+void StepMemory::expect_training(const models::State& state, int64_t rows_read, PassSize decided_by) {
   // Gradients and moments are reserved by now; a second training finds them in use already.
-  if (!budget_ || needs_.moments == 0) budget_.emplace();
+  if (!budget_ || needs_.moments == 0) measure();
   needs_.include(plan_training(state, rows_read));
+  decided_by_ = decided_by;
+}
+
+int32_t StepMemory::largest_batch(const models::State& state, const tasks::Task* task,
+                                  const data::RaggedBatch& batch, bool record) {
+  if (!budget_) measure();
+  return budget_->largest_batch(state, task, batch, record, needs_);
 }
 
 void StepMemory::expect_copy(uint64_t bytes, bool wanted) {
@@ -86,10 +99,10 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
   bool fits = recorded_ || !record;
   for (size_t i = 0; i < sizes.size(); ++i) fits &= sizes[i] <= largest_[i];
   if (fits) return false;
-  if (!budget_) budget_.emplace();
+  if (!budget_) measure();
   MemoryNeeds needs = plan_pass(state, task, batch, record);
   needs.include(needs_);
-  budget_->check(state, task, batch, record, needs, needs_);
+  budget_->check(state, task, batch, record, needs, needs_, decided_by_);
   const engine::ArenaSize reserved = arena_.reserved();
   if (needs.arena.stack > reserved.stack || needs.arena.heap > reserved.heap)
     arena_.reserve(with_growth(needs, device_));
@@ -107,7 +120,7 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
     memory.arena().reset();
     if (check) check->begin_forward();
     Tape tape(check ? check->kernels() : state.parameters.device().kernels(), memory.arena(),
-              state.parameters, {dropout, true, seed, step, state.bf16});
+              state.parameters, {dropout, true, seed, step, state.bf16, false, state.gradient_checkpointing});
     const Var loss = tasks::forward_loss(tape, state.network, task, batch, denominator).loss;
     const double value = tape.scalar(loss);
     if (check) check->begin_backward();

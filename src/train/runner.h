@@ -1,5 +1,6 @@
 // One forward pass of a model with a task, and its memory. Shared by training, evaluation and prediction.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -23,7 +24,11 @@ class StepMemory {
       : device_(device), arena_(engine::ArenaSize{}, device) {}
   engine::Arena& arena() { return arena_; }
   // Includes gradients and moments in the plan. Call before the first batch. `rows_read` as in plan_training.
-  void expect_training(const models::State& state, int64_t rows_read = -1);
+  void expect_training(const models::State& state, int64_t rows_read = -1,
+                       PassSize decided_by = PassSize::batch_size);
+  // The largest n whose first n examples of the batch fit the budget beside what is planned; 0 = none.
+  int32_t largest_batch(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
+                        bool record);
   // Includes a copy of `bytes` for saves in the background, where it fits. Call after the first batch.
   // `wanted`: throws Error where it does not fit.
   void expect_copy(uint64_t bytes, bool wanted);
@@ -35,12 +40,19 @@ class StepMemory {
   size_t bytes() const { return needs_.arena.total(); }
   // The needs of everything planned so far.
   const MemoryNeeds& needs() const { return needs_; }
+  // What the process had in use before the first pass: weights, data, program.
+  uint64_t in_use() const { return in_use_; }
+  // The highest resident memory of the process with all that is planned.
+  uint64_t predicted_peak() const { return std::max(former_peak_, in_use_ + needs_.expected()); }
 
  private:
+  void measure();
   const engine::Device& device_;
   engine::Arena arena_;
   MemoryNeeds needs_;
   std::optional<MemoryBudget> budget_;
+  PassSize decided_by_ = PassSize::batch_size;
+  uint64_t in_use_ = 0, former_peak_ = 0;
   std::array<int64_t, 6> largest_{};  // sizes of the batches so far: see sizes_of in runner.cpp
   bool recorded_ = false;
 };

@@ -12,10 +12,11 @@ namespace graft::train {
 
 class StepBatches {
  public:
-  // The examples of each batch, numbered through; of those this rank takes its share, which may be empty.
+  // The examples of each batch, numbered through; of those this rank takes its share, which may be empty: one
+  // of equal shares, or with `max_tokens` the batch of at most so many tokens that the sampler formed for it.
   // Reuses the memory of the last step.
   void fill(const tasks::Features& features, const std::vector<std::vector<int64_t>>& examples, int64_t epoch,
-            const engine::Collective& collective = engine::single_process());
+            const engine::Collective& collective = engine::single_process(), int64_t max_tokens = 0);
 
   size_t size() const { return size_; }
   const data::RaggedBatch* begin() const { return batches_.data(); }

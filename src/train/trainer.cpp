@@ -16,6 +16,7 @@
 #include "train/output_lock.h"
 #include "train/parts.h"
 #include "train/plan.h"
+#include "train/plan_memory.h"
 #include "train/resume.h"
 #include "train/schedule.h"
 #include "train/step_batches.h"
@@ -51,7 +52,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       at.stateful, train::GradientWatch::kKey, [&] { return std::make_unique<train::GradientWatch>(args); });
   train::resume(p, at, plan);  // after all that is Stateful was made
   engine::broadcast_values(state.parameters, ranks);
-  train::plan_memory(p, train::copy_for_saves(p, at));
+  train::plan_memory(p, sampler, train::copy_for_saves(p, at));
 
   train::RunLog log(p, plan, at, observer);
   train::CheckpointSaver saver(p, log, plan);
@@ -79,7 +80,8 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       examples = train::mini_batches(examples, args.mini_batch_size);
       whole.fill(*p.features.train, train::mini_batches(examples, p.features.train->size()), epoch, ranks);
     }
-    batches.fill(*p.features.train, examples, epoch, ranks);
+    examples = train::pieces(std::move(examples), p);
+    batches.fill(*p.features.train, examples, epoch, ranks, args.max_tokens_per_batch);
     const train::StepTotals totals =
         train::total_of(*p.features.task, args.gradient_cache ? whole : batches, ranks);
     state.parameters.clear_grads();

@@ -36,6 +36,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   tasks::warn_of_excess_tokens(p.model, *data.tokenizer);
   arguments.bf16 = train::training_precision(arguments.bf16).bf16;  // saved with the model
   train::use_precision(p.model, *arguments.bf16);
+  p.model.state().gradient_checkpointing = arguments.gradient_checkpointing;
   arguments.max_seq_length = train::training_length(arguments.max_seq_length, p.model, *data.tokenizer);
   tasks::FeatureSettings settings;
   settings.max_seq_length = arguments.max_seq_length;
@@ -57,6 +58,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.distance_metric = arguments.distance_metric;
   settings.gradient_cache = arguments.gradient_cache;
   settings.batch_size = arguments.per_device_train_batch_size;
+  settings.max_tokens_per_batch = arguments.max_tokens_per_batch;
   settings.gradient_accumulation_steps = arguments.gradient_accumulation_steps;
   settings.drop_last = arguments.dataloader_drop_last;
   settings.questions = train::question_settings(arguments);
@@ -64,6 +66,8 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.stride = arguments.stride;
   settings.strict_entities = arguments.strict_entities;
   settings.return_entity_level_metrics = arguments.return_entity_level_metrics;
+  settings.tokenized_path = arguments.tokenized_path;
+  settings.overwrite_cache = arguments.overwrite_cache;
   settings.seed = arguments.seed;
   if (!arguments.do_eval)
     arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty() || !data.eval_sets.empty();

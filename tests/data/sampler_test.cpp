@@ -12,6 +12,7 @@ namespace graft::data {
 namespace {
 
 using test::error_of;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -117,6 +118,116 @@ TEST(Sampler, GroupByLengthOfFewExamples) {
                 Sampler(5, options(Sampling::group_by_length, 8), {1, 2});
               }),
               HasSubstr("each of 5 examples, got 2"));
+}
+
+// 500 examples of 1 to 40 tokens.
+std::vector<int32_t> many_lengths() {
+  std::vector<int32_t> lengths;
+  for (int i = 0; i < 500; ++i) lengths.push_back(1 + i * 7919 % 40);
+  return lengths;
+}
+
+SamplerOptions by_tokens(Sampling sampling, int64_t max_tokens, int64_t processes = 1) {
+  SamplerOptions o = options(sampling, 8);
+  o.max_tokens = max_tokens;
+  o.processes = processes;
+  return o;
+}
+
+TEST(Sampler, FillsBatchesWithTokens) {
+  constexpr int64_t kTokens = 100;
+  const std::vector<int32_t> lengths = many_lengths();
+  const auto tokens = [&](const std::vector<int64_t>& batch) {
+    int64_t n = 0;
+    for (const int64_t i : batch) n += lengths[static_cast<size_t>(i)];
+    return n;
+  };
+  for (const Sampling sampling : {Sampling::random, Sampling::sequential, Sampling::group_by_length}) {
+    Sampler sampler(500, by_tokens(sampling, kTokens), lengths);
+    const int64_t batches = sampler.num_batches();
+    const double mean = static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), 0)) /
+                        static_cast<double>(batches);
+    EXPECT_GT(mean, kTokens - 40);  // no batch has room for another example
+    std::vector<std::vector<std::vector<int64_t>>> epochs;
+    for (const int64_t epoch : {0, 5}) {
+      std::vector<int64_t> all;
+      epochs.emplace_back();
+      for (int64_t b = 0; b < batches; ++b) {
+        epochs.back().push_back(sampler.batch(epoch, b));
+        EXPECT_LE(tokens(epochs.back().back()), kTokens);
+        all.insert(all.end(), epochs.back().back().begin(), epochs.back().back().end());
+      }
+      EXPECT_TRUE(is_permutation(all));
+      if (sampling == Sampling::sequential) EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
+    }
+    EXPECT_EQ(epochs[0] == epochs[1], sampling == Sampling::sequential);
+    // A function of (seed, epoch, index): any batch of any epoch, directly.
+    Sampler again(500, by_tokens(sampling, kTokens), lengths);
+    EXPECT_EQ(again.batch(5, batches / 2), epochs[1][static_cast<size_t>(batches / 2)]);
+    EXPECT_EQ(again.batch(0, 1), epochs[0][1]);
+  }
+}
+
+// Other neighbours in every epoch, and over the epochs many of them.
+TEST(Sampler, TokenBatchesAreMixedInEveryEpoch) {
+  const std::vector<int32_t> lengths = many_lengths();
+  Sampler sampler(500, by_tokens(Sampling::random, 100), lengths);
+  std::vector<std::vector<int64_t>> neighbours;
+  std::vector<int64_t> places;
+  for (int64_t epoch = 0; epoch < 20; ++epoch)
+    for (int64_t b = 0; b < sampler.num_batches(); ++b) {
+      const std::vector<int64_t> batch = sampler.batch(epoch, b);
+      if (std::find(batch.begin(), batch.end(), 7) == batch.end()) continue;
+      neighbours.push_back(batch);
+      places.push_back(b);
+    }
+  ASSERT_EQ(neighbours.size(), 20u);
+  std::sort(places.begin(), places.end());
+  EXPECT_GT(std::unique(places.begin(), places.end()) - places.begin(), 12);
+  std::vector<int64_t> met;
+  for (const auto& batch : neighbours) met.insert(met.end(), batch.begin(), batch.end());
+  std::sort(met.begin(), met.end());
+  EXPECT_GT(std::unique(met.begin(), met.end()) - met.begin(), 40);
+}
+
+// Examples of one length are shuffled as freely as in batches of examples.
+TEST(Sampler, TokenBatchesOfOneLengthAreRandom) {
+  Sampler sampler(6, by_tokens(Sampling::random, 20), std::vector<int32_t>(6, 10));
+  EXPECT_EQ(sampler.num_batches(), 3);
+  std::vector<int> first(6, 0);
+  for (int64_t epoch = 0; epoch < 6000; ++epoch) ++first[static_cast<size_t>(sampler.batch(epoch, 0)[0])];
+  for (const int n : first) EXPECT_NEAR(n, 1000, 5 * 28.9);
+}
+
+TEST(Sampler, TokenBatchesOfSeveralProcesses) {
+  const std::vector<int32_t> lengths = many_lengths();
+  const auto length = [&](int64_t i) { return lengths[static_cast<size_t>(i)]; };
+  Sampler one(500, by_tokens(Sampling::random, 100), lengths),
+      three(500, by_tokens(Sampling::random, 100, 3), lengths);
+  EXPECT_EQ(three.num_batches(), (one.num_batches() + 2) / 3);
+  for (int64_t b = 0; b < three.num_batches(); ++b) {
+    const std::vector<int64_t> batch = three.batch(4, b);
+    const size_t parts = token_cuts(batch, length, 100).size();
+    if (b > 0) EXPECT_LE(parts, 3u);
+  }
+}
+
+TEST(Sampler, TokenBatchesAtTheEdges) {
+  SamplerOptions drop = by_tokens(Sampling::sequential, 10);
+  drop.drop_last = true;
+  EXPECT_EQ(Sampler(4, drop, {5, 5, 9, 1}).num_batches(), 2);  // the last one is full
+  EXPECT_EQ(Sampler(5, drop, {5, 5, 9, 1, 3}).num_batches(), 2);
+  EXPECT_EQ(Sampler(1, drop, {3}).num_batches(), 0);
+  EXPECT_EQ(Sampler(0, by_tokens(Sampling::random, 10)).num_batches(), 0);
+  EXPECT_EQ(Sampler(0, by_tokens(Sampling::group_by_length, 10)).num_batches(), 0);
+  EXPECT_EQ(Sampler(3, by_tokens(Sampling::group_by_length, 10), {10, 10, 10}).num_batches(), 3);
+  EXPECT_THAT(error_of([] {
+                Sampler(3, by_tokens(Sampling::random, 10), {3, 11, 2});
+              }),
+              AllOf(HasSubstr("example 2 of the training data has 11 tokens"),
+                    HasSubstr("--max_tokens_per_batch 11")));
+  EXPECT_THAT(error_of([] { Sampler(3, by_tokens(Sampling::random, 10), {3}); }),
+              HasSubstr("each of 3 examples, got 1"));
 }
 
 TEST(Sampler, Names) {

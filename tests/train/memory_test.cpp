@@ -12,11 +12,15 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "graft/hub.h"
+#include "graft/log.h"
 #include "graft/pipeline.h"
 #include "graft/train_tokenizer.h"
 #include "models/model_case.h"
 #include "support/sanitized.h"
 #include "train/adamw.h"
+#include "train/every_task.h"
+#include "train/parts.h"
+#include "train/plan_memory.h"
 #include "train/runner.h"
 #include "train/tiny_run.h"
 
@@ -144,6 +148,54 @@ TEST(MemoryPlan, AgreesWithTheResidentMemory) {
   }
 }
 
+// A whole run: what the log predicts before the first step, and the peak of the process, both without what
+// was resident before the model was made.
+std::string predicted_and_measured(const TaskCase& c, bool bf16, bool checkpoints) {
+  set_num_threads(2);
+  const EveryTask tasks({.hidden_size = 384,
+                         .layers = 4,
+                         .heads = 6,
+                         .intermediate_size = 1536,
+                         .vocab_size = 20000,
+                         .max_positions = 128,
+                         .shortest = 90,
+                         .longest = 110});
+  TrainingArguments a = tasks.arguments(c);
+  a.max_seq_length = 128;
+  a.per_device_train_batch_size = a.per_device_eval_batch_size = a.mini_batch_size = 16;
+  a.max_steps = 1;
+  a.bf16 = bf16;
+  a.gradient_checkpointing = checkpoints;
+  const auto before = static_cast<double>(resident_memory());
+  Trainer trainer(tasks.model(c), a, tasks.data(c, 16, 4));
+  trainer.train();
+  return fmt::format("{} {} ({})", static_cast<double>(trainer.parts().memory.predicted_peak()) - before,
+                     static_cast<double>(peak_resident_memory()) - before,
+                     trainer.parts().memory.needs().text());
+}
+
+void expect_predicted(const TaskCase& c, bool bf16, bool checkpoints = false) {
+  std::istringstream text(in_child([&] { return predicted_and_measured(c, bf16, checkpoints); }));
+  double predicted = 0, measured = 0;
+  ASSERT_TRUE(text >> predicted >> measured) << text.str();
+  EXPECT_GT(measured, 200e6) << c.name();
+  EXPECT_NEAR(predicted / measured, 1, 0.1)
+      << c.name() << (bf16 ? " bf16 " : " fp32 ") << checkpoints << ": " << text.str();
+}
+
+TEST(MemoryPlan, PredictsThePeakWithinTenPercent) {
+  if (graft::test::kSanitized) return;
+  const TaskCase c = every_task().front();
+  for (const bool bf16 : {false, true}) expect_predicted(c, bf16);
+  expect_predicted(c, false, true);
+}
+
+TEST(MemoryPlan, SlowPredictsThePeakOfEveryTaskWithinTenPercent) {
+  if (graft::test::kSanitized) return;
+  for (const TaskCase& c : every_task())
+    for (const bool bf16 : {false, true}) expect_predicted(c, bf16);
+}
+
 // A group that may use `more` beyond what is in use.
 MemoryBudget budget_of(uint64_t more) {
   return MemoryBudget(std::vector<MemoryLimit>{{"a test's limit", more + (100 << 20), 100 << 20}});
@@ -235,8 +287,67 @@ TEST(MemoryBudget, RefusesBeforeTheFirstStep) {
     }
     return "trained";
   });
-  EXPECT_THAT(text, AllOf(HasSubstr("0 steps: "), HasSubstr("ulimit -d"), HasSubstr("512 sequences"),
-                          HasSubstr("--per_device_train_batch_size")));
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("0 steps: "), HasSubstr("ulimit -d"), HasSubstr("512 sequences"),
+                    HasSubstr("--per_device_train_batch_size"), HasSubstr("--auto_find_batch_size true"),
+                    HasSubstr("--gradient_checkpointing true")));
+}
+
+// The same batch in a process whose memory it does not fit into: cut into pieces before the first step, with
+// the steps, the rates and the losses of the whole one.
+TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
+  if (graft::test::kSanitized) return;
+  TinyRun run;
+  const auto train = run.single_csv("train.csv", 350, 1);
+  const TempDir dir;
+  const auto trained = [&](uint64_t megabytes, bool drop_last) {
+    return in_child([&]() -> std::string {
+      TrainingArguments a = run.arguments();
+      a.per_device_train_batch_size = 256;
+      a.auto_find_batch_size = true;
+      a.dataloader_drop_last = drop_last;
+      a.num_train_epochs = 1;
+      a.logging_strategy = "steps";
+      a.logging_steps = 1;
+      a.adam_epsilon = 1e-3;
+      std::string said, losses;
+      set_log_sink([&](LogLevel, const std::string& line) { said += line + "\n"; });
+      Trainer trainer(wide_model(dir, "sequence-classification"), a,
+                      {Dataset::from_file(train), {}, run.tokenizer()});
+      if (megabytes > 0 && !limit_to(RLIMIT_DATA, megabytes)) return "no limit";
+      trainer.train({.on_log = [&](const LogEntry& e) {
+        if (e.front().first == "loss")
+          losses += fmt::format("{} {} ", value_of(e, "loss"), value_of(e, "learning_rate"));
+      }});
+      return losses + (said.find(" pieces of at most ") != std::string::npos ? "pieces" : "whole");
+    });
+  };
+  for (const bool drop_last : {false, true}) {
+    std::istringstream whole(trained(0, drop_last)), pieces(trained(200, drop_last));
+    for (int step = 0; step < (drop_last ? 1 : 2); ++step) {
+      double loss = 0, rate = 0, cut_loss = 0, cut_rate = 0;
+      ASSERT_TRUE(whole >> loss >> rate) << whole.str();
+      ASSERT_TRUE(pieces >> cut_loss >> cut_rate) << pieces.str();
+      EXPECT_NEAR(loss, cut_loss, 1e-5);
+      EXPECT_EQ(rate, cut_rate);
+    }
+    std::string how;
+    EXPECT_TRUE(whole >> how && how == "whole") << whole.str();
+    EXPECT_TRUE(pieces >> how && how == "pieces") << pieces.str();
+  }
+}
+
+TEST(AutoFindBatchSize, CutsEveryBatchEqually) {
+  TinyRun run;
+  const Dataset data = Dataset::from_file(run.single_csv("train.csv", 20, 1));
+  Trainer trainer(run.model("sequence-classification", {"blue", "green", "red"}), run.arguments(),
+                  {data, {}, run.tokenizer()});
+  Trainer::Parts& p = trainer.parts();
+  const std::vector<std::vector<int64_t>> batches = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {10, 11, 12}};
+  EXPECT_EQ(pieces(batches, p), batches);
+  p.examples_in_a_pass = 4;
+  EXPECT_EQ(pieces(batches, p),
+            (std::vector<std::vector<int64_t>>{{0, 1, 2}, {3, 4, 5}, {6, 7, 8, 9}, {10, 11, 12}}));
 }
 
 // The standard library's exceptions do not leave the public functions: no memory for the rows of a file.
