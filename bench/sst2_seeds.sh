@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The rows of the reference's fine-tuning table (bert-tiny on SST-2, first 10,000 rows, 3 epochs, batch 32) with graft.
-#   [GRAFT=build/graft] [BF16=true] bench/sst2_seeds.sh checkpoint|scratch LEARNING_RATE SEED...
+#   [GRAFT=build/graft] [BF16=true] [OPTIM=adamw_8bit] bench/sst2_seeds.sh checkpoint|scratch LEARNING_RATE SEED...
 # needs ../shared; prints accuracy on the dev set and two training losses a seed, then mean and sd of each:
 #   last epoch   mean of the loss over the steps of the last epoch (train_last_epoch_loss)
 #   last 300     mean over the last 300 steps, as a log with logging_steps 300 would nearly show it
@@ -18,7 +18,7 @@ for seed in "$@"; do
   "${GRAFT:-build/graft}" train "${from[@]}" --task sequence-classification --train_file $data/sets/sst2/train.tsv \
     --validation_file $data/sets/sst2/dev.tsv --max_train_samples 10_000 --num_train_epochs 3 \
     --per_device_train_batch_size 32 --per_device_eval_batch_size 32 --learning_rate "$rate" --seed "$seed" \
-    --bf16 "${BF16:-false}" --logging_steps 1 --save_strategy no --output_dir "$out/$seed" --json 2>/dev/null |
+    --bf16 "${BF16:-false}" --optim "${OPTIM:-adamw_torch}" --logging_steps 1 --save_strategy no --output_dir "$out/$seed" --json 2>/dev/null |
     sed "s/^/$seed /"
   grep -o '"loss": [0-9.e-]*' "$out/$seed/trainer_state.json" | tail -300 | awk '{ s += $2 } END { print "last300", s / NR }'
 done | awk -v start="$start" -v rate="$rate" '

@@ -25,7 +25,8 @@
 #include "tasks/masked_lm.h"
 #include "tasks/seq2seq_lm.h"
 #include "tasks/sequence_classification.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
+#include "train/parameter_choice.h"
 #include "train/runner.h"
 
 namespace graft::bench {
@@ -208,6 +209,7 @@ Model make_model(const Setup& s) {
 struct Options {
   int steps = 0;  // 0: nine, or three long ones
   bool profile = false;
+  std::string optim = TrainingArguments().optim;
 };
 
 // Medians over the steps of one setup.
@@ -218,7 +220,10 @@ struct Measured {
 
 class Stepper {
  public:
-  Stepper(const Setup& s, bool bf16) : s_(s), model_(make_model(s)), state_(model_.state()) {
+  Stepper(const Setup& s, bool bf16, const std::string& optim)
+      : s_(s), model_(make_model(s)), state_(model_.state()) {
+    arguments_.optim = optim;
+    train::choose_parameters(model_, arguments_);
     state_.bf16 = bf16;
     state_.parameters.allocate_grads();
     if (is_mlm(s))
@@ -233,7 +238,7 @@ class Stepper {
   }
 
   Measured measure(int steps) {
-    train::AdamW optimizer(state_.parameters, {});
+    const std::unique_ptr<train::Optimizer> optimizer = train::make_optimizer(state_.parameters, arguments_);
     std::vector<double> rates, tokens, seconds, optimizing, rows, label_rows;
     const int warm_up = is_long(s_) ? 1 : 2;
     for (int i = 0; i < steps + warm_up; ++i) {
@@ -241,14 +246,14 @@ class Stepper {
       const data::RaggedBatch batch = make_batch(s_, lengths_, i);
       memory_.prepare(state_, task_.get(), batch, true);
       const double batched = now();
-      optimizer.catch_up(*state_.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
+      optimizer->catch_up(*state_.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
       const double caught_up = now();
       state_.parameters.clear_grads();
       train::accumulate_gradients(state_, *task_, batch, task_->loss_terms(batch), 42,
                                   static_cast<uint64_t>(i), true, memory_);
       const double before = now();
       const double norm = train::grad_norm(state_.parameters);
-      optimizer.step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
+      optimizer->step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
       const double end = now();
       if (i < warm_up) {
         // Switched on again: the sums of the steps that count start here. The table in use stays.
@@ -295,6 +300,7 @@ class Stepper {
  private:
   const Setup& s_;
   Model model_;
+  TrainingArguments arguments_;
   models::State& state_;
   std::unique_ptr<tasks::Task> task_;
   std::vector<int32_t> lengths_;
@@ -334,7 +340,7 @@ Goal goal(const Setup& s, bool bf16) {
 
 void run(const Setup& s, bool bf16, const Options& options, const Report& plain) {
   const Report report = plain.with_dtype(bf16 ? "bf16" : "fp32");
-  Stepper stepper(s, bf16);
+  Stepper stepper(s, bf16, options.optim);
   const Measured m = stepper.measure(options.steps ? options.steps : is_long(s) ? 3 : 9);
   const double gigabytes = peak_gigabytes();
   double profiled_seconds = 0, scatter = 0;
@@ -356,7 +362,8 @@ void run(const Setup& s, bool bf16, const Options& options, const Report& plain)
   }
   if (is_long(s)) append_linear(products, static_cast<int64_t>(m.label_rows), s.hidden, s.vocabulary, 1);
   const double limit = raw_rate(products, bf16);
-  const std::string name = std::string("step_") + s.name;
+  std::string name = std::string("step_") + s.name;
+  if (options.optim != TrainingArguments().optim) name += "_" + options.optim;
   report.line(name, m.rate / 1e9, "GFLOP/s", limit / 1e9);
   report.line(name + "_tokens", m.tokens, "tokens/s");
   report.line(name + "_seconds", m.seconds, "s");
@@ -398,7 +405,7 @@ const Frozen kFrozen[] = {
 
 void run_frozen(const Frozen& frozen, bool bf16, const Options& options, const Report& plain) {
   const Report report = plain.with_dtype(bf16 ? "bf16" : "fp32");
-  Stepper stepper(kSetups[0], bf16);
+  Stepper stepper(kSetups[0], bf16, options.optim);
   std::vector<double> speedups, seconds;
   for (int round = 0; round < 3; ++round) {
     const int steps = options.steps ? options.steps : 5;
@@ -462,9 +469,8 @@ bool apart(F f) {
 }  // namespace
 }  // namespace graft::bench
 
-// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--profile] [--json]; names: those of kSetups and kFrozen,
-// and start.
-// Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
+// step_bench [NAME...] [--bf16|--fp32] [--steps N] [--optim NAME] [--profile] [--json]; names: those of
+// kSetups and kFrozen, and start. Without --bf16 or --fp32: fp32, then bf16 where the CPU has it.
 int main(int argc, char** argv) try {
   using namespace graft::bench;
   const Report report(argc, argv);
@@ -476,6 +482,8 @@ int main(int argc, char** argv) try {
     const std::string arg = argv[i];
     if (arg == "--bf16" || arg == "--fp32")
       bf16s.push_back(arg == "--bf16");
+    else if (arg == "--optim" && i + 1 < argc)
+      options.optim = argv[++i];
     else if (arg == "--steps" && i + 1 < argc)
       options.steps = std::atoi(argv[++i]);
     else if (arg == "--first-forward" && i + 1 < argc)

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/export.h"
@@ -24,6 +25,8 @@ struct ModelOptions {
   std::optional<bool> normalize{};               // likewise: embeddings of length 1; else as they are
   bool ignore_mismatched_sizes = false;          // reinitialise tensors of another shape instead of refusing
   uint64_t seed = 42;                            // of newly initialised tensors
+  // Probabilities of dropout in place of those of config.json, by their keys there: "hidden_dropout_prob".
+  std::vector<std::pair<std::string, double>> dropout{};
 };
 
 // Tensors that the checkpoint and the model do not share.

@@ -81,7 +81,7 @@ struct TrainingArguments {
   bool join_texts = false;    // causal-lm: attention crosses the texts of a block, as in run_clm
   int64_t max_target_length = 128;     // tokens of a target (seq2seq-lm); max_seq_length is for the source
   std::string source_prefix{};         // put before every source: "summarize: "
-  double label_smoothing_factor = 0;   // share of each label that is spread over all tokens, in training
+  double label_smoothing_factor = 0;   // share of each label that is spread over all classes, in training
   bool span_corruption = false;        // seq2seq-lm on text: the model learns to write missing spans, as T5
   double mean_noise_span_length = 3;   // of span_corruption, tokens; mlm_probability is the share in spans
   bool predict_with_generate = false;  // seq2seq-lm: evaluation generates and scores the texts
@@ -120,6 +120,18 @@ struct TrainingArguments {
       tokenized_path{};  // folder for a cache of tokenised text; "" = the user's, for large files only
   bool overwrite_cache = false;      // tokenises again
   int64_t max_tokens_per_batch = 0;  // training batches are filled to so many tokens; 0 = with examples
+  // Regularisation.
+  std::string weight_decay_patterns{};  // "pattern=value,...": weight decay of parameters by name
+  double neftune_noise_alpha = 0;       // noise on embeddings in training; 0 = none
+  double r_drop_alpha = 0;              // weight of the divergence between two passes with their own dropout
+  std::string class_weights{};          // balanced, effective_number[:BETA], a list, or a json file
+  double focal_gamma = 0;               // of the focal loss; 0 = cross entropy
+  double mixout = 0;                    // share of the layers' weights that are the pretrained ones in a step
+  int64_t gradual_unfreezing = 0;       // layers that join the trained ones in each epoch; 0 = all at once
+  double ema_decay = 0;                 // exponential moving average of the weights; 0 = none
+  double swa_start = 0;                 // epoch from which weights are averaged; below 1: a ratio of the run
+  double swa_lr = 0;                    // learning rate from there on; 0 = the schedule's
+  int64_t average_checkpoints = 0;      // last evaluations, or epochs, whose weights are averaged
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",

@@ -76,7 +76,11 @@ void assign(std::vector<std::string>& field, const std::string& name, const Json
 
 void set_option(TrainJob& job, const std::string& name, const Json& value) {
   const auto it = job_options().find(name);
-  if (it == job_options().end()) return train::set_argument(job.arguments, name, list_of(name, value));
+  if (it == job_options().end()) {
+    const std::string text = list_of(name, value);
+    if (train::override_dropout(job, name, text)) return;
+    return train::set_argument(job.arguments, name, text);
+  }
   std::visit(
       [&](auto member) {
         if constexpr (std::is_same_v<decltype(member), std::string DatasetOptions::*> ||

@@ -1,5 +1,6 @@
 #include "cli/train_options.h"
 
+#include "models/config_keys.h"
 #include "tasks/task_table.h"
 
 namespace graft::cli {
@@ -22,6 +23,9 @@ void declare_job(Options& options, train::TrainJob& job) {
                "reinitialize tensors of another shape, e.g. a head");
   options.text("config_name", job.config_name, "config.json (or its folder) to train from random weights");
   options.text("tokenizer_name", job.tokenizer_name, "folder of the tokenizer, where it is not the model's");
+  for (const std::string& key : models::dropout_keys())
+    options.value(key, "dropout of models whose config.json has this key; default: the checkpoint's", "",
+                  [&job, key](const std::string& value) { train::override_dropout(job, key, value); });
   options.flag("overwrite_output_dir", job.overwrite_output_dir,
                "write into an output_dir that is not empty");
   options.threads();

@@ -160,6 +160,10 @@ struct EmbeddingArgs {
   float *mean = nullptr, *rstd = nullptr;
   float eps = 1e-12f;
   Dropout dropout;
+  // Noise on the rows of tables[0] (Jain et al. 2024, NEFTune): of a sequence of L tokens uniform in
+  // +-noise_alpha / sqrt(L H).
+  float noise_alpha = 0;
+  PhiloxKey noise_key{};
   Rows rows;
 
   Work work() const {
@@ -311,6 +315,10 @@ struct CrossEntropyArgs {
   bool add = false;  // dlogits += instead of =
   const int32_t* labels = nullptr;
   float label_smoothing = 0;
+  // Factors of the terms: that of the label's class [cols], null = 1; and of the focal loss (Lin et al.
+  // 2017), (1 - p)^gamma for a label of probability p.
+  const float* class_weights = nullptr;
+  float focal_gamma = 0;
   float* loss = nullptr;
   double* total = nullptr;
   double denominator = 1;
@@ -348,17 +356,43 @@ struct ElementLossArgs {
   Work work() const { return {0, bytes_of(logits, targets, dlogits)}; }
 };
 
-// AdamW with decoupled decay and bias correction (Loshchilov & Hutter 2019); g may be null (all zero).
-struct AdamWArgs {
+// The optimizers that move each weight by its own gradient and state. Of adamw and lion the decay is
+// decoupled; the others add it to the gradient, as torch.optim.
+enum class UpdateKind : uint8_t { adamw, sgd, lion, rmsprop, adagrad };
+
+// g may be null (all zero). m: the first moment, or the momentum, which may be null; v: the second moment.
+struct UpdateArgs {
+  UpdateKind kind = UpdateKind::adamw;
   float *w = nullptr, *m = nullptr, *v = nullptr;
   const float* g = nullptr;
   int64_t n = 0;
   // In double, as the reference has them: 1 - 0.999f is wrong by 1e-5 of itself.
   double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   double correction1 = 1, correction2 = 1;  // 1 - beta^step; sqrt is taken of the second
-  float grad_scale = 1;                     // clipping coefficient
+  double momentum = 0, dampening = 0;       // sgd; momentum of rmsprop too, whose decay of v is beta2
+  bool nesterov = false;
+  float grad_scale = 1;  // clipping coefficient
 
-  Work work() const { return {0, (g ? 7 : 6) * n * static_cast<int64_t>(sizeof(float))}; }
+  Work work() const {
+    const int64_t floats = (g ? 1 : 0) + 2 * (1 + (m ? 1 : 0) + (v ? 1 : 0));
+    return {0, floats * n * static_cast<int64_t>(sizeof(float))};
+  }
+};
+
+// AdamW with moments in 8 bits: codes of the dynamic map, and for each block of k8bitBlock numbers the
+// largest magnitude, which the map's 1 stands for.
+inline constexpr int64_t k8bitBlock = 256;
+struct AdamW8bitArgs {
+  float* w = nullptr;
+  uint8_t *m = nullptr, *v = nullptr;
+  float *m_scale = nullptr, *v_scale = nullptr;  // [blocks]
+  const float* g = nullptr;
+  int64_t n = 0;
+  double lr = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
+  double correction1 = 1, correction2 = 1;  // as in UpdateArgs
+  float grad_scale = 1;
+
+  Work work() const { return {0, (3 * 4 + 4) * n}; }
 };
 
 // Basic operations, from which new heads and losses compose. out is [R,C]; an operand of [1,C], [R,1] or

@@ -38,7 +38,8 @@ struct Kernels {
   // `both`: the other form will be needed soon.
   const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w,
                                 bool transposed, bool both);
-  void (*adamw)(const AdamWArgs&);
+  void (*update)(const UpdateArgs&);
+  void (*adamw_8bit)(const AdamW8bitArgs&);
   double (*sum_of_squares)(const float* x, int64_t n);
   void (*basic)(const BasicArgs&);
 };
@@ -74,7 +75,8 @@ inline constexpr std::tuple kOperations{
     Operation<&Kernels::element_loss>{"element_loss"},
     Operation<&Kernels::to_bf16>{"to_bf16"},
     Operation<&Kernels::packed_weights>{"packed_weights"},
-    Operation<&Kernels::adamw>{"adamw"},
+    Operation<&Kernels::update>{"update"},
+    Operation<&Kernels::adamw_8bit>{"adamw_8bit"},
     Operation<&Kernels::sum_of_squares>{"sum_of_squares"},
     Operation<&Kernels::basic>{"basic"},
 };

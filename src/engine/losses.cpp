@@ -42,7 +42,7 @@ Var element_loss(Tape& tape, Var logits, Tensor targets, double denominator, dou
 }  // namespace
 
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total,
-                  float label_smoothing) {
+                  const LabelLoss& options) {
   for (int64_t r = 0; !tape.planning() && r < logits->data.rows; ++r) {
     if (labels[r] >= logits->data.cols)
       fail("label {} of row {} for {} classes", labels[r], r, logits->data.cols);
@@ -51,7 +51,9 @@ Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denomina
   args.logits = logits->data;
   args.labels = tape.on_device(labels, logits->data.rows);
   args.denominator = denominator;
-  args.label_smoothing = label_smoothing;
+  args.label_smoothing = options.label_smoothing;
+  args.class_weights = tape.on_device(options.class_weights, logits->data.cols);
+  args.focal_gamma = options.focal_gamma;
   args.scratch = tape.push_scratch<double>(logits->data.rows);
   return scalar_loss(tape, args, total, &Kernels::cross_entropy, logits->needs_grad,
                      [=](Tape& t, CrossEntropyArgs& b) { b.dlogits = t.grad_of(logits, b.add); });

@@ -27,7 +27,7 @@ std::string MemoryNeeds::text() const {
     if (bytes > 0) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", name, format_bytes(bytes));
   };
   add("gradients", gradients);
-  add("AdamW's moments", moments);
+  add(moments_name, moments);
   add("keys and values", cache);
   add("a copy of the checkpoint", copies);
   add("activations", arena.total());
@@ -39,6 +39,7 @@ std::string MemoryNeeds::text() const {
 void MemoryNeeds::include(const MemoryNeeds& other) {
   const auto take = [](auto& mine, auto theirs) { mine = std::max(mine, theirs); };
   take(gradients, other.gradients);
+  if (other.moments > moments) moments_name = other.moments_name;
   take(moments, other.moments);
   take(cache, other.cache);
   take(copies, other.copies);

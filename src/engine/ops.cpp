@@ -287,6 +287,10 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.eps = e.norm.eps;
   args.kind = e.norm.kind;
   args.dropout = tape.dropout(dropout, scope);
+  if (tape.options().training && tape.options().neftune_noise_alpha > 0) {
+    args.noise_alpha = tape.options().neftune_noise_alpha;
+    args.noise_key = philox_key(tape.options().seed, tape.options().step, "neftune");
+  }
   args.rows = tape.on_device(rows);
   tape.kernels().embedding(args);
   Var y = tape.result(args.y, needs_grad, args.y_bf16);

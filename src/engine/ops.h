@@ -64,8 +64,13 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n);
 
 // Scalar losses: sum of row terms / denominator. Each term is added to `total`, if set, in order. Several
 // losses may read the same logits. Cross entropy skips rows with a negative label.
+struct LabelLoss {
+  float label_smoothing = 0;
+  const float* class_weights = nullptr;  // [classes], of the host, null = 1 each
+  float focal_gamma = 0;                 // without label_smoothing
+};
 Var cross_entropy(Tape& tape, Var logits, const int32_t* labels, double denominator, double* total = nullptr,
-                  float label_smoothing = 0);
+                  const LabelLoss& options = {});
 // cross_entropy(linear(x, layer), ...) without storing all logits: in chunks of rows, computed again in the
 // backward pass. `layer` is one parameter. `right`, if set, counts the rows whose label has the largest
 // logit.

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -25,6 +26,9 @@ struct Adapter {
   float scale = 1;
 };
 
+// Where a parameter stands in a model: below its layers, in one, or above them.
+enum class Part : uint8_t { embeddings, layer, head };
+
 struct Parameter {
   std::string name;            // as in the checkpoint
   std::vector<int64_t> shape;  // row-major
@@ -34,11 +38,15 @@ struct Parameter {
   double init_factor = 1;          // the value of Init::ones
   bool stored_transposed = false;  // the checkpoint holds [in, out] (GPT-2's Conv1D); here it is [out, in]
   bool row_sparse = false;         // gradient kept as rows by id; only for embeddings no matrix product reads
-  bool no_decay = false;     // no weight decay: biases and normalisation layers, as the reference's groups
-  bool unused = false;       // no operation reads it: it is kept for the checkpoint and never trained
-  bool trainable = true;     // frozen otherwise: gets no gradient, no moments and no update
-  double lr_scale = 1;       // factor of the learning rate
-  int64_t padding_row = -1;  // row initialised to zero, without gradient from a lookup
+  bool no_decay = false;  // no weight decay: biases and normalisation layers, as the reference's groups
+  bool unused = false;    // no operation reads it: it is kept for the checkpoint and never trained
+  bool trainable = true;  // frozen otherwise: gets no gradient, no moments and no update
+  double lr_scale = 1;    // factor of the learning rate
+  std::optional<double> weight_decay{};  // in place of the optimizer's
+  Part part = Part::head;
+  int64_t depth = 0;             // 0 = above the layers, 1 = in the top one, ..., num_layers + 1 = below them
+  int64_t frozen_steps = 0;      // of gradual unfreezing: optimizer steps before its first one
+  int64_t padding_row = -1;      // row initialised to zero, without gradient from a lookup
   int64_t offset = 0, size = 0;  // floats in the flat memory
   int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
   bool has_grad = false;         // written since the last clear_grads

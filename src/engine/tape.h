@@ -34,6 +34,7 @@ struct TapeOptions {
   bool bf16 = false;         // matrix products of linear layers in bf16 with fp32 accumulation
   bool by_row = false;       // products that are fast for few rows, with their own bits
   bool checkpoints = false;  // segments drop their activations and compute them again in the backward pass
+  float neftune_noise_alpha = 0;  // noise on embeddings in training
 };
 
 class Tape {
@@ -56,6 +57,8 @@ class Tape {
 
   // Dropout of probability p for the operation called `scope`; none outside training.
   Dropout dropout(float p, std::string_view scope) const;
+  // Another pass over the same batch, with dropout and noise of its own.
+  void next_pass() { options_.seed += 0x9E3779B97F4A7C15u; }
 
   // Uninitialised memory of the device for kernels, valid as long as the tape.
   Tensor push(int64_t rows, int64_t cols, DType dtype = DType::f32);

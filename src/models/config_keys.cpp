@@ -1,5 +1,6 @@
 #include "models/config_keys.h"
 
+#include <algorithm>
 #include <set>
 #include <string_view>
 
@@ -122,6 +123,39 @@ void resolve_second_spellings(ModelConfig& config) {
                 "{}: \"{}\" is {} but \"{}\" is {}", config.origin(), own, shown(first.dump()), other,
                 shown(second.dump()));
     }
+  }
+}
+
+std::vector<std::string> dropout_keys(const Family* family) {
+  std::vector<std::string> keys;
+  const auto add = [&](const Family& from) {
+    for (const std::string key : from.keys.used) {
+      const bool is_dropout = key.find("dropout") != std::string::npos || key.ends_with("_pdrop");
+      if (is_dropout && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+    }
+  };
+  if (family) {
+    add(*family);
+  } else {
+    for (const Family* each : families()) add(*each);
+  }
+  return keys;
+}
+
+void override_dropout(ModelConfig& config, const std::vector<std::pair<std::string, double>>& values) {
+  const Family* family = find_family_or_null(config);
+  if (!family) return;  // find_family reports it
+  const std::vector<std::string> own = dropout_keys(family);
+  for (const auto& [key, value] : values) {
+    if (std::find(own.begin(), own.end(), key) == own.end()) {
+      std::string list;
+      for (const std::string& name : own) list += (list.empty() ? "--" : ", --") + name;
+      throw UsageError(fmt::format("--{} is refused: a {} has no such dropout", key, config.model_type()),
+                       "it has " + list);
+    }
+    if (!(value >= 0 && value < 1))
+      throw UsageError(fmt::format("--{} {} is out of range: it may be at least 0 and below 1", key, value));
+    config.json()[key] = value;
   }
 }
 

@@ -35,6 +35,7 @@ void apply_options(ModelConfig& config, const ModelOptions& options) {
     config.set_labels(names);
   }
   if (!options.problem_type.empty()) config.json()["problem_type"] = options.problem_type;
+  models::override_dropout(config, options.dropout);
 }
 
 // Once, as the file is read. find_family reports an unknown model_type later.

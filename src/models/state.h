@@ -19,6 +19,7 @@ struct State {
   bool labels_given = false;            // by ModelOptions, not by config.json
   bool bf16 = false;                    // matrix products of linear layers in bf16
   bool gradient_checkpointing = false;  // training computes the activations of a layer twice (Tape::segment)
+  float neftune_noise_alpha = 0;        // noise on embeddings in training
   engine::ParameterStore parameters;
   Network network;
   LoadReport report;

@@ -66,9 +66,15 @@ void add_next_tokens(data::RaggedBatch& batch, const Model& /*model*/) {
 }  // namespace
 
 const TaskEntry& causal_lm_task() {
-  static const TaskEntry entry = {
-      &models::kCausalLm, Input::text,       Answer::text_scores, 0, {"line_by_line", "join_texts"}, nullptr,
-      make_causal_lm,     prepare_causal_lm, add_next_tokens};
+  static const TaskEntry entry = {&models::kCausalLm,
+                                  Input::text,
+                                  Answer::text_scores,
+                                  0,
+                                  {"line_by_line", "join_texts", "label_smoothing_factor", "r_drop_alpha"},
+                                  nullptr,
+                                  make_causal_lm,
+                                  prepare_causal_lm,
+                                  add_next_tokens};
   return entry;
 }
 

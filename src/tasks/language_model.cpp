@@ -32,20 +32,17 @@ MetricValues TokenAccuracy::values() const {
                               : std::numeric_limits<double>::quiet_NaN()}};
 }
 
-float TokenPrediction::smoothing(const engine::Tape& tape) const {
-  return tape.record() ? label_smoothing_ : 0;
-}
-
 engine::Var TokenPrediction::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                                   double denominator, double* total) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, smoothing(tape));
+  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, label_loss(tape));
 }
 
 engine::Var TokenPrediction::loss_of_hidden(engine::Tape& tape, engine::Var hidden,
                                             const engine::Linear& layer, const data::RaggedBatch& batch,
                                             double denominator, double* total, int64_t* right) const {
-  return engine::linear_cross_entropy(tape, hidden, layer, batch.labels.data(), denominator,
-                                      {.total = total, .label_smoothing = smoothing(tape), .right = right});
+  return engine::linear_cross_entropy(
+      tape, hidden, layer, batch.labels.data(), denominator,
+      {.total = total, .label_smoothing = label_loss(tape).label_smoothing, .right = right});
 }
 
 MetricValues TokenPrediction::metrics_of_loss(double loss) const { return {{"perplexity", std::exp(loss)}}; }

@@ -24,10 +24,6 @@ class TokenAccuracy : public Metrics {
 // The cross entropy of a label for each of label_rows, whose logits are never stored in training.
 class TokenPrediction : public Task {
  public:
-  // label_smoothing: of training only; the loss of an evaluation is the cross entropy itself.
-  explicit TokenPrediction(double label_smoothing = 0)
-      : label_smoothing_(static_cast<float>(label_smoothing)) {}
-
   double loss_terms(const data::RaggedBatch& batch) const override {
     return static_cast<double>(batch.labels.size());
   }
@@ -39,9 +35,8 @@ class TokenPrediction : public Task {
                              int64_t* right) const override;
   MetricValues metrics_of_loss(double loss) const override;  // perplexity; infinite beyond a double
 
- private:
-  float smoothing(const engine::Tape& tape) const;
-  float label_smoothing_;
+ protected:
+  LabelOptions label_options() const override { return LabelOptions::tokens; }
 };
 
 // The sequences of the text files of `data`, for training and evaluation. Without evaluation files 5 % of the

@@ -28,7 +28,7 @@ class MaskedLmMetrics : public TokenAccuracy {
 
 engine::Var MaskedLm::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                            double denominator, double* total) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
+  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, label_loss(tape));
 }
 
 std::unique_ptr<Metrics> MaskedLm::metrics() const { return std::make_unique<MaskedLmMetrics>(); }
@@ -91,15 +91,16 @@ void add_sample_masks(data::RaggedBatch& batch, const Model& /*model*/) {
 }  // namespace
 
 const TaskEntry& masked_lm_task() {
-  static const TaskEntry entry = {&models::kMaskedLm,
-                                  Input::text,
-                                  Answer::mask_fills,
-                                  0,
-                                  {"line_by_line", "whole_word_mask", "mlm_probability"},
-                                  nullptr,
-                                  make_masked_lm,
-                                  prepare_masked_lm,
-                                  add_sample_masks};
+  static const TaskEntry entry = {
+      &models::kMaskedLm,
+      Input::text,
+      Answer::mask_fills,
+      0,
+      {"line_by_line", "whole_word_mask", "mlm_probability", "label_smoothing_factor", "r_drop_alpha"},
+      nullptr,
+      make_masked_lm,
+      prepare_masked_lm,
+      add_sample_masks};
   return entry;
 }
 

@@ -17,6 +17,9 @@ class MaskedLm : public Task {
   std::unique_ptr<Metrics> metrics() const override;
   MetricValues metrics_of_loss(double loss) const override;  // perplexity
   const char* term_name() const override { return "masked token"; }
+
+ protected:
+  LabelOptions label_options() const override { return LabelOptions::tokens; }
 };
 
 // Sequences that are masked differently in every epoch.

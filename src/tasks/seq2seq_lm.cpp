@@ -58,7 +58,7 @@ PreparedTask prepare_seq2seq_lm(Model& model, const TaskData& data, const Featur
   if (settings.predict_with_generate)
     generation = target_generation(model.state(), data.tokenizer, settings.generation_max_length,
                                    settings.generation_num_beams, settings.max_target_length);
-  out.task = std::make_unique<Seq2SeqLm>(settings.label_smoothing_factor, std::move(generation));
+  out.task = std::make_unique<Seq2SeqLm>(std::move(generation));
   out.train = encode("train", data.train);
   out.eval = encode("eval", data.eval);
   out.test = encode("test", data.test);
@@ -84,9 +84,9 @@ const TaskEntry& seq2seq_lm_task() {
       Input::source_and_target,
       Answer::texts,
       kLength,
-      {"max_target_length", "source_prefix", "label_smoothing_factor", "predict_with_generate",
-       "generation_max_length", "generation_num_beams", "span_corruption", "mean_noise_span_length",
-       "mlm_probability", "line_by_line"},
+      {"max_target_length", "source_prefix", "label_smoothing_factor", "r_drop_alpha",
+       "predict_with_generate", "generation_max_length", "generation_num_beams", "span_corruption",
+       "mean_noise_span_length", "mlm_probability", "line_by_line"},
       nullptr,
       make_seq2seq_lm,
       prepare_seq2seq_lm,

@@ -8,8 +8,7 @@ namespace graft::tasks {
 
 class Seq2SeqLm : public TokenPrediction {
  public:
-  explicit Seq2SeqLm(double label_smoothing = 0, TargetGeneration generation = {})
-      : TokenPrediction(label_smoothing), generation_(std::move(generation)) {}
+  explicit Seq2SeqLm(TargetGeneration generation = {}) : generation_(std::move(generation)) {}
 
   std::unique_ptr<Metrics> metrics() const override;  // TargetMetrics
   void add_generated(models::State& state, const Features& features, int64_t begin, int64_t end,

@@ -110,7 +110,7 @@ double SequenceClassification::loss_terms(const data::RaggedBatch& batch) const 
 Var SequenceClassification::loss(engine::Tape& tape, Var logits, const data::RaggedBatch& batch,
                                  double denominator, double* total) const {
   if (kind_ == Kind::single)
-    return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
+    return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, label_loss(tape));
   const Tensor targets = engine::make_tensor(const_cast<float*>(batch.float_labels.data()), logits->data.rows,
                                              logits->data.cols);
   return kind_ != Kind::regression ? engine::binary_cross_entropy(tape, logits, targets, denominator, total)
@@ -287,15 +287,16 @@ void add_sample_labels(data::RaggedBatch& batch, const Model& model) {
 
 const TaskEntry& sequence_classification_task() {
   constexpr int64_t kLength = 128;  // run_glue's max_seq_length
-  static const TaskEntry entry = {&models::kSequenceClassification,
-                                  Input::labelled_rows,
-                                  Answer::labels,
-                                  kLength,
-                                  {"loss"},
-                                  choose_labels,
-                                  make_sequence_classification,
-                                  prepare_sequence_classification,
-                                  add_sample_labels};
+  static const TaskEntry entry = {
+      &models::kSequenceClassification,
+      Input::labelled_rows,
+      Answer::labels,
+      kLength,
+      {"loss", "label_smoothing_factor", "r_drop_alpha", "class_weights", "focal_gamma"},
+      choose_labels,
+      make_sequence_classification,
+      prepare_sequence_classification,
+      add_sample_labels};
   return entry;
 }
 

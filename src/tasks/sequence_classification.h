@@ -25,6 +25,11 @@ class SequenceClassification : public Task {
   PrimaryMetric primary_metric() const override;  // accuracy, f1_micro or pearson
   bool single_label() const { return kind_ == Kind::single; }
 
+ protected:
+  LabelOptions label_options() const override {
+    return single_label() ? LabelOptions::classes : LabelOptions::none;
+  }
+
  private:
   enum class Kind : uint8_t { single, multi, regression, probability };
   int num_labels_;

@@ -33,7 +33,7 @@ PreparedTask prepare_span_corruption(const Model& model, const TaskData& data,
             "span corruption");
   data::TextBlocks blocks = read_corpus(model, data, blocks_of_text, {}, "texts");
   PreparedTask out;
-  out.task = std::make_unique<Seq2SeqLm>(settings.label_smoothing_factor);
+  out.task = std::make_unique<Seq2SeqLm>();
   const auto features = [&](data::TokenStore& tokens) -> std::unique_ptr<Features> {
     for (int64_t i = 0; i < tokens.size(); ++i)
       if (tokens.length(i) < 2)

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "data/batch.h"
 #include "engine/ops.h"
@@ -49,12 +50,26 @@ class Metrics {
   virtual std::optional<Collapse> collapse() const { return std::nullopt; }
 };
 
+// How training changes the loss of labels. The loss of an evaluation is the cross entropy itself.
+struct LossOptions {
+  double label_smoothing = 0;          // share of each label that is spread over all classes
+  double focal_gamma = 0;              // of the focal loss
+  std::vector<float> class_weights{};  // [classes]; empty = 1 each
+  // Weight of the divergence between two passes with their own dropout (Liang et al. 2021, R-Drop).
+  double r_drop_alpha = 0;
+};
+
 class Task {
  public:
   virtual ~Task() = default;
+  // Throws UsageError for an option that the task has not.
+  void set_loss_options(LossOptions options);
+  const LossOptions& loss_options() const { return loss_options_; }
   // Terms that the loss of this batch sums over. The loss of a step is sum / total terms of all its
   // micro-batches, so it does not depend on their number.
   virtual double loss_terms(const data::RaggedBatch& batch) const = 0;
+  // The same with the weights of training.
+  double training_terms(const data::RaggedBatch& batch) const;
   // Scalar: sum of this batch's terms / denominator. Each term is added to `total`, if set, in order.
   virtual engine::Var loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                            double denominator, double* total = nullptr) const = 0;
@@ -81,6 +96,16 @@ class Task {
   virtual PrimaryMetric primary_metric() const { return {"loss", false}; }
   // A term of the loss in words: "label".
   virtual const char* term_name() const { return "label"; }
+
+ protected:
+  // The options of a loss that is a cross entropy over classes for each of batch.labels.
+  enum class LabelOptions : uint8_t { none, tokens, classes };
+  virtual LabelOptions label_options() const { return LabelOptions::none; }
+  // Those that apply to a pass: none in an evaluation.
+  engine::LabelLoss label_loss(const engine::Tape& tape) const;
+
+ private:
+  LossOptions loss_options_{};
 };
 
 // Forward pass and loss of a batch.

@@ -39,7 +39,6 @@ struct FeatureSettings {
   bool join_texts = false;    // attention and positions cross the texts of a block, as in run_clm
   int64_t max_target_length = 128;
   std::string source_prefix{};
-  double label_smoothing_factor = 0;
   bool span_corruption = false;  // text, of which the model learns to write missing spans
   double mean_noise_span_length = 3;
   bool predict_with_generate = false;

@@ -49,7 +49,7 @@ TokenClassification::TokenClassification(std::vector<std::string> labels, const 
 
 engine::Var TokenClassification::loss(engine::Tape& tape, engine::Var logits, const data::RaggedBatch& batch,
                                       double denominator, double* total) const {
-  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total);
+  return engine::cross_entropy(tape, logits, batch.labels.data(), denominator, total, label_loss(tape));
 }
 
 std::unique_ptr<Metrics> TokenClassification::metrics() const {
@@ -143,7 +143,8 @@ const TaskEntry& token_classification_task() {
       Input::tagged_words,
       Answer::entities,
       0,
-      {"label_all_tokens", "stride", "strict_entities", "return_entity_level_metrics"},
+      {"label_all_tokens", "stride", "strict_entities", "return_entity_level_metrics",
+       "label_smoothing_factor", "r_drop_alpha", "class_weights", "focal_gamma"},
       choose_token_labels,
       make_token_classification,
       prepare_token_classification,

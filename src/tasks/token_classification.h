@@ -23,6 +23,9 @@ class TokenClassification : public Task {
   PrimaryMetric primary_metric() const override { return {has_entities_ ? "f1" : "accuracy", true}; }
   const char* term_name() const override { return "labelled word"; }
 
+ protected:
+  LabelOptions label_options() const override { return LabelOptions::classes; }
+
  private:
   std::vector<std::string> labels_;
   TokenMetricOptions options_;

@@ -1,5 +1,6 @@
 // The line of each option of TrainingArguments: name, field, help, range.
 #include "train/arguments.h"
+#include "train/optim_choice.h"
 #include "train/schedule.h"
 
 namespace graft::train {
@@ -12,6 +13,12 @@ constexpr double kMany = 1e12;  // steps: beyond any run, far from overflow
 
 const char* lr_scheduler_help() {
   static const std::string text = "learning rate over the run: " + schedule_names();
+  return text.c_str();
+}
+
+const char* optim_help() {
+  static const std::string text =
+      "optimizer: " + optim_names() + "; muon trains the matrices of the layers, AdamW the rest";
   return text.c_str();
 }
 
@@ -47,10 +54,18 @@ const std::vector<Argument>& argument_table() {
        "steps of linear warm-up; below 1 a ratio of all steps",
        {0, kMany, included, true}},
       {"warmup_ratio", &T::warmup_ratio, "ratio of all steps; overrides warmup_steps", {0, 1}},
-      {"weight_decay", &T::weight_decay, "AdamW's decay; not on biases and normalisation layers", {0, 1e3}},
+      {"weight_decay",
+       &T::weight_decay,
+       "decay of the weights; not on biases and normalisation layers",
+       {0, 1e3}},
       {"adam_beta1", &T::adam_beta1, "decay of AdamW's first moment", {0, 1, without_max}},
       {"adam_beta2", &T::adam_beta2, "decay of AdamW's second moment", {0, 1, without_max}},
       {"adam_epsilon", &T::adam_epsilon, "AdamW's epsilon", {1e-30, 1}},
+      {"optim", &T::optim, optim_help()},
+      {"optim_args", &T::optim_args,
+       "settings of the optimizer: name=value, separated by commas; sgd: momentum, dampening, nesterov; "
+       "rmsprop: momentum, alpha, eps; adagrad: lr_decay, eps; muon: momentum, nesterov, ns_steps, "
+       "adjust_lr_fn"},
       {"max_grad_norm", &T::max_grad_norm, "gradient clipping; 0 = off", {0, 1e30}},
       {"bf16", &T::bf16,
        "matrix products in bf16 (fp32 accumulation, master weights, normalisation, loss); default: true "
@@ -131,7 +146,7 @@ const std::vector<Argument>& argument_table() {
       {"source_prefix", &T::source_prefix, "seq2seq-lm: put before every source, for example 'summarize: '"},
       {"label_smoothing_factor",
        &T::label_smoothing_factor,
-       "seq2seq-lm: share of each label that is spread over all tokens, in training",
+       "share of each label that is spread over all classes, in training (of labels and tokens)",
        {0, 1, without_max}},
       {"span_corruption", &T::span_corruption,
        "seq2seq-lm: the files hold text, of which the model learns to write missing spans (T5's "
@@ -252,6 +267,48 @@ const std::vector<Argument>& argument_table() {
        "masked-lm, causal-lm, span_corruption: folder for a cache of the tokenised text, which later runs "
        "read; default: the user's cache folder for files from 512 MB on, memory below"},
       {"overwrite_cache", &T::overwrite_cache, "tokenise again although the cache has the text"},
+      // Regularisation.
+      {"weight_decay_patterns", &T::weight_decay_patterns,
+       "weight decay of parameters by name: pattern=value, separated by commas; * ? [0-3] as in --freeze; a "
+       "later "
+       "pattern overrides an earlier one and --weight_decay"},
+      {"neftune_noise_alpha",
+       &T::neftune_noise_alpha,
+       "NEFTune: noise on the embeddings in training; 0 = none, the paper has 5 to 15",
+       {0, 1e3}},
+      {"r_drop_alpha",
+       &T::r_drop_alpha,
+       "R-Drop: weight of the divergence between two passes with their own dropout; 0 = one pass",
+       {0, 1e3}},
+      {"class_weights", &T::class_weights,
+       "weights of the classes in the loss: balanced, effective_number[:BETA], a list in the order of the "
+       "labels, or "
+       "a json file"},
+      {"focal_gamma", &T::focal_gamma, "gamma of the focal loss; 0 = cross entropy", {0, 20}},
+      {"mixout",
+       &T::mixout,
+       "share of the layers' weights that are the pretrained ones in each step (Lee et al. 2020)",
+       {0, 1, without_max}},
+      {"gradual_unfreezing",
+       &T::gradual_unfreezing,
+       "ULMFiT: the head is trained first, and in each epoch N more layers from the top; 0 = all at once",
+       {0, 1e4}},
+      {"ema_decay",
+       &T::ema_decay,
+       "evaluate and save an exponential moving average of the weights; 0 = the weights themselves",
+       {0, 1, without_max}},
+      {"swa_start",
+       &T::swa_start,
+       "evaluate and save the mean of the weights after each epoch from this one on (SWA); below 1 a ratio "
+       "of the "
+       "run; 0 = off",
+       {0, 1e9}},
+      {"swa_lr", &T::swa_lr, "learning rate from swa_start on; 0 = the schedule's", {0, 1e30}},
+      {"average_checkpoints",
+       &T::average_checkpoints,
+       "evaluate and save the mean of the weights at the last N evaluations, or epochs without evaluations; "
+       "0 = off",
+       {0, 1e3}},
   };
   return table;
 }

@@ -10,9 +10,11 @@
 #include "data/sampler.h"
 #include "tasks/question_settings.h"
 #include "train/older_names.h"
+#include "train/optim_choice.h"
 #include "train/reference_arguments.h"
 #include "train/reports.h"
 #include "train/schedule.h"
+#include "train/weight_average.h"
 
 namespace graft::train {
 
@@ -85,7 +87,7 @@ std::string canonical_argument(const std::string& name) {
 bool is_argument(const std::string& given) {
   const std::string name = canonical_argument(given);
   const auto& table = argument_table();
-  return name == "group_by_length" || find_reference_argument(name) ||
+  return name == "group_by_length" || name == "adafactor" || find_reference_argument(name) ||
          std::any_of(table.begin(), table.end(), [&](const Argument& a) { return name == a.name; });
 }
 
@@ -103,6 +105,11 @@ void set_value(TrainingArguments& arguments, const std::string& given, const std
     if (parse_switch(given, value)) return void(strategy = "group_by_length");
     if (strategy == "group_by_length") return void(strategy = "random");
     return log_info("--{} {} has no effect here: --train_sampling_strategy is {}", given, value, strategy);
+  }
+  if (name == "adafactor") {
+    if (parse_switch(given, value)) return void(arguments.optim = "adafactor");
+    if (arguments.optim == "adafactor") return void(arguments.optim = TrainingArguments().optim);
+    return log_info("--{} {} has no effect here: --optim is {}", given, value, arguments.optim);
   }
   if (const ReferenceArgument* a = find_reference_argument(name))
     return take_reference_argument(*a, given, value);
@@ -184,6 +191,8 @@ void check(const TrainingArguments& a) {
   check_choice("train_sampling_strategy", a.train_sampling_strategy,
                {"random", "sequential", "group_by_length"});
   check_choice("language", a.language, tasks::answer_languages());
+  choose_optim(a);
+  average_kind(a);
   if (schedule_of(a).type == ScheduleType::reduce_lr_on_plateau && a.eval_strategy == "no")
     throw UsageError("--lr_scheduler_type reduce_lr_on_plateau follows the evaluations, and there are none",
                      "give --eval_strategy epoch or steps");
@@ -267,7 +276,15 @@ void explain(const TrainingArguments& a) {
   if (a.max_tokens_per_batch > 0 && a.per_device_train_batch_size != d.per_device_train_batch_size)
     log_info("--per_device_train_batch_size {} has no effect: --max_tokens_per_batch {} overrides it",
              a.per_device_train_batch_size, a.max_tokens_per_batch);
-  if (a.learning_rate > 1) {
+  const OptimChoice optim = choose_optim(a);
+  for (const auto& [name, value, usual] : {std::tuple{"adam_beta1", a.adam_beta1, d.adam_beta1},
+                                           {"adam_beta2", a.adam_beta2, d.adam_beta2},
+                                           {"adam_epsilon", a.adam_epsilon, d.adam_epsilon}})
+    if (!optim.is_adam && value != usual)
+      log_info("--{} {} has no effect: --optim is {}", name, value, a.optim);
+  if (a.swa_lr != 0 && a.swa_start == 0)
+    log_info("--swa_lr {} has no effect: there is no --swa_start", a.swa_lr);
+  if (a.learning_rate > 1 && optim.is_adam) {
     log_warning("--learning_rate {} is above 1: AdamW moves each weight by about the rate at every step",
                 a.learning_rate);
   }

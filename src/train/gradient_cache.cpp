@@ -27,7 +27,14 @@ void append_rows(Outputs& to, Tensor rows) {
 }
 
 engine::TapeOptions pass_of(const models::State& state, const CachedPass& pass, bool record) {
-  return {true, record, pass.seed, pass.step, state.bf16, false, state.gradient_checkpointing};
+  return {true,
+          record,
+          pass.seed,
+          pass.step,
+          state.bf16,
+          false,
+          state.gradient_checkpointing,
+          state.neftune_noise_alpha};
 }
 
 Var constant_rows(Tape& tape, float* values, int64_t rows, int64_t cols) {

@@ -6,6 +6,7 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "models/config_keys.h"
 #include "train/arguments.h"
 #include "train/checkpoint.h"
 #include "train/evaluation_sets.h"
@@ -102,6 +103,15 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
 }
 
 }  // namespace
+
+bool override_dropout(TrainJob& job, const std::string& name, const std::string& value) {
+  const std::vector<std::string> keys = models::dropout_keys();
+  if (std::find(keys.begin(), keys.end(), name) == keys.end()) return false;
+  const double p = parse_real(name, value);
+  check_range(name, p, {0, 1, Range::Ends::without_max});
+  job.dropout.emplace_back(name, p);
+  return true;
+}
 
 namespace {
 
@@ -206,6 +216,7 @@ Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData
   options.pooling = job.arguments.pooling;
   options.normalize = job.arguments.normalize;
   options.ignore_mismatched_sizes = job.ignore_mismatched_sizes;
+  options.dropout = job.dropout;
   const bool config = job.model.empty() && is_folder(checkpoint);
   return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);
 }

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "graft/trainer.h"
@@ -16,6 +17,7 @@ struct TrainJob {
   std::string model, config_name, tokenizer_name;  // as given: folders or names on the hub
   std::vector<std::string> train_file, validation_file, test_file;
   DatasetOptions columns;
+  std::vector<std::pair<std::string, double>> dropout;  // keys of config.json and their new values
   int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;
   bool ignore_mismatched_sizes = false, overwrite_output_dir = false;
   TrainingArguments arguments;
@@ -24,6 +26,9 @@ struct TrainJob {
     return arguments.do_eval.value_or(false) || arguments.eval_on_start || arguments.eval_strategy != "no";
   }
 };
+
+// Sets the dropout of a key of config.json, as --hidden_dropout_prob. Returns whether a family has this key.
+bool override_dropout(TrainJob& job, const std::string& name, const std::string& value);
 
 // Finds the task and throws UsageError for options that are missing, contradict each other or have no effect
 // for the task. Sets do_train.

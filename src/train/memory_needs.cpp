@@ -3,6 +3,10 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "train/mixout.h"
+#include "train/optim_choice.h"
+#include "train/optimizer.h"
+#include "train/weight_average.h"
 
 namespace graft::train {
 namespace {
@@ -79,15 +83,15 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   return needs;
 }
 
-MemoryNeeds plan_training(const models::State& state, int64_t rows_read) {
+MemoryNeeds plan_training(const models::State& state, int64_t rows_read, const TrainingArguments& arguments) {
   MemoryNeeds needs;
   needs.gradients = static_cast<uint64_t>(state.parameters.grad_size()) * 4;
-  for (const engine::Parameter& p : state.parameters.parameters()) {
-    if (!p.trainable) continue;
-    const int64_t rows = p.row_sparse && rows_read >= 0 ? std::min(p.rows(), rows_read) : p.rows();
-    needs.moments += static_cast<uint64_t>(rows * p.cols()) * 8;
-    if (p.row_sparse) needs.moments += static_cast<uint64_t>(p.rows()) * 9;  // slot, last step, touched
-  }
+  needs.moments = state_bytes(state.parameters, arguments, rows_read) +
+                  static_cast<uint64_t>(average_bytes(state.parameters, arguments) +
+                                        (arguments.mixout > 0 ? Mixout::state_bytes(state.parameters) : 0));
+  if (!is_adamw(arguments)) needs.moments_name = "the optimizer's state";
+  if (average_kind(arguments) != AverageKind::none || arguments.mixout > 0)
+    needs.moments_name = "the optimizer's state and copies of the weights";
   return needs;
 }
 

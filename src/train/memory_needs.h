@@ -6,6 +6,7 @@
 
 #include "data/batch.h"
 #include "engine/memory_needs.h"
+#include "graft/trainer.h"
 #include "models/state.h"
 #include "tasks/task.h"
 
@@ -17,9 +18,9 @@ using engine::MemoryNeeds;
 // moments.
 MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                       bool record);
-// Gradients and the moments of AdamW. Of tables that are only looked up, rows that occur in no text get no
-// moments: `rows_read` counts those that do, -1 = all.
-MemoryNeeds plan_training(const models::State& state, int64_t rows_read = -1);
+// Gradients, the optimizer's state and other copies of the weights; `rows_read` as in state_bytes.
+MemoryNeeds plan_training(const models::State& state, int64_t rows_read = -1,
+                          const TrainingArguments& arguments = {});
 
 // What decides how many examples a training pass has, for messages.
 enum class PassSize : uint8_t { batch_size, mini_batch_size, max_tokens };

@@ -41,6 +41,11 @@ class Optimizer {
 // The optimizer of a run that begins.
 std::unique_ptr<Optimizer> make_optimizer(engine::ParameterStore& store, const TrainingArguments& arguments);
 
+// Bytes of its state. Of tables that are only looked up, rows that occur in no text have none: `rows_read`
+// counts those that do, -1 = all.
+uint64_t state_bytes(const engine::ParameterStore& store, const TrainingArguments& arguments,
+                     int64_t rows_read = -1);
+
 // L2 norm of all gradients, each parameter in order (torch.nn.utils.clip_grad_norm_'s total norm).
 double grad_norm(engine::ParameterStore& store);
 

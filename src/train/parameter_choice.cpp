@@ -1,5 +1,6 @@
 #include "train/parameter_choice.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -9,15 +10,17 @@
 #include "base/log.h"
 #include "models/state.h"
 #include "models/weights.h"
+#include "train/argument_values.h"
 
 namespace graft::train {
 namespace {
 
 using engine::Parameter;
+using engine::Part;
 
-// Where a parameter stands: below the first layer, in a layer, or above the last.
+// Where a parameter stands, and in which layer.
 struct Place {
-  enum class Part : uint8_t { embeddings, layer, head } part;
+  Part part;
   int64_t layer = 0;
 };
 
@@ -33,20 +36,20 @@ int64_t number_behind(std::string_view name, const std::string& scope) {
 Place place_of(const models::Family& family, const std::string& name, int64_t encoder_layers) {
   if (!family.bare.empty() && name.starts_with(std::string(family.base_prefix) + "."))
     return place_of(family, models::other_backbone_name(family, name), encoder_layers);
-  if (name.starts_with(std::string(family.embeddings) + ".")) return {Place::Part::embeddings};
+  if (name.starts_with(std::string(family.embeddings) + ".")) return {Part::embeddings};
   for (const char* scope : family.below_layers)
-    if (name.starts_with(std::string(scope) + ".")) return {Place::Part::embeddings};
-  if (const int64_t i = number_behind(name, family.layers); i >= 0) return {Place::Part::layer, i};
-  if (!family.decoder_layers) return {Place::Part::head};
+    if (name.starts_with(std::string(scope) + ".")) return {Part::embeddings};
+  if (const int64_t i = number_behind(name, family.layers); i >= 0) return {Part::layer, i};
+  if (!family.decoder_layers) return {Part::head};
   if (const int64_t i = number_behind(name, family.decoder_layers); i >= 0)
-    return {Place::Part::layer, encoder_layers + i};
-  return {Place::Part::head};
+    return {Part::layer, encoder_layers + i};
+  return {Part::head};
 }
 
 int64_t count_layers(const models::State& state, int64_t encoder_layers) {
   int64_t n = 0;
   for (const Parameter& p : state.parameters.parameters())
-    if (const Place at = place_of(*state.family, p.name, encoder_layers); at.part == Place::Part::layer)
+    if (const Place at = place_of(*state.family, p.name, encoder_layers); at.part == Part::layer)
       n = std::max(n, at.layer + 1);
   return n;
 }
@@ -76,12 +79,33 @@ void freeze_patterns(models::State& state, const std::string& patterns) {
   }
 }
 
+// "pattern=value,pattern=value"
+void set_weight_decay(models::State& state, const std::string& patterns) {
+  for (size_t begin = 0; begin < patterns.size();) {
+    const size_t end = std::min(patterns.find(',', begin), patterns.size());
+    const std::string part = patterns.substr(begin, end - begin);
+    begin = end + 1;
+    if (part.empty()) continue;
+    const size_t equals = part.rfind('=');
+    if (equals == std::string::npos)
+      throw UsageError(fmt::format("--weight_decay_patterns: \"{}\" has no value", part),
+                       "write pattern=value, separated by commas, for example '*.bias=0.01'");
+    const double value = parse_real("weight_decay_patterns", part.substr(equals + 1));
+    check_range("weight_decay_patterns", value, {0, 1e3});
+    try {
+      for (Parameter* p : state.parameters.select(part.substr(0, equals))) p->weight_decay = value;
+    } catch (const Error& e) {
+      throw UsageError(fmt::format("--weight_decay_patterns: {}", e.what()), e.hint());
+    }
+  }
+}
+
 // Random weights that nothing trains are of no use.
 void check_reinitialized(const models::State& state, const TrainingArguments& a, int64_t layers,
                          int64_t encoder_layers) {
   for (const Parameter& p : state.parameters.parameters()) {
     const Place at = place_of(*state.family, p.name, encoder_layers);
-    if (at.part != Place::Part::layer || at.layer < layers - a.reinit_layers || p.trainable) continue;
+    if (at.part != Part::layer || at.layer < layers - a.reinit_layers || p.trainable) continue;
     throw UsageError(
         fmt::format("--reinit_layers {} gives {} random weights, but it is frozen and would keep them",
                     a.reinit_layers, p.name),
@@ -113,20 +137,20 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
   check_layers("reinit_layers", a.reinit_layers, layers);
   for (Parameter& p : state.parameters.parameters()) {
     const Place at = place_of(*state.family, p.name, encoder_layers);
-    const bool below =
-        at.part == Place::Part::embeddings || (at.part == Place::Part::layer && at.layer < a.freeze_layers);
+    const bool below = at.part == Part::embeddings || (at.part == Part::layer && at.layer < a.freeze_layers);
+    p.part = at.part;
+    p.weight_decay.reset();
     p.trainable = !p.unused && !p.adapter.a && !(a.freeze_layers > 0 && below);
     // The head and the top layer have the rate itself, each part below it one factor more (Zhang et al. 2021,
     // "Revisiting Few-sample BERT Fine-tuning").
-    const int64_t depth = at.part == Place::Part::head    ? 0
-                          : at.part == Place::Part::layer ? layers - 1 - at.layer
-                                                          : layers;
-    p.lr_scale = std::pow(a.layerwise_lr_decay, static_cast<double>(depth));
-    if (at.part == Place::Part::layer && at.layer >= layers - a.reinit_layers)
+    p.depth = at.part == Part::head ? 0 : at.part == Part::layer ? layers - at.layer : layers + 1;
+    p.lr_scale = std::pow(a.layerwise_lr_decay, static_cast<double>(std::max<int64_t>(0, p.depth - 1)));
+    if (at.part == Part::layer && at.layer >= layers - a.reinit_layers)
       models::initialize_parameter(state, p, a.seed);
   }
   if (a.reinit_layers > 0) state.parameters.touch_values();
   freeze_patterns(state, a.freeze);
+  set_weight_decay(state, a.weight_decay_patterns);
   if (a.reinit_layers > 0) check_reinitialized(state, a, layers, encoder_layers);
   log_choice(state, a);
 }

@@ -15,7 +15,7 @@
 #include "models/registry.h"
 #include "models/weights.h"
 #include "tasks/task_table.h"
-#include "train/adamw.h"
+#include "train/elementwise_optimizer.h"
 #include "train/runner.h"
 
 namespace graft::train {
@@ -485,9 +485,9 @@ class Fixture {
 
   // Five steps of AdamW as the fixtures' README gives them.
   void compare_training() {
-    AdamWOptions options;
+    UpdateRule options;
     options.weight_decay = 0.01;
-    AdamW optimizer(state_.parameters, options);
+    ElementwiseOptimizer optimizer(state_.parameters, options);
     Parameter& words = *state_.network.encoder->word_embeddings();
     double rates = 0;
     for (size_t step = 0; step < meta_.at("steps").size(); ++step) {
@@ -540,6 +540,10 @@ ParityReport run_parity(const fs::path& folder, bool bf16) {
         "{}: not a fixture folder (meta.json is missing)", folder.string());
   }
   return Fixture(folder, bf16).run();
+}
+
+data::RaggedBatch fixture_batch(const fs::path& folder, const Model& model) {
+  return read_inputs(folder, model.state()).batch;
 }
 
 std::vector<fs::path> find_fixtures(const fs::path& folder) {

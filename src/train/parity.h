@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "data/batch.h"
+#include "graft/model.h"
 
 namespace graft::train {
 
@@ -33,6 +35,9 @@ struct ParityReport {
 // (median and worst) and the cosine of each gradient with the reference's (worst and median). Throws Error
 // when the folder is not a fixture.
 ParityReport run_parity(const std::filesystem::path& folder, bool bf16 = false);
+
+// The inputs and labels of a fixture as one batch.
+data::RaggedBatch fixture_batch(const std::filesystem::path& folder, const Model& model);
 
 // The fixture folders at or below `folder`, sorted.
 std::vector<std::filesystem::path> find_fixtures(const std::filesystem::path& folder);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "train/optimizer_state.h"
 #include "train/plan.h"
 
 namespace graft::train {
@@ -18,7 +19,7 @@ namespace {
 // row.
 int64_t rows_read(const Trainer::Parts& parts) {
   const engine::Parameter* words = parts.model.state().network.encoder->word_embeddings();
-  if (!words->row_sparse || parts.arguments.weight_decay != 0) return -1;
+  if (!words->row_sparse || decay_of(*words, parts.arguments.weight_decay) != 0) return -1;
   std::vector<bool> seen(static_cast<size_t>(words->rows()));
   int64_t rows = 0;
   data::RaggedBatch batch;
@@ -153,7 +154,7 @@ void plan_evaluation(Trainer::Parts& p) {
 void plan_memory(Trainer::Parts& p, data::Sampler& sampler, uint64_t copy_for_saves) {
   const tasks::Features& features = *p.features.train;
   std::vector<std::vector<int64_t>> largest = largest_batches(features, sampler, p.arguments);
-  p.memory.expect_training(p.model.state(), rows_read(p), decided_by(p.arguments));
+  p.memory.expect_training(p.model.state(), rows_read(p), decided_by(p.arguments), p.arguments);
   data::RaggedBatch batch;
   for (auto examples = largest.rbegin(); examples != largest.rend(); ++examples) {  // the first one is logged
     batch = batch_of(features, *examples, 0);

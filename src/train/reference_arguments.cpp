@@ -19,7 +19,6 @@ constexpr const char* kStreamed = "metrics are streamed, batch by batch; no logi
 constexpr const char* kFastBatches =
     "a batch is prepared in a small part of a per cent of its step; workers would gain nothing";
 constexpr const char* kCpu = "graft computes on the CPU";
-constexpr const char* kAdamW = "AdamW is the only optimizer";
 constexpr const char* kNoCompile = "it steers PyTorch's compiler; graft is compiled already";
 constexpr const char* kNoUpload = "it steers the upload to the hub, which graft does not do";
 constexpr const char* kNoAccelerate =
@@ -72,7 +71,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"use_cache", no_effect, boolean, "*", "it is for generation"},
       {"use_cpu", no_effect, boolean, "*", kCpu},
 
-      {"adafactor", later, boolean, "false", kAdamW},
       {"ddp_backend", later, text, "", kOneProcess},
       {"ddp_broadcast_buffers", later, boolean, "", kOneProcess},
       {"ddp_bucket_cap_mb", later, integer, "", kOneProcess},
@@ -81,9 +79,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"ddp_timeout", later, integer, "1800", kOneProcess},
       {"fp16", later, boolean, "false", "--bf16 true computes in half precision"},
       {"fp16_full_eval", later, boolean, "false", "--bf16 true computes in half precision"},
-      {"neftune_noise_alpha", later, number, "", "no noise is added to embeddings"},
-      {"optim", later, text, "adamw_torch adamw_torch_fused", kAdamW},
-      {"optim_args", later, text, "", "AdamW's settings are --adam_beta1, --adam_beta2 and --adam_epsilon"},
       {"optim_target_modules", later, text, "", "all parameters are trained"},
 
       {"accelerator_config", never, text, "", kNoAccelerate},

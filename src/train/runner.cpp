@@ -66,10 +66,11 @@ void StepMemory::measure() {
   former_peak_ = peak_resident_memory();
 }
 
-void StepMemory::expect_training(const models::State& state, int64_t rows_read, PassSize decided_by) {
+void StepMemory::expect_training(const models::State& state, int64_t rows_read, PassSize decided_by,
+                                 const TrainingArguments& arguments) {
   // Gradients and moments are reserved by now; a second training finds them in use already.
   if (!budget_ || needs_.moments == 0) measure();
-  needs_.include(plan_training(state, rows_read));
+  needs_.include(plan_training(state, rows_read, arguments));
   decided_by_ = decided_by;
 }
 
@@ -120,7 +121,14 @@ double accumulate_gradients(models::State& state, const tasks::Task& task, const
     memory.arena().reset();
     if (check) check->begin_forward();
     Tape tape(check ? check->kernels() : state.parameters.device().kernels(), memory.arena(),
-              state.parameters, {dropout, true, seed, step, state.bf16, false, state.gradient_checkpointing});
+              state.parameters,
+              {.training = dropout,
+               .record = true,
+               .seed = seed,
+               .step = step,
+               .bf16 = state.bf16,
+               .checkpoints = state.gradient_checkpointing,
+               .neftune_noise_alpha = state.neftune_noise_alpha});
     const Var loss = tasks::forward_loss(tape, state.network, task, batch, denominator).loss;
     const double value = tape.scalar(loss);
     if (check) check->begin_backward();

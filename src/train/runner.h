@@ -23,9 +23,10 @@ class StepMemory {
   explicit StepMemory(const engine::Device& device = engine::default_device())
       : device_(device), arena_(engine::ArenaSize{}, device) {}
   engine::Arena& arena() { return arena_; }
-  // Includes gradients and moments in the plan. Call before the first batch. `rows_read` as in plan_training.
+  // Includes gradients and the optimizer's state in the plan. Call before the first batch. `rows_read` as in
+  // plan_training.
   void expect_training(const models::State& state, int64_t rows_read = -1,
-                       PassSize decided_by = PassSize::batch_size);
+                       PassSize decided_by = PassSize::batch_size, const TrainingArguments& arguments = {});
   // The largest n whose first n examples of the batch fit the budget beside what is planned; 0 = none.
   int32_t largest_batch(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                         bool record);

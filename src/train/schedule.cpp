@@ -37,21 +37,21 @@ const std::vector<std::pair<std::string, ScheduleType>>& schedule_table() {
   return table;
 }
 
-std::string joined(const std::vector<std::string>& names) {
+std::string joined_names(const std::vector<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
   return list;
 }
 
 // A setting of a type: its name in the json object, and what takes its value.
-struct Setting {
+struct ScheduleSetting {
   std::string name;
   std::function<void(const std::string& name, const Json& value)> set;
 };
 
 std::string setting_name(const std::string& name) { return fmt::format("{}: {}", kOption, name); }
 
-Setting number(const char* name, double& to, const Range& range) {
+ScheduleSetting number_setting(const char* name, double& to, const Range& range) {
   return {
       name, [&to, range](const std::string& key, const Json& value) {
         if (!value.is_number())
@@ -61,8 +61,8 @@ Setting number(const char* name, double& to, const Range& range) {
       }};
 }
 
-Setting whole(const char* name, double& to, const Range& range) {
-  Setting s = number(name, to, range);
+ScheduleSetting whole_setting(const char* name, double& to, const Range& range) {
+  ScheduleSetting s = number_setting(name, to, range);
   s.set = [&to, set = s.set](const std::string& key, const Json& value) {
     set(key, value);
     if (to != std::floor(to))
@@ -72,31 +72,31 @@ Setting whole(const char* name, double& to, const Range& range) {
 }
 
 template <class T>
-Setting choice(const char* name, T& to, std::vector<std::pair<std::string, T>> choices) {
+ScheduleSetting choice_setting(const char* name, T& to, std::vector<std::pair<std::string, T>> choices) {
   return {name, [&to, choices](const std::string& key, const Json& value) {
             std::vector<std::string> names;
             for (const auto& [known, meaning] : choices) {
               if (value.is_string() && value.get<std::string>() == known) return void(to = meaning);
               names.push_back(known);
             }
-            throw UsageError(
-                fmt::format("--{} is {}; there are: {}", setting_name(key), value.dump(), joined(names)));
+            throw UsageError(fmt::format("--{} is {}; there are: {}", setting_name(key), value.dump(),
+                                         joined_names(names)));
           }};
 }
 
 constexpr double kMost = 1e15;
 constexpr Range kShare{0, 1}, kPositive{0, kMost, Range::Ends::without_min}, kCount{0, kMost};
 
-std::vector<Setting> plateau_settings(PlateauSettings& p, double& patience, double& cooldown) {
+std::vector<ScheduleSetting> plateau_settings(PlateauSettings& p, double& patience, double& cooldown) {
   using Bools = std::vector<std::pair<std::string, bool>>;
-  return {choice("mode", p.larger_is_better, Bools{{"min", false}, {"max", true}}),
-          number("factor", p.factor, {0, 1, Range::Ends::without_max}),
-          whole("patience", patience, kCount),
-          number("threshold", p.threshold, kCount),
-          choice("threshold_mode", p.relative, Bools{{"rel", true}, {"abs", false}}),
-          whole("cooldown", cooldown, kCount),
-          number("min_lr", p.min_lr, kCount),
-          number("eps", p.eps, kCount)};
+  return {choice_setting("mode", p.larger_is_better, Bools{{"min", false}, {"max", true}}),
+          number_setting("factor", p.factor, {0, 1, Range::Ends::without_max}),
+          whole_setting("patience", patience, kCount),
+          number_setting("threshold", p.threshold, kCount),
+          choice_setting("threshold_mode", p.relative, Bools{{"rel", true}, {"abs", false}}),
+          whole_setting("cooldown", cooldown, kCount),
+          number_setting("min_lr", p.min_lr, kCount),
+          number_setting("eps", p.eps, kCount)};
 }
 
 // What parse_schedule reads besides the fields of Schedule; -1 = not given.
@@ -104,31 +104,32 @@ struct Extra {
   double min_lr = -1, min_lr_rate = -1, patience = 10, cooldown = 0;
 };
 
-std::vector<Setting> settings_of(Schedule& s, Extra& extra) {
+std::vector<ScheduleSetting> schedule_settings(Schedule& s, Extra& extra) {
   using Ramps = std::vector<std::pair<std::string, Ramp>>;
   const Ramps ramps = {{"linear", Ramp::linear}, {"cosine", Ramp::cosine}, {"1-sqrt", Ramp::one_minus_sqrt}};
-  const Setting cycles = number("num_cycles", s.num_cycles, kPositive);
+  const ScheduleSetting cycles = number_setting("num_cycles", s.num_cycles, kPositive);
   switch (s.type) {
     case ScheduleType::cosine:
       return {cycles};
     case ScheduleType::cosine_with_restarts:
-      return {whole("num_cycles", s.num_cycles, kPositive)};
+      return {whole_setting("num_cycles", s.num_cycles, kPositive)};
     case ScheduleType::cosine_with_min_lr:
-      return {number("min_lr", extra.min_lr, kCount), number("min_lr_rate", extra.min_lr_rate, kShare),
-              cycles};
+      return {number_setting("min_lr", extra.min_lr, kCount),
+              number_setting("min_lr_rate", extra.min_lr_rate, kShare), cycles};
     case ScheduleType::cosine_warmup_with_min_lr:
-      return {number("min_lr", extra.min_lr, kCount), number("min_lr_rate", extra.min_lr_rate, kShare),
-              number("warmup_lr_rate", s.warmup_lr_rate, kShare), cycles};
+      return {number_setting("min_lr", extra.min_lr, kCount),
+              number_setting("min_lr_rate", extra.min_lr_rate, kShare),
+              number_setting("warmup_lr_rate", s.warmup_lr_rate, kShare), cycles};
     case ScheduleType::polynomial:
-      return {number("lr_end", s.lr_end, kCount), number("power", s.power, kPositive)};
+      return {number_setting("lr_end", s.lr_end, kCount), number_setting("power", s.power, kPositive)};
     case ScheduleType::inverse_sqrt:
-      return {whole("timescale", s.timescale, kPositive)};
+      return {whole_setting("timescale", s.timescale, kPositive)};
     case ScheduleType::warmup_stable_decay:
-      return {whole("num_decay_steps", s.num_decay_steps, kCount),
-              whole("num_stable_steps", s.num_stable_steps, kCount),
-              choice("warmup_type", s.warmup_type, ramps),
-              choice("decay_type", s.decay_type, ramps),
-              number("min_lr_ratio", s.min_lr_rate, kShare),
+      return {whole_setting("num_decay_steps", s.num_decay_steps, kCount),
+              whole_setting("num_stable_steps", s.num_stable_steps, kCount),
+              choice_setting("warmup_type", s.warmup_type, ramps),
+              choice_setting("decay_type", s.decay_type, ramps),
+              number_setting("min_lr_ratio", s.min_lr_rate, kShare),
               cycles};
     case ScheduleType::reduce_lr_on_plateau:
       return plateau_settings(s.plateau, extra.patience, extra.cooldown);
@@ -137,7 +138,7 @@ std::vector<Setting> settings_of(Schedule& s, Extra& extra) {
   }
 }
 
-Json read_object(const std::string& kwargs) {
+Json read_kwargs(const std::string& kwargs) {
   if (kwargs.empty()) return Json::object();
   Json json;
   try {
@@ -152,18 +153,19 @@ Json read_object(const std::string& kwargs) {
   return json;
 }
 
-void read_settings(const std::string& type, const std::string& kwargs, const std::vector<Setting>& settings) {
+void read_schedule_kwargs(const std::string& type, const std::string& kwargs,
+                          const std::vector<ScheduleSetting>& settings) {
   std::vector<std::string> names;
-  for (const Setting& s : settings) names.push_back(s.name);
-  const Json json = read_object(kwargs);
+  for (const ScheduleSetting& s : settings) names.push_back(s.name);
+  const Json json = read_kwargs(kwargs);
   for (const auto& [key, value] : json.items()) {
     const std::string& name = key;
-    const auto it =
-        std::find_if(settings.begin(), settings.end(), [&](const Setting& s) { return s.name == name; });
+    const auto it = std::find_if(settings.begin(), settings.end(),
+                                 [&](const ScheduleSetting& s) { return s.name == name; });
     if (it == settings.end()) {
       const std::string near = nearest_name(name, names);
       throw UsageError(fmt::format("--{}: \"{}\" is not a setting of {}, which has {}", kOption, name, type,
-                                   names.empty() ? "none" : joined(names)),
+                                   names.empty() ? "none" : joined_names(names)),
                        near.empty() ? "" : "did you mean " + near + "?");
     }
     if (!value.is_null()) it->set(name, value);
@@ -199,7 +201,7 @@ void complete(Schedule& s, const std::string& type, const Extra& extra) {
 std::string schedule_names() {
   std::vector<std::string> names;
   for (const auto& [name, type] : schedule_table()) names.push_back(name);
-  return joined(names);
+  return joined_names(names);
 }
 
 Schedule parse_schedule(const std::string& type, const std::string& kwargs, double learning_rate) {
@@ -213,13 +215,13 @@ Schedule parse_schedule(const std::string& type, const std::string& kwargs, doub
     for (const auto& [name, meaning] : table) names.push_back(name);
     const std::string near = nearest_name(type, names);
     throw UsageError(
-        fmt::format("--lr_scheduler_type {} is not implemented; there are: {}", type, joined(names)),
+        fmt::format("--lr_scheduler_type {} is not implemented; there are: {}", type, joined_names(names)),
         near.empty() ? "" : "did you mean " + near + "?");
   }
   s.type = it->second;
   if (s.type == ScheduleType::cosine_with_restarts) s.num_cycles = 1;
   Extra extra;
-  read_settings(type, kwargs, settings_of(s, extra));
+  read_schedule_kwargs(type, kwargs, schedule_settings(s, extra));
   complete(s, type, extra);
   return s;
 }
@@ -302,13 +304,17 @@ Plateau* carried_plateau(TrainState& state, const Schedule& schedule) {
   });
 }
 
-void follow(Plateau& plateau, const LogEntry& metrics) {
-  for (const auto& [name, value] : metrics) {
-    if (name != "eval_loss") continue;
-    if (plateau.update(value))
-      log_info("reduce_lr_on_plateau: {} has stopped improving; the learning rate is {:.3g} from here on",
-               name, plateau.rate());
-  }
+void follow(Plateau& plateau, const LogEntry& metrics, const std::string& metric_for_best_model) {
+  std::string metric = metric_for_best_model.empty() ? "loss" : metric_for_best_model;
+  if (!metric.starts_with("eval_")) metric = "eval_" + metric;
+  const auto it =
+      std::find_if(metrics.begin(), metrics.end(), [&](const auto& m) { return m.first == metric; });
+  if (it == metrics.end())
+    fail_with("give another --metric_for_best_model",
+              "--lr_scheduler_type reduce_lr_on_plateau: the evaluation has no {}", metric);
+  if (plateau.update(it->second))
+    log_info("reduce_lr_on_plateau: {} has stopped improving; the learning rate is {:.3g} from here on",
+             metric, plateau.rate());
 }
 
 }  // namespace graft::train

@@ -62,7 +62,8 @@ double schedule_factor(const Schedule& schedule, int64_t step, int64_t num_warmu
 
 // The Plateau of a run with this schedule, null for every other type.
 Plateau* carried_plateau(TrainState& state, const Schedule& schedule);
-// Takes eval_loss of an evaluation and logs a fall of the rate.
-void follow(Plateau& plateau, const LogEntry& metrics);
+// Takes --metric_for_best_model of an evaluation, or its loss, and logs a fall of the rate. Throws Error if
+// the evaluation has no such metric.
+void follow(Plateau& plateau, const LogEntry& metrics, const std::string& metric_for_best_model);
 
 }  // namespace graft::train

@@ -52,7 +52,7 @@ int64_t StepBatches::input_tokens() const {
 
 StepTotals total_of(const tasks::Task& task, const StepBatches& batches, engine::Collective& collective) {
   double sums[3] = {0, static_cast<double>(batches.tokens()), static_cast<double>(batches.input_tokens())};
-  for (const data::RaggedBatch& batch : batches) sums[0] += task.loss_terms(batch);
+  for (const data::RaggedBatch& batch : batches) sums[0] += task.training_terms(batch);
   collective.all_reduce(sums, 3);
   return {std::max(sums[0], 1.0), static_cast<int64_t>(sums[1]),
           static_cast<int64_t>(sums[2])};  // without a term the loss is 0, not 0/0

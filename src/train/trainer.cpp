@@ -17,6 +17,7 @@
 #include "train/parts.h"
 #include "train/plan.h"
 #include "train/plan_memory.h"
+#include "train/regularization.h"
 #include "train/resume.h"
 #include "train/schedule.h"
 #include "train/step_batches.h"
@@ -46,6 +47,8 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   state.parameters.allocate_grads();
   train::begin_or_continue(at, state.parameters, args);
   train::Optimizer& optimizer = *at.optimizer;
+  train::plan_unfreezing(state.parameters, args, plan.steps_per_epoch);
+  train::Regularization regularization(state, at, args, plan);
   train::BestModel best(args, at);
   train::Plateau* plateau = train::carried_plateau(at, schedule);
   auto& watch = train::carried<train::GradientWatch>(
@@ -63,8 +66,9 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     const bool evaluates = train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends),
                saves = train::save_is_due(args, plan, at.step, epoch_ends);
     if (evaluates || saves) optimizer.flush();
+    const train::AveragedWeights averaged(evaluates || saves ? regularization.average() : nullptr);
     const LogEntry metrics = evaluates ? log.evaluation(evaluate()) : LogEntry();
-    if (plateau && !metrics.empty()) train::follow(*plateau, metrics);
+    if (plateau && !metrics.empty()) train::follow(*plateau, metrics, args.metric_for_best_model);
     saver.save(saves, best.improves(metrics));
   };
   if (train::evaluation_is_missing(at, plan, args)) finish_step(train::epoch_ends(at, plan));
@@ -85,6 +89,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     const train::StepTotals totals =
         train::total_of(*p.features.task, args.gradient_cache ? whole : batches, ranks);
     state.parameters.clear_grads();
+    train::Regularization::Pass pass = regularization.begin_pass(at.step, optimizer.num_steps());
     double loss = 0;
     size_t done = 0;
     train::StepCheck check(p);
@@ -109,6 +114,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       loss = *cached;
     }
     if (done < batches.size()) break;  // stopped: part of a step is no step
+    pass.end();
     check.require_finite(at.step);
     engine::sum_gradients(state.parameters, ranks);
     ranks.all_reduce(&loss, 1);
@@ -116,10 +122,10 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     train::check_finite(loss, norm, at.step, state,
                         [&] { return train::why_not_finite(p, batches, totals.terms, at.step); });
     const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
-    const double rate =
-        plateau ? plateau->rate()
-                : args.learning_rate *
-                      train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
+    const double rate = regularization.rate(
+        at.step, plateau ? plateau->rate()
+                         : args.learning_rate * train::schedule_factor(schedule, at.step, plan.warmup_steps,
+                                                                       plan.total_steps));
     if (watch.skips(state.parameters, loss, norm, at.step))
       ++at.skipped_steps;
     else
@@ -133,9 +139,12 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
               epoch_ends});
     if (observer.should_stop && observer.should_stop()) p.stop = true;
     saver.poll();
+    regularization.after_step(optimizer, at.step, epoch_ends,
+                              train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends));
     finish_step(epoch_ends);
   }
   optimizer.flush();
+  regularization.finish();
   train::check_weights(state, at.step);
   best.explain_stop();
   const bool stopped = train::any_stops(p);

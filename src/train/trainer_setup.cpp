@@ -3,6 +3,7 @@
 #include "models/state.h"
 #include "tasks/vocabulary.h"
 #include "train/arguments.h"
+#include "train/class_weights.h"
 #include "train/evaluation_sets.h"
 #include "train/parameter_choice.h"
 #include "train/parts.h"
@@ -22,6 +23,17 @@ void check_evaluation(const Trainer::Parts& p, const TrainingArguments& a) {
   throw UsageError(fmt::format("{}: there is no evaluation data", asked),
                    text ? "give --validation_file: the text is too short to put a share of its lines aside"
                         : "give an evaluation set (--validation_file)");
+}
+
+void set_loss_options(Trainer::Parts& p, const TrainingArguments& a) {
+  tasks::LossOptions options;
+  options.label_smoothing = a.label_smoothing_factor;
+  options.focal_gamma = a.focal_gamma;
+  options.r_drop_alpha = a.r_drop_alpha;
+  if (!a.class_weights.empty() && p.features.train)
+    options.class_weights = train::class_weights(a.class_weights, p.model, *p.features.train);
+  p.features.task->set_loss_options(std::move(options));
+  p.model.state().neftune_noise_alpha = static_cast<float>(a.neftune_noise_alpha);
 }
 
 }  // namespace
@@ -46,7 +58,6 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.join_texts = arguments.join_texts;
   settings.max_target_length = arguments.max_target_length;
   settings.source_prefix = arguments.source_prefix;
-  settings.label_smoothing_factor = arguments.label_smoothing_factor;
   settings.span_corruption = arguments.span_corruption;
   settings.mean_noise_span_length = arguments.mean_noise_span_length;
   settings.predict_with_generate = arguments.predict_with_generate;
@@ -74,6 +85,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.evaluates = *arguments.do_eval && data.eval_sets.empty();
   p.features = tasks::task_of(p.model).prepare(p.model, data, settings);
   p.evaluation_sets = train::prepare_evaluation_sets(p.model, data, settings);
+  set_loss_options(p, arguments);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
   if (p.features.train) train::choose_parameters(p.model, arguments);

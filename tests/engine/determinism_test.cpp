@@ -143,14 +143,14 @@ TEST(Threads, OptimizerGivesTheSameBits) {
         Pass pass;
         pass.out = random_matrix(1, n, "w");
         Matrix m(1, n), v(1, n);
-        AdamWArgs a;
+        UpdateArgs a;
         a.w = pass.out.v.data();
         a.m = m.v.data();
         a.v = v.v.data();
         a.g = g.v.data();
         a.n = n;
         a.lr = 1e-3;
-        cpu_kernels().adamw(a);
+        cpu_kernels().update(a);
         pass.input_grads = {m, v,
                             Matrix(1, 1, static_cast<float>(cpu_kernels().sum_of_squares(g.v.data(), n)))};
         return pass;

@@ -62,7 +62,7 @@ struct Step {
     const Var target = t.constant(t.push(6, kWidth));
     t.kernels().basic({.op = BasicOp::fill, .out = target->data, .alpha = 0.25f});
     const Tensor hot = make_tensor(const_cast<float*>(targets.v.data()), 6, kWidth);
-    Var loss = cross_entropy(t, first, labels.data(), 6, &total, 0.1f);
+    Var loss = cross_entropy(t, first, labels.data(), 6, &total, {.label_smoothing = 0.1f});
     loss = add(t, loss, kl_divergence(t, first, target, 2, 6, &total));
     loss = add(t, loss, binary_cross_entropy(t, first, hot, 6, &total));
     loss = add(t, loss, squared_error(t, first, hot, 6, &total));

@@ -1,4 +1,6 @@
 // embed against its plain twin: dense and row-sparse tables, padding rows, a tied table, micro-batches.
+#include <cmath>
+
 #include "engine/plain_twins.h"
 #include "support/shared.h"
 
@@ -194,6 +196,39 @@ TEST(Embed, RowSparseGradientKeepsOnlyRowsReadAndAddsMicroBatches) {
   m.store.clear_grads();
   EXPECT_TRUE(m.store.sparse_grad(*m.e.word).ids.empty());
   for (const int32_t slot : m.store.sparse_grad(*m.e.word).slot_of) EXPECT_EQ(slot, -1);
+}
+
+// NEFTune (Jain et al. 2024): uniform noise of alpha / sqrt(L H) on the word rows, in training only.
+TEST(Embed, NoiseIsUniformAndScaledByTheLength) {
+  Model m(false, -1, false);
+  m.e.norm = {};
+  const Batch batch({3, 5});
+  const Ids ids(8, "word");
+  const auto embedded = [&](float alpha, bool training) {
+    Arena arena;
+    Tape t(cpu_kernels(), arena, m.store,
+           {.training = training, .seed = 1, .step = 2, .neftune_noise_alpha = alpha});
+    return copy_of(
+        embed(t, m.e, ids.word.data(), ids.position.data(), nullptr, 0, "embeddings", batch.rows())->data);
+  };
+  const Matrix plain = embedded(0, true), noisy = embedded(4, true), again = embedded(4, true);
+  EXPECT_EQ(noisy.v, again.v);
+  EXPECT_EQ(embedded(4, false).v, plain.v);
+  double largest[2] = {0, 0}, sum = 0;
+  for (int64_t r = 0; r < 8; ++r) {
+    for (int64_t c = 0; c < kHidden; ++c) {
+      const int s = r < 3 ? 0 : 1;
+      const double bound = 4 / std::sqrt((s == 0 ? 3.0 : 5.0) * kHidden),
+                   noise = noisy.at(r, c) - plain.at(r, c);
+      largest[s] = std::max(largest[s], std::fabs(noise) / bound);
+      sum += noise / bound;
+    }
+  }
+  for (const double share : largest) {
+    EXPECT_LE(share, 1.0 + 1e-5);
+    EXPECT_GT(share, 0.9);
+  }
+  EXPECT_NEAR(sum / (8 * kHidden), 0, 0.15);
 }
 
 }  // namespace

@@ -31,7 +31,8 @@ struct Case {
   }
   Forward stored(float smoothing = 0, double* total = nullptr) {
     return [=, this](Tape& t, const std::vector<Var>& in) {
-      return cross_entropy(t, linear(t, in[0], layer), labels.data(), 7, total, smoothing);
+      return cross_entropy(t, linear(t, in[0], layer), labels.data(), 7, total,
+                           {.label_smoothing = smoothing});
     };
   }
 };

@@ -33,6 +33,61 @@ TEST(CrossEntropy, EqualsTwinWithIgnoredLabels) {
   }
 }
 
+// Weights of classes as torch's cross_entropy without its mean; the focal loss of Lin et al. 2017. Both in
+// double, their gradients by the chain rule.
+TEST(CrossEntropy, ClassWeightsAndTheFocalLossEqualTheirFormulas) {
+  ParameterStore store;
+  fill_store(store);
+  const Matrix logits = random_matrix(9, 4, "logits", 3);
+  std::vector<int32_t> labels = random_ids(9, 4, "labels");
+  labels[2] = -100;
+  const std::vector<float> weights = {0.5f, 2, 0, 3};
+  const auto factors = [&](double nll, int32_t label, bool weighted, double gamma) {
+    const double p = std::exp(-nll),
+                 w = weighted ? static_cast<double>(weights[static_cast<size_t>(label)]) : 1.0;
+    // d/dp of -(1 - p)^gamma log p, times -p: that of the cross entropy is 1.
+    const double slope =
+        std::pow(1 - p, gamma) + (gamma > 0 ? gamma * p * std::pow(1 - p, gamma - 1) * nll : 0);
+    return std::pair{w * std::pow(1 - p, gamma), w * slope};
+  };
+  for (const bool weighted : {false, true}) {
+    for (const double gamma : {0.0, 0.5, 2.0}) {
+      twin::LossOut want{0, twin::Mat(9, 4)};
+      for (int64_t r = 0; r < 9; ++r) {
+        if (labels[static_cast<size_t>(r)] < 0) continue;
+        std::vector<int32_t> one(9, -100);
+        one[static_cast<size_t>(r)] = labels[static_cast<size_t>(r)];
+        const twin::LossOut row = twin::cross_entropy(logits, one, 1);
+        const auto [term, slope] = factors(row.loss, labels[static_cast<size_t>(r)], weighted, gamma);
+        want.loss += term * row.loss / 5;
+        for (int64_t c = 0; c < 4; ++c) want.dlogits(r, c) = slope * row.dlogits(r, c) / 5;
+      }
+      LabelLoss options;
+      options.class_weights = weighted ? weights.data() : nullptr;
+      options.focal_gamma = static_cast<float>(gamma);
+      compare(run_pass(store, {logits},
+                       [&](Tape& t, const std::vector<Var>& in) {
+                         return cross_entropy(t, in[0], labels.data(), 5, nullptr, options);
+                       }),
+              want, 1e-6, fmt::format("weighted {} gamma {}", weighted, gamma));
+    }
+  }
+}
+
+// A label that is certain: 1 - p is 0, and its powers are too.
+TEST(CrossEntropy, TheFocalLossOfACertainLabelIsZero) {
+  ParameterStore store;
+  fill_store(store);
+  Matrix logits(1, 2);
+  logits.at(0, 0) = 200;
+  const std::vector<int32_t> labels = {0};
+  const Pass pass = run_pass(store, {logits}, [&](Tape& t, const std::vector<Var>& in) {
+    return cross_entropy(t, in[0], labels.data(), 1, nullptr, {.focal_gamma = 0.5f});
+  });
+  EXPECT_EQ(pass.out.at(0, 0), 0);
+  expect_same_bits(pass.input_grads[0], Matrix(1, 2), "zero");
+}
+
 TEST(CrossEntropy, HoldsForHugeLogits) {
   ParameterStore store;
   fill_store(store);
@@ -194,7 +249,8 @@ TEST(CrossEntropy, LabelSmoothingEqualsTwin) {
       labels[4] = -100;
       compare(run_pass(store, {logits},
                        [&](Tape& t, const std::vector<Var>& in) {
-                         return cross_entropy(t, in[0], labels.data(), 2.5, nullptr, smoothing);
+                         return cross_entropy(t, in[0], labels.data(), 2.5, nullptr,
+                                              {.label_smoothing = smoothing});
                        }),
               twin::cross_entropy(logits, labels, 2.5, double{smoothing}), 1e-6,
               fmt::format("V {} smoothing {}", V, smoothing));
@@ -252,7 +308,7 @@ TEST(Losses, FiniteDifferencesOfSmoothingAndDivergence) {
   const std::vector<int32_t> labels = {2, -100, 0, 3};
   const std::vector<Matrix> two = {random_matrix(4, 5, "logits"), random_matrix(4, 5, "target")};
   expect_gradients(store, {two[0]}, [&](Tape& t, const std::vector<Var>& in) {
-    return cross_entropy(t, in[0], labels.data(), 3, nullptr, 0.2f);
+    return cross_entropy(t, in[0], labels.data(), 3, nullptr, {.label_smoothing = 0.2f});
   });
   expect_gradients(store, two, [&](Tape& t, const std::vector<Var>& in) {
     return kl_divergence(t, in[0], in[1], 1.5f, 4);
@@ -269,7 +325,9 @@ TEST(Losses, SeveralLossesReadTheSameLogits) {
   using Loss = std::function<Var(Tape&, Var)>;
   const std::vector<Loss> losses = {
       [&](Tape& t, Var x) { return cross_entropy(t, x, labels.data(), 3); },
-      [&](Tape& t, Var x) { return cross_entropy(t, x, labels.data(), 3, nullptr, 0.1f); },
+      [&](Tape& t, Var x) {
+        return cross_entropy(t, x, labels.data(), 3, nullptr, {.label_smoothing = 0.1f});
+      },
       [&](Tape& t, Var x) { return kl_divergence(t, x, t.constant(teacher.tensor()), 2, 4); },
       [&](Tape& t, Var x) { return kl_divergence(t, t.constant(teacher.tensor()), x, 2, 4); },
       [&](Tape& t, Var x) { return binary_cross_entropy(t, x, targets.tensor(), 20); },

@@ -115,7 +115,8 @@ TEST(PreNormLayer, ThePlanPredictsThePeakExactly) {
       if (!t.planning()) std::fill_n(x.f32(), x.size(), 0.5f);
       Var y = layer.forward(batch)(t, {t.result(x, true)});
       Var divergence = kl_divergence(t, y, t.constant(x), 2, 10);
-      t.backward(add(t, cross_entropy(t, y, labels.data(), 10, nullptr, 0.1f), divergence));
+      t.backward(
+          add(t, cross_entropy(t, y, labels.data(), 10, nullptr, {.label_smoothing = 0.1f}), divergence));
       layer.store.clear_grads();
       return arena.peak();
     };

@@ -1,8 +1,11 @@
 """Thirty training steps of graft against the reference's Trainer: same data in the same order, no dropout; loss and rate of every step.
 
     <environment>/bin/python3 check_training.py WORK [FAMILY...]
+
+With GRAFT_CHECKPOINT also of that checkpoint, as a classifier.
 """
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +23,9 @@ ARGUMENTS = {"max_steps": STEPS, "per_device_train_batch_size": BATCH, "learning
              "warmup_steps": 5, "logging_steps": 1, "save_strategy": "no"}
 HEADS = ["single", "multi", "regression", "s2s"]
 LIMIT = 1e-5  # relative, of a step's loss
+CHECKPOINT_LIMIT = 1e-4  # the same over the layers of a real model
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout", "seq_classif_dropout",
+            "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout_rate", "embedding_dropout", "mlp_dropout", "classifier_dropout_prob")
 
 
 class InOrder(Trainer):
@@ -78,13 +84,9 @@ def graft_steps(folder, head, rows, work):
     return [entry["loss"] for entry in steps], [entry["learning_rate"] for entry in steps]
 
 
-def check(counter, family, head, work):
-    work.mkdir(parents=True)
-    tokenizer = families.make_tokenizer(family, work / "tokenizer")
-    model = families.make_model(family, head, tokenizer)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "dropout", "attention_dropout",
-                 "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "dropout_rate", "embedding_dropout", "mlp_dropout",
-                 "classifier_dropout_prob"):
+def check(counter, model, tokenizer, head, work, limit):
+    work.mkdir(parents=True, exist_ok=True)
+    for name in DROPOUTS:
         if getattr(model.config, name, None) is not None:
             setattr(model.config, name, 0.0)
     model.save_pretrained(work / "start")
@@ -99,7 +101,7 @@ def check(counter, family, head, work):
     for step, (got, want) in enumerate(zip(ours, losses)):
         difference = abs(got - want) / abs(want)
         counter.difference(difference)
-        if not difference <= LIMIT:
+        if not difference <= limit:
             problems.append(f"step {step + 1}: loss {got:.8f}, reference {want:.8f} ({difference:.2g} relative)")
     for step, (got, want) in enumerate(zip(our_rates, rates)):
         if not relative(got * 1e4, want * 1e4) <= 1e-9:
@@ -109,18 +111,36 @@ def check(counter, family, head, work):
     return problems
 
 
+def tiny(family, head, work):
+    work.mkdir(parents=True)
+    tokenizer = families.make_tokenizer(family, work / "tokenizer")
+    return families.make_model(family, head, tokenizer), tokenizer, head, work, LIMIT
+
+
+# The head is random, and saved with the rest.
+def real(folder, work):
+    torch.manual_seed(11)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=len(LABELS), id2label=dict(enumerate(LABELS)), label2id={name: i for i, name in enumerate(LABELS)},
+        problem_type="single_label_classification")
+    return model, transformers.AutoTokenizer.from_pretrained(folder), "single", work, CHECKPOINT_LIMIT
+
+
 def main(work, names):
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     counter = Counter(f"training steps against transformers {transformers.__version__}")
-    for family in names or FAMILIES:
-        for head in [head for head in HEADS if head in families.heads_of(family)]:
-            try:
-                problems = check(counter, family, head, work / f"{family}-{head}")
-            except GraftError as error:
-                problems = [str(error)]
-            counter.case(f"{family} {head}", problems)
+    runs = [(f"{family} {head}", lambda family=family, head=head: tiny(family, head, work / f"{family}-{head}"))
+            for family in names or FAMILIES for head in HEADS if head in families.heads_of(family)]
+    if os.environ.get("GRAFT_CHECKPOINT") and not names:
+        runs.append(("the real checkpoint", lambda: real(os.environ["GRAFT_CHECKPOINT"], work / "checkpoint")))
+    for name, start in runs:
+        try:
+            problems = check(counter, *start())
+        except GraftError as error:
+            problems = [str(error)]
+        counter.case(name, problems)
     counter.finish()
 
 

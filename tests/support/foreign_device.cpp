@@ -107,7 +107,8 @@ struct Pointing {
   }
   static void list(Pointers& out, const RotaryArgs& a) { list_all(out, a.x, a.table, a.position); }
   static void list(Pointers& out, const CrossEntropyArgs& a) {
-    list_all(out, a.logits, a.dlogits, a.labels, a.loss, a.total, a.grad, a.scratch, a.right);
+    list_all(out, a.logits, a.dlogits, a.labels, a.class_weights, a.loss, a.total, a.grad, a.scratch,
+             a.right);
   }
   static void list(Pointers& out, const KlDivergenceArgs& a) {
     list_all(out, a.logits, a.target, a.dlogits, a.dtarget, a.loss, a.total, a.grad, a.scratch);
@@ -115,7 +116,10 @@ struct Pointing {
   static void list(Pointers& out, const ElementLossArgs& a) {
     list_all(out, a.logits, a.targets, a.dlogits, a.loss, a.total, a.grad);
   }
-  static void list(Pointers& out, const AdamWArgs& a) { list_all(out, a.w, a.m, a.v, a.g); }
+  static void list(Pointers& out, const UpdateArgs& a) { list_all(out, a.w, a.m, a.v, a.g); }
+  static void list(Pointers& out, const AdamW8bitArgs& a) {
+    list_all(out, a.w, a.m, a.v, a.m_scale, a.v_scale, a.g);
+  }
   static void list(Pointers& out, const BasicArgs& a) { list_all(out, a.a, a.b, a.out, a.cu_seqlens); }
   static void list(Pointers&, int64_t) {}
   static void list(Pointers&, Activation) {}

@@ -43,10 +43,14 @@ std::string logged(const std::function<void()>& f) {
 }
 
 TEST(Arguments, WhatCannotBeHonouredIsRefusedByName) {
-  const std::vector<std::pair<std::string, std::string>> cases = {
-      {"save_safetensors", "false"}, {"tf32", "banana"},   {"local_rank", "3"}, {"past_index", "2"},
-      {"use_cache", "perhaps"},      {"ray_scope", "all"}, {"tp_size", "2"},    {"optim", "adamw_hf"},
-      {"log_level_replica", "loud"}};
+  const std::vector<std::pair<std::string, std::string>> cases = {{"save_safetensors", "false"},
+                                                                  {"tf32", "banana"},
+                                                                  {"local_rank", "3"},
+                                                                  {"past_index", "2"},
+                                                                  {"use_cache", "perhaps"},
+                                                                  {"ray_scope", "all"},
+                                                                  {"tp_size", "2"},
+                                                                  {"log_level_replica", "loud"}};
   for (const auto& [name, value] : cases)
     EXPECT_THAT(complaint(name, value), HasSubstr("--" + name + " " + value)) << name;
   EXPECT_THAT(complaint("local_rank", "3"), HasSubstr("one process"));
@@ -128,6 +132,11 @@ TEST(Arguments, AliasesAreUnderstood) {
   EXPECT_THAT(logged([] { with("group_by_length", "false"); }),
               HasSubstr("--group_by_length false has no effect"));
   EXPECT_EQ(with("group_by_length", "false").train_sampling_strategy, "random");
+  EXPECT_EQ(with("adafactor", "true").optim, "adafactor");
+  EXPECT_THAT(logged([] { with("adafactor", "false"); }), HasSubstr("--adafactor false has no effect"));
+  TrainingArguments chosen = with("optim", "adafactor");
+  set_argument(chosen, "adafactor", "false");
+  EXPECT_EQ(chosen.optim, "adamw_torch");
   EXPECT_EQ(canonical_argument("evaluation_strategy"), "eval_strategy");
   EXPECT_EQ(canonical_argument("seed"), "seed");
 }
@@ -302,6 +311,15 @@ TEST(Settle, FieldsThatAreNotFiniteAreRefused) {
   a = {};
   a.output_dir = "";
   EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("--output_dir is empty"));
+  a = {};
+  a.optim = "adam";
+  EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("--optim adam is not implemented"));
+  a = {};
+  a.lr_scheduler_kwargs = "{\"power\": 2}";
+  EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("setting of linear, which has none"));
+  a = {};
+  a.ema_decay = 0.9, a.average_checkpoints = 3;
+  EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("exclude each other"));
 }
 
 TEST(Settle, WhatOthersOverrideIsInTheLog) {
@@ -322,6 +340,14 @@ TEST(Settle, WhatOthersOverrideIsInTheLog) {
   EXPECT_THAT(notes([](TrainingArguments& a) { a.save_strategy = "no", a.save_total_limit = 2; }),
               HasSubstr("--save_total_limit 2 has no effect"));
   EXPECT_THAT(notes([](TrainingArguments& a) { a.learning_rate = 2e5; }), HasSubstr("above 1"));
+  EXPECT_EQ(notes([](TrainingArguments& a) { a.learning_rate = 2, a.optim = "sgd"; }), "");
+  EXPECT_THAT(notes([](TrainingArguments& a) { a.adam_beta1 = 0.8, a.optim = "sgd"; }),
+              HasSubstr("--adam_beta1 0.8 has no effect: --optim is sgd"));
+  EXPECT_EQ(notes([](TrainingArguments& a) { a.adam_beta1 = 0.8, a.optim = "lion"; }), "");
+  EXPECT_THAT(notes([](TrainingArguments& a) { a.swa_lr = 0.1; }), HasSubstr("--swa_lr 0.1 has no effect"));
+  EXPECT_THAT(
+      notes([](TrainingArguments& a) { a.warmup_steps = 5, a.lr_scheduler_type = "reduce_lr_on_plateau"; }),
+      HasSubstr("warm-up has no effect with --lr_scheduler_type reduce_lr_on_plateau"));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "engine/finite.h"
 #include "models/model_case.h"
 #include "support/foreign_device.h"
-#include "train/adamw.h"
+#include "train/elementwise_optimizer.h"
 #include "train/parity.h"
 #include "train/tiny_run.h"
 #include "train/train_state.h"
@@ -74,7 +74,7 @@ TEST_F(SecondDevice, TrainsMaskedLmAndContinuesFromMoments) {
     Trainer first(run_.model("masked-lm", {}, 0.1), a, TaskData::text({text}, {}, run_.tokenizer()));
     first.train(state, {.should_stop = [&] { return ++done == 2; }});
     const Model model = load_model(run_ / "out");
-    auto optimizer = std::make_unique<AdamW>(model.state().parameters, AdamWOptions{});
+    auto optimizer = std::make_unique<ElementwiseOptimizer>(model.state().parameters, UpdateRule{});
     optimizer->load(state.optimizer->save(), state.step);
     state.optimizer = std::move(optimizer);
     Trainer(model, a, TaskData::text({text}, {}, run_.tokenizer())).train(state, {});

@@ -17,7 +17,7 @@
 #include "graft/train_tokenizer.h"
 #include "models/model_case.h"
 #include "support/sanitized.h"
-#include "train/adamw.h"
+#include "train/elementwise_optimizer.h"
 #include "train/every_task.h"
 #include "train/parts.h"
 #include "train/plan_memory.h"
@@ -114,7 +114,7 @@ std::string planned_and_measured(const std::string& task_name, bool bf16, bool t
     predict_batch(state, batch, memory);
   } else {
     state.parameters.allocate_grads();
-    AdamW optimizer(state.parameters, {});
+    ElementwiseOptimizer optimizer(state.parameters, {});
     memory.expect_training(state, 8 * 128);
     memory.prepare(state, task.get(), batch, true);
     for (uint64_t step = 0; step < 2; ++step) {

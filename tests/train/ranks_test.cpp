@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "models/model_case.h"
 #include "support/thread_collective.h"
-#include "train/adamw.h"
+#include "train/elementwise_optimizer.h"
 #include "train/parts.h"
 #include "train/tiny_run.h"
 

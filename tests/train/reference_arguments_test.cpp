@@ -61,16 +61,6 @@ optim_target_modules str, fp16 bool, fp16_full_eval bool, ddp_find_unused_parame
 ddp_bucket_cap_mb int, ddp_broadcast_buffers bool, ddp_backend str, ddp_timeout int,
 )";
 
-// Options that other work in progress adds.
-const std::set<std::string>& pending() {
-  static const std::set<std::string> names = {
-      "neftune_noise_alpha",
-      "optim",
-      "optim_args",
-  };
-  return names;
-}
-
 // Options of the advice "do" that are always so here: the log gives the reason why the value changes nothing.
 const std::set<std::string>& always_so() {
   static const std::set<std::string> names = {
@@ -136,10 +126,6 @@ void expect_advice(const Row& row) {
   const Answer answer = answer_to(row.name, value);
   const std::string no_effect = "--" + row.name + " " + value + " has no effect here: ";
   if (row.advice == "do") {
-    if (pending().contains(row.name)) {
-      EXPECT_FALSE(in_argument_table(row.name)) << "is there: take it from the list of pending ones";
-      return;
-    }
     EXPECT_NE(in_argument_table(row.name), always_so().contains(row.name));
     if (always_so().contains(row.name)) {
       EXPECT_THAT(answer.log, HasSubstr(no_effect));

@@ -9,6 +9,7 @@
 #include "base/folder.h"
 #include "base/threads.h"
 #include "models/model_case.h"
+#include "train/arguments.h"
 #include "train/checkpoint.h"
 #include "train/resume_run.h"
 #include "train/verify_resume.h"
@@ -99,6 +100,39 @@ TEST_F(Resume, KeepsEvaluationsAndTheBestMetric) {
   }
   const Json state = read_json(run_ / "out/checkpoint-10/trainer_state.json");
   EXPECT_GE(state["best_global_step"].get<int64_t>(), 2);
+}
+
+TEST_F(Resume, HasTheBitsWithEveryOptimizerAndRegularisation) {
+  const std::vector<std::vector<std::pair<std::string, std::string>>> runs = {
+      {{"optim", "sgd"}, {"optim_args", "momentum=0.9"}},
+      {{"optim", "lion"}},
+      {{"optim", "rmsprop"}, {"optim_args", "momentum=0.5"}},
+      {{"optim", "adagrad"}},
+      {{"optim", "adafactor"}},
+      {{"optim", "muon"}},
+      {{"optim", "adamw_8bit"}},
+      {{"mixout", "0.3"}},
+      {{"ema_decay", "0.5"}},
+      {{"swa_start", "1"}, {"swa_lr", "1e-3"}},
+      {{"average_checkpoints", "2"}},
+      {{"gradual_unfreezing", "1"}},
+      {{"neftune_noise_alpha", "5"}, {"r_drop_alpha", "1"}},
+      {{"lr_scheduler_type", "reduce_lr_on_plateau"},
+       {"lr_scheduler_kwargs", R"({"patience": 0, "threshold": 0.5})"},
+       {"eval_strategy", "steps"},
+       {"eval_steps", "1"}}};
+  for (const auto& run : runs) {
+    const Change change = [&](TrainingArguments& a) {
+      for (const auto& [name, value] : run) set_argument(a, name, value);
+    };
+    fs::remove_all(run_ / "whole");
+    train_whole(change);
+    for (const int64_t step : {4, 6}) {
+      interrupted(step, change);
+      EXPECT_EQ(difference(), "") << run[0].first << " " << run[0].second << " at " << step;
+      EXPECT_EQ(read_file(run_ / "out/model.safetensors"), read_file(run_ / "whole/model.safetensors"));
+    }
+  }
 }
 
 TEST_F(Resume, ThreadsMayDiffer) {

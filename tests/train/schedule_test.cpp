@@ -26,14 +26,14 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
   for (size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-12) << "step " << i;
 }
 
-struct Row {
+struct ScheduleRow {
   const char *type, *kwargs;
   int64_t warmup;
   std::vector<double> factors;  // of steps 0 to num_training_steps
 };
 
 TEST(Schedule, EveryTypeHasTheReferencesValues) {
-  const std::vector<Row> rows = {
+  const std::vector<ScheduleRow> rows = {
       {"linear", "", 2, {0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0}},
       {"cosine",
        "",
@@ -111,7 +111,7 @@ TEST(Schedule, EveryTypeHasTheReferencesValues) {
        {0, 0.18350341907227397, 0.42264973081037416, 1.0, 1.0, 1.0, 0.5, 0.2928932188134524,
         0.1339745962155614, 0, 0, 0, 0}},
   };
-  for (const Row& row : rows) {
+  for (const ScheduleRow& row : rows) {
     SCOPED_TRACE(fmt::format("{} {}", row.type, row.kwargs));
     expect_near(factors(parse_schedule(row.type, row.kwargs, 5e-5), row.warmup,
                         static_cast<int64_t>(row.factors.size()) - 1),

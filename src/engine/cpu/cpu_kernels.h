@@ -48,8 +48,9 @@ void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* pa
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
                            bool transposed, bool both);
 
-// The optimizer (train/adamw.cpp) walks flat parameter memory with these.
-void adamw(const AdamWArgs& args);
+// The optimizers walk flat parameter memory with these.
+void update(const UpdateArgs& args);
+void adamw_8bit(const AdamW8bitArgs& args);
 double sum_of_squares(const float* x, int64_t n);
 
 }  // namespace graft::engine::cpu

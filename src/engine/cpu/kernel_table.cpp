@@ -29,7 +29,8 @@ const Kernels& untimed_kernels() {
       .element_loss = element_loss,
       .to_bf16 = to_bf16,
       .packed_weights = packed_weights,
-      .adamw = adamw,
+      .update = update,
+      .adamw_8bit = adamw_8bit,
       .sum_of_squares = sum_of_squares,
       .basic = basic,
   };

@@ -48,9 +48,26 @@ double cross_entropy_term(const CrossEntropyArgs& a, const float* x, int32_t lab
   return (1 - s) * term + s * smooth;
 }
 
+// Factors of a row's term and of its gradient, from its -log p.
+struct RowFactors {
+  double term = 1, slope = 1;
+};
+RowFactors row_factors(const CrossEntropyArgs& a, int32_t label, double nll) {
+  RowFactors f;
+  if (a.class_weights) f.term = f.slope = static_cast<double>(a.class_weights[label]);
+  if (a.focal_gamma == 0) return f;
+  // d/dlog p of -(1 - p)^gamma log p is -((1 - p)^gamma - gamma p (1 - p)^(gamma - 1) log p).
+  const double p = std::exp(-nll), rest = -std::expm1(-nll), gamma = a.focal_gamma,
+               power = std::pow(rest, gamma);
+  f.term *= power;
+  f.slope *= power + (rest > 0 ? gamma * p * nll * power / rest : 0);
+  return f;
+}
+
 void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
   const D d;
   const int64_t n = a.logits.cols;
+  const bool has_factors = a.class_weights || a.focal_gamma != 0;
   for (int64_t r = begin; r < end; ++r) {
     const float* x = a.logits.row(r);
     const int32_t label = a.labels[r];
@@ -58,6 +75,7 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
     if (label >= 0) softmax_parts(x, n, &max, &sum);
     if (!a.dlogits) {
       a.scratch[r] = label >= 0 ? cross_entropy_term(a, x, label, max, sum) : 0.0;
+      if (has_factors && label >= 0) a.scratch[r] *= row_factors(a, label, a.scratch[r]).term;
       if (a.right) a.right[r] = label >= 0 && x[label] == max;
       continue;
     }
@@ -66,7 +84,9 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
       if (!a.add) std::fill(dx, dx + n, 0.0f);
       continue;
     }
-    const float grad = static_cast<float>(*a.grad / a.denominator);
+    double slope = *a.grad / a.denominator;
+    if (has_factors) slope *= row_factors(a, label, cross_entropy_term(a, x, label, max, sum)).slope;
+    const float grad = static_cast<float>(slope);
     const float rest = a.label_smoothing * grad / static_cast<float>(n);  // of every class
     const V vm = hn::Set(d, max), factor = hn::Set(d, grad / sum), vr = hn::Set(d, rest);
     put_gradient(dx, a.add, n, [&](int64_t i, auto io) HWY_ATTR {

@@ -7,7 +7,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 
+#include "base/philox.h"
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
 #include "engine/cpu/scratch.h"
@@ -117,6 +120,21 @@ void residual_norm_backward_rows(const ResidualNormBackwardArgs& a, int64_t begi
   }
 }
 
+// Counter: the example's key, the position, the number of four channels.
+void add_noise(const EmbeddingArgs& a, int64_t r, float* z) {
+  const int64_t H = a.y.cols, s = a.rows.sequence[r], example = a.rows.example[s];
+  const auto length = static_cast<float>(a.rows.cu_seqlens[s + 1] - a.rows.cu_seqlens[s]);
+  const float magnitude = a.noise_alpha / std::sqrt(length * static_cast<float>(H));
+  for (int64_t c = 0; c < H; c += 4) {
+    const std::array<uint32_t, 4> words =
+        philox4x32(a.noise_key, {static_cast<uint32_t>(example), static_cast<uint32_t>(example >> 32),
+                                 static_cast<uint32_t>(a.rows.position[r]), static_cast<uint32_t>(c / 4)});
+    for (int64_t i = c; i < std::min(H, c + 4); ++i)
+      z[i] += magnitude *
+              (static_cast<float>(static_cast<int32_t>(words[static_cast<size_t>(i - c)])) * 0x1p-31f);
+  }
+}
+
 void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
   const int64_t H = a.y.cols;
   float* factors = float_scratch(0, H + 128);
@@ -129,6 +147,7 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
       for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
         io.store(first ? io.load(from + i) : hn::Add(io.load(z + i), io.load(from + i)), z + i);
       });
+      if (t == 0 && a.noise_alpha > 0) add_noise(a, r, z);
       first = false;
     }
     if (a.gamma)

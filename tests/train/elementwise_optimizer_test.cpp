@@ -1,6 +1,6 @@
 // AdamW: lazy rows against a dense sweep, bit for bit, over real steps of a model; the numbers against
 // double.
-#include "train/adamw.h"
+#include "train/elementwise_optimizer.h"
 
 #include <cmath>
 #include <limits>
@@ -25,7 +25,7 @@ Model untied_model(const TempDir& dir, const std::filesystem::path& fixture) {
 
 // 50 steps of three short sequences each, clipped, with a falling rate. With `resume_at`, another optimizer
 // takes over the state before that step.
-std::vector<float> train_steps(const Model& model, const AdamWOptions& options, std::vector<double>& losses,
+std::vector<float> train_steps(const Model& model, const UpdateRule& options, std::vector<double>& losses,
                                int64_t resume_at = -1) {
   models::State& state = model.state();
   Parameter& words = *state.network.encoder->word_embeddings();
@@ -33,15 +33,15 @@ std::vector<float> train_steps(const Model& model, const AdamWOptions& options, 
   const auto task = make_task(model);
   const RandomFeatures features(model, 150, 6);
   state.parameters.allocate_grads();
-  auto made = std::make_unique<AdamW>(state.parameters, options);
+  auto made = std::make_unique<ElementwiseOptimizer>(state.parameters, options);
   StepMemory memory;
   for (int64_t step = 0; step < 50; ++step) {
     if (step == resume_at) {
-      auto fresh = std::make_unique<AdamW>(state.parameters, options);
+      auto fresh = std::make_unique<ElementwiseOptimizer>(state.parameters, options);
       fresh->load(made->save(), step);
       made = std::move(fresh);
     }
-    AdamW& optimizer = *made;
+    Optimizer& optimizer = *made;
     data::RaggedBatch batch;
     for (int64_t i = 0; i < 3; ++i)
       features.append(batch, step % 20 * 3 + i, i, 0);  // from 20 on, rows seen before
@@ -62,7 +62,7 @@ TEST(AdamW, LazyRowsGiveTheBitsOfADenseSweep) {
   for (const char* name : {"bert/seqcls_single", "distilbert/seqcls_multi"}) {
     for (const double decay : {0.0, 0.01}) {
       TempDir dir;
-      AdamWOptions options;
+      UpdateRule options;
       options.weight_decay = decay;
       std::vector<double> lazy_losses, dense_losses;
       const Model start = untied_model(dir, golden / name);
@@ -80,7 +80,7 @@ TEST(AdamW, ASavedStateContinuesToTheSameBits) {
   GRAFT_SHARED_PATH(golden, "golden");
   for (const double decay : {0.0, 0.01}) {
     TempDir dir;
-    AdamWOptions options;
+    UpdateRule options;
     options.weight_decay = decay;
     std::vector<double> whole_losses, resumed_losses;
     const auto start = [&] { return untied_model(dir, golden / "bert/seqcls_single"); };
@@ -99,7 +99,7 @@ TEST(AdamW, AStateThatDoesNotFitIsTold) {
   store.add(p);
   store.allocate();
   store.allocate_grads();
-  AdamW optimizer(store, {});
+  ElementwiseOptimizer optimizer(store, {});
   const std::vector<float> x(6, 1.0f);
   const StateTensor m{"exp_avg.w", {2, 3}, DType::f32, x.data()},
       v{"exp_avg_sq.w", {2, 3}, DType::f32, x.data()}, flat{"exp_avg_sq.w", {6}, DType::f32, x.data()},
@@ -142,9 +142,9 @@ std::vector<float> embedding_steps(bool row_sparse, double decay) {
   for (Parameter& p : store.parameters()) {
     for (int64_t i = 0; i < p.size; ++i) store.value(p)[i] = static_cast<float>(draws.normal());
   }
-  AdamWOptions options;
+  UpdateRule options;
   options.weight_decay = decay;
-  AdamW optimizer(store, options);
+  ElementwiseOptimizer optimizer(store, options);
   engine::Arena arena;
   for (int step = 0; step < 50; ++step) {
     data::RaggedBatch batch;
@@ -187,7 +187,7 @@ TEST(AdamW, AFrozenEmbeddingStaysAsItIs) {
   const std::vector<float> before(state.parameters.value(words), state.parameters.value(words) + words.size);
   const std::vector<float> all = all_values(model);
   words.trainable = false;
-  AdamWOptions options;
+  UpdateRule options;
   options.weight_decay = 0.1;
   std::vector<double> losses;
   train_steps(model, options, losses);
@@ -228,9 +228,9 @@ struct SmallStore {
 
 TEST(AdamW, FollowsTheFormulaInDouble) {
   SmallStore s;
-  AdamWOptions options;
+  UpdateRule options;
   options.weight_decay = 0.1;
-  AdamW optimizer(s.store, options);
+  ElementwiseOptimizer optimizer(s.store, options);
   std::vector<std::vector<double>> w(3), m(3), v(3);
   for (size_t k = 0; k < 3; ++k) {
     w[k].assign(s.store.value(*s.p[k]), s.store.value(*s.p[k]) + s.p[k]->size);
@@ -263,12 +263,12 @@ TEST(AdamW, FollowsTheFormulaInDouble) {
 
 TEST(AdamW, FrozenParametersHaveNoMoments) {
   SmallStore s;
-  AdamW some(s.store, {});
+  ElementwiseOptimizer some(s.store, {});
   EXPECT_EQ(some.num_moments(), 2 * (48 + 16));  // 35 and 7 floats, each from a cache line on
   s.set_gradients(1);
   s.p[2]->trainable = true;
   EXPECT_THAT(error_of([&] { some.step(0.1, 1); }),
-              testing::HasSubstr("3 parameters are trained and 2 have moments"));
+              testing::HasSubstr("3 parameters are trained and 2 have a state"));
   EXPECT_EQ(some.num_steps(), 0);
   s.p[2]->trainable = false;
   s.p[1]->trainable = false;  // later freezing is allowed
@@ -277,12 +277,33 @@ TEST(AdamW, FrozenParametersHaveNoMoments) {
   EXPECT_TRUE(same_bits(before, {s.store.value(*s.p[1]), s.store.value(*s.p[1]) + 7}));
 }
 
+// A parameter that joins later has the values of an optimizer that begins then.
+TEST(AdamW, ALaterStartIsABeginning) {
+  SmallStore late, fresh;
+  UpdateRule options;
+  options.weight_decay = 0.1;
+  late.p[0]->frozen_steps = 3;
+  ElementwiseOptimizer a(late.store, options), b(fresh.store, options);
+  for (int step = 1; step <= 7; ++step) {
+    late.set_gradients(step);
+    late.p[0]->trainable = step > 3;
+    a.step(1e-2 * step, 1);
+    if (step <= 3) continue;
+    fresh.set_gradients(step);
+    b.step(1e-2 * step, 1);
+  }
+  const auto values = [](SmallStore& s) {
+    return std::vector<float>(s.store.value(*s.p[0]), s.store.value(*s.p[0]) + s.p[0]->size);
+  };
+  EXPECT_TRUE(same_bits(values(late), values(fresh)));
+}
+
 // A factor of the learning rate equals that learning rate; decay counts with it.
 TEST(AdamW, LrScaleIsAFactorOfTheLearningRate) {
   SmallStore scaled, slow;
-  AdamWOptions options;
+  UpdateRule options;
   options.weight_decay = 0.1;
-  AdamW a(scaled.store, options), b(slow.store, options);
+  ElementwiseOptimizer a(scaled.store, options), b(slow.store, options);
   scaled.p[0]->lr_scale = 0.25;
   for (int step = 1; step <= 5; ++step) {
     scaled.set_gradients(step);
@@ -328,8 +349,8 @@ TEST(AdamW, AStepNeverReadsTheGradientsOfTheStepBefore) {
     p.shape = {64};
     Parameter& w = store.add(p);
     store.allocate();
-    AdamWOptions options;
-    AdamW optimizer(store, options);
+    UpdateRule options;
+    ElementwiseOptimizer optimizer(store, options);
     EXPECT_THAT(error_of([&] { optimizer.step(0.1, 1); }), testing::HasSubstr("allocate_grads"));
     EXPECT_EQ(optimizer.num_steps(), 0);
     store.allocate_grads();
@@ -352,7 +373,7 @@ TEST(AdamW, TheCallersDenormalsAreItsOwn) {
   store.add(p);
   store.allocate();
   store.allocate_grads();
-  AdamW optimizer(store, {});
+  ElementwiseOptimizer optimizer(store, {});
   volatile float small = std::numeric_limits<float>::min();
   grad_norm(store);
   optimizer.step(0.1, 1);

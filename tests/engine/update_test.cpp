@@ -17,8 +17,8 @@ struct State {
 
 constexpr double kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8, kDecay = 0.01;
 
-AdamWArgs args_of(State& s, const float* g, int step, double lr = 5e-5) {
-  AdamWArgs a;
+UpdateArgs args_of(State& s, const float* g, int step, double lr = 5e-5) {
+  UpdateArgs a;
   a.w = s.w.data();
   a.m = s.m.data();
   a.v = s.v.data();
@@ -41,9 +41,9 @@ TEST(AdamW, EqualsTheFormulaInDouble) {
     std::vector<double> w(s.w.begin(), s.w.end()), m(w.size()), v(w.size()), largest(w.size());
     for (int step = 1; step <= 5; ++step) {
       Matrix g = random_matrix(1, n, "g" + std::to_string(step));
-      AdamWArgs a = args_of(s, g.v.data(), step, lr);
+      UpdateArgs a = args_of(s, g.v.data(), step, lr);
       a.grad_scale = 0.25f;
-      cpu_kernels().adamw(a);
+      cpu_kernels().update(a);
       for (size_t i = 0; i < w.size(); ++i) {
         const double x = double{g.v[i]} * 0.25;
         largest[i] = std::max(largest[i], std::fabs(w[i]));
@@ -75,7 +75,7 @@ TEST(AdamW, FollowsTorchToRounding) {
   int64_t differ = 0;
   for (int step = 1; step <= 5; ++step) {
     Matrix g = random_matrix(1, n, "g" + std::to_string(step));
-    cpu_kernels().adamw(args_of(s, g.v.data(), step, lr));
+    cpu_kernels().update(args_of(s, g.v.data(), step, lr));
     const float root = static_cast<float>(std::sqrt(1 - std::pow(kBeta2, step)));
     const float value = static_cast<float>(-lr / (1 - std::pow(kBeta1, step)));
     for (size_t i = 0; i < t.w.size(); ++i) {
@@ -99,9 +99,9 @@ TEST(AdamW, FollowsTorchToRounding) {
 TEST(AdamW, NoGradientAndNoDecayIsExactlyNoUpdate) {
   State s(1000);
   const std::vector<float> before = s.w;
-  AdamWArgs a = args_of(s, nullptr, 3);
+  UpdateArgs a = args_of(s, nullptr, 3);
   a.weight_decay = 0;
-  cpu_kernels().adamw(a);
+  cpu_kernels().update(a);
   EXPECT_EQ(s.w, before);
   EXPECT_EQ(s.m, std::vector<float>(1000));
 }
@@ -109,9 +109,9 @@ TEST(AdamW, NoGradientAndNoDecayIsExactlyNoUpdate) {
 TEST(AdamW, NullGradientEqualsZeroGradient) {
   State a(777), b(777);
   Matrix g = random_matrix(1, 777, "g"), zero(1, 777);
-  for (State* s : {&a, &b}) cpu_kernels().adamw(args_of(*s, g.v.data(), 1));
-  cpu_kernels().adamw(args_of(a, nullptr, 2));
-  cpu_kernels().adamw(args_of(b, zero.v.data(), 2));
+  for (State* s : {&a, &b}) cpu_kernels().update(args_of(*s, g.v.data(), 1));
+  cpu_kernels().update(args_of(a, nullptr, 2));
+  cpu_kernels().update(args_of(b, zero.v.data(), 2));
   EXPECT_EQ(a.w, b.w);
   EXPECT_EQ(a.m, b.m);
   EXPECT_EQ(a.v, b.v);
@@ -121,14 +121,14 @@ TEST(AdamW, NullGradientEqualsZeroGradient) {
 TEST(AdamW, BitsDoNotDependOnTheCut) {
   State a(1001), b(1001);
   Matrix g = random_matrix(1, 1001, "g");
-  cpu_kernels().adamw(args_of(a, g.v.data(), 1));
+  cpu_kernels().update(args_of(a, g.v.data(), 1));
   for (const auto& [first, last] : {std::pair{0, 7}, std::pair{7, 500}, std::pair{500, 1001}}) {
-    AdamWArgs part = args_of(b, g.v.data() + first, 1);
+    UpdateArgs part = args_of(b, g.v.data() + first, 1);
     part.w += first;
     part.m += first;
     part.v += first;
     part.n = last - first;
-    cpu_kernels().adamw(part);
+    cpu_kernels().update(part);
   }
   EXPECT_EQ(a.w, b.w);
   EXPECT_EQ(a.m, b.m);
@@ -143,7 +143,7 @@ TEST(AdamW, DenormalMomentsAreNotSlow) {
     std::fill(s.m.begin(), s.m.end(), moment);
     std::fill(s.v.begin(), s.v.end(), moment);
     const auto start = std::chrono::steady_clock::now();
-    for (int step = 1; step <= 400; ++step) cpu_kernels().adamw(args_of(s, nullptr, step));
+    for (int step = 1; step <= 400; ++step) cpu_kernels().update(args_of(s, nullptr, step));
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     return std::pair{spent.count(), s.m.front()};
   };
