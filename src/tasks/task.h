@@ -47,6 +47,7 @@ class Metrics {
   virtual MetricValues values() const = 0;
   // Of classification; none elsewhere.
   virtual std::optional<Collapse> collapse() const { return std::nullopt; }
+  virtual std::optional<Permutation> permutation() const { return std::nullopt; }
 };
 
 class Task {

@@ -29,8 +29,9 @@ struct Trainer::Parts {
   std::vector<NamedFeatures> evaluation_sets;  // instead of features.eval
   train::StepMemory memory;
   engine::Collective* collective = &engine::single_process();  // the processes that train together
-  std::optional<tasks::Collapse> collapse{};                   // found by the last evaluation
-  std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
+  bool warned_of_permutation = false;
+  std::optional<tasks::Collapse> collapse{};  // found by the last evaluation
+  std::atomic<bool> stop = false;             // requested; cleared when train() or evaluate() ends
 };
 
 namespace train {

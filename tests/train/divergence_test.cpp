@@ -103,7 +103,7 @@ struct WatchedRun {
 };
 
 WatchedRun train(const std::function<void(TrainingArguments&)>& choose,
-              const std::function<void(engine::ParameterStore&)>& edit = {}, int rows = 64) {
+                 const std::function<void(engine::ParameterStore&)>& edit = {}, int rows = 64) {
   const TinyRun world;
   TrainingArguments a = world.arguments();
   choose(a);
