@@ -124,8 +124,8 @@ TEST(ClassCounts, FindsLabelsInAnotherOrder) {
   const std::optional<Permutation> found = counts.permutation();
   ASSERT_TRUE(found);
   EXPECT_EQ(found->label_of, order);
-  EXPECT_NEAR(found->permuted_accuracy, 0.95, 1e-12);
-  EXPECT_NEAR(found->accuracy, 0.30, 1e-12);
+  EXPECT_NEAR(found->permuted_accuracy, 0.90, 1e-12);
+  EXPECT_NEAR(found->accuracy, 0.35, 1e-12);
   EXPECT_FALSE(half.permutation());  // too few
   half.merge(rest.partial());
   EXPECT_EQ(half.permutation()->label_of, order);
