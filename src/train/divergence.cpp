@@ -10,7 +10,7 @@
 namespace graft::train {
 namespace {
 
-constexpr size_t kWatchedNorms = 100;        // norms whose median is taken
+constexpr size_t kWatchedNorms = 100;  // norms whose median is taken
 constexpr size_t kFewestNorms = 20;    // before that no step is a spike
 constexpr double kSpikeToWarnOf = 20;  // times the median
 // Gradients that move nothing: the norm, for so many steps, at a loss that is not small itself.
@@ -155,7 +155,8 @@ void GradientWatch::load(const Json& values) {
   next.dead_in_a_row_ = values.at("dead_in_a_row").get<int64_t>();
   next.warned_of_spikes_ = values.at("warned_of_spikes").get<bool>();
   next.warned_of_vanishing_ = values.at("warned_of_vanishing").get<bool>();
-  if (next.norms_.size() > kWatchedNorms || next.next_ < 0 || next.next_ >= static_cast<int64_t>(kWatchedNorms))
+  if (next.norms_.size() > kWatchedNorms || next.next_ < 0 ||
+      next.next_ >= static_cast<int64_t>(kWatchedNorms))
     fail("gradient_watch: {} norms and the next place {} are no state of it", next.norms_.size(), next.next_);
   *this = next;
 }
