@@ -1,6 +1,7 @@
 #include "tasks/metrics.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -74,21 +75,28 @@ std::vector<double> ranks(const std::vector<float>& values) {
 }  // namespace
 
 ClassCounts::ClassCounts(int num_labels)
-    : right_(static_cast<size_t>(num_labels)), actual_(right_.size()), predicted_(right_.size()) {}
+    : right_(static_cast<size_t>(num_labels)), actual_(right_.size()), predicted_(right_.size()) {
+  constexpr size_t kMost = 16;  // the search takes 2^labels steps
+  if (right_.size() <= kMost) confusion_.resize(right_.size() * right_.size());
+}
 
 void ClassCounts::add(int label, int prediction) {
   ++actual_[static_cast<size_t>(label)];
   ++predicted_[static_cast<size_t>(prediction)];
+  if (!confusion_.empty())
+    ++confusion_[static_cast<size_t>(prediction) * actual_.size() + static_cast<size_t>(label)];
   ++examples_;
   if (label != prediction) return;
   ++right_[static_cast<size_t>(label)];
   ++correct_;
 }
 
-Partial ClassCounts::partial() const { return join_counts({&right_, &actual_, &predicted_}, examples_); }
+Partial ClassCounts::partial() const {
+  return join_counts({&right_, &actual_, &predicted_, &confusion_}, examples_);
+}
 
 void ClassCounts::merge(const Partial& part) {
-  add_counts({&right_, &actual_, &predicted_}, examples_, part);
+  add_counts({&right_, &actual_, &predicted_, &confusion_}, examples_, part);
   correct_ = std::accumulate(right_.begin(), right_.end(), int64_t{0});
 }
 
@@ -99,6 +107,34 @@ std::optional<Collapse> ClassCounts::collapse() const {
   const int label = static_cast<int>(one - predicted_.begin());
   if (correct_ == examples_) return std::nullopt;
   return Collapse{label, examples_, static_cast<double>(correct_) / static_cast<double>(examples_)};
+}
+
+// The exact best assignment, by subsets of labels that the first predictions have taken (Held & Karp 1962).
+std::optional<Permutation> ClassCounts::permutation() const {
+  constexpr int64_t kFewest = 50;
+  constexpr double kGain = 0.3;
+  if (confusion_.empty() || examples_ < kFewest) return std::nullopt;
+  const size_t n = actual_.size(), all = (size_t{1} << n) - 1;
+  std::vector<int64_t> best(all + 1, -1);  // right predictions among the first popcount(subset) ones
+  std::vector<uint8_t> last(all + 1);      // the label of the last of them
+  best[0] = 0;
+  for (size_t taken = 0; taken < all; ++taken) {
+    const auto prediction = static_cast<size_t>(std::popcount(taken));
+    for (size_t label = 0; label < n; ++label) {
+      const size_t next = taken | size_t{1} << label;
+      const int64_t right = best[taken] + confusion_[prediction * n + label];
+      if (next == taken || right <= best[next]) continue;
+      best[next] = right;
+      last[next] = static_cast<uint8_t>(label);
+    }
+  }
+  const auto share_of = [&](int64_t right) {
+    return static_cast<double>(right) / static_cast<double>(examples_);
+  };
+  if (share_of(best[all] - correct_) < kGain) return std::nullopt;
+  Permutation out{std::vector<int>(n), share_of(correct_), share_of(best[all])};
+  for (size_t taken = all, i = n; i-- > 0; taken ^= size_t{1} << last[taken]) out.label_of[i] = last[taken];
+  return out;
 }
 
 double ClassCounts::f1(size_t label) const {

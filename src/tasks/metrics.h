@@ -25,6 +25,13 @@ struct Collapse {
   double share = 0;  // of the examples that have this label
 };
 
+// Far more predictions are right if the labels are exchanged: those of the data have another order than the
+// model's.
+struct Permutation {
+  std::vector<int> label_of;  // the label that most examples of each prediction have
+  double accuracy = 0, permuted_accuracy = 0;
+};
+
 // A metric of a part of the data: counts, which are exact in a double, or values.
 using Partial = std::vector<double>;
 
@@ -41,11 +48,14 @@ class ClassCounts {
   void merge(const Partial& part);
   MetricValues values() const;
   std::optional<Collapse> collapse() const;
+  // Of at most 16 labels, and where 30 % more of at least 50 examples would be right.
+  std::optional<Permutation> permutation() const;
 
  private:
   double f1(size_t label) const;
   double matthews() const;
   std::vector<int64_t> right_, actual_, predicted_;  // [num_labels]
+  std::vector<int64_t> confusion_;                   // [prediction, label]; empty for many labels
   int64_t examples_ = 0, correct_ = 0;
 };
 

@@ -33,6 +33,7 @@ class SingleLabelMetrics : public Metrics {
   void merge(const Partial& part) override { counts_.merge(part); }
   MetricValues values() const override { return counts_.values(); }
   std::optional<Collapse> collapse() const override { return counts_.collapse(); }
+  std::optional<Permutation> permutation() const override { return counts_.permutation(); }
 
  private:
   ClassCounts counts_;

@@ -48,6 +48,7 @@ class Metrics {
   virtual MetricValues values() const = 0;
   // Of classification; none elsewhere.
   virtual std::optional<Collapse> collapse() const { return std::nullopt; }
+  virtual std::optional<Permutation> permutation() const { return std::nullopt; }
 };
 
 // How training changes the loss of labels. The loss of an evaluation is the cross entropy itself.

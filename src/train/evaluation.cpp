@@ -61,6 +61,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     for (const auto& [name, value] : metrics->values()) entry.emplace_back(prefix + name, value);
     for (const auto& [name, value] : task.metrics_of_loss(loss)) entry.emplace_back(prefix + name, value);
     if (choices.collapse) *choices.collapse = metrics->collapse();
+    if (choices.permutation) *choices.permutation = metrics->permutation();
   }
   entry.emplace_back(prefix + "samples", seen);
   entry.emplace_back(prefix + "runtime", seconds);
@@ -80,6 +81,22 @@ struct PrecisionOf {
   bool former;
 };
 
+// Once: the labels of the data and those of the model are in different orders.
+void warn_of_permutation(Trainer::Parts& p, const tasks::Permutation& found) {
+  if (p.warned_of_permutation || p.collective->rank() != 0) return;
+  p.warned_of_permutation = true;
+  const std::vector<std::string> labels = p.model.labels();
+  std::string pairs;
+  for (size_t i = 0; i < labels.size() && i < found.label_of.size(); ++i)
+    if (const auto other = static_cast<size_t>(found.label_of[i]); other != i && other < labels.size())
+      pairs += fmt::format("{}\"{}\" for \"{}\"", pairs.empty() ? "" : ", ", labels[other], labels[i]);
+  log_warning(
+      "evaluation: the accuracy is {:.3f}, but {:.3f} with the labels in another order: {}. The label ids of "
+      "the "
+      "data differ from id2label in the model's config.json; write the labels as names",
+      found.accuracy, found.permuted_accuracy, pairs);
+}
+
 }  // namespace
 
 LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, const std::string& prefix) {
@@ -88,9 +105,11 @@ LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, cons
   const PrecisionOf precision(p.model.state(), a.bf16_full_eval);
   std::optional<MemoryStage> stage;
   if (!a.skip_memory_metrics) stage.emplace();
+  std::optional<tasks::Permutation> permutation;
   LogEntry entry =
       evaluate_features(p.model.state(), *p.features.task, *features, a.per_device_eval_batch_size, prefix,
-                        p.memory, p.stop, *p.collective, {a.prediction_loss_only, &p.collapse});
+                        p.memory, p.stop, *p.collective, {a.prediction_loss_only, &p.collapse, &permutation});
+  if (permutation) warn_of_permutation(p, *permutation);
   if (stage) {
     const LogEntry memory = stage->metrics(prefix.substr(0, prefix.size() - 1));
     entry.insert(entry.end(), memory.begin(), memory.end());

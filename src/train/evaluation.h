@@ -9,8 +9,10 @@
 namespace graft::train {
 
 struct EvaluationChoices {
-  bool loss_only = false;                              // no metrics
-  std::optional<tasks::Collapse>* collapse = nullptr;  // receives what the metrics find
+  bool loss_only = false;  // no metrics
+  // Receive what the metrics find.
+  std::optional<tasks::Collapse>* collapse = nullptr;
+  std::optional<tasks::Permutation>* permutation = nullptr;
 };
 
 // The loss (sum of terms / number of terms: it does not depend on the batch size), the task's metrics and the

@@ -30,8 +30,9 @@ struct Trainer::Parts {
   train::StepMemory memory;
   int64_t examples_in_a_pass = 0;  // of a rank; larger batches are cut into equal pieces. 0 = the whole batch
   engine::Collective* collective = &engine::single_process();  // the processes that train together
-  std::optional<tasks::Collapse> collapse{};                   // found by the last evaluation
-  std::atomic<bool> stop = false;  // requested; cleared when train() or evaluate() ends
+  bool warned_of_permutation = false;
+  std::optional<tasks::Collapse> collapse{};  // found by the last evaluation
+  std::atomic<bool> stop = false;             // requested; cleared when train() or evaluate() ends
 };
 
 namespace train {

@@ -112,6 +112,17 @@ TEST_F(Capi, TheLogReachesTheCaller) {
   EXPECT_EQ(lines, std::vector<std::string>{"1 3 texts were cut"});
 }
 
+TEST_F(Capi, OptionsOfATrainingThatAreLists) {
+  const graft_train_callbacks none{};
+  EXPECT_NE(graft_train(R"({"report_to": ["jsonl", "wandb"], "model": "x", "train_file": "y"})", &none),
+            GRAFT_OK);
+  EXPECT_THAT(graft_last_error(), HasSubstr("--report_to wandb is refused"));
+  EXPECT_NE(graft_train(R"({"output_dir": ["a", "b"], "model": "x", "train_file": "y"})", &none), GRAFT_OK);
+  EXPECT_THAT(graft_last_error(), HasSubstr("\"output_dir\" must be a string"));
+  EXPECT_NE(graft_train(R"({"do_predict": true, "model": "x", "train_file": "y"})", &none), GRAFT_OK);
+  EXPECT_THAT(graft_last_error(), HasSubstr("\"do_predict\" is refused"));
+}
+
 TEST_F(Capi, TheLastErrorBelongsToItsThread) {
   graft_load(nullptr);
   std::string other = "unset";

@@ -199,5 +199,24 @@ TEST(Config, SeveralEvaluationSetsHaveNames) {
   EXPECT_TRUE(read_json(world / "lm/all_results.json").contains("eval_u_perplexity"));
 }
 
+// Complaint 6: a file that means the other label by each name.
+TEST(Config, LabelsInAnotherOrderAreSaid) {
+  World world;
+  const std::string model = world.model();
+  std::string swapped;
+  for (const char c : read_file(world.rows("dev.csv", 60, 7))) swapped += c;
+  for (size_t at = 0; (at = swapped.find(",neg", at)) != std::string::npos;) swapped.replace(at, 4, ",#");
+  for (size_t at = 0; (at = swapped.find(",pos", at)) != std::string::npos;) swapped.replace(at, 4, ",neg");
+  for (size_t at = 0; (at = swapped.find(",#", at)) != std::string::npos;) swapped.replace(at, 2, ",pos");
+  const Result r =
+      run_graft({"evaluate", "--model", model, "--test_file", world.write("swapped.csv", swapped)});
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err,
+              AllOf(HasSubstr("with the labels in another order: \"pos\" for \"neg\", \"neg\" for \"pos\""),
+                    HasSubstr("id2label")));
+  const Result well = run_graft({"evaluate", "--model", model, "--test_file", world / "dev.csv"});
+  EXPECT_THAT(well.err, Not(HasSubstr("another order")));
+}
+
 }  // namespace
 }  // namespace graft::test

@@ -114,6 +114,28 @@ TEST(ClassCounts, WithoutAnExampleNothingIsDefined) {
 }
 
 // 200,000 labels: labels squared would be 320 GB.
+TEST(ClassCounts, FindsLabelsInAnotherOrder) {
+  const std::vector<int> order = {2, 0, 1, 3};  // the label that the data means by each prediction
+  ClassCounts counts(4), half(4), rest(4);
+  for (int i = 0; i < 100; ++i) {
+    const int prediction = i % 4, label = i % 10 == 0 ? prediction : order[static_cast<size_t>(prediction)];
+    for (ClassCounts* c : {&counts, i < 30 ? &half : &rest}) c->add(label, prediction);
+  }
+  const std::optional<Permutation> found = counts.permutation();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->label_of, order);
+  EXPECT_NEAR(found->permuted_accuracy, 0.90, 1e-12);
+  EXPECT_NEAR(found->accuracy, 0.35, 1e-12);
+  EXPECT_FALSE(half.permutation());  // too few
+  half.merge(rest.partial());
+  EXPECT_EQ(half.permutation()->label_of, order);
+  // A good model, and one that guesses.
+  ClassCounts good(4), guess(4);
+  for (int i = 0; i < 100; ++i) good.add(i % 4, i % 8 == 0 ? 0 : i % 4), guess.add(i * i % 4, i / 7 % 4);
+  EXPECT_FALSE(good.permutation());
+  EXPECT_FALSE(guess.permutation());
+}
+
 TEST(ClassCounts, MemoryGrowsWithTheLabelsOnly) {
   constexpr int kLabels = 200000;
   const MetricValues v = counted(kLabels, {0, kLabels - 1, 5}, {0, kLabels - 1, 7});
