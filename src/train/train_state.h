@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "graft/trainer.h"
 #include "train/adamw.h"
+#include "train/stateful.h"
 
 namespace graft::train {
 
@@ -24,7 +25,8 @@ struct TrainState {
   LogEntry last_metrics{};    // of that evaluation
   int64_t num_input_tokens_seen = 0;
   Json history = Json::array();
-  std::vector<int64_t> checkpoints{};  // steps that the run saved and kept
+  std::vector<int64_t> checkpoints{};                 // steps that the run saved and kept
+  std::vector<std::unique_ptr<Stateful>> stateful{};  // all else that is carried over steps
 };
 
 // Makes the optimizer of a run that begins. Throws Error if `state` is a later one without its moments.
