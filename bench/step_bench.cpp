@@ -247,7 +247,7 @@ class Stepper {
       train::accumulate_gradients(state_, *task_, batch, task_->loss_terms(batch), 42,
                                   static_cast<uint64_t>(i), true, memory_);
       const double before = now();
-      const double norm = optimizer.grad_norm();
+      const double norm = train::grad_norm(state_.parameters);
       optimizer.step(2e-5f, static_cast<float>(std::min(1.0, 1.0 / (norm + 1e-6))));
       const double end = now();
       if (i < warm_up) {

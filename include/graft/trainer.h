@@ -25,6 +25,9 @@ struct TrainingArguments {
   int64_t max_steps = -1;  // > 0 overrides num_train_epochs
   double learning_rate = 5e-5;
   std::string lr_scheduler_type = "linear";
+  std::string lr_scheduler_kwargs{};     // settings of the schedule: a json object
+  std::string optim = "adamw_torch";     // the optimizer
+  std::string optim_args{};              // its own settings: "momentum=0.9,nesterov=true"
   double warmup_steps = 0;               // below 1: a ratio of all steps
   std::optional<double> warmup_ratio{};  // ratio of all steps; overrides warmup_steps
   double weight_decay = 0;               // not on biases and normalisation layers

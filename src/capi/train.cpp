@@ -46,7 +46,8 @@ const std::map<std::string, Member>& job_options() {
 
 std::string text_of(const std::string& name, const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number() || value.is_boolean()) return value.dump();
+  if (value.is_number() || value.is_boolean() || (value.is_object() && train::takes_object(name)))
+    return value.dump();
   throw UsageError(fmt::format("graft_train: \"{}\" must be a string, a number or true or false, not {}",
                                name, value.dump()));
 }

@@ -171,6 +171,7 @@ Options::Option& Options::add_training_argument(const train::Argument& a, Traini
   o.is_text = std::holds_alternative<std::string TrainingArguments::*>(a.member);
   o.is_list = a.form == train::Argument::Form::list;
   o.or_switch = a.form == train::Argument::Form::text_or_switch;
+  o.takes_object = train::takes_object(a.name);
   const Json d = train::to_json(to)[a.name];
   o.shown_default = d.is_string() ? d.get<std::string>() : d.is_null() ? "" : d.dump();
   o.set = [&to, name = o.name](const std::vector<std::string>& v) {
@@ -299,6 +300,7 @@ void Options::set_from_file(const std::string& file, const std::string& key, con
   const std::string name = with_underscores("--" + key).substr(2);
   if (name == "config") throw UsageError("\"config\": a config file cannot name another");
   const Option* o = find(canonical(name));
+  if (o && value.is_object() && o->takes_object) return set(name, {value.dump()}, true);
   if (o && value.is_object())
     throw UsageError(fmt::format("\"{}\" is an object; options take values or lists", key));
   if (o && value.is_array() && !o->is_list)

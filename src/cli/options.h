@@ -79,7 +79,7 @@ class Options {
  private:
   struct Option {
     std::string name, help, shown_default;
-    bool is_flag = false, is_list = false, is_text = false, may_be_empty = false;
+    bool is_flag = false, is_list = false, is_text = false, may_be_empty = false, takes_object = false;
     bool required = false, training = false;
     bool or_switch = false;  // a text that may be true or false
     std::function<void(const std::vector<std::string>&)> set;

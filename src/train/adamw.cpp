@@ -46,22 +46,6 @@ AdamW::State* AdamW::find(const Parameter& parameter) {
   return it == states_.end() ? nullptr : &*it;
 }
 
-double AdamW::grad_norm() {
-  const FlushDenormals flush;
-  store_.settle_grads();
-  double sum = 0;
-  for (const Parameter& p : store_.parameters()) {
-    if (!p.trainable) continue;
-    if (p.row_sparse) {
-      const engine::SparseGrad& g = store_.sparse_grad(p);
-      sum += kernels_.sum_of_squares(g.rows.data(), g.rows.size());
-    } else {
-      sum += kernels_.sum_of_squares(store_.grad(p), p.size);
-    }
-  }
-  return std::sqrt(sum);
-}
-
 AdamWArgs AdamW::args_at(int64_t step, const Parameter& parameter) const {
   AdamWArgs a;
   a.lr = lr_[static_cast<size_t>(step - 1)] * parameter.lr_scale;
@@ -171,13 +155,13 @@ void AdamW::flush() {
   }
 }
 
-std::vector<MomentTensor> AdamW::save() {
+std::vector<StateTensor> AdamW::save() {
   flush();
-  std::vector<MomentTensor> out;
+  std::vector<StateTensor> out;
   saved_.clear();
   const auto add = [&](const char* prefix, const Parameter& p, const float* moment) {
     saved_.emplace_back(store_.device(), moment, p.size);
-    out.push_back({prefix + p.name, p.shape, saved_.back().data()});
+    out.push_back({prefix + p.name, p.shape, DType::f32, saved_.back().data()});
   };
   for (const State& s : states_) {
     add("exp_avg.", *s.parameter, m_.data() + s.offset);
@@ -186,15 +170,17 @@ std::vector<MomentTensor> AdamW::save() {
   return out;
 }
 
-void AdamW::load(std::span<const MomentTensor> moments, int64_t steps) {
-  std::map<std::string, const MomentTensor*> by_name;
-  for (const MomentTensor& t : moments) by_name.emplace(t.name, &t);
+void AdamW::load(std::span<const StateTensor> moments, int64_t steps) {
+  std::map<std::string, const StateTensor*> by_name;
+  for (const StateTensor& t : moments) by_name.emplace(t.name, &t);
   const auto find_moment = [&](const char* prefix, const Parameter& p) {
     const auto it = by_name.find(prefix + p.name);
     if (it == by_name.end()) fail("the optimizer's state lacks {}{}", prefix, p.name);
     if (it->second->shape != p.shape)
       fail("the optimizer's state: {} has another shape than its parameter", it->first);
-    return it->second->data;
+    if (it->second->dtype != DType::f32)
+      fail("the optimizer's state: {} is {}, not F32", it->first, dtype_name(it->second->dtype));
+    return static_cast<const float*>(it->second->data);
   };
   std::vector<std::pair<const float*, const float*>> found;
   for (const State& s : states_)

@@ -4,11 +4,11 @@
 #pragma once
 #include <cstdint>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "engine/kernels.h"
 #include "engine/parameters.h"
+#include "train/optimizer.h"
 
 namespace graft::train {
 
@@ -17,39 +17,21 @@ struct AdamWOptions {
   bool lazy_rows = true;  // false: sweep row-sparse parameters densely (the twin in the tests)
 };
 
-// A moment of a parameter: exp_avg.NAME or exp_avg_sq.NAME (torch.optim.AdamW's words), of its shape.
-struct MomentTensor {
-  std::string name;
-  std::vector<int64_t> shape;
-  const float* data = nullptr;
-};
-
-// A parameter's `trainable` is read when the optimizer is made: frozen ones have no moments and may not be
-// trained later. `lr_scale` and `no_decay` are read at each step; those of a row-sparse parameter stay as
-// they are between two flushes, because missed steps are replayed with them.
-class AdamW {
+// Its state: exp_avg.NAME and exp_avg_sq.NAME (torch.optim.AdamW's words) of each trained parameter, in its
+// shape.
+class AdamW final : public Optimizer {
  public:
   AdamW(engine::ParameterStore& store, const AdamWOptions& options);
 
-  // L2 norm of all gradients, each parameter in order (torch.nn.utils.clip_grad_norm_'s total norm).
-  double grad_norm();
-  // One step with learning rate `lr`; gradients are multiplied by `grad_scale` (clipping) first. A parameter
-  // that no backward pass since clear_grads reached has the gradient zero.
-  void step(double lr, float grad_scale);
-  // Brings rows of a row-sparse parameter up to date before a forward pass reads them.
-  void catch_up(engine::Parameter& parameter, const int32_t* ids, int64_t n);
-  // Brings every row up to date: before saving and evaluating.
-  void flush();
-  int64_t num_steps() const { return static_cast<int64_t>(lr_.size()); }
+  void step(double lr, float grad_scale) override;
+  void catch_up(engine::Parameter& parameter, const int32_t* ids, int64_t n) override;
+  void flush() override;
+  int64_t num_steps() const override { return static_cast<int64_t>(lr_.size()); }
+  std::vector<StateTensor> save() override;
+  void load(std::span<const StateTensor> moments, int64_t steps) override;
+
   // Floats of both moments together.
   int64_t num_moments() const { return m_.size() + v_.size(); }
-
-  // Brings every row up to date and returns the moments, which are views valid until the next step. With
-  // num_steps() they are the whole state.
-  std::vector<MomentTensor> save();
-  // Continues a training of `steps` steps with its moments. The order of the tensors does not matter. Throws
-  // Error if one is missing, unknown or of another shape; the state is then unchanged.
-  void load(std::span<const MomentTensor> moments, int64_t steps);
 
  private:
   struct State {  // of a trained parameter

@@ -1,5 +1,6 @@
 // The line of each option of TrainingArguments: name, field, help, range.
 #include "train/arguments.h"
+#include "train/schedule.h"
 
 namespace graft::train {
 
@@ -8,6 +9,12 @@ using T = TrainingArguments;
 namespace {
 
 constexpr double kMany = 1e12;  // steps: beyond any run, far from overflow
+
+const char* lr_scheduler_help() {
+  static const std::string text = "learning rate over the run: " + schedule_names();
+  return text.c_str();
+}
+
 constexpr Range kBatch{1, 1e6}, kSteps{0, kMany, Range::Ends::without_min, true};
 
 }  // namespace
@@ -32,7 +39,9 @@ const std::vector<Argument>& argument_table() {
       {"num_train_epochs", &T::num_train_epochs, "passes over the training data", {0, 1e9, without_min}},
       {"max_steps", &T::max_steps, "optimizer steps; overrides num_train_epochs", {1, kMany}},
       {"learning_rate", &T::learning_rate, "highest learning rate", {0, 1e30}},
-      {"lr_scheduler_type", &T::lr_scheduler_type, "linear, cosine, constant or constant_with_warmup"},
+      {"lr_scheduler_type", &T::lr_scheduler_type, lr_scheduler_help()},
+      {"lr_scheduler_kwargs", &T::lr_scheduler_kwargs,
+       "settings of the schedule: a json object, for example '{\"num_cycles\": 2}'"},
       {"warmup_steps",
        &T::warmup_steps,
        "steps of linear warm-up; below 1 a ratio of all steps",

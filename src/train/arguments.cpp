@@ -75,6 +75,7 @@ bool takes_list(const std::string& name) {
   return std::any_of(table.begin(), table.end(),
                      [&](const Argument& a) { return name == a.name && a.form == Argument::Form::list; });
 }
+bool takes_object(const std::string& name) { return name == "lr_scheduler_kwargs"; }
 
 std::string canonical_argument(const std::string& name) {
   const auto it = aliases().find(name);
@@ -167,7 +168,9 @@ void check(const TrainingArguments& a) {
   check_choice("train_sampling_strategy", a.train_sampling_strategy,
                {"random", "sequential", "group_by_length"});
   check_choice("language", a.language, tasks::answer_languages());
-  parse_schedule(a.lr_scheduler_type);
+  if (schedule_of(a).type == ScheduleType::reduce_lr_on_plateau && a.eval_strategy == "no")
+    throw UsageError("--lr_scheduler_type reduce_lr_on_plateau follows the evaluations, and there are none",
+                     "give --eval_strategy epoch or steps");
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
 }
 
@@ -198,9 +201,9 @@ void explain(const TrainingArguments& a) {
   if (a.warmup_ratio && a.warmup_steps != 0)
     log_info("--warmup_steps {} has no effect: --warmup_ratio {} overrides it", a.warmup_steps,
              *a.warmup_ratio);
-  const Schedule schedule = parse_schedule(a.lr_scheduler_type);
-  if (schedule == Schedule::constant && (a.warmup_steps > 0 || a.warmup_ratio.value_or(0) > 0))
-    log_info("warm-up has no effect with --lr_scheduler_type constant; there is constant_with_warmup");
+  if (schedule_of(a).is_constant() && (a.warmup_steps > 0 || a.warmup_ratio.value_or(0) > 0))
+    log_info("warm-up has no effect with --lr_scheduler_type {}; there is constant_with_warmup",
+             a.lr_scheduler_type);
   if (a.eval_steps && a.eval_strategy != "steps")
     log_info("--eval_steps {} has no effect: --eval_strategy is {}", *a.eval_steps, a.eval_strategy);
   if (a.save_steps != d.save_steps && a.save_strategy != "steps")

@@ -28,6 +28,7 @@ struct Argument {
 const std::vector<Argument>& argument_table();
 bool takes_list(const std::string& name);
 bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
+bool takes_object(const std::string& name);  // json, written as an object in a --config file
 
 // Sets one option from text ("1e-4", "10_000", "true"). Aliases are accepted. Throws UsageError with the
 // reason for an option of the reference that graft refuses or does not implement, and with the nearest name

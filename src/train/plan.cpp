@@ -48,8 +48,7 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
   plan.logging_steps = resolve(a.logging_steps, plan.total_steps);
   plan.eval_steps = resolve(a.eval_steps.value_or(a.logging_steps), plan.total_steps);
   plan.save_steps = resolve(a.save_steps, plan.total_steps);
-  if (plan.warmup_steps > 0 && plan.warmup_steps >= plan.total_steps &&
-      parse_schedule(a.lr_scheduler_type) != Schedule::constant) {
+  if (plan.warmup_steps > 0 && plan.warmup_steps >= plan.total_steps && !schedule_of(a).is_constant()) {
     log_warning("the warm-up of {} steps is as long as the run of {}: the learning rate never reaches {}",
                 plan.warmup_steps, plan.total_steps, a.learning_rate);
   }
@@ -67,15 +66,6 @@ data::Sampler make_sampler(const tasks::Features& features, const TrainingArgume
     for (int64_t i = 0; i < features.size(); ++i) lengths.push_back(features.length(i));
   }
   return {features.size(), options, std::move(lengths)};
-}
-
-AdamWOptions optimizer_options(const TrainingArguments& a) {
-  AdamWOptions o;
-  o.beta1 = a.adam_beta1;
-  o.beta2 = a.adam_beta2;
-  o.epsilon = a.adam_epsilon;
-  o.weight_decay = a.weight_decay;
-  return o;
 }
 
 std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,

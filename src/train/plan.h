@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "data/sampler.h"
-#include "train/adamw.h"
 #include "train/parts.h"
 
 namespace graft::train {
@@ -23,7 +22,6 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& argument
 // Its batches are those of all `ranks` together.
 data::Sampler make_sampler(const tasks::Features& features, const TrainingArguments& arguments,
                            int64_t ranks = 1);
-AdamWOptions optimizer_options(const TrainingArguments& arguments);
 
 // The examples of optimizer step `window` of an epoch, batch by batch.
 std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,

@@ -88,7 +88,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"greater_is_better", later, boolean, "", kNoBest},
       {"ignore_data_skip", later, boolean, "false", kNoResume},
       {"load_best_model_at_end", later, boolean, "false", kNoBest},
-      {"lr_scheduler_kwargs", later, text, "{}", "the schedules have no further settings"},
       {"metric_for_best_model", later, text, "", kNoBest},
       {"neftune_noise_alpha", later, number, "", "no noise is added to embeddings"},
       {"optim", later, text, "adamw_torch adamw_torch_fused", kAdamW},

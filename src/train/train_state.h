@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 #include "graft/trainer.h"
-#include "train/adamw.h"
+#include "train/optimizer.h"
 #include "train/stateful.h"
 
 namespace graft::train {
@@ -14,9 +14,9 @@ namespace graft::train {
 struct TrainState {
   int64_t step = 0;  // optimizer steps done: decides epoch, examples, masks and dropout of the next one
   double epoch = 0;  // the same in epochs
-  // The moments; null before the first step. To continue a run: an AdamW over the model's parameters after
-  // AdamW::load.
-  std::unique_ptr<AdamW> optimizer{};
+  // Null before the first step. To continue a run: make_optimizer over the model's parameters, after
+  // Optimizer::load.
+  std::unique_ptr<Optimizer> optimizer{};
 
   // For the log: sums over all steps, those since its last line and those of the epoch.
   double total_loss = 0, window_loss = 0, epoch_loss = 0;

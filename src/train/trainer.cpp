@@ -5,11 +5,11 @@
 
 #include "base/error.h"
 #include "data/sampler.h"
-#include "train/adamw.h"
 #include "train/divergence.h"
 #include "train/evaluation.h"
 #include "train/evaluation_sets.h"
 #include "train/gradient_cache.h"
+#include "train/optimizer.h"
 #include "train/output.h"
 #include "train/parts.h"
 #include "train/plan.h"
@@ -37,12 +37,13 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   train::prepare_output(p);
   data::Sampler sampler = train::make_sampler(*p.features.train, args, ranks.size());
   const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
-  const train::Schedule schedule = train::parse_schedule(args.lr_scheduler_type);
+  const train::Schedule schedule = train::schedule_of(args);
   state.parameters.allocate_grads();
   train::begin_or_continue(at, state.parameters, args);
-  train::AdamW& optimizer = *at.optimizer;
+  train::Optimizer& optimizer = *at.optimizer;
   engine::broadcast_values(state.parameters, ranks);
   train::plan_memory(p);
+  train::Plateau* plateau = train::carried_plateau(at, schedule);
 
   train::RunLog log(p, plan, at, observer);
   if (args.eval_on_start && at.step == 0) log.evaluation(train::evaluate_sets(p));
@@ -89,12 +90,14 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     check.require_finite(at.step);
     engine::sum_gradients(state.parameters, ranks);
     ranks.all_reduce(&loss, 1);
-    const double norm = optimizer.grad_norm();
+    const double norm = train::grad_norm(state.parameters);
     train::check_finite(loss, norm, at.step, state,
                         [&] { return train::why_not_finite(p, batches, totals.terms, at.step); });
     const double clip = args.max_grad_norm > 0 ? std::min(1.0, args.max_grad_norm / (norm + 1e-6)) : 1.0;
     const double rate =
-        args.learning_rate * train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
+        plateau ? plateau->rate()
+                : args.learning_rate *
+                      train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
     if (!watch.skips(state.parameters, loss, norm, at.step)) optimizer.step(rate, static_cast<float>(clip));
 
     ++at.step;
@@ -107,7 +110,9 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     if (observer.should_stop && observer.should_stop()) p.stop = true;
     if (train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends)) {
       optimizer.flush();
-      log.evaluation(train::evaluate_sets(p));
+      const LogEntry metrics = train::evaluate_sets(p);
+      log.evaluation(metrics);
+      if (plateau) train::follow(*plateau, metrics);
     }
     if (train::is_due(args.save_strategy, plan.save_steps, at.step, epoch_ends) ||
         (run_ends && args.save_strategy == "steps")) {

@@ -211,6 +211,20 @@ TEST_F(Spelling, ConfigFilesAreCheckedKeyByKey) {
   wrong("k.json", R"({"fp16": true})", {"--fp16 true is refused"});
 }
 
+TEST_F(Spelling, SettingsOfTheScheduleAreAnObject) {
+  for (const char* name : {"object.json", "text.json", "table.toml"}) {
+    const std::string text =
+        std::string(name) == "object.json" ? R"({"lr_scheduler_kwargs": {"num_cycles": 2}})"
+        : std::string(name) == "text.json" ? R"({"lr_scheduler_kwargs": "{\"num_cycles\": 2}"})"
+                                           : "[lr_scheduler_kwargs]\nnum_cycles = 2\n";
+    const Json saved = trained({"--lr_scheduler_type", "cosine", "--config", world.write(name, text)});
+    EXPECT_EQ(parse_json(saved["lr_scheduler_kwargs"].get<std::string>(), name)["num_cycles"], 2) << name;
+  }
+  expect_usage_error(
+      {"train", "--model", "x", "--train_file", "y", "--lr_scheduler_kwargs", "{\"num_cycles\": 2}"},
+      {"setting of linear, which has none"});
+}
+
 TEST_F(Spelling, AByteOrderMarkBeforeAConfigFileIsDropped) {
   for (const char* name : {"bom.json", "bom.toml"}) {
     const bool toml = std::string(name).ends_with("toml");

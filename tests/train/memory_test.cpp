@@ -117,7 +117,7 @@ std::string planned_and_measured(const std::string& task_name, bool bf16, bool t
       optimizer.catch_up(*state.network.encoder->word_embeddings(), batch.input_ids.data(), batch.rows());
       state.parameters.clear_grads();
       accumulate_gradients(state, *task, batch, task->loss_terms(batch), 42, step, true, memory);
-      optimizer.grad_norm();
+      grad_norm(state.parameters);
       optimizer.step(1e-4, 1);
     }
   }

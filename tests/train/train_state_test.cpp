@@ -17,15 +17,16 @@ using testing::HasSubstr;
 // What a checkpoint holds: the state with copies of the moments, and the weights as a folder.
 struct Stored {
   TrainState state;
-  std::vector<MomentTensor> moments;
+  std::vector<StateTensor> moments;
   std::vector<std::vector<float>> memory;
 };
 
 void store_moments(Stored& s) {
-  for (MomentTensor& m : s.state.optimizer->save()) {
+  for (StateTensor& m : s.state.optimizer->save()) {
     int64_t n = 1;
     for (const int64_t x : m.shape) n *= x;
-    s.memory.emplace_back(m.data, m.data + n);
+    const auto* from = static_cast<const float*>(m.data);
+    s.memory.emplace_back(from, from + n);
     s.moments.push_back(std::move(m));
     s.moments.back().data = s.memory.back().data();
   }

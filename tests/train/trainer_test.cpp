@@ -162,6 +162,21 @@ TEST_F(TrainerTest, SavingAndEvaluatingOnTheWayChangeNothing) {
   EXPECT_TRUE(same_bits(plain, all_values(load_model(out()))));
 }
 
+TEST_F(TrainerTest, ReduceLrOnPlateauFollowsTheEvaluations) {
+  TrainingArguments a = run_.arguments();
+  a.max_steps = 4;
+  a.learning_rate = 1e-3;
+  a.lr_scheduler_type = "reduce_lr_on_plateau";
+  // The first evaluation is the best so far; no later one is ten times better.
+  a.lr_scheduler_kwargs = R"({"patience": 0, "threshold": 0.9, "factor": 0.5})";
+  a.eval_strategy = "steps";
+  a.eval_steps = 1;
+  a.eval_on_start = true;  // it counts not, as in the reference
+  std::vector<double> rates;
+  trainer(a).train({.on_step = [&](const TrainProgress& p) { rates.push_back(p.learning_rate); }});
+  EXPECT_THAT(rates, ElementsAre(1e-3, 1e-3, 0.5e-3, 0.25e-3));
+}
+
 TEST_F(TrainerTest, RequestStopFinishesTheStepSavesAndReturns) {
   TrainingArguments a = run_.arguments();
   a.num_train_epochs = 100;
@@ -366,8 +381,10 @@ TEST_F(TrainerTest, RefusesWhatCannotWork) {
   a.per_device_train_batch_size = 25;
   EXPECT_THAT(error_of([&] { trainer(a).train(); }), HasSubstr("one batch of 25"));
   a = run_.arguments();
-  a.lr_scheduler_type = "polynomial";
-  EXPECT_THAT(error_of([&] { trainer(a); }), HasSubstr("polynomial"));
+  a.lr_scheduler_type = "greedy";
+  EXPECT_THAT(error_of([&] { trainer(a); }), HasSubstr("greedy"));
+  a.lr_scheduler_type = "reduce_lr_on_plateau";
+  EXPECT_THAT(error_of([&] { trainer(a); }), HasSubstr("--eval_strategy epoch or steps"));
 }
 
 // As in the reference, tokens beyond the embedding may be there as long as no text holds one.
