@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "base/error.h"
 #include "support/shared.h"
 
 namespace graft::train {

@@ -65,9 +65,7 @@ class Continued : public testing::Test {
     Model model = load_model(run_ / "half");
     state = std::move(stored.state);
     TrainingArguments a = arguments(out);
-    AdamWOptions options;
-    options.weight_decay = a.weight_decay;
-    state.optimizer = std::make_unique<AdamW>(model.state().parameters, options);
+    state.optimizer = make_optimizer(model.state().parameters, a);
     state.optimizer->load(stored.moments, state.step);
     return trainer(model, out).train(state, {});
   }
