@@ -58,10 +58,23 @@ struct TrainingArguments {
   bool prediction_loss_only = false, bf16_full_eval = false;  // of evaluation
   bool do_predict = false;              // of `graft train`: predictions for the test file
   std::string label_names{};            // of `graft train`: the column of the labels
-  std::string save_strategy = "steps";  // no, steps, epoch
+  std::string save_strategy = "steps";  // no, steps, epoch, best
   double save_steps = 500;
   std::optional<int64_t> save_total_limit{};
-  int64_t max_seq_length = 0;  // 0 = the task's default, within the model's limit
+  std::optional<int64_t> save_total_bytes{};  // of this run's checkpoint-N folders; the newest always stays
+  bool save_only_model = false;               // no optimizer: such a checkpoint cannot be resumed
+  bool enable_jit_checkpoint = false;         // an interrupted run is saved with save_strategy no too
+  std::optional<bool> background_save{};      // training goes on during a save; default: where that pays
+  std::string resume_from_checkpoint{};       // "" or false, true or last (of output_dir), or a folder
+  bool ignore_data_skip = false;              // a resumed run starts the data of its epoch anew
+  // Of a resumed run: early stopping and averages go on; false: they begin anew. Default: true.
+  std::optional<bool> restore_callback_states_from_checkpoint{};
+  bool load_best_model_at_end = false;
+  std::string metric_for_best_model{};               // with or without "eval_"; "" = loss
+  std::optional<bool> greater_is_better{};           // default: not where the metric is a loss or an error
+  std::optional<int64_t> early_stopping_patience{};  // evaluations without improvement
+  double early_stopping_threshold = 0;               // an improvement is larger
+  int64_t max_seq_length = 0;                        // 0 = the task's default, within the model's limit
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
   bool line_by_line = false;  // language models: each line of text is a sequence; default: text is packed

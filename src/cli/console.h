@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/version.h"
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 #include "graft/trainer.h"
@@ -12,8 +13,6 @@
 namespace graft::cli {
 
 class Profile;
-
-inline constexpr const char* kVersion = "0.1.0";
 
 void install_log();
 // A line on stderr, above the progress bar if there is one, if --log_level shows notes (or warnings, for one

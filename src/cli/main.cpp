@@ -38,6 +38,7 @@ constexpr Verb kVerbs[] = {
     {"parity", parity, "compare with reference numbers: outputs, gradients, trained weights"},
     {"pull", pull, "download a model into the Hugging Face cache"},
     {"train-tokenizer", train_tokenizer, "a new vocabulary from text"},
+    {"verify-resume", verify_resume, "prove on your own run that resuming gives the same bits"},
 };
 
 void print_help(std::FILE* out) {

@@ -2,7 +2,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 #include "base/error.h"
@@ -14,6 +16,7 @@
 #include "cli/predict_test_file.h"
 #include "cli/print_config.h"
 #include "cli/profile.h"
+#include "cli/train_options.h"
 #include "cli/verbs.h"
 #include "tasks/task_table.h"
 #include "train/arguments.h"
@@ -31,8 +34,6 @@ struct TrainOptions : train::TrainJob {
   std::string print_config;  // "", "table" or "json"
 };
 
-constexpr train::Range kSamples{1, 1e12};
-
 Options declare(TrainOptions& o) {
   Options options(
       "train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
@@ -47,33 +48,45 @@ Options declare(TrainOptions& o) {
        "anchor,positive",
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
-  options.text("model", o.model, "checkpoint: a folder, or ORG/NAME[@revision] on the hub");
-  options.text("task", o.task_name, tasks::task_names());
-  options.list("train_file", o.train_file,
-               "training data: .csv .tsv .jsonl .json .txt .conll .conllu, each also .gz .zst .xz");
-  options.list("validation_file", o.validation_file,
-               "evaluation data; several sets have names: en=dev.en.csv,de=dev.de.csv give eval_en_loss, "
-               "eval_de_loss, ...");
-  options.list("test_file", o.test_file, "labelled data to be scored once, after training");
-  options.columns(o.columns);
-  options.integer("max_train_samples", o.max_train_samples, "use the first N training examples", kSamples);
-  options.integer("max_eval_samples", o.max_eval_samples, "use the first N evaluation examples", kSamples);
-  options.integer("max_predict_samples", o.max_predict_samples, "use the first N test examples", kSamples);
-  options.flag("ignore_mismatched_sizes", o.ignore_mismatched_sizes,
-               "reinitialize tensors of another shape, e.g. a head");
-  options.text("config_name", o.config_name, "config.json (or its folder) to train from random weights");
-  options.text("tokenizer_name", o.tokenizer_name, "folder of the tokenizer, where it is not the model's");
-  options.flag("overwrite_output_dir", o.overwrite_output_dir, "write into an output_dir that is not empty");
+  declare_job(options, o);
   options.flag("json", o.json, "the result on stdout as json");
   options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
-  options.threads();
   options.form("print_config", {"table", "json"}, o.print_config,
                "show each option with its value and who set it (table or json), and end");
-  options.training_arguments(o.arguments);
   return options;
 }
 
-int run(Trainer& trainer, const TrainOptions& o) {
+std::string replaced(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
+std::string shell_quoted(const std::string& word) {
+  const auto is_safe = [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("_-./=,:@+%", c) != nullptr;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), is_safe)) return word;
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+// The command line that continues this run, quoted for a shell.
+std::string resuming_command(int argc, char** argv) {
+  std::string line = "graft";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const std::string name = replaced(word.substr(0, word.find('=')), '-', '_');
+    if (name == "__resume_from_checkpoint") {
+      if (word.find('=') == std::string::npos) ++i;  // its value
+      continue;
+    }
+    line += " " + shell_quoted(word);
+  }
+  return line + " --resume_from_checkpoint true";
+}
+
+int run(Trainer& trainer, const TrainOptions& o, const std::string& resuming) {
   Observer observer;
   observer.on_log = say_log_entry;
   if (!o.arguments.disable_tqdm.value_or(false)) observer.on_step = show_progress;
@@ -89,6 +102,9 @@ int run(Trainer& trainer, const TrainOptions& o) {
   say(result.interrupted ? fmt::format("interrupted at step {}; the model of that step is in {}",
                                        result.global_step, o.arguments.output_dir)
                          : fmt::format("done; the model is in {}", o.arguments.output_dir));
+  if (result.interrupted &&
+      path_exists(fs::path(o.arguments.output_dir) / fmt::format("checkpoint-{}", result.global_step)))
+    say("to resume: " + resuming);
   print_result(table, o.json, profile);
   if (o.arguments.do_predict && !result.interrupted)
     predict_test_file(o.arguments.output_dir, o.test_file.front(), o.columns);
@@ -183,7 +199,7 @@ int train(int argc, char** argv) {
   if (!o.model.empty()) say_load_report(model.load_report());
   Trainer trainer(model, o.arguments, std::move(data));
   trainer.parts().job_options = job_options(options);
-  return run(trainer, o);
+  return run(trainer, o, resuming_command(argc, argv));
 }
 
 }  // namespace graft::cli

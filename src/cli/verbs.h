@@ -16,5 +16,6 @@ int info(int argc, char** argv);
 int parity(int argc, char** argv);
 int pull(int argc, char** argv);
 int train_tokenizer(int argc, char** argv);
+int verify_resume(int argc, char** argv);
 
 }  // namespace graft::cli

@@ -29,6 +29,7 @@ std::string MemoryNeeds::text() const {
   add("gradients", gradients);
   add("AdamW's moments", moments);
   add("keys and values", cache);
+  add("a copy of the checkpoint", copies);
   add("activations", arena.total());
   add("weights packed in bf16", packed_weights);
   add("temporary memory", temporary + libraries);
@@ -40,6 +41,7 @@ void MemoryNeeds::include(const MemoryNeeds& other) {
   take(gradients, other.gradients);
   take(moments, other.moments);
   take(cache, other.cache);
+  take(copies, other.copies);
   take(packed_weights, other.packed_weights);
   take(temporary, other.temporary);
   take(libraries, other.libraries);

@@ -14,6 +14,7 @@ namespace graft::engine {
 struct MemoryNeeds {
   uint64_t gradients = 0, moments = 0;  // of training; addresses for them are reserved already
   uint64_t cache = 0;                   // keys and values of a decoder
+  uint64_t copies = 0;                  // of what is saved while training goes on
   uint64_t packed_weights = 0;          // bf16
   uint64_t temporary = 0;               // of kernels and threads
   uint64_t libraries = 0;               // generated code, stacks of threads
@@ -21,10 +22,10 @@ struct MemoryNeeds {
   ArenaSize arena;                      // activations and their gradients
 
   uint64_t total() const {
-    return gradients + moments + cache + packed_weights + temporary + libraries + arena.total();
+    return gradients + moments + cache + copies + packed_weights + temporary + libraries + arena.total();
   }
   uint64_t new_addresses() const {
-    return cache + packed_weights + temporary + libraries + stacks + arena.total();
+    return cache + copies + packed_weights + temporary + libraries + stacks + arena.total();
   }
   // What counts for a limit.
   uint64_t under(const MemoryLimit& limit) const { return limit.addresses ? new_addresses() : total(); }

@@ -117,6 +117,7 @@ std::vector<float> transposed_values(const TensorToWrite& t) {
 
 void write_values(DurableFile& file, TensorToWrite t) {
   const uint64_t n = element_count(t);
+  if (t.bytes) return file.write(t.bytes, n * dtype_size(t.dtype));
   std::vector<float> values;
   if (t.transposed) {
     values = transposed_values(t);
@@ -151,7 +152,8 @@ std::vector<const TensorToWrite*> in_file_order(const std::vector<TensorToWrite>
 }  // namespace
 
 uint64_t stored_bytes(const TensorToWrite& t) {
-  if (t.dtype != DType::f32 && t.dtype != DType::bf16 && t.dtype != DType::f16 && t.dtype != DType::f64)
+  if (!t.bytes && t.dtype != DType::f32 && t.dtype != DType::bf16 && t.dtype != DType::f16 &&
+      t.dtype != DType::f64)
     fail("tensor '{}': fp32 values cannot be stored as {}", t.name, dtype_name(t.dtype));
   return element_count(t) * dtype_size(t.dtype);
 }

@@ -9,26 +9,52 @@
 #include "base/file.h"
 
 namespace graft::hub {
+namespace {
+
+class Digest {
+ public:
+  Digest() : good_(context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1) {}
+  void add(const void* data, size_t size) {
+    good_ = good_ && EVP_DigestUpdate(context_.get(), data, size) == 1;
+  }
+  // Of what was added; "" if OpenSSL failed.
+  std::string hex() {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    std::string out;
+    if (!good_ || EVP_DigestFinal_ex(context_.get(), digest, &size) != 1) return out;
+    for (unsigned i = 0; i < size; ++i) out += fmt::format("{:02x}", digest[i]);
+    return out;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_{EVP_MD_CTX_new(), EVP_MD_CTX_free};
+  bool good_;
+};
+
+}  // namespace
 
 std::string sha256_of_file(const std::filesystem::path& file) {
   const MappedFile mapped(file);
-  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  bool good = context && EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1;
-  constexpr size_t kBlock =
-      size_t{16}  // pages are released after reading, because files may be larger than memory
-      << 20;
-  for (size_t at = 0; good && at < mapped.size(); at += kBlock) {
+  Digest digest;
+  // Pages are released after reading, because files may be larger than memory.
+  constexpr size_t kBlock = size_t{16} << 20;
+  for (size_t at = 0; at < mapped.size(); at += kBlock) {
     const size_t count = std::min(kBlock, mapped.size() - at);
-    good = EVP_DigestUpdate(context.get(), mapped.data() + at, count) == 1;
+    digest.add(mapped.data() + at, count);
     mapped.drop(at, count);
   }
-  if (!good || EVP_DigestFinal_ex(context.get(), digest, &size) != 1)
-    fail("{}: cannot compute its sha256", file.string());
-  std::string out;
-  for (unsigned i = 0; i < size; ++i) out += fmt::format("{:02x}", digest[i]);
-  return out;
+  std::string hex = digest.hex();
+  if (hex.empty()) fail("{}: cannot compute its sha256", file.string());
+  return hex;
+}
+
+std::string sha256_of(std::string_view bytes) {
+  Digest digest;
+  digest.add(bytes.data(), bytes.size());
+  std::string hex = digest.hex();
+  if (hex.empty()) fail("cannot compute a sha256");
+  return hex;
 }
 
 }  // namespace graft::hub

@@ -54,13 +54,14 @@ StateDict read_safetensors(const std::filesystem::path& file);
 // lists its files.
 StateDict read_checkpoint(const std::filesystem::path& folder);
 
-// A tensor to write: fp32 values converted to `dtype` while writing.
+// A tensor to write: fp32 values converted to `dtype` while writing, or bytes that are of this type already.
 struct TensorToWrite {
   std::string name;
   std::vector<int64_t> shape;
   DType dtype = DType::f32;
   const float* data = nullptr;
-  bool transposed = false;  // data is the transpose of a matrix of `shape`
+  bool transposed = false;      // data is the transpose of a matrix of `shape`
+  const void* bytes = nullptr;  // set: written as they are, instead of `data`
 };
 
 // Bytes of the tensor's values in a file; throws if its dtype or shape cannot be written.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 
 #include "base/error.h"
 #include "base/folder.h"
@@ -11,6 +10,7 @@
 #include "models/config_keys.h"
 #include "models/pooling.h"
 #include "models/registry.h"
+#include "models/saved_model.h"
 #include "models/state.h"
 #include "models/weights.h"
 
@@ -93,17 +93,6 @@ bool is_bare(const ModelOptions& options) {
                      [&](const models::HeadKind* kind) { return task == kind->task && kind->is_bare; });
 }
 
-// modules.json and the folders of the modules.
-void save_modules(const State& state, const fs::path& folder, DType stored) {
-  hub::SentenceTransformer modules = state.config.modules;
-  modules.embedding_dimension = state.config.size_or(state.family->sizes.hidden_size, 0);
-  for (size_t i = 0; i < modules.dense.size(); ++i) modules.dense[i].path = fmt::format("{}_Dense", 2 + i);
-  hub::write_sentence_transformer(folder, modules);
-  for (size_t i = 0; i < modules.dense.size(); ++i)
-    hub::write_checkpoint(folder / modules.dense[i].path,
-                          models::dense_tensors_to_write(state, i, stored).tensors);
-}
-
 // Whether `options` ask for the head that the model has: the same task with as many outputs.
 bool keeps_head(const State& state, const ModelOptions& options) {
   if (models::canonical_task(options.task) != state.task) return false;
@@ -165,27 +154,7 @@ Model Model::from_config(const fs::path& config_file, const ModelOptions& option
 }
 
 void Model::save_pretrained(const fs::path& folder, const std::string& dtype) const try {
-  static const std::map<std::string, DType> dtypes = {
-      {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16}};
-  const auto stored = dtypes.find(dtype);
-  if (stored == dtypes.end())
-    fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
-  Json config = state_->config.json();
-  // `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so
-  // that is what a file without either gets.
-  const bool has_new_name = config.contains("dtype");
-  if (has_new_name) config["dtype"] = dtype;
-  if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
-  if (state_->family->saved_form) state_->family->saved_form(config);
-  StagedFiles staged(folder);
-  hub::write_checkpoint(staged.path(), models::tensors_to_write(*state_, stored->second).tensors);
-  write_json(staged.path() / "config.json", config);
-  if (!state_->generation_config.is_null())
-    write_json(staged.path() / "generation_config.json", state_->generation_config);
-  if (state_->head->is_bare) save_modules(*state_, staged.path(), stored->second);
-  staged.publish("config.json", [](const std::string& name) {
-    return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
-  });
+  models::write_model(models::model_to_save(*state_, dtype), folder);
 } catch (...) {
   rethrow_as_error();
 }

@@ -3,6 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -10,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/threads.h"
 #include "models/pooling.h"
 
 namespace graft::models {
@@ -307,10 +310,19 @@ void initialize_weights(State& state, uint64_t seed) {
 }
 
 std::optional<NonFinite> first_non_finite(const State& state) {
+  constexpr uint32_t kExponent = 0x7f800000;  // all ones in NaN and in infinity
   for (const Parameter& p : state.parameters.parameters()) {
     const engine::HostRead x = state.parameters.read_value(p);
+    std::atomic<bool> finite = true;
+    parallel_blocks(x.size(), 1 << 18, [&](int64_t begin, int64_t end) {
+      uint32_t largest = 0;
+      for (int64_t i = begin; i < end; ++i)
+        largest = std::max(largest, std::bit_cast<uint32_t>(x[i]) & kExponent);
+      if (largest == kExponent) finite = false;
+    });
+    if (finite) continue;
     const float* bad = std::find_if(x.begin(), x.end(), [](float v) { return !std::isfinite(v); });
-    if (bad != x.end()) return NonFinite{p.name, bad - x.begin(), *bad};
+    return NonFinite{p.name, bad - x.begin(), *bad};
   }
   return std::nullopt;
 }

@@ -139,6 +139,22 @@ void check_choice(const char* name, const std::string& value, const std::vector<
 
 }  // namespace
 
+namespace {
+
+// Contradictions of options about the best model, as the reference refuses them.
+void check_best(const TrainingArguments& a) {
+  const auto refuse = [&](bool asked, const char* option) {
+    if (asked && a.eval_strategy == "no")
+      throw UsageError(fmt::format("{} needs evaluations, and --eval_strategy is no", option),
+                       "give --eval_strategy epoch, or steps with --eval_steps");
+  };
+  refuse(a.load_best_model_at_end, "--load_best_model_at_end");
+  refuse(a.save_strategy == "best", "--save_strategy best");
+  refuse(a.early_stopping_patience.has_value(), "--early_stopping_patience");
+}
+
+}  // namespace
+
 void check(const TrainingArguments& a) {
   static const TrainingArguments defaults;
   for (const Argument& argument : argument_table()) {
@@ -159,7 +175,7 @@ void check(const TrainingArguments& a) {
   const std::vector<std::string> strategies = {"no", "steps", "epoch"};
   check_choice("logging_strategy", a.logging_strategy, strategies);
   check_choice("eval_strategy", a.eval_strategy, strategies);
-  check_choice("save_strategy", a.save_strategy, strategies);
+  check_choice("save_strategy", a.save_strategy, {"no", "steps", "epoch", "best"});
   check_choice("log_level", a.log_level, log_levels());
   check_choice("include_num_input_tokens_seen", a.include_num_input_tokens_seen,
                {"no", "all", "non_padding", "true", "false"});
@@ -172,6 +188,17 @@ void check(const TrainingArguments& a) {
     throw UsageError("--lr_scheduler_type reduce_lr_on_plateau follows the evaluations, and there are none",
                      "give --eval_strategy epoch or steps");
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
+  check_best(a);
+}
+
+bool resumes(const TrainingArguments& a) {
+  return !a.resume_from_checkpoint.empty() && a.resume_from_checkpoint != "false" &&
+         a.resume_from_checkpoint != "False";
+}
+
+bool tracks_best(const TrainingArguments& a) {
+  return a.eval_strategy != "no" && (a.load_best_model_at_end || a.save_strategy == "best" ||
+                                     a.early_stopping_patience || !a.metric_for_best_model.empty());
 }
 
 void use_log_level(const std::string& name) {
@@ -208,8 +235,21 @@ void explain(const TrainingArguments& a) {
     log_info("--eval_steps {} has no effect: --eval_strategy is {}", *a.eval_steps, a.eval_strategy);
   if (a.save_steps != d.save_steps && a.save_strategy != "steps")
     log_info("--save_steps {} has no effect: --save_strategy is {}", a.save_steps, a.save_strategy);
-  if (a.save_total_limit && a.save_strategy == "no")
-    log_info("--save_total_limit {} has no effect: --save_strategy is no", *a.save_total_limit);
+  for (const auto& [name, value] :
+       {std::pair{"save_total_limit", a.save_total_limit}, {"save_total_bytes", a.save_total_bytes}})
+    if (value && a.save_strategy == "no")
+      log_info("--{} {} has no effect: --save_strategy is no", name, *value);
+  if (a.early_stopping_threshold != 0 && !a.early_stopping_patience)
+    log_info("--early_stopping_threshold {} has no effect without --early_stopping_patience",
+             a.early_stopping_threshold);
+  if (!a.metric_for_best_model.empty() && a.eval_strategy == "no")
+    log_info("--metric_for_best_model {} has no effect: --eval_strategy is no", a.metric_for_best_model);
+  if (a.greater_is_better && !tracks_best(a))
+    log_info("--greater_is_better {} has no effect without --metric_for_best_model", *a.greater_is_better);
+  for (const auto& [name, asked] :
+       {std::pair{"ignore_data_skip", a.ignore_data_skip},
+        {"restore_callback_states_from_checkpoint", a.restore_callback_states_from_checkpoint.has_value()}})
+    if (asked && !resumes(a)) log_info("--{} has no effect without --resume_from_checkpoint", name);
   if (a.logging_steps != d.logging_steps && a.logging_strategy != "steps" && a.eval_strategy != "steps")
     log_info("--logging_steps {} has no effect: --logging_strategy is {}", a.logging_steps,
              a.logging_strategy);

@@ -27,7 +27,7 @@ struct Argument {
 
 const std::vector<Argument>& argument_table();
 bool takes_list(const std::string& name);
-bool is_switch(const Argument& argument);  // a bool: "--do_train" alone means true
+bool is_switch(const Argument& argument);    // a bool: "--do_train" alone means true
 bool takes_object(const std::string& name);  // json, written as an object in a --config file
 
 // Sets one option from text ("1e-4", "10_000", "true"). Aliases are accepted. Throws UsageError with the
@@ -50,5 +50,9 @@ void explain(const TrainingArguments& arguments);
 // check(), then derives dependent values, as the reference's __post_init__.
 void settle(TrainingArguments& arguments);
 Json to_json(const TrainingArguments& arguments);
+
+// Whether the run continues from a checkpoint, and whether its best evaluation is looked for.
+bool resumes(const TrainingArguments& arguments);
+bool tracks_best(const TrainingArguments& arguments);
 
 }  // namespace graft::train

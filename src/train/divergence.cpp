@@ -145,7 +145,7 @@ Json GradientWatch::values() const {
           {"warned_of_vanishing", warned_of_vanishing_}};
 }
 
-void GradientWatch::load(const Json& values) {
+void GradientWatch::load(const Json& values, std::span<const StateTensor> /*tensors*/) {
   GradientWatch next = *this;
   next.norms_ = values.at("norms").get<std::vector<double>>();
   next.next_ = values.at("next").get<int64_t>();

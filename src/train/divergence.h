@@ -7,13 +7,15 @@
 #include "base/json.h"
 #include "engine/parameters.h"
 #include "train/parts.h"
+#include "train/stateful.h"
 #include "train/step_batches.h"
 
 namespace graft::train {
 
 // Follows the gradients of a run.
-class GradientWatch {
+class GradientWatch final : public Stateful {
  public:
+  static constexpr const char* kKey = "gradient_watch";
   // The options skip_grad_spikes and max_skipped_steps.
   explicit GradientWatch(const TrainingArguments& arguments)
       : factor_(arguments.skip_grad_spikes), most_skipped_(arguments.max_skipped_steps) {}
@@ -24,8 +26,9 @@ class GradientWatch {
   bool skips(const engine::ParameterStore& parameters, double loss, double norm, int64_t step);
   int64_t skipped() const { return skipped_; }
 
-  Json values() const;
-  void load(const Json& values);
+  std::string key() const override { return kKey; }
+  Json values() const override;
+  void load(const Json& values, std::span<const StateTensor> tensors = {}) override;
 
  private:
   double median() const;

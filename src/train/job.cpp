@@ -7,8 +7,10 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "train/arguments.h"
+#include "train/checkpoint.h"
 #include "train/evaluation_sets.h"
 #include "train/output.h"
+#include "train/output_lock.h"
 #include "train/reports.h"
 
 namespace graft::train {
@@ -152,7 +154,15 @@ void check_job(TrainJob& job) {
 
 void check_output_dir(const TrainJob& job) {
   const fs::path dir = job.arguments.output_dir;
-  if (is_folder(dir) && !list_folder(dir).empty() && !job.overwrite_output_dir) {
+  if (path_exists(dir / "LOCK")) const OutputLock probe(dir);  // an error where another run is in it
+  const bool resumed = resumes(job.arguments);
+  if (resumed && !job.overwrite_output_dir && path_exists(dir / "config.json") &&
+      checkpoints_in(dir).empty() && !path_exists(dir / "best") &&
+      !is_folder(job.arguments.resume_from_checkpoint)) {
+    fail_with("choose another --output_dir, or give --overwrite_output_dir true to train a new model",
+              "{}: holds a model and no checkpoint to resume from; nothing was written", dir.string());
+  }
+  if (!resumed && is_folder(dir) && !list_folder(dir).empty() && !job.overwrite_output_dir) {
     fail_with(
         "choose another --output_dir, or give --overwrite_output_dir true: the model and "
         "files of the same names are replaced, others stay",

@@ -1,7 +1,6 @@
 #include "train/output.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 
@@ -13,6 +12,7 @@
 #include "hub/sentence_transformers.h"
 #include "hub/state_dict.h"
 #include "train/arguments.h"
+#include "train/checkpoint.h"
 
 namespace graft::train {
 namespace fs = std::filesystem;
@@ -86,14 +86,15 @@ void RunLog::emit(LogEntry entry, bool of_training) {
   if (observer_.on_log) observer_.on_log(entry);
 }
 
-void RunLog::evaluation(LogEntry metrics) {
-  if (parts_.stop) return;  // interrupted: metrics of a part of the data are dropped
+LogEntry RunLog::evaluation(LogEntry metrics) {
+  if (parts_.stop) return {};
   metrics.emplace_back("epoch", state_.epoch);
   state_.evaluated_at = state_.step;
   state_.last_metrics = std::move(metrics);
   emit(state_.last_metrics, false);
   explain_collapse();
   if (observer_.on_evaluate) observer_.on_evaluate(state_.last_metrics, state_.step);
+  return state_.last_metrics;
 }
 
 void RunLog::explain_collapse() {
@@ -115,13 +116,8 @@ double RunLog::tokens_per_second() const {
   return static_cast<double>(input_tokens_) / std::max(seconds_since(start_), 1e-9);
 }
 
-LogEntry RunLog::evaluation_once(const std::function<LogEntry()>& evaluate) {
-  if (state_.evaluated_at != state_.step) evaluation(evaluate());
-  return state_.last_metrics;
-}
-
-void RunLog::saved(const fs::path& folder) const {
-  if (observer_.on_save) observer_.on_save(folder, state_.step);
+void RunLog::saved(const fs::path& folder, int64_t step) const {
+  if (observer_.on_save) observer_.on_save(folder, step);
 }
 
 void RunLog::explain_best() const {
@@ -174,19 +170,6 @@ TrainResult RunLog::result() const {
   return r;
 }
 
-Json RunLog::trainer_state() const {
-  return {{"global_step", state_.step},
-          {"max_steps", plan_.total_steps},
-          {"epoch", state_.epoch},
-          {"num_train_epochs", plan_.num_epochs},
-          {"num_input_tokens_seen", state_.num_input_tokens_seen},
-          {"train_batch_size", parts_.arguments.per_device_train_batch_size},
-          {"logging_steps", plan_.logging_steps},
-          {"eval_steps", plan_.eval_steps},
-          {"save_steps", plan_.save_steps},
-          {"log_history", state_.history}};
-}
-
 namespace {
 
 // Files of an earlier run that would contradict this one: other shards, another tokenizer, the pooling of a
@@ -197,51 +180,9 @@ bool is_model_file(const std::string& name) {
          std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles), name) != std::end(kTokenizerFiles);
 }
 
-std::string checkpoint_name(int64_t step) { return fmt::format("checkpoint-{}", step); }
-
-// N of "checkpoint-N", 0 for every other name.
-int64_t step_of_checkpoint(const std::string& name) {
-  if (!name.starts_with("checkpoint-")) return 0;
-  int64_t step = 0;
-  const char *begin = name.data() + 11, *end = name.data() + name.size();
-  const auto [parsed, error] = std::from_chars(begin, end, step);
-  return error == std::errc() && parsed == end ? step : 0;
-}
-
 }  // namespace
 
-void save_model(const Trainer::Parts& parts, const fs::path& folder) {
-  parts.model.save_pretrained(folder);
-  if (parts.tokenizer) parts.tokenizer->save(folder);
-  Json arguments = to_json(parts.arguments);
-  arguments.update(parts.job_options);
-  write_json(folder / "training_args.json", arguments);
-}
-
 namespace {
-
-void write_checkpoint(const Trainer::Parts& parts, RunLog& log) {
-  const int64_t step = log.state().step;
-  const fs::path output = parts.arguments.output_dir, folder = output / checkpoint_name(step);
-  const fs::path temporary = output / ("tmp-" + checkpoint_name(step));
-  remove_tree(temporary);
-  save_model(parts, temporary);
-  write_json(temporary / "trainer_state.json", log.trainer_state());
-  sync_folder(temporary);
-  replace_folder(temporary, folder);
-  std::vector<int64_t>& saved = log.state().checkpoints;
-  saved.push_back(step);
-  const std::optional<int64_t> limit = parts.arguments.save_total_limit;
-  while (limit && static_cast<int64_t>(saved.size()) > *limit) {
-    // Renamed first, so that after a crash the remains are no checkpoint.
-    const fs::path old = output / checkpoint_name(saved.front()),
-                   gone = output / ("tmp-" + checkpoint_name(saved.front()));
-    move_path(old, gone);
-    remove_tree(gone);
-    saved.erase(saved.begin());
-  }
-  log.saved(folder);
-}
 
 // f() on rank 0, while the others wait.
 template <class F>
@@ -262,24 +203,23 @@ void write_output(const Trainer::Parts& parts, const RunLog& log, const TrainRes
   all["train_samples"] = parts.features.train ? parts.features.train->size() : 0;
   write_json(staged.path() / "all_results.json", all);
   staged.publish("config.json", is_model_file);
-  log.saved(parts.arguments.output_dir);
+  log.saved(parts.arguments.output_dir, result.global_step);
 }
 
 }  // namespace
-
-void save_checkpoint(const Trainer::Parts& parts, RunLog& log) {
-  on_first_rank(parts, [&] { write_checkpoint(parts, log); });
-}
 
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result) {
   on_first_rank(parts, [&] { write_output(parts, log, result); });
 }
 
-void prepare_output(const Trainer::Parts& parts) {
+std::unique_ptr<OutputLock> prepare_output(const Trainer::Parts& parts) {
+  std::unique_ptr<OutputLock> lock;
   on_first_rank(parts, [&] {
     prepare_output(parts.arguments.output_dir);
-    look_at_earlier_checkpoints(parts.arguments.output_dir);
+    lock = std::make_unique<OutputLock>(parts.arguments.output_dir);
+    look_at_earlier_checkpoints(parts.arguments.output_dir, resumes(parts.arguments));
   });
+  return lock;
 }
 
 void add_results(const fs::path& output_dir, const LogEntry& metrics) {
@@ -302,17 +242,17 @@ void prepare_output(const fs::path& dir) {
   remove_file(probe);
 }
 
-void look_at_earlier_checkpoints(const fs::path& output) {
-  std::vector<int64_t> earlier;
+void look_at_earlier_checkpoints(const fs::path& output, bool resumes) {
+  // The remains of a run that was killed while saving.
   for (const fs::path& path : list_folder(output)) {
     const std::string name = path.filename().string();
-    if (!is_folder(path)) continue;
-    if (step_of_checkpoint(name) > 0) earlier.push_back(step_of_checkpoint(name));
-    // The remains of a run that was killed while saving.
-    if (name.starts_with("tmp-") && step_of_checkpoint(name.substr(4)) > 0) remove_tree(path);
+    if (name.starts_with("tmp-") && is_folder(path) &&
+        (step_of_checkpoint(name.substr(4)) > 0 || name == "tmp-best"))
+      remove_tree(path);
   }
+  if (resumes) return;
+  const std::vector<int64_t> earlier = checkpoints_in(output);
   if (earlier.empty()) return;
-  std::sort(earlier.begin(), earlier.end());
   log_warning(
       "{}: {} checkpoint{} of an earlier run, the last is {}; they are kept and not counted by "
       "--save_total_limit",

@@ -2,16 +2,17 @@
 #pragma once
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/json.h"
 #include "train/memory_metrics.h"
+#include "train/output_lock.h"
 #include "train/parts.h"
 #include "train/plan.h"
 #include "train/reports.h"
+#include "train/saved_state.h"
 #include "train/train_state.h"
 
 namespace graft::train {
@@ -31,14 +32,14 @@ class RunLog {
   void begin_epoch() { state_.epoch_loss = 0, state_.epoch_steps = 0; }
   // Call after state.step and state.epoch have moved.
   void step(const StepReport& report);
-  void evaluation(LogEntry metrics);
-  // The evaluation of this step if it was done already, else a new one.
-  LogEntry evaluation_once(const std::function<LogEntry()>& evaluate);
-  void saved(const std::filesystem::path& folder) const;
+  // Returns the metrics with the epoch; none if the run was interrupted: those of a part of the data are
+  // dropped.
+  LogEntry evaluation(LogEntry metrics);
+  void saved(const std::filesystem::path& folder, int64_t step) const;
   // Logs the best evaluation if it is not the last: its model is not the one that is saved.
   void explain_best() const;
   TrainResult result() const;
-  Json trainer_state() const;  // trainer_state.json
+  Json trainer_state() const { return to_json(state_, plan_, parts_.arguments); }
   TrainState& state() { return state_; }
 
  private:
@@ -62,16 +63,12 @@ class RunLog {
 
 // Creates output_dir and writes a test file, so that an unwritable folder fails before the first step.
 void prepare_output(const std::filesystem::path& output_dir);
-// The same for a run, of which rank 0 alone writes. Looks at earlier checkpoints.
-void prepare_output(const Trainer::Parts& parts);
-void save_model(const Trainer::Parts& parts, const std::filesystem::path& folder);
-// Warns of checkpoints of an earlier run in output_dir and removes the remains of an interrupted save.
-void look_at_earlier_checkpoints(const std::filesystem::path& output_dir);
-// Rank 0 writes and the others wait, here and below.
-// Writes output_dir/checkpoint-N under a temporary name and renames it. save_total_limit removes older
-// checkpoints of this run.
-void save_checkpoint(const Trainer::Parts& parts, RunLog& log);
-// The model, the log and all_results.json in output_dir.
+// The same for a run, of which rank 0 alone writes and holds the lock. Looks at earlier checkpoints.
+std::unique_ptr<OutputLock> prepare_output(const Trainer::Parts& parts);
+// Warns of checkpoints of an earlier run in output_dir, unless the run continues it, and removes the remains
+// of an interrupted save.
+void look_at_earlier_checkpoints(const std::filesystem::path& output_dir, bool resumes);
+// The model, the log and all_results.json in output_dir. Rank 0 writes and the others wait.
 void save_output(const Trainer::Parts& parts, const RunLog& log, const TrainResult& result);
 // Adds metrics computed after training (of a test set) to all_results.json.
 void add_results(const std::filesystem::path& output_dir, const LogEntry& metrics);

@@ -102,7 +102,7 @@ int64_t rows_read(const Trainer::Parts& parts) {
 
 }  // namespace
 
-void plan_memory(Trainer::Parts& parts) {
+void plan_memory(Trainer::Parts& parts, uint64_t copy_for_saves) {
   std::vector<int64_t> order(static_cast<size_t>(parts.features.train->size()));
   std::iota(order.begin(), order.end(), int64_t{0});
   const TrainingArguments& a = parts.arguments;
@@ -121,6 +121,7 @@ void plan_memory(Trainer::Parts& parts) {
   check_batch(batch, parts.model);
   parts.memory.expect_training(parts.model.state(), rows_read(parts));
   parts.memory.prepare(parts.model.state(), parts.features.task.get(), batch, true);
+  if (copy_for_saves > 0) parts.memory.expect_copy(copy_for_saves, a.background_save.value_or(false));
   log_info(
       "memory of a step: {:.1f} MB for the largest batch ({} sequences, {} tokens); beside the model: {}",
       static_cast<double>(parts.memory.bytes()) / 1e6, batch.size(), batch.all_rows(),
@@ -144,6 +145,11 @@ bool evaluation_is_due(const TrainingArguments& a, const StepPlan& plan, int64_t
                        bool epoch_ends) {
   if (!is_due(a.eval_strategy, plan.eval_steps, step, epoch_ends)) return false;
   return a.eval_delay <= (a.eval_strategy == "epoch" ? epoch : static_cast<double>(step));
+}
+
+bool save_is_due(const TrainingArguments& a, const StepPlan& plan, int64_t step, bool epoch_ends) {
+  return is_due(a.save_strategy, plan.save_steps, step, epoch_ends) ||
+         (a.save_strategy == "steps" && step == plan.total_steps);
 }
 
 void check_batch(const data::RaggedBatch& batch, const Model& model) {

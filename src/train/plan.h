@@ -26,13 +26,16 @@ data::Sampler make_sampler(const tasks::Features& features, const TrainingArgume
 // The examples of optimizer step `window` of an epoch, batch by batch.
 std::vector<std::vector<int64_t>> micro_batches(data::Sampler& sampler, int64_t epoch, int64_t window,
                                                 int64_t accumulation_steps);
-// Plans the step's memory for the longest examples and logs its size.
-void plan_memory(Trainer::Parts& parts);
+// Plans the step's memory for the longest examples, and the copy of a save in the background, and logs its
+// size.
+void plan_memory(Trainer::Parts& parts, uint64_t copy_for_saves = 0);
 // Provides the memory of a training batch. Logs growth, for example for a batch with more masked tokens.
 void provide_memory(Trainer::Parts& parts, const data::RaggedBatch& batch);
 
 // Whether an action with this strategy is due after `step`.
 bool is_due(const std::string& strategy, int64_t every, int64_t step, bool epoch_ends);
+// The same of a checkpoint: with the strategy "steps" also after the last step, as in the reference.
+bool save_is_due(const TrainingArguments& arguments, const StepPlan& plan, int64_t step, bool epoch_ends);
 
 // The same for evaluation, which eval_delay puts off: by steps, or by epochs with eval_strategy epoch.
 bool evaluation_is_due(const TrainingArguments& arguments, const StepPlan& plan, int64_t step, double epoch,

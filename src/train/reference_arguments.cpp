@@ -20,8 +20,6 @@ constexpr const char* kFastBatches =
     "a batch is prepared in a small part of a per cent of its step; workers would gain nothing";
 constexpr const char* kCpu = "graft computes on the CPU";
 constexpr const char* kAdamW = "AdamW is the only optimizer";
-constexpr const char* kNoResume = "a run cannot be resumed, checkpoints hold no optimizer state";
-constexpr const char* kNoBest = "the model of the last step is saved; no checkpoint is chosen by a metric";
 constexpr const char* kNoCompile = "it steers PyTorch's compiler; graft is compiled already";
 constexpr const char* kNoUpload = "it steers the upload to the hub, which graft does not do";
 constexpr const char* kNoAccelerate =
@@ -42,7 +40,6 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"dataloader_num_workers", no_effect, integer, "*", kFastBatches},
       {"dataloader_persistent_workers", no_effect, boolean, "*", "data is read without worker processes"},
       {"dataloader_pin_memory", no_effect, boolean, "*", kCpu},
-      {"enable_jit_checkpoint", no_effect, boolean, "*", "SIGTERM always saves the model"},
       {"dataloader_prefetch_factor", no_effect, integer, "*", kFastBatches},
       {"eval_accumulation_steps", no_effect, integer, "*", kStreamed},
       {"eval_do_concat_batches", no_effect, boolean, "*", kStreamed},
@@ -85,17 +82,10 @@ const std::vector<ReferenceArgument>& reference_arguments() {
       {"fp16", later, boolean, "false", "--bf16 true computes in half precision"},
       {"fp16_full_eval", later, boolean, "false", "--bf16 true computes in half precision"},
       {"gradient_checkpointing", later, boolean, "false", "a step keeps all its activations"},
-      {"greater_is_better", later, boolean, "", kNoBest},
-      {"ignore_data_skip", later, boolean, "false", kNoResume},
-      {"load_best_model_at_end", later, boolean, "false", kNoBest},
-      {"metric_for_best_model", later, text, "", kNoBest},
       {"neftune_noise_alpha", later, number, "", "no noise is added to embeddings"},
       {"optim", later, text, "adamw_torch adamw_torch_fused", kAdamW},
       {"optim_args", later, text, "", "AdamW's settings are --adam_beta1, --adam_beta2 and --adam_epsilon"},
       {"optim_target_modules", later, text, "", "all parameters are trained"},
-      {"restore_callback_states_from_checkpoint", later, boolean, "false", kNoResume},
-      {"resume_from_checkpoint", later, text, "", kNoResume},
-      {"save_only_model", later, boolean, "true", kNoResume},
 
       {"accelerator_config", never, text, "", kNoAccelerate},
       {"deepspeed", never, text, "", kNoAccelerate},

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "engine/finite.h"
 #include "models/weights.h"
 #include "train/trained_model.h"
@@ -63,6 +64,20 @@ void StepMemory::expect_training(const models::State& state, int64_t rows_read) 
   // Gradients and moments are reserved by now; a second training finds them in use already.
   if (!budget_ || needs_.moments == 0) budget_.emplace();
   needs_.include(plan_training(state, rows_read));
+}
+
+void StepMemory::expect_copy(uint64_t bytes, bool wanted) {
+  MemoryNeeds needs = needs_;
+  needs.copies = bytes;
+  const MemoryLimit* limit = budget_ ? budget_->broken_by(needs) : nullptr;
+  if (!limit) return void(needs_ = needs);
+  if (wanted)
+    fail_with("--background_save false needs no copy",
+              "--background_save true needs a copy of {}, and of {} ({}) {} are left: {}",
+              format_bytes(bytes), limit->name, format_bytes(limit->limit), format_bytes(limit->left()),
+              needs.text());
+  log_info("checkpoints are written between two steps: a copy of {} for the background does not fit",
+           format_bytes(bytes));
 }
 
 bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,

@@ -24,6 +24,9 @@ class StepMemory {
   engine::Arena& arena() { return arena_; }
   // Includes gradients and moments in the plan. Call before the first batch. `rows_read` as in plan_training.
   void expect_training(const models::State& state, int64_t rows_read = -1);
+  // Includes a copy of `bytes` for saves in the background, where it fits. Call after the first batch.
+  // `wanted`: throws Error where it does not fit.
+  void expect_copy(uint64_t bytes, bool wanted);
   // Returns true if memory grew. Throws Error if the batch does not fit the process's budget; memory is then
   // unchanged.
   bool prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,

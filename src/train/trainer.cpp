@@ -5,14 +5,18 @@
 
 #include "base/error.h"
 #include "data/sampler.h"
+#include "train/best_model.h"
+#include "train/checkpoint_saver.h"
 #include "train/divergence.h"
 #include "train/evaluation.h"
 #include "train/evaluation_sets.h"
 #include "train/gradient_cache.h"
 #include "train/optimizer.h"
 #include "train/output.h"
+#include "train/output_lock.h"
 #include "train/parts.h"
 #include "train/plan.h"
+#include "train/resume.h"
 #include "train/schedule.h"
 #include "train/step_batches.h"
 #include "train/train_state.h"
@@ -34,23 +38,39 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   models::State& state = p.model.state();
   if (!p.features.train || p.features.train->size() == 0) fail("there is nothing to train on");
   engine::Collective& ranks = *p.collective;
-  train::prepare_output(p);
+  const std::unique_ptr<train::OutputLock> lock = train::prepare_output(p);
   data::Sampler sampler = train::make_sampler(*p.features.train, args, ranks.size());
-  const StepPlan plan = train::plan_steps(sampler.num_batches(), args);
+  StepPlan plan = train::plan_steps(sampler.num_batches(), args);
   const train::Schedule schedule = train::schedule_of(args);
   state.parameters.allocate_grads();
   train::begin_or_continue(at, state.parameters, args);
   train::Optimizer& optimizer = *at.optimizer;
-  engine::broadcast_values(state.parameters, ranks);
-  train::plan_memory(p);
+  train::BestModel best(args, at);
   train::Plateau* plateau = train::carried_plateau(at, schedule);
+  auto& watch = train::carried<train::GradientWatch>(
+      at.stateful, train::GradientWatch::kKey, [&] { return std::make_unique<train::GradientWatch>(args); });
+  train::resume(p, at, plan);  // after all that is Stateful was made
+  engine::broadcast_values(state.parameters, ranks);
+  train::plan_memory(p, train::copy_for_saves(p, at));
 
   train::RunLog log(p, plan, at, observer);
-  if (args.eval_on_start && at.step == 0) log.evaluation(train::evaluate_sets(p));
-  train::GradientWatch watch(args);
+  train::CheckpointSaver saver(p, log, plan);
+  const auto evaluate = [&] { return train::evaluate_sets(p); };
+  if (args.eval_on_start && at.step == 0) log.evaluation(evaluate());
+  // Evaluates and saves as the strategies have it.
+  const auto finish_step = [&](bool epoch_ends) {
+    const bool evaluates = train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends),
+               saves = train::save_is_due(args, plan, at.step, epoch_ends);
+    if (evaluates || saves) optimizer.flush();
+    const LogEntry metrics = evaluates ? log.evaluation(evaluate()) : LogEntry();
+    if (plateau && !metrics.empty()) train::follow(*plateau, metrics);
+    saver.save(saves, best.improves(metrics));
+  };
+  if (train::evaluation_is_missing(at, plan, args)) finish_step(train::epoch_ends(at, plan));
   train::StepBatches batches, whole;  // `whole`: the step as one batch of the loss, with --gradient_cache
-  while (at.step < plan.total_steps && !train::any_stops(p)) {
-    const int64_t epoch = at.step / plan.steps_per_epoch, window = at.step % plan.steps_per_epoch;
+  while (at.step < plan.total_steps && !best.out_of_patience() && !train::any_stops(p)) {
+    const train::DataCursor cursor = train::data_cursor(at, plan);
+    const int64_t epoch = cursor.epoch, window = cursor.window;
     if (window == 0) log.begin_epoch();
     // The order of the examples in the step keys their dropout, however they are cut into batches.
     std::vector<std::vector<int64_t>> examples =
@@ -98,37 +118,37 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
         plateau ? plateau->rate()
                 : args.learning_rate *
                       train::schedule_factor(schedule, at.step, plan.warmup_steps, plan.total_steps);
-    if (!watch.skips(state.parameters, loss, norm, at.step)) optimizer.step(rate, static_cast<float>(clip));
+    if (watch.skips(state.parameters, loss, norm, at.step))
+      ++at.skipped_steps;
+    else
+      optimizer.step(rate, static_cast<float>(clip));
 
     ++at.step;
     at.epoch = static_cast<double>(epoch) +
                static_cast<double>(window + 1) / static_cast<double>(plan.steps_per_epoch);
-    const bool run_ends = at.step == plan.total_steps;
-    const bool epoch_ends = run_ends || window + 1 == plan.steps_per_epoch;
+    const bool epoch_ends = train::epoch_ends(at, plan);
     log.step({loss, rate, norm, totals.tokens, totals.input_tokens, batches.examples(), watch.skipped(),
               epoch_ends});
     if (observer.should_stop && observer.should_stop()) p.stop = true;
-    if (train::evaluation_is_due(args, plan, at.step, at.epoch, epoch_ends)) {
-      optimizer.flush();
-      const LogEntry metrics = train::evaluate_sets(p);
-      log.evaluation(metrics);
-      if (plateau) train::follow(*plateau, metrics);
-    }
-    if (train::is_due(args.save_strategy, plan.save_steps, at.step, epoch_ends) ||
-        (run_ends && args.save_strategy == "steps")) {
-      optimizer.flush();
-      train::check_weights(state, at.step);
-      train::save_checkpoint(p, log);
-    }
+    saver.poll();
+    finish_step(epoch_ends);
   }
   optimizer.flush();
   train::check_weights(state, at.step);
+  best.explain_stop();
   const bool stopped = train::any_stops(p);
+  if (stopped) saver.save_interrupted();
   TrainResult result = log.result();
-  if (train::has_evaluation(p) && *args.do_eval && !stopped)
-    result.metrics = log.evaluation_once([&] { return train::evaluate_sets(p); });
+  if (train::has_evaluation(p) && *args.do_eval && !stopped) {
+    if (at.evaluated_at != at.step) saver.save(false, best.improves(log.evaluation(evaluate())));
+    result.metrics = at.last_metrics;
+  }
+  saver.finish();
+  if (!stopped && train::load_best(p, best))
+    result.metrics = best.best_metrics();
+  else
+    log.explain_best();
   result.interrupted = p.stop;
-  log.explain_best();
   train::save_output(p, log, result);
   return result;
 } catch (...) {

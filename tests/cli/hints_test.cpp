@@ -14,8 +14,9 @@ namespace fs = std::filesystem;
 
 using Names = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"train",  "evaluate", "predict",  "tokenize",        "info",
-                                         "parity", "pull",     "generate", "train-tokenizer", "embed"};
+const std::vector<std::string> kVerbs = {"train",        "evaluate", "predict",  "tokenize",        "info",
+                                         "parity",       "pull",     "generate", "train-tokenizer", "embed",
+                                         "verify-resume"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -57,6 +58,14 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"train/trainer_setup.cpp", {"train"}},
       {"train/job.cpp", {"train"}},
       {"train/parameter_choice.cpp", {"train"}},
+      {"train/best_model.cpp", {"train"}},
+      {"train/checkpoint.cpp", {"train"}},
+      {"train/output_lock.cpp", {"train"}},
+      {"train/resume.cpp", {"train"}},
+      {"train/run_record.cpp", {"train"}},
+      {"train/runner.cpp", {"train"}},
+      {"train/verify_resume.cpp", {"train"}},
+      {"cli/train_options.cpp", {"train"}},
       // "fine-tune it first: graft train --task ...": a whole command
       {"train/trained_model.cpp", {"train"}},
       {"models/registry.cpp", {"train"}},

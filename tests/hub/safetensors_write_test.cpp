@@ -66,6 +66,20 @@ TEST(WriteSafetensors, LayoutOfMixedTypes) {
   EXPECT_EQ(out[0], 0.5f);
 }
 
+// States of an optimizer have types that no weights have.
+TEST(WriteSafetensors, BytesAreWrittenAsTheyAre) {
+  const test::TempDir folder;
+  const uint8_t codes[] = {0, 7, 255};
+  const int64_t steps[] = {-1, int64_t{1} << 40};
+  write_safetensors(folder / "f", {{"codes", {3}, DType::u8, nullptr, false, codes},
+                                   {"steps", {2}, DType::i64, nullptr, false, steps}});
+  const StateDict dict = read_safetensors(folder / "f");
+  EXPECT_EQ(dict.find("codes")->dtype, DType::u8);
+  EXPECT_EQ(std::memcmp(dict.find("codes")->data, codes, sizeof codes), 0);
+  EXPECT_EQ(dict.find("steps")->shape, std::vector<int64_t>{2});
+  EXPECT_EQ(std::memcmp(dict.find("steps")->data, steps, sizeof steps), 0);
+}
+
 TEST(WriteSafetensors, LongTensorsAreConvertedInBlocks) {
   const test::TempDir folder;
   std::vector<float> values((1 << 20) + 70005);

@@ -10,6 +10,7 @@ TEST(Sha256, KnownAnswers) {
   const test::TempDir folder;
   EXPECT_EQ(sha256_of_file(folder.write("f", "abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_of("abc"), sha256_of_file(folder / "f"));
   EXPECT_EQ(sha256_of_file(folder.write("f", "")),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(sha256_of_file(folder.write("f", std::string(1'000'000, 'a'))),

@@ -44,9 +44,9 @@ std::string logged(const std::function<void()>& f) {
 
 TEST(Arguments, WhatCannotBeHonouredIsRefusedByName) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"save_safetensors", "false"}, {"tf32", "banana"},          {"local_rank", "3"}, {"past_index", "2"},
-      {"use_cache", "perhaps"},      {"ray_scope", "all"},        {"tp_size", "2"},    {"optim", "adamw_hf"},
-      {"log_level_replica", "loud"}, {"save_only_model", "false"}};
+      {"save_safetensors", "false"}, {"tf32", "banana"},   {"local_rank", "3"}, {"past_index", "2"},
+      {"use_cache", "perhaps"},      {"ray_scope", "all"}, {"tp_size", "2"},    {"optim", "adamw_hf"},
+      {"log_level_replica", "loud"}};
   for (const auto& [name, value] : cases)
     EXPECT_THAT(complaint(name, value), HasSubstr("--" + name + " " + value)) << name;
   EXPECT_THAT(complaint("local_rank", "3"), HasSubstr("one process"));

@@ -1,0 +1,96 @@
+#include "models/saved_model.h"
+
+#include <fmt/ranges.h>
+
+#include <map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/folder.h"
+
+namespace graft::models {
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string dense_folder(size_t i) { return fmt::format("{}_Dense", 2 + i); }
+
+void check_stored(const hub::StateDict& dict, const WeightsToWrite& weights, const fs::path& folder) {
+  for (const hub::TensorToWrite& t : weights.tensors) {
+    const hub::TensorView* stored = dict.find(t.name);
+    if (!stored) fail("{}: the tensor {} of this model is missing", folder.string(), t.name);
+    if (stored->shape != t.shape)
+      fail("{}: tensor {} is [{}] and this model has [{}]", folder.string(), t.name,
+           fmt::join(stored->shape, ", "), fmt::join(t.shape, ", "));
+    if (stored->dtype != DType::f32)
+      fail("{}: tensor {} is {}; a run continues from F32 alone", folder.string(), t.name,
+           dtype_name(stored->dtype));
+  }
+}
+
+}  // namespace
+
+ModelToSave model_to_save(const State& state, const std::string& dtype) {
+  static const std::map<std::string, DType> dtypes = {
+      {"float32", DType::f32}, {"float16", DType::f16}, {"bfloat16", DType::bf16}};
+  const auto stored = dtypes.find(dtype);
+  if (stored == dtypes.end())
+    fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
+  ModelToSave out;
+  out.config = state.config.json();
+  // `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so
+  // that is what a file without either gets.
+  const bool has_new_name = out.config.contains("dtype");
+  if (has_new_name) out.config["dtype"] = dtype;
+  if (!has_new_name || out.config.contains("torch_dtype")) out.config["torch_dtype"] = dtype;
+  if (state.family->saved_form) state.family->saved_form(out.config);
+  out.generation_config = state.generation_config;
+  out.weights = tensors_to_write(state, stored->second);
+  out.has_modules = state.head->is_bare;
+  if (!out.has_modules) return out;
+  out.modules = state.config.modules;
+  out.modules.embedding_dimension = state.config.size_or(state.family->sizes.hidden_size, 0);
+  for (size_t i = 0; i < out.modules.dense.size(); ++i) {
+    out.modules.dense[i].path = dense_folder(i);
+    out.dense.push_back(dense_tensors_to_write(state, i, stored->second));
+  }
+  return out;
+}
+
+void write_model(const ModelToSave& model, const fs::path& folder) {
+  StagedFiles staged(folder);
+  hub::write_checkpoint(staged.path(), model.weights.tensors);
+  write_json(staged.path() / "config.json", model.config);
+  if (!model.generation_config.is_null())
+    write_json(staged.path() / "generation_config.json", model.generation_config);
+  if (model.has_modules) {
+    hub::write_sentence_transformer(staged.path(), model.modules);
+    for (size_t i = 0; i < model.dense.size(); ++i)
+      hub::write_checkpoint(staged.path() / dense_folder(i), model.dense[i].tensors);
+  }
+  staged.publish("config.json", [](const std::string& name) {
+    return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
+  });
+}
+
+void restore_weights(State& state, const fs::path& folder) {
+  const hub::StateDict dict = hub::read_checkpoint(folder);
+  check_stored(dict, tensors_to_write(state, DType::f32), folder);
+  const size_t num_dense = state.head->is_bare ? state.config.modules.dense.size() : 0;
+  for (size_t i = 0; i < num_dense; ++i) {
+    const fs::path dense = folder / dense_folder(i);
+    check_stored(hub::read_checkpoint(dense), dense_tensors_to_write(state, i, DType::f32), dense);
+  }
+  const LoadReport report = state.report;  // of the model's own loading
+  load_weights(state, dict, {});
+  if (num_dense > 0) {
+    const hub::SentenceTransformer modules = state.config.modules;
+    state.config.modules.folder = folder;
+    for (size_t i = 0; i < num_dense; ++i) state.config.modules.dense[i].path = dense_folder(i);
+    load_dense_modules(state);
+    state.config.modules = modules;
+  }
+  state.report = report;
+}
+
+}  // namespace graft::models
