@@ -65,19 +65,10 @@ ddp_bucket_cap_mb int, ddp_broadcast_buffers bool, ddp_backend str, ddp_timeout 
 const std::set<std::string>& pending() {
   static const std::set<std::string> names = {
       "auto_find_batch_size",
-      "enable_jit_checkpoint",
       "gradient_checkpointing",
-      "greater_is_better",
-      "ignore_data_skip",
-      "load_best_model_at_end",
-      "lr_scheduler_kwargs",
-      "metric_for_best_model",
       "neftune_noise_alpha",
       "optim",
       "optim_args",
-      "restore_callback_states_from_checkpoint",
-      "resume_from_checkpoint",
-      "save_only_model",
   };
   return names;
 }
