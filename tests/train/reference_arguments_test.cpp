@@ -64,11 +64,7 @@ ddp_bucket_cap_mb int, ddp_broadcast_buffers bool, ddp_backend str, ddp_timeout 
 // Options that other work in progress adds.
 const std::set<std::string>& pending() {
   static const std::set<std::string> names = {
-      "auto_find_batch_size",
-      "gradient_checkpointing",
-      "neftune_noise_alpha",
-      "optim",
-      "optim_args",
+      "auto_find_batch_size", "gradient_checkpointing", "neftune_noise_alpha", "optim", "optim_args",
   };
   return names;
 }
