@@ -300,7 +300,8 @@ void Options::set_from_file(const std::string& file, const std::string& key, con
   const std::string name = with_underscores("--" + key).substr(2);
   if (name == "config") throw UsageError("\"config\": a config file cannot name another");
   const Option* o = find(canonical(name));
-  if (o && value.is_object() && o->takes_object) return set(name, {value.dump()}, true);
+  if (o && value.is_object() && o->takes_object)
+    return set(name, {value.dump()}, fmt::format("{}: {}", file, key));
   if (o && value.is_object())
     throw UsageError(fmt::format("\"{}\" is an object; options take values or lists", key));
   if (o && value.is_array() && !o->is_list)
