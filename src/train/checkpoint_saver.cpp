@@ -23,9 +23,9 @@ constexpr uint64_t kWorthACopy = uint64_t{64} << 20;
 uint64_t size_of_folder(const fs::path& folder) {
   uint64_t sum = 0;
   for (const fs::path& path : list_folder(folder)) {
-    std::error_code gone;
-    const uint64_t size = is_folder(path) ? size_of_folder(path) : fs::file_size(path, gone);
-    if (!gone) sum += size;
+    std::error_code ignored;
+    const uint64_t size = is_folder(path) ? size_of_folder(path) : fs::file_size(path, ignored);
+    if (!ignored) sum += size;
   }
   return sum;
 }

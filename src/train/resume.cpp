@@ -32,7 +32,7 @@ std::vector<fs::path> candidates(const fs::path& output) {
 // The checkpoints of this run that are in its output folder.
 void own_checkpoints(TrainState& state, const fs::path& folder, const fs::path& output) {
   std::error_code ignored;
-  const bool same = fs::equivalent(fs::absolute(folder).parent_path(), output, ignored);
+  const bool same = fs::equivalent(fs::absolute(folder, ignored).parent_path(), output, ignored);
   std::erase_if(state.checkpoints, [&](int64_t step) {
     return !same || step > state.step || !path_exists(output / checkpoint_name(step));
   });
