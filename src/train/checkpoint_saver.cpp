@@ -20,6 +20,16 @@ namespace {
 // Below this a write takes less than what a thread and a copy cost.
 constexpr uint64_t kWorthACopy = uint64_t{64} << 20;
 
+class Stopwatch {
+ public:
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 uint64_t size_of_folder(const fs::path& folder) {
   uint64_t sum = 0;
   for (const fs::path& path : list_folder(folder)) {
@@ -67,9 +77,10 @@ void CheckpointSaver::save_interrupted() {
 
 void CheckpointSaver::save(bool checkpoint, bool best) {
   if (!checkpoint && !best) return;
-  const auto start = std::chrono::steady_clock::now();
-  check_weights(parts_.model.state(), log_.state().step);
+  const Stopwatch whole;
   finish();
+  const double waited = whole.milliseconds();
+  check_weights(parts_.model.state(), log_.state().step);
   TrainState& state = log_.state();
   const TrainingArguments& a = parts_.arguments;
   if (checkpoint && !has_saved(state.step)) state.checkpoints.push_back(state.step);
@@ -85,9 +96,10 @@ void CheckpointSaver::save(bool checkpoint, bool best) {
   if (what.run_in_checkpoint || what.run_in_best) files.add_run(state);
   if (background_) {
     const uint64_t bytes = files.copy_tensors(memory_);
-    log_info("{}: copied {} in {:.0f} ms; it is written while training goes on",
+    log_info("{}: copied {} in {:.0f} ms{}; it is written while training goes on",
              checkpoint ? checkpoint_name(state.step) : "best", format_bytes(bytes),
-             std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+             whole.milliseconds() - waited,
+             waited < 1 ? "" : fmt::format(" after {:.0f} ms for the end of the last save", waited));
     writing_ = std::move(what);
     ended_ = false;
     thread_ = std::thread([this, files = std::move(files)] {
