@@ -22,7 +22,8 @@ std::string shown_value(const Json& value) {
   return value.dump();
 }
 
-std::vector<Line> config_lines(const Options& options, TrainingArguments arguments, bool has_evaluation_data) {
+std::vector<Line> config_lines(const Options& options, TrainingArguments arguments,
+                               bool has_evaluation_data) {
   const Json given = train::to_json(arguments);
   train::settle(arguments);
   if (!arguments.do_eval) arguments.do_eval = has_evaluation_data;
@@ -64,7 +65,8 @@ void print_config(const Options& options, TrainingArguments arguments, bool has_
     value_width = std::max(value_width, std::min<size_t>(shown_value(line.value).size(), 40));
   }
   for (const Line& line : lines)
-    fmt::print("{:{}}  {:{}}  {}\n", line.name, name_width, shown_value(line.value), value_width, line.source);
+    fmt::print("{:{}}  {:{}}  {}\n", line.name, name_width, shown_value(line.value), value_width,
+               line.source);
 }
 
 }  // namespace graft::cli
