@@ -101,9 +101,7 @@ class Sink {
     lines_->write(text);
     lines_->flush();
   }
-  void finish() {
-    if (npy_) npy_->finish();
-  }
+  void finish() { npy_ ? npy_->finish() : lines_->finish(); }
 
  private:
   int64_t columns_;

@@ -170,6 +170,7 @@ void continue_file(const TextGenerationPipeline& pipeline, const GenerateOptions
     if (prompts.size() == static_cast<size_t>(o.batch_size) || !reader.has_buffered_row()) answer();
   }
   if (!prompts.empty()) answer();
+  out.finish();
 }
 
 }  // namespace

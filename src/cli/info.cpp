@@ -13,6 +13,7 @@
 #include "data/problem_type.h"
 #include "graft/error.h"
 #include "hub/sentence_transformers.h"
+#include "models/pooling.h"
 #include "models/registry.h"
 #include "models/state.h"
 #include "tasks/task_table.h"
@@ -55,7 +56,7 @@ std::vector<std::string> pooling_names(const hub::SentenceTransformer& modules) 
 Json json_of(const hub::SentenceTransformer& modules) {
   Json out = Json::object();
   out["pooling_mode"] = pooling_names(modules);
-  out["embedding_dimension"] = modules.embedding_dimension;
+  out["embedding_dimension"] = models::embedding_dimension(modules, modules.embedding_dimension);
   out["normalize"] = modules.normalize;
   out["max_seq_length"] = modules.max_seq_length ? Json(*modules.max_seq_length) : Json();
   if (!modules.other_modules.empty()) out["other_modules"] = modules.other_modules;
@@ -69,7 +70,8 @@ std::string describe(const hub::SentenceTransformer& modules) {
                         : fmt::format("{} pooling", fmt::join(pooling_names(modules), " + "));
   for (const hub::DenseModule& dense : modules.dense)
     out += fmt::format(", then {} x {} feed-forward", dense.in_features, dense.out_features);
-  if (modules.embedding_dimension > 0) out += fmt::format(", {} dimensions", modules.embedding_dimension);
+  if (modules.embedding_dimension > 0)
+    out += fmt::format(", {} dimensions", models::embedding_dimension(modules, modules.embedding_dimension));
   if (modules.normalize) out += ", scaled to length 1";
   if (modules.max_seq_length) out += fmt::format(", at most {} tokens", *modules.max_seq_length);
   if (!modules.other_modules.empty())

@@ -7,22 +7,15 @@
 
 namespace graft::cli {
 
-NpyWriter::NpyWriter(std::string path, int64_t columns) : path_(std::move(path)), columns_(columns) {
-  file_ = std::fopen(path_.c_str(), "wb");
-  if (!file_) fail("{}: cannot create: {}", path_, std::strerror(errno));
-  try {
-    if (std::fseek(file_, 0, SEEK_SET) != 0)
-      fail_with("write a .jsonl, which streams", "{}: a .npy cannot be written into a pipe", path_);
-    write_header();
-  } catch (...) {
-    std::fclose(file_);
-    throw;
-  }
+NpyWriter::NpyWriter(const std::string& path, int64_t columns)
+    : output_(path), file_(output_.file()), columns_(columns) {
+  output_.discard();  // its header counts no rows yet
+  if (std::fseek(file_, 0, SEEK_SET) != 0)
+    fail_with("write a .jsonl, which streams", "{}: a .npy cannot be written into a pipe", path);
+  write_header();
 }
 
-NpyWriter::~NpyWriter() { std::fclose(file_); }
-
-void NpyWriter::refuse() const { fail("{}: cannot write: {}", path_, std::strerror(errno)); }
+void NpyWriter::refuse() const { fail("{}: cannot write: {}", output_.path(), std::strerror(errno)); }
 
 // 128 bytes with any number of rows, so that it can be written again.
 void NpyWriter::write_header() {
@@ -48,6 +41,7 @@ void NpyWriter::finish() {
   if (std::fseek(file_, 0, SEEK_SET) != 0) refuse();
   write_header();
   if (std::fflush(file_) != 0) refuse();
+  output_.finish();
 }
 
 }  // namespace graft::cli

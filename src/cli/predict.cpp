@@ -66,10 +66,10 @@ using Answer = std::function<std::string(const Texts& texts, const Texts& pairs)
 // Predicts in batches with bounded memory. All rows that have arrived are answered before it waits for more.
 class Stream {
  public:
-  Stream(const std::string& input, const DatasetOptions& columns, const std::string& output,
-         size_t batch_size)
+  Stream(std::unique_ptr<data::RowReader> rows, const std::string& input, const DatasetOptions& columns,
+         const std::string& output, size_t batch_size)
       : name_(data::name_of(input)),
-        reader_(input, texts_of(columns)),
+        reader_(std::move(rows), input, texts_of(columns)),
         out_(output),
         batch_size_(batch_size) {}
 
@@ -83,6 +83,7 @@ class Stream {
       if (texts_.size() == batch_size_ || !reader_.has_buffered_row()) hand_over(answer);
     }
     if (!texts_.empty()) hand_over(answer);
+    out_.finish();
   }
 
  private:
@@ -147,8 +148,10 @@ Options declare(PredictOptions& o) {
        R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})",
        R"(echo '{"question": "Who?", "context": "Ann did."}' | graft predict --model qa-model)"});
   options.inference(o);
-  options.text("input", o.input,
-               "a text a line (- = standard input), or .csv .tsv .jsonl .json, each also .gz .zst .xz");
+  options.text(
+      "input", o.input,
+      "a text a line, or .csv .tsv .jsonl .json, each also .gz .zst .xz; - = standard input: a text a line, "
+      "or rows of json");
   options.text("output", o.output, "jsonl; - = standard output");
   options.flag("return_all_scores", o.all_scores, "the score of every label");
   options.text("aggregation_strategy", o.aggregation_strategy,
@@ -181,16 +184,14 @@ void check_options(const Options& options, const PredictOptions& o, const tasks:
     throw UsageError(
         fmt::format("--source_lang is refused for a {} model: its answer is no text", task.head->task));
   for (const auto& [option, reason] :
-       {std::pair{"return_all_scores", "it has no labels"}, {"text_pair_column", "it reads single texts"}}) {
+       {std::pair{"return_all_scores", "it is for models that label whole texts"},
+        {"text_pair_column", "it reads single texts"}}) {
     if ((texts || spans) && std::string_view(option) == "text_pair_column") continue;
     if (!labels && options.given(option))
       throw UsageError(fmt::format("--{} is refused for a {} model: {}", option, task.head->task, reason));
   }
-  if (!masks && !spans && options.given("top_k") && !(labels && has_candidates(o.input)))
-    throw UsageError(
-        labels ? "--top_k is refused: it is for models that fill masks, and for rows with a query and "
-                 "candidates; --return_all_scores shows all labels"
-               : "--top_k is refused: it is for models that fill masks or answer questions");
+  if (!masks && !spans && !labels && options.given("top_k"))
+    throw UsageError("--top_k is refused: it is for models that fill masks or answer questions");
   for (const char* name : {"aggregation_strategy", "stride"})
     if (task.answer != tasks::Answer::entities && options.given(name))
       throw UsageError(
@@ -227,13 +228,17 @@ int predict(int argc, char** argv) {
     say_loaded(model, o.model, precision);
     say_unused(model.load_report());
   };
-  const auto answer = [&](const auto& pipeline, bool reads_pairs, const auto& lines_of) {
-    on_loaded(pipeline.model());
-    Stream stream(o.input, o.columns, o.output, batch_size);
+  const auto answer_rows = [&](const auto& pipeline, std::unique_ptr<data::RowReader> rows, bool reads_pairs,
+                               const auto& lines_of) {
+    Stream stream(std::move(rows), o.input, o.columns, o.output, batch_size);
     if (stream.has_pairs() && !reads_pairs)
       throw UsageError("pairs of texts are for classification; name one --text_column");
     stream.run(lines_of);
     say_truncated(pipeline.num_truncated());
+  };
+  const auto answer = [&](const auto& pipeline, bool reads_pairs, const auto& lines_of) {
+    on_loaded(pipeline.model());
+    answer_rows(pipeline, data::open_rows(o.input), reads_pairs, lines_of);
   };
   const ExamplesToPredict examples = {folder, o.input, o.output, o.columns, pipeline_options};
   if (task.answer == tasks::Answer::entities) {
@@ -283,16 +288,22 @@ int predict(int argc, char** argv) {
     });
   } else {
     const Pipeline pipeline(folder, pipeline_options);
-    if (has_candidates(o.input)) {
-      say_loaded(pipeline.model(), o.model, precision);
-      rerank(pipeline, o.input, o.output, options.given("top_k") ? o.top_k : 0);
+    on_loaded(pipeline.model());
+    auto rows = data::open_rows(o.input);
+    if (has_candidates(*rows)) {
+      rerank(pipeline, *rows, data::name_of(o.input), o.output, options.given("top_k") ? o.top_k : 0);
       say_truncated(pipeline.num_truncated());
-    } else
-      answer(pipeline, true, [&](const Texts& texts, const Texts& pairs) {
+    } else {
+      if (options.given("top_k"))
+        throw UsageError(
+            "--top_k is refused: it is for models that fill masks, and for rows with a query and "
+            "candidates; --return_all_scores shows all labels");
+      answer_rows(pipeline, std::move(rows), true, [&](const Texts& texts, const Texts& pairs) {
         std::string lines;
         for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
         return lines;
       });
+    }
   }
   profile.stop();
   if (profile.on()) profile.print(stderr);

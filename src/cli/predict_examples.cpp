@@ -43,6 +43,7 @@ void stream_examples(Reader& reader, OutputStream& out, const std::string& name,
     if (rows.size() == batch_size || !reader.has_buffered_row()) hand_over();
   }
   if (!rows.empty()) hand_over();
+  out.finish();
 }
 
 Json to_json(const FoundAnswer& a) {

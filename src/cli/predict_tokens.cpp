@@ -45,6 +45,7 @@ class TokenStream {
       if (rows_.size() == batch_size || !reader_.has_buffered_row()) hand_over();
     }
     hand_over();
+    out_.finish();
   }
 
  private:

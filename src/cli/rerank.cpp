@@ -66,23 +66,19 @@ std::string ranked_line(const QueryRow& row, const std::vector<Prediction>& scor
 
 }  // namespace
 
-bool has_candidates(const std::string& input) {
-  if (input == "-") return false;
-  const auto format = data::known_format(input);
-  if (format != data::Format::jsonl && format != data::Format::json) return false;
-  const auto rows = data::open_rows(input);
-  return find_column(*rows, "query") != kNone && find_column(*rows, "candidates") != kNone;
+bool has_candidates(const data::RowReader& rows) {
+  return !rows.untyped() && find_column(rows, "query") != kNone && find_column(rows, "candidates") != kNone;
 }
 
-void rerank(const Pipeline& pipeline, const std::string& input, const std::string& output, int64_t top_k) {
+void rerank(const Pipeline& pipeline, data::RowReader& rows, const std::string& input,
+            const std::string& output, int64_t top_k) {
   if (pipeline.labels().size() != 1)
     fail_with("fine-tune a model with one output: the labels are numbers",
               "{}: its rows have candidates, which need one score each; the model has {} labels", input,
               pipeline.labels().size());
-  const auto rows = data::open_rows(input);
   OutputStream out(output);
-  for (data::Row row; rows->next(row);) {
-    const QueryRow query = read_query(*rows, row, input);
+  for (data::Row row; rows.next(row);) {
+    const QueryRow query = read_query(rows, row, input);
     const std::vector<std::string> queries(query.candidates.size(), query.query);
     try {
       out.write(ranked_line(query, pipeline.predict(queries, query.candidates), top_k));
@@ -92,6 +88,7 @@ void rerank(const Pipeline& pipeline, const std::string& input, const std::strin
     }
     out.flush();
   }
+  out.finish();
 }
 
 }  // namespace graft::cli

@@ -222,6 +222,7 @@ int tokenize(int argc, char** argv) {
     replaced += answer.write(block);
     out.flush();
   }
+  out.finish();
   if (replaced > 0) say(fmt::format("warning: {} invalid stretches of UTF-8 were read as U+FFFD", replaced));
   return 0;
 }

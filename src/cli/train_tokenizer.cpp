@@ -45,7 +45,7 @@ fs::path unpack(const fs::path& file, const fs::path& folder, size_t index) {
                 "{}: line {}: longer than {} MiB", file.string(), line, kMaxRowBytes >> 20);
     to.write(bytes);
   }
-  to.flush();
+  to.finish();
   return out;
 }
 

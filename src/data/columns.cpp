@@ -253,6 +253,7 @@ class Chooser {
     std::string near;
     for (const std::string& c : columns_) {
       if (normal_form(c) == "label" || normal_form(c) == "labels") near = c;
+      if (required && near.empty() && normal_form(c) == "score") near = c;
     }
     if (!required) {
       if (!near.empty()) {

@@ -30,7 +30,11 @@ std::optional<double> number_in(std::string_view text) {
 }  // namespace
 
 ExampleReader::ExampleReader(const std::filesystem::path& path, const DatasetOptions& options)
-    : path_(name_of(path)), options_(options), rows_(open_rows(path)) {
+    : ExampleReader(open_rows(path), path, options) {}
+
+ExampleReader::ExampleReader(std::unique_ptr<RowReader> rows, const std::filesystem::path& path,
+                             const DatasetOptions& options)
+    : path_(name_of(path)), options_(options), rows_(std::move(rows)) {
   if (options_.ignore_label) {
     options_.require_label = false;
     options_.label_column.clear();
@@ -64,7 +68,8 @@ bool ExampleReader::next(Example& example) {
   example.text = options_.source_lang.empty() ? text_of(columns_.text) : translation(options_.source_lang);
   example.has_pair = has_pairs();
   if (has_pairs()) example.text_pair = text_of(columns_.pair);
-  if (example.text.empty() && num_empty_++ == 0) first_empty_ = row_.line;
+  const bool empty = example.text.empty() || (has_pairs() && example.text_pair.empty());
+  if (empty && num_empty_++ == 0) first_empty_ = row_.line;
   example.has_target = columns_.target != Columns::kNone;
   if (example.has_target) {
     example.target =
@@ -127,8 +132,9 @@ const std::string& ExampleReader::text_of(size_t column) {
       if (column != columns_.target && num_not_text_++ == 0) first_not_text_ = row_.line;
       return cell.text;
   }
-  fail_with("give the row a text (\"\" is one), or remove it", "{}: line {}: column '{}' {}", path_,
-            row_.line, shown(rows_->columns()[column]), what);
+  fail_with(
+      options_.tuples ? "write a text, or remove the row" : "give the row a text (\"\" is one), or remove it",
+      "{}: line {}: column '{}' {}", path_, row_.line, shown(rows_->columns()[column]), what);
 }
 
 // Rows of translations: source and target are members of the column "translation".
@@ -182,8 +188,8 @@ void ExampleReader::finish() const {
               "{}: {}", path_, rows_->is_text() ? "the file is empty" : "no rows below the header");
   }
   if (num_empty_ > 0) {
-    log_warning("{}: {} of {} texts are empty (the first on line {})", path_, num_empty_, num_rows_,
-                first_empty_);
+    log_warning("{}: {} of {} {} (the first on line {})", path_, num_empty_, num_rows_,
+                has_pairs() ? "pairs have an empty text" : "texts are empty", first_empty_);
   }
   if (num_empty_targets_ > 0) {
     log_warning("{}: {} of {} targets are empty (the first on line {}): the model learns to write nothing",

@@ -15,6 +15,9 @@ class ExampleReader {
   // Opens the file and chooses its columns; "-" is standard input, a text a line. Throws Error as
   // Dataset::from_file.
   ExampleReader(const std::filesystem::path& path, const DatasetOptions& options);
+  // The same from open rows; `path` is for messages.
+  ExampleReader(std::unique_ptr<RowReader> rows, const std::filesystem::path& path,
+                const DatasetOptions& options);
 
   // Text, pair, target and line of the next row; labels stay empty (see label()). False at the end; a file
   // without a row is an Error, an empty standard input is not. At the end warnings count the empty texts and

@@ -1,9 +1,13 @@
 #include "data/rows.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "base/json.h"
+#include "base/json_check.h"
+#include "base/log.h"
 #include "base/shown.h"
 #include "data/csv.h"
 #include "data/json_rows.h"
@@ -31,6 +35,54 @@ class TextRows final : public RowReader {
   LineReader lines_;
   std::vector<std::string> columns_{"text"};
 };
+
+// A stream whose first line was looked at.
+class ReadAhead final : public ByteStream {
+ public:
+  explicit ReadAhead(std::unique_ptr<ByteStream> stream) : stream_(std::move(stream)) {}
+
+  // The first line, or its begin where it is long.
+  std::string_view first_line() {
+    constexpr size_t kMost = size_t{1} << 16;
+    while (begin_.size() < kMost && begin_.find('\n') == begin_.npos) {
+      const size_t had = begin_.size();
+      begin_.resize(kMost);
+      const size_t got = stream_->read(begin_.data() + had, kMost - had);
+      begin_.resize(had + got);
+      if (got == 0) break;
+    }
+    return std::string_view(begin_).substr(0, begin_.find('\n'));
+  }
+
+  size_t read(char* out, size_t size) override {
+    if (used_ == begin_.size()) return stream_->read(out, size);
+    const size_t n = std::min(size, begin_.size() - used_);
+    std::memcpy(out, begin_.data() + used_, n);
+    used_ += n;
+    return n;
+  }
+
+ private:
+  std::unique_ptr<ByteStream> stream_;
+  std::string begin_;
+  size_t used_ = 0;
+};
+
+// A long line is judged by its begin.
+bool is_json_object(std::string_view line) {
+  const size_t at = line.find_first_not_of(" \t\r");
+  if (at == line.npos || line[at] != '{') return false;
+  const size_t next = line.find_first_not_of(" \t\r", at + 1);
+  if (next == line.npos || (line[next] != '"' && line[next] != '}')) return false;
+  const size_t last = line.find_last_not_of(" \t\r");
+  if (line[last] != '}') return line.size() > 60000;
+  try {
+    check_json(line);
+    return true;
+  } catch (const JsonParseError&) {
+    return false;
+  }
+}
 
 std::string lower(std::string s) {
   for (char& c : s) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -80,9 +132,23 @@ std::unique_ptr<RowReader> open_rows(std::unique_ptr<ByteStream> stream, Format 
   return std::make_unique<TextRows>(std::move(stream), path);
 }
 
+std::unique_ptr<RowReader> open_piped_rows(std::unique_ptr<ByteStream> stream, const fs::path& path) {
+  auto ahead = std::make_unique<ReadAhead>(std::move(stream));
+  const bool json = is_json_object(ahead->first_line());
+  if (json) log_info("{}: the first line is a json object: rows are read, as of a .jsonl", name_of(path));
+  return open_rows(std::move(ahead), json ? Format::jsonl : Format::txt, path);
+}
+
 std::unique_ptr<RowReader> open_rows(const fs::path& path) {
   const Format format = format_of(path);
-  return open_rows(open_stream(path), format, path);
+  if (path == "-") return open_piped_rows(open_stream(path), path);
+  if (format != Format::txt) return open_rows(open_stream(path), format, path);
+  auto ahead = std::make_unique<ReadAhead>(open_stream(path));
+  if (is_json_object(ahead->first_line()))
+    log_warning(
+        "{}: the first line is a json object and is read as a text, as the name says; rows are in a .jsonl",
+        path.string());
+  return open_rows(std::move(ahead), format, path);
 }
 
 std::string join_names(const std::vector<std::string>& names) {

@@ -56,10 +56,16 @@ std::optional<Format> known_format(const std::filesystem::path& path);
 // The same. Throws Error listing the known ones.
 Format format_of(const std::filesystem::path& path);
 
+// "-": open_piped_rows.
 std::unique_ptr<RowReader> open_rows(const std::filesystem::path& path);
 // From an open stream; `path` is for messages.
 std::unique_ptr<RowReader> open_rows(std::unique_ptr<ByteStream> stream, Format format,
                                      const std::filesystem::path& path);
+
+// Rows without a file name that tells their format: json lines where the first line is a json object (the log
+// says so), else a text a line. Waits for the first line.
+std::unique_ptr<RowReader> open_piped_rows(std::unique_ptr<ByteStream> stream,
+                                           const std::filesystem::path& path);
 
 // "a, b, c" for messages, cut after 12 names; each name as shown() shows it.
 std::string join_names(const std::vector<std::string>& names);

@@ -76,6 +76,24 @@ Pooling pooling_of(const Json& name, const fs::path& file) {
             file.string(), name.dump());
 }
 
+// Throws Error for a boolean key that is not known, and where the two spellings disagree.
+void check_pooling_keys(const Json& json, const std::vector<Pooling>& modes, const fs::path& file) {
+  for (const auto& [key, value] : json.items()) {
+    if (!key.starts_with("pooling_mode_")) continue;
+    const auto* known = std::find_if(kPoolings.begin(), kPoolings.end(),
+                                     [&key = key](const auto& names) { return key == names.second; });
+    if (!value.is_boolean())
+      fail("{}: \"{}\" must be true or false, not {}", file.string(), key, value.dump());
+    const bool chosen =
+        known != kPoolings.end() &&
+        std::find(modes.begin(), modes.end(), static_cast<Pooling>(known - kPoolings.begin())) != modes.end();
+    if (!value.get<bool>() || chosen) continue;
+    if (known == kPoolings.end()) fail("{}: the pooling \"{}\" is not implemented", file.string(), key);
+    fail_with("remove one of the two keys", "{}: \"{}\" is true, but \"pooling_mode\" is {}", file.string(),
+              key, json.value("pooling_mode", Json()).dump());
+  }
+}
+
 std::vector<Pooling> pooling_modes(const Json& json, const fs::path& file) {
   std::vector<Pooling> modes;
   if (json.contains("pooling_mode")) {
@@ -87,14 +105,17 @@ std::vector<Pooling> pooling_modes(const Json& json, const fs::path& file) {
     }
   } else {
     for (size_t i = 0; i < kPoolings.size(); ++i) {
-      const char* key = kPoolings[i].second;
-      if (!json.contains(key)) continue;
-      if (!json.at(key).is_boolean())
-        fail("{}: \"{}\" must be true or false, not {}", file.string(), key, json.at(key).dump());
-      if (json.at(key).get<bool>()) modes.push_back(static_cast<Pooling>(i));
+      const Json value = json.value(kPoolings[i].second, Json());
+      if (value.is_boolean() && value.get<bool>()) modes.push_back(static_cast<Pooling>(i));
     }
   }
-  if (modes.empty()) modes.push_back(Pooling::mean);
+  const bool names_none = std::none_of(kPoolings.begin(), kPoolings.end(),
+                                       [&](const auto& names) { return json.contains(names.second); });
+  if (modes.empty() && names_none) modes.push_back(Pooling::mean);
+  check_pooling_keys(json, modes, file);
+  if (modes.empty())
+    fail_with(R"(write "pooling_mode": "mean", or set one of the keys to true)",
+              "{}: names no pooling: no \"pooling_mode_...\" is true", file.string());
   return modes;
 }
 
@@ -195,6 +216,9 @@ std::optional<SentenceTransformer> read_sentence_transformer(const fs::path& fol
                       path = subfolder(text_of(module, "path", file), file);
     const std::string kind = type.substr(type.rfind('.') + 1);
     if (kind == "Transformer") {
+      if (&module != &*modules.begin())
+        fail_with("list the transformer first", "{}: the module Transformer follows another module",
+                  file.string());
       out.transformer_path = path;
     } else if (kind == "Pooling") {
       read_pooling(folder / path, out);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/nearest.h"
 #include "engine/basic_ops.h"
+#include "tasks/sequence_classification.h"
 
 namespace graft::tasks {
 
@@ -158,6 +159,9 @@ EmbeddingLossKind parse_embedding_loss(const std::string& name) {
     known.emplace_back(full);
   }
   const std::string near = nearest_name(name, known);
+  if (name == kCrossEncoderLoss)
+    throw UsageError(fmt::format("--loss {} trains a cross-encoder, not embeddings", name),
+                     "give --task sequence-classification");
   throw UsageError(fmt::format("--loss {} is not known; there are: {}", name, fmt::join(known, ", ")),
                    near.empty() ? "" : "did you mean --loss " + near + "?");
 }

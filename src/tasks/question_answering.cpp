@@ -69,7 +69,10 @@ std::unique_ptr<Features> encode_questions(const std::string& part, const Datase
 PreparedTask prepare_question_answering(Model& model, const TaskData& data, const FeatureSettings& settings) {
   QuestionSettings questions = settings.questions;
   questions.max_seq_length = static_cast<int32_t>(settings.max_seq_length);
-  if (questions.doc_stride >= questions.max_seq_length)
+  if (questions.stride() != questions.doc_stride)
+    log_info("the windows of {} tokens share {}: the default --doc_stride {} is for longer ones",
+             questions.max_seq_length, questions.stride(), questions.doc_stride);
+  if (questions.stride() >= questions.max_seq_length)
     throw UsageError(fmt::format("--doc_stride {} must be smaller than --max_seq_length {}",
                                  questions.doc_stride, questions.max_seq_length));
   PreparedTask out;

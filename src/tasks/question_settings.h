@@ -15,6 +15,12 @@ struct QuestionSettings {
   double null_score_diff_threshold = 0;
   std::string language = "en";
   bool drop_bad_answers = false;
+
+  // Tokens that two windows share: doc_stride, or half a window where the default is as long as the window.
+  int32_t stride() const {
+    constexpr int32_t kDefault = 128;
+    return doc_stride == kDefault && doc_stride >= max_seq_length ? max_seq_length / 2 : doc_stride;
+  }
 };
 
 // Whose rules for comparing answers are known; "other": those that every language has.

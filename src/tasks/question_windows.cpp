@@ -48,7 +48,7 @@ EncodeOptions window_options(const QuestionSettings& settings) {
   options.truncation = Truncation::only_second;
   options.truncation_side = TruncationSide::right;
   options.max_length = settings.max_seq_length;
-  options.stride = settings.doc_stride;
+  options.stride = settings.stride();
   options.return_overflowing = true;
   return options;
 }
@@ -69,13 +69,13 @@ std::vector<Encoding> encode_windows(const Tokenizer& tokenizer, const std::stri
     first = tokenizer.encode_pair(without_leading_space(question), context, window_options(settings));
   } catch (const Error&) {
     const auto alone = static_cast<int64_t>(tokenizer.encode_pair(question, "").input_ids.size());
-    if (settings.max_seq_length - alone > settings.doc_stride) throw;
+    if (settings.max_seq_length - alone > settings.stride()) throw;
     fail_with(
         "use a larger --max_seq_length or a smaller --doc_stride, or shorten the question",
         "the question has {} tokens (special ones included), which leaves {} of max_seq_length {} for the "
         "context: windows that share {} need more",
         alone, std::max<int64_t>(0, settings.max_seq_length - alone), settings.max_seq_length,
-        settings.doc_stride);
+        settings.stride());
   }
   return windows_of(std::move(first));
 }

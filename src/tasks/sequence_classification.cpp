@@ -220,15 +220,24 @@ bool is_probability(const Model& model) {
 
 // The sigmoid convention of a cross-encoder, where --loss asks for it.
 void choose_probability(Model& model, const data::LabelMap& labels, const std::string& loss) {
-  constexpr const char* kLoss = "BinaryCrossEntropyLoss";
   if (loss.empty()) return;
-  if (loss != kLoss)
-    throw UsageError(fmt::format("--loss {} is not known for this task; there is {}", loss, kLoss));
-  if (labels.problem_type() != data::problem_type::kRegression)
+  if (loss != kCrossEncoderLoss)
     throw UsageError(
-        fmt::format("--loss {} is for labels that are numbers; these are {}", kLoss, labels.problem_type()));
+        fmt::format("--loss {} is not known for this task; there is {}", loss, kCrossEncoderLoss));
+  if (labels.problem_type() != data::problem_type::kRegression)
+    throw UsageError(fmt::format("--loss {} is for labels that are numbers; these are names of classes",
+                                 kCrossEncoderLoss),
+                     "write scores from 0 to 1, or leave out --loss to train a classifier");
   data::set_sigmoid(model.state().config.json());
 }
+
+}  // namespace
+
+std::string problem_type_of_loss(const std::string& loss) {
+  return loss == kCrossEncoderLoss ? data::problem_type::kRegression : "";
+}
+
+namespace {
 
 std::unique_ptr<Task> make_sequence_classification(const Model& model, LabelKind kind) {
   const int n = static_cast<int>(model.labels().size());

@@ -11,6 +11,12 @@
 
 namespace graft::tasks {
 
+// --loss of a cross-encoder, under its name in sentence-transformers.
+inline constexpr const char* kCrossEncoderLoss = "BinaryCrossEntropyLoss";
+// The problem_type that a --loss needs, whatever the labels look like (0 and 1 are numbers); "" = that of the
+// labels.
+std::string problem_type_of_loss(const std::string& loss);
+
 class SequenceClassification : public Task {
  public:
   // problem_type: one of data::problem_type. `sigmoid`: the score of a regression is the sigmoid of its

@@ -44,7 +44,7 @@ std::string choose_prompt(const EmbedderOptions& options, const hub::SentenceTra
   if (named)
     throw UsageError(
         fmt::format("the folder has no prompt {} (it has: {})", name, known.empty() ? "none" : known),
-        "give the text itself as the prompt");
+        "give the text itself with --prompt");
   return "";
 }
 

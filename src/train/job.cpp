@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "models/config_keys.h"
+#include "tasks/sequence_classification.h"
 #include "train/arguments.h"
 #include "train/checkpoint.h"
 #include "train/evaluation_sets.h"
@@ -217,6 +218,7 @@ Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData
   options.normalize = job.arguments.normalize;
   options.ignore_mismatched_sizes = job.ignore_mismatched_sizes;
   options.dropout = job.dropout;
+  options.problem_type = tasks::problem_type_of_loss(job.arguments.loss);
   const bool config = job.model.empty() && is_folder(checkpoint);
   return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);
 }

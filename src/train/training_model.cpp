@@ -19,7 +19,9 @@ Model load_for_training(const std::filesystem::path& folder_or_config, const Tas
     checkpoint.has_head = !random_weights && !options.ignore_mismatched_sizes &&
                           train::head_task(folder_or_config, config) == options.task;
     checkpoint.names = config.label_names();
-    checkpoint.problem_type = checkpoint.has_head ? config.text_or("problem_type", "") : "";
+    checkpoint.problem_type = !options.problem_type.empty() ? options.problem_type
+                              : checkpoint.has_head         ? config.text_or("problem_type", "")
+                                                            : "";
     task.choose_head(options, checkpoint, data);
   }
   return random_weights ? Model::from_config(folder_or_config, options)

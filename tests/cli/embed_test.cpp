@@ -182,6 +182,8 @@ TEST(CrossEncoder, TrainsWithTheSigmoidAndReranks) {
   const Json best = json_lines(graft_output({"predict", "--model", model, "--input", input, "--top_k", "1"}))
                         .front()["candidates"];
   EXPECT_EQ(best, Json::array({found[0]}));
+  // Rows from standard input, too.
+  EXPECT_EQ(json_lines(graft_output({"predict", "--model", model}, read_file(input))), lines);
   // The same score as that of the pair alone, and as the evaluation reads it.
   const std::string pair = world.write("pair.csv", "sentence1,sentence2\ngood film,good book\n");
   EXPECT_EQ(json_lines(graft_output({"predict", "--model", model, "--input", pair})).front()["score"],
@@ -190,6 +192,43 @@ TEST(CrossEncoder, TrainsWithTheSigmoidAndReranks) {
       json_lines(graft_output({"evaluate", "--model", model, "--test_file", train, "--json"})).front();
   EXPECT_EQ(scores["eval_loss"], read_json(world / "out/all_results.json")["eval_loss"]);
   EXPECT_GT(scores["eval_pearson"].get<double>(), 0.8);
+}
+
+TEST(CrossEncoder, IntegersAreScoresAndAWrongTaskIsTold) {
+  World world;
+  const std::string train =
+      world.write("train.csv", "sentence1,sentence2,label\ngood film,good book,1\nbad film,good book,0\n");
+  const Result r =
+      run_graft(world.train_args("out", {"--train_file", train, "--loss", "BinaryCrossEntropyLoss",
+                                         "--max_steps", "1", "--ignore_mismatched_sizes"}));
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_EQ(read_json(world / "out/config.json")["problem_type"], "regression");
+  EXPECT_THAT(run_graft({"train", "--model", world.model(), "--task", "sentence-embedding", "--loss",
+                         "BinaryCrossEntropyLoss", "--train_file", train, "--output_dir", world / "x"})
+                  .err,
+              HasSubstr("--task sequence-classification"));
+}
+
+// A result of before stays until a whole new one is there.
+TEST(Outputs, AFailureKeepsTheEarlierFile) {
+  World world;
+  const std::string npy = world.write("good.npy", "earlier"), rows = world.write("good.jsonl", "earlier\n");
+  const std::string bad = world.write("bad.txt", "a good film\n\xff\n");
+  EXPECT_EQ(run_graft({"embed", "--model", world.model(), "--input", bad, "--output", npy}).code, 1);
+  EXPECT_EQ(read_file(npy), "earlier");
+  EXPECT_FALSE(std::filesystem::exists(npy + ".partial"));
+  const Result r = run_graft({"predict", "--model", world.model(), "--input", bad, "--output", rows,
+                              "--per_device_eval_batch_size", "1"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_EQ(read_file(rows), "earlier\n");
+  EXPECT_THAT(r.err, HasSubstr("what was written so far is in " + rows + ".partial"));
+  EXPECT_EQ(json_lines(read_file(rows + ".partial")).size(), 1u);
+  EXPECT_EQ(run_graft({"predict", "--model", world.model(), "--input", world.write("ok.txt", "a good film\n"),
+                       "--output", rows})
+                .code,
+            0);
+  EXPECT_EQ(json_lines(read_file(rows)).size(), 1u);
+  EXPECT_FALSE(std::filesystem::exists(rows + ".partial"));
 }
 
 TEST(CrossEncoder, WhatDoesNotFitIsRefused) {

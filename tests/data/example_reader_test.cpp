@@ -57,6 +57,38 @@ TEST(ExampleReader, CountsEmptyTexts) {
   EXPECT_THAT(said, HasSubstr("a.txt: 2 of 3 texts are empty (the first on line 2)"));
 }
 
+TEST(ExampleReader, CountsPairsWithAnEmptySide) {
+  const test::TempDir dir;
+  std::string said;
+  const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said += text; });
+  ExampleReader reader(dir.write("a.csv", "text,text_pair\none,two\none,\n,two\n"), {});
+  Example example;
+  while (reader.next(example)) {
+  }
+  set_log_sink(before);
+  EXPECT_THAT(said, HasSubstr("a.csv: 2 of 3 pairs have an empty text (the first on line 3)"));
+}
+
+// What a pipe holds follows from its first line.
+TEST(ExampleReader, APipeHoldsTextsOrRowsOfJson) {
+  const auto texts_of = [](const std::string& bytes) {
+    DatasetOptions options;
+    options.ignore_label = true;
+    ExampleReader reader(open_piped_rows(memory_stream(bytes), "-"), "-", options);
+    std::vector<std::string> texts;
+    for (Example e; reader.next(e);) texts.push_back(e.text);
+    return texts;
+  };
+  using testing::ElementsAre;
+  const std::string lengthy(70000, 'x');
+  EXPECT_THAT(texts_of("one\n{\"text\": \"two\"}\n"), ElementsAre("one", "{\"text\": \"two\"}"));
+  EXPECT_THAT(texts_of(" {\"id\": 1, \"text\": \"two\"}\n{\"text\":\"three\"}"), ElementsAre("two", "three"));
+  EXPECT_THAT(texts_of("{\"text\": \"" + lengthy + "\"}\n"), ElementsAre(lengthy));
+  EXPECT_THAT(texts_of(lengthy + "\n"), ElementsAre(lengthy));
+  EXPECT_THAT(texts_of("{a set}\n{\"b\n"), ElementsAre("{a set}", "{\"b"));
+  EXPECT_THAT(texts_of(""), ElementsAre());
+}
+
 // Numbers as texts are more often another column.
 TEST(ExampleReader, CountsTextsThatAreNumbers) {
   const test::TempDir dir;

@@ -86,6 +86,13 @@ TEST_F(SentenceTransformers, WhatIsWrongIsNamed) {
                                       HasSubstr("lasttoken")));
   folder.write("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": "yes"})");
   EXPECT_THAT(error(), HasSubstr("\"pooling_mode_mean_tokens\" must be true or false, not \"yes\""));
+  folder.write("1_Pooling/config.json",
+               R"({"pooling_mode_mean_tokens": false, "pooling_mode_cls_token": false})");
+  EXPECT_THAT(error(), HasSubstr("names no pooling"));
+  folder.write("1_Pooling/config.json", R"({"pooling_mode": "cls", "pooling_mode_mean_tokens": true})");
+  EXPECT_THAT(error(), HasSubstr("\"pooling_mode_mean_tokens\" is true, but \"pooling_mode\" is \"cls\""));
+  folder.write("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": true, "pooling_mode_banana": true})");
+  EXPECT_THAT(error(), HasSubstr("\"pooling_mode_banana\" is not implemented"));
   folder.write("1_Pooling/config.json", R"({"word_embedding_dimension": -3})");
   EXPECT_THAT(error(), HasSubstr("\"word_embedding_dimension\" must be a positive whole number, not -3"));
   folder.write("1_Pooling/config.json", "[]");
@@ -95,6 +102,9 @@ TEST_F(SentenceTransformers, WhatIsWrongIsNamed) {
   folder.write("1_Pooling/config.json", kMean);
   folder.write("sentence_bert_config.json", R"({"max_seq_length": 1e300})");
   EXPECT_THAT(error(), HasSubstr("\"max_seq_length\" must be a positive whole number"));
+  folder.write("modules.json",
+               R"([{"type": "x.Pooling", "path": "1_Pooling"}, {"type": "x.Transformer", "path": ""}])");
+  EXPECT_THAT(error(), HasSubstr("the module Transformer follows another module"));
   folder.write("modules.json", R"([{"type": "x.Pooling", "path": "../../etc"}])");
   EXPECT_THAT(error(), HasSubstr("leads out of the folder"));
   folder.write("modules.json", R"([{"type": "x.Pooling", "path": "/etc"}])");

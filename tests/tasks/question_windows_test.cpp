@@ -30,6 +30,15 @@ QuestionSettings small_windows() {
   return s;
 }
 
+TEST(QuestionSettings, TheDefaultStrideFitsAShortWindow) {
+  QuestionSettings s;
+  EXPECT_EQ(s.stride(), 128);
+  s.max_seq_length = 128;
+  EXPECT_EQ(s.stride(), 64);
+  s.doc_stride = 200;
+  EXPECT_EQ(s.stride(), 200);  // asked for: an error where it is used
+}
+
 TEST(CodePoints, CountCharactersNotBytes) {
   EXPECT_EQ(code_points("Zoë sang 東京.", 2, 3), "ë");
   EXPECT_EQ(code_points("Zoë sang 東京.", 9, 11), "東京");
