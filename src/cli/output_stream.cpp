@@ -27,9 +27,11 @@ OutputFile::~OutputFile() {
   const bool some = std::ftell(file_) > 0;
   std::fclose(file_);
   if (partial_.empty()) return;
-  if (some && keeps_) return log_info("{}: not finished; what was written so far is in {}", path_, partial_);
   std::error_code ignored;
-  fs::remove(partial_, ignored);
+  if (some && keeps_)
+    log_info("{}: not finished; what was written so far is in {}", path_, partial_);
+  else
+    fs::remove(partial_, ignored);
 }
 
 void OutputFile::finish() {

@@ -158,7 +158,7 @@ TEST(Sampler, FillsBatchesWithTokens) {
         all.insert(all.end(), epochs.back().back().begin(), epochs.back().back().end());
       }
       EXPECT_TRUE(is_permutation(all));
-      if (sampling == Sampling::sequential) EXPECT_TRUE(std::is_sorted(all.begin(), all.end()));
+      EXPECT_TRUE(sampling != Sampling::sequential || std::is_sorted(all.begin(), all.end()));
     }
     EXPECT_EQ(epochs[0] == epochs[1], sampling == Sampling::sequential);
     // A function of (seed, epoch, index): any batch of any epoch, directly.
@@ -208,7 +208,7 @@ TEST(Sampler, TokenBatchesOfSeveralProcesses) {
   for (int64_t b = 0; b < three.num_batches(); ++b) {
     const std::vector<int64_t> batch = three.batch(4, b);
     const size_t parts = token_cuts(batch, length, 100).size();
-    if (b > 0) EXPECT_LE(parts, 3u);
+    EXPECT_TRUE(b == 0 || parts <= 3);
   }
 }
 

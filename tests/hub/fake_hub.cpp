@@ -17,11 +17,6 @@ struct FakeHub::Servers {
   std::thread hub_thread, cdn_thread;
 };
 
-std::string sha256_of(const std::string& text) {
-  const test::TempDir folder;
-  return sha256_of_file(folder.write("f", text));
-}
-
 namespace {
 
 std::string bearer(const httplib::Request& request) {

@@ -61,7 +61,4 @@ class FakeHub {
   std::atomic<uint64_t> cdn_bytes_{0};
 };
 
-// sha256 of a text, hexadecimal.
-std::string sha256_of(const std::string& text);
-
 }  // namespace graft::hub

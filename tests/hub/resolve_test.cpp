@@ -12,6 +12,7 @@
 #include "fake_hub.h"
 #include "graft/error.h"
 #include "hub/cache.h"
+#include "hub/sha256.h"
 #include "support/shared.h"
 
 extern char** environ;

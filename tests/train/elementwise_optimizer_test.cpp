@@ -30,7 +30,7 @@ std::vector<float> train_steps(const Model& model, const UpdateRule& options, st
   models::State& state = model.state();
   Parameter& words = *state.network.encoder->word_embeddings();
   EXPECT_TRUE(words.row_sparse);
-  const auto task = make_task(model);
+  const auto task = test::make_task(model);
   const RandomFeatures features(model, 150, 6);
   state.parameters.allocate_grads();
   auto made = std::make_unique<ElementwiseOptimizer>(state.parameters, options);
@@ -331,9 +331,9 @@ TEST(AdamW, TheNormIsThatOfAllTrainableGradients) {
 
 TEST(AdamW, TheNormOfAModelCountsSparseRowsOnce) {
   for (const std::string& name : single_and_mlm_names()) {
-    const Model model = load_model(fixture_folder(name));
+    const Model model = test::load_model(fixture_folder(name));
     const data::RaggedBatch batch = RandomFeatures(model, 12, 40).batch(12);
-    const double expected = l2_norm(run_pass(model, *make_task(model), batch).gradients);
+    const double expected = l2_norm(run_pass(model, *test::make_task(model), batch).gradients);
     EXPECT_NEAR(grad_norm(model.state().parameters), expected, 1e-7 * expected)
         << name;  // short sums are in fp32
   }

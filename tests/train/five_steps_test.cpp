@@ -79,7 +79,7 @@ TEST_P(FiveSteps, OfTheTrainerAreTheReferences) {
     for (const std::string& key : models::dropout_keys()) config[key] = 0.0;
     config["summary_last_dropout"] = 0.0;  // of ELECTRA's multiple choice
   });
-  const Model model = load_model(dir.path());
+  const Model model = test::load_model(dir.path());
   const data::RaggedBatch batch = fixture_batch(folder, model);
   if (reads_padding(model, batch)) return;
   const TinyRun run;
@@ -89,7 +89,7 @@ TEST_P(FiveSteps, OfTheTrainerAreTheReferences) {
                   {Dataset::from_file(run.single_csv("train.csv", 8, 1)), {}, run.tokenizer()});
   Trainer::Parts& parts = trainer.parts();
   parts.model = model;
-  parts.features.task = make_task(model);
+  parts.features.task = test::make_task(model);
   parts.features.train = std::make_unique<FixtureFeatures>(batch);
   choose_parameters(parts.model, a);
   std::vector<double> losses;

@@ -18,7 +18,7 @@ struct Pass {
 Pass pass(const Model& model, bool checkpoints) {
   models::State& state = model.state();
   state.gradient_checkpointing = checkpoints;
-  const auto task = make_task(model);
+  const auto task = test::make_task(model);
   const RandomFeatures features(model, 6, 40);
   data::RaggedBatch batches[2];
   double terms = 0;
@@ -44,7 +44,7 @@ TEST(GradientCheckpointing, GivesTheSameBitsForEveryFamily) {
   for (const std::string& name : fixture_names()) {
     TempDir dir;
     copy_with_config(fixture_folder(name), dir / "m", [](Json& config) { set_dropout(config, 0.1); });
-    const Model model = load_model(dir / "m");
+    const Model model = test::load_model(dir / "m");
     for (const bool bf16 : {false, true}) {
       model.state().bf16 = bf16;
       const Pass kept = pass(model, false), again = pass(model, true);
@@ -58,7 +58,7 @@ TEST(GradientCheckpointing, GivesTheSameBitsForEveryFamily) {
 // Frozen layers below, whose results need no gradient.
 TEST(GradientCheckpointing, GivesTheSameBitsWithFrozenLayers) {
   GRAFT_SHARED_PATH(folder, "golden/bert/seqcls_single");
-  const Model model = load_model(folder);
+  const Model model = test::load_model(folder);
   for (engine::Parameter& p : model.state().parameters.parameters())
     p.trainable =
         p.name.find("embeddings") == std::string::npos && p.name.find("layer.0.") == std::string::npos;
