@@ -15,9 +15,9 @@ namespace fs = std::filesystem;
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   std::error_code ignored;
-  const fs::file_status status = fs::status(path_, ignored);
-  if (fs::is_directory(status)) fail("{}: cannot create: {}", path_, std::strerror(EISDIR));
-  if (!fs::exists(status) || fs::is_regular_file(status)) partial_ = path_ + ".partial";
+  const fs::file_type type = fs::status(path_, ignored).type();
+  if (type == fs::file_type::directory) fail("{}: cannot create: {}", path_, std::strerror(EISDIR));
+  if (type == fs::file_type::not_found || type == fs::file_type::regular) partial_ = path_ + ".partial";
   file_ = std::fopen((partial_.empty() ? path_ : partial_).c_str(), "wb");
   if (!file_) fail("{}: cannot create: {}", path_, std::strerror(errno));
 }

@@ -225,7 +225,7 @@ const std::vector<Argument>& argument_table() {
       {"save_total_bytes",
        &T::save_total_bytes,
        "bytes of this run's checkpoints; older ones are deleted, the newest stays",
-       {1, 1e18}},
+       {1, 1e15}},
       {"save_only_model", &T::save_only_model,
        "checkpoints without optimizer state, from which no run can be resumed"},
       {"enable_jit_checkpoint", &T::enable_jit_checkpoint,

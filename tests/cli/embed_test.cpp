@@ -240,7 +240,7 @@ TEST(CrossEncoder, WhatDoesNotFitIsRefused) {
   EXPECT_THAT(error(scored_pairs(world, "five.csv", 8, "5.0"), "BinaryCrossEntropyLoss"),
               HasSubstr("the score 5 is outside of [0, 1]"));
   EXPECT_THAT(error(world.rows("t.csv", 8, 1), "BinaryCrossEntropyLoss"),
-              HasSubstr("is for labels that are numbers"));
+              HasSubstr("label 'pos' is not a number"));
   EXPECT_THAT(error(scored_pairs(world, "one.csv", 8), "CoSENTLoss"),
               HasSubstr("--loss CoSENTLoss is not known for this task"));
   const std::string rows = world.write("q.jsonl", R"({"query": "good", "candidates": ["bad", 3]})"

@@ -158,10 +158,10 @@ TEST_F(AnswersProgram, SaysWhatIsWrongWithTheData) {
           R"({"question": "who who who who who who who", "context": "Ann sat in Rome", "answers": {"text": ["Ann"], "answer_start": [0]}})",
           kWindows),
       AllOf(HasSubstr("line 1: question 1"), HasSubstr("--max_seq_length")));
-  const Result stride =
-      run_graft(train_args("qa", questions("train.json", false), {"--max_seq_length", "9"}));
+  const Result stride = run_graft(
+      train_args("qa", questions("train.json", false), {"--max_seq_length", "9", "--doc_stride", "10"}));
   EXPECT_EQ(stride.code, 2);
-  EXPECT_THAT(stride.err, HasSubstr("--doc_stride 128 must be smaller than --max_seq_length 9"));
+  EXPECT_THAT(stride.err, HasSubstr("--doc_stride 10 must be smaller than --max_seq_length 9"));
   const Result language = run_graft(train_args("qa", questions("train.json", false), {"--language", "fr"}));
   EXPECT_THAT(language.err,
               AllOf(HasSubstr("--language fr"), HasSubstr("en, de, es, ar, hi, vi, zh, other")));
