@@ -141,7 +141,8 @@ ResumeReport verify_resume(const MakeTrainer& make_trainer, const TrainingArgume
               "the run has {} optimizer step: an interruption needs one before and one after it",
               report.steps);
   report.interrupted_at = run_until(make_trainer, a, parts, report.steps / 2, false, observer);
-  const int64_t end = run_until(make_trainer, a, parts, report.steps, true, observer);
+  // Ends as the whole run does: by itself, or stopped, which leaves out the evaluation of the last step.
+  const int64_t end = run_until(make_trainer, a, parts, steps, true, observer);
   if (end != report.steps)
     fail("the resumed run ended at step {}, the whole one at step {}", end, report.steps);
   compare_checkpoints(whole / checkpoint_name(end), parts / checkpoint_name(end), report);

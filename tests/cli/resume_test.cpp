@@ -230,5 +230,18 @@ TEST(VerifyResume, ProvesItOnTheUsersRun) {
   EXPECT_EQ(parse_json(run_graft(args).out, "stdout")["identical"], true);
 }
 
+TEST(VerifyResume, HoldsToTheEndWithEvaluationsAndAverages) {
+  World world;
+  std::vector<std::string> args =
+      world.train_args("out", {"--train_file", world.rows("train.csv", 64, 1), "--validation_file",
+                               world.rows("dev.csv", 16, 2), "--eval_strategy", "steps", "--eval_steps", "2",
+                               "--max_steps", "8", "--ema_decay", "0.9", "--optim", "adamw_8bit",
+                               "--load_best_model_at_end", "--save_strategy", "steps", "--save_steps", "2"});
+  args.front() = "verify-resume";
+  const Result r = run_graft(args);
+  EXPECT_EQ(r.code, 0) << r.out << r.err;
+  EXPECT_THAT(r.out, HasSubstr("identical: 8 steps at once and 4 + 4 steps"));
+}
+
 }  // namespace
 }  // namespace graft::test
