@@ -51,9 +51,6 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"cli/predict_test_file.cpp", {"predict"}},
       {"train/reports.cpp", {"train"}},
       {"train/plan.cpp", {"train"}},
-      {"train/plan_memory.cpp", {"train"}},
-      {"data/sampler.cpp", {"train"}},
-      {"data/token_cache.cpp", {"train"}},
       {"train/output.cpp", {"train"}},
       {"train/schedule.cpp", {"train"}},
       // its hint for a pass without gradients names --per_device_eval_batch_size, which train has too
