@@ -83,8 +83,9 @@ data::TextBlocks read_corpus(const Model& model, const TaskData& data, const Fea
   options.validation_split_percentage = data.eval_files.empty() && settings.evaluates ? kShare : 0;
   std::vector<std::filesystem::path> all = data.train_files;
   all.insert(all.end(), data.eval_files.begin(), data.eval_files.end());
-  const std::optional<data::TokenCache> cache =
-      data::choose_token_cache(settings.tokenized_path, settings.overwrite_cache, all);
+  std::optional<data::TokenCache> cache;
+  if (settings.tokenized_path)
+    cache = data::choose_token_cache(*settings.tokenized_path, settings.overwrite_cache, all);
   const auto read = [&](const std::vector<std::filesystem::path>& files) {
     return cache ? data::read_cached_text_blocks(files, *data.tokenizer, options, *cache)
                  : data::read_text_blocks(files, *data.tokenizer, options);

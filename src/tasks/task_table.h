@@ -54,8 +54,8 @@ struct FeatureSettings {
   bool label_all_tokens = false;
   std::optional<int64_t> stride{};
   bool strict_entities = false, return_entity_level_metrics = false;
-  std::string
-      tokenized_path{};  // folder of the cache of tokenised text; "" = chosen by the size of the files
+  // Folder of the cache of tokenised text; "" = chosen by the size of the files, none = no cache.
+  std::optional<std::string> tokenized_path{};
   bool overwrite_cache = false;
   uint64_t seed = 42;
   bool evaluates = false;  // evaluation is requested

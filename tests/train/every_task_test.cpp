@@ -11,15 +11,15 @@ namespace graft::train {
 namespace {
 using namespace graft::test;
 
-struct Outcome {
+struct TaskRun {
   std::vector<double> losses, norms;
   std::vector<float> values;
 };
 
-Outcome trained(const EveryTask& tasks, const TaskCase& c, const TaskData& data, TrainingArguments a) {
+TaskRun train_task(const EveryTask& tasks, const TaskCase& c, const TaskData& data, TrainingArguments a) {
   a.logging_strategy = "steps";
   a.logging_steps = 1;
-  Outcome out;
+  TaskRun out;
   const Model model = tasks.model(c);
   Trainer trainer(model, a, data);
   trainer.train({.on_log = [&](const LogEntry& e) {
@@ -42,11 +42,11 @@ TEST(EveryTask, AccumulatedBatchesEqualTheBigOne) {
     a.learning_rate = 1e-3;
     a.adam_epsilon = 1e-3;  // a step is smooth in the gradient: rounding stays rounding
     a.per_device_train_batch_size = 24;
-    const Outcome whole = trained(tasks, c, data, a);
+    const TaskRun whole = train_task(tasks, c, data, a);
     a.per_device_train_batch_size = 8;
     a.gradient_accumulation_steps = 3;
     a.mini_batch_size = 5;
-    const Outcome cut = trained(tasks, c, data, a);
+    const TaskRun cut = train_task(tasks, c, data, a);
     ASSERT_EQ(whole.losses.size(), 4u) << c.name();
     ASSERT_EQ(cut.losses.size(), 4u) << c.name();
     for (size_t i = 0; i < 4; ++i) {
@@ -56,7 +56,7 @@ TEST(EveryTask, AccumulatedBatchesEqualTheBigOne) {
     EXPECT_LE(largest_difference(cut.values, whole.values), 5e-6) << c.name();
     // Dropout was on: another seed trains to other weights.
     a.seed = 43;
-    EXPECT_GT(largest_difference(trained(tasks, c, data, a).values, whole.values), 1e-4) << c.name();
+    EXPECT_GT(largest_difference(train_task(tasks, c, data, a).values, whole.values), 1e-4) << c.name();
   }
 }
 

@@ -8,14 +8,14 @@ namespace graft::train {
 namespace {
 using namespace graft::test;
 
-struct Pass {
+struct StepOfAModel {
   double loss = 0;
   std::vector<float> gradients;
   size_t memory = 0;
 };
 
 // One step of two micro-batches, dropout on.
-Pass pass(const Model& model, bool checkpoints) {
+StepOfAModel step_of(const Model& model, bool checkpoints) {
   models::State& state = model.state();
   state.gradient_checkpointing = checkpoints;
   const auto task = test::make_task(model);
@@ -27,7 +27,7 @@ Pass pass(const Model& model, bool checkpoints) {
   state.parameters.allocate_grads();
   state.parameters.clear_grads();
   StepMemory memory;
-  Pass out;
+  StepOfAModel out;
   for (const data::RaggedBatch& batch : batches) {
     memory.prepare(state, task.get(), batch, true);
     out.loss += accumulate_gradients(state, *task, batch, terms, 42, 3, true, memory);
@@ -47,7 +47,7 @@ TEST(GradientCheckpointing, GivesTheSameBitsForEveryFamily) {
     const Model model = test::load_model(dir / "m");
     for (const bool bf16 : {false, true}) {
       model.state().bf16 = bf16;
-      const Pass kept = pass(model, false), again = pass(model, true);
+      const StepOfAModel kept = step_of(model, false), again = step_of(model, true);
       EXPECT_GT(l2_norm(kept.gradients), 0.01) << name;
       EXPECT_EQ(kept.loss, again.loss) << name;
       EXPECT_TRUE(same_bits(kept.gradients, again.gradients)) << name << (bf16 ? " in bf16" : "");
@@ -62,10 +62,10 @@ TEST(GradientCheckpointing, GivesTheSameBitsWithFrozenLayers) {
   for (engine::Parameter& p : model.state().parameters.parameters())
     p.trainable =
         p.name.find("embeddings") == std::string::npos && p.name.find("layer.0.") == std::string::npos;
-  EXPECT_TRUE(same_bits(pass(model, false).gradients, pass(model, true).gradients));
+  EXPECT_TRUE(same_bits(step_of(model, false).gradients, step_of(model, true).gradients));
   for (engine::Parameter& p : model.state().parameters.parameters())
     p.trainable = p.name.starts_with("classifier");
-  EXPECT_TRUE(same_bits(pass(model, false).gradients, pass(model, true).gradients));
+  EXPECT_TRUE(same_bits(step_of(model, false).gradients, step_of(model, true).gradients));
 }
 
 // Twelve layers: each keeps its result only, and one layer's activations are there at a time.
