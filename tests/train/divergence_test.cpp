@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "models/state.h"
 #include "train/parts.h"
+#include "train/resume_run.h"
 #include "train/tiny_run.h"
+#include "train/verify_resume.h"
 
 namespace graft::train {
 namespace {
@@ -158,6 +160,26 @@ TEST(Divergence, SkippedStepsLeaveTheWeightsAndAreCounted) {
     a.max_skipped_steps = 3;
   });
   EXPECT_THAT(stopped.error, HasSubstr("step 24: 4 steps in a row"));
+}
+
+// The statistics of the gradient norms go with the checkpoint.
+TEST(Divergence, AResumedRunSkipsTheSameSteps) {
+  const ResumeRun run;
+  const auto arguments = [&](const std::string& out) {
+    TrainingArguments a = run.arguments(out);
+    a.max_steps = 40;
+    a.skip_grad_spikes = 1;
+    a.max_skipped_steps = 1000;
+    return a;
+  };
+  run.trainer(arguments("whole")).train();
+  EXPECT_TRUE(run.trainer(arguments("out")).train(stop_after(30)).interrupted);
+  TrainingArguments rest = arguments("out");
+  rest.resume_from_checkpoint = "true";
+  EXPECT_GE(value_of(run.trainer(rest).train().train_metrics, "skipped_steps"), 1);
+  ResumeReport report;
+  compare_checkpoints(run / "whole/checkpoint-40", run / "out/checkpoint-40", report);
+  EXPECT_EQ(report.difference, "");
 }
 
 // Finite numbers forward: 1e-30 * 1e20 * 1e20. Backward 1e20 * 1e20 is none.
