@@ -17,7 +17,7 @@ constexpr const char* kOneProcess = "graft trains in one process";
 constexpr const char* kStreamed = "metrics are streamed, batch by batch; no logits are kept";
 // tests/train/reporting_test.cpp measures it.
 constexpr const char* kFastBatches =
-    "a batch is prepared in a small part of a per cent of its step; workers would gain nothing";
+    "a batch is prepared in a small part of its step; workers would gain nothing";
 constexpr const char* kCpu = "graft computes on the CPU";
 constexpr const char* kNoCompile = "it steers PyTorch's compiler; graft is compiled already";
 constexpr const char* kNoUpload = "it steers the upload to the hub, which graft does not do";
