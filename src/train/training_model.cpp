@@ -1,3 +1,5 @@
+#include "graft/trainer.h"
+
 // Loads a model whose head fits the training data.
 #include "base/error.h"
 #include "base/folder.h"
