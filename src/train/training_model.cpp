@@ -1,6 +1,6 @@
+// Loads a model whose head fits the training data.
 #include "graft/trainer.h"
 
-// Loads a model whose head fits the training data.
 #include "base/error.h"
 #include "base/folder.h"
 #include "models/registry.h"
