@@ -156,6 +156,7 @@ Json read_kwargs(const std::string& kwargs) {
 void read_schedule_kwargs(const std::string& type, const std::string& kwargs,
                           const std::vector<ScheduleSetting>& settings) {
   std::vector<std::string> names;
+  names.reserve(settings.size());
   for (const ScheduleSetting& s : settings) names.push_back(s.name);
   const Json json = read_kwargs(kwargs);
   for (const auto& [key, value] : json.items()) {
