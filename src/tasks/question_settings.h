@@ -8,7 +8,8 @@ namespace graft::tasks {
 
 struct QuestionSettings {
   int32_t max_seq_length = 384;
-  int32_t doc_stride = 128;
+  static constexpr int32_t kDocStride = 128;
+  int32_t doc_stride = kDocStride;
   int32_t n_best_size = 20;
   int32_t max_answer_length = 30;
   bool version_2_with_negative = false;
@@ -18,8 +19,7 @@ struct QuestionSettings {
 
   // Tokens that two windows share: doc_stride, or half a window where the default is as long as the window.
   int32_t stride() const {
-    constexpr int32_t kDefault = 128;
-    return doc_stride == kDefault && doc_stride >= max_seq_length ? max_seq_length / 2 : doc_stride;
+    return doc_stride == kDocStride && doc_stride >= max_seq_length ? max_seq_length / 2 : doc_stride;
   }
 };
 

@@ -19,19 +19,25 @@ inline std::string log_of_run(const std::function<void()>& f) {
   return log;
 }
 
-// 19 examples in windows of 2 x 4 with dropout: three steps an epoch, the last one partial; ten steps.
+// 19 examples in windows of 2 x 4: three steps an epoch, the last one partial; ten steps.
+inline TrainingArguments ten_steps(const TinyRun& run, const std::string& out) {
+  TrainingArguments a = run.arguments();
+  a.output_dir = (run / out).string();
+  a.max_steps = 10;
+  a.per_device_train_batch_size = 4;
+  a.gradient_accumulation_steps = 2;
+  a.weight_decay = 0.01;
+  a.warmup_steps = 2;
+  a.logging_strategy = "steps";
+  a.logging_steps = 4;
+  return a;
+}
+
+// That run with dropout, and its folders.
 class ResumeRun {
  public:
   TrainingArguments arguments(const std::string& out) const {
-    TrainingArguments a = run_.arguments();
-    a.output_dir = (run_ / out).string();
-    a.max_steps = 10;
-    a.per_device_train_batch_size = 4;
-    a.gradient_accumulation_steps = 2;
-    a.weight_decay = 0.01;
-    a.warmup_steps = 2;
-    a.logging_strategy = "steps";
-    a.logging_steps = 4;
+    TrainingArguments a = ten_steps(run_, out);
     a.save_strategy = "steps";
     a.save_steps = 1000;
     return a;

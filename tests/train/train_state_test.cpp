@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "models/model_case.h"
+#include "train/resume_run.h"
 #include "train/tiny_run.h"
 
 namespace graft::train {
@@ -35,19 +36,7 @@ void store_moments(Stored& s) {
 
 class Continued : public testing::Test {
  protected:
-  // 19 examples in windows of 2 x 4: three steps an epoch, the last one partial.
-  TrainingArguments arguments(const std::string& out) const {
-    TrainingArguments a = run_.arguments();
-    a.output_dir = (run_ / out).string();
-    a.max_steps = 10;
-    a.per_device_train_batch_size = 4;
-    a.gradient_accumulation_steps = 2;
-    a.weight_decay = 0.01;
-    a.warmup_steps = 2;
-    a.logging_strategy = "steps";
-    a.logging_steps = 4;
-    return a;
-  }
+  TrainingArguments arguments(const std::string& out) const { return ten_steps(run_, out); }
   Trainer trainer(Model model, const std::string& out) const {
     return {std::move(model), arguments(out), {data_, {}, run_.tokenizer()}};
   }
