@@ -110,16 +110,16 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   # What reads a stranger's files, and training steps; --slow takes all.
   folders="base hub data"
   seconds=5
-  if [ "$tier" = slow ]; then folders="$folders text engine models tasks train capi cli" seconds=60; fi
+  if [ "$tier" = slow ]; then folders="$folders text report engine models generate tasks train capi pipeline cli" seconds=60; fi
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
   say "clang, address and undefined behaviour sanitizers: $folders"
   # In the slow tier every source of the library is compiled on its own: what the unity build hides (a missing include) fails.
   # The kernels of all instruction sets are compiled there, too.
   export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON
   [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF
-  build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' ${folders/capi/capi pipeline})
+  build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' $folders)
   # RowMemory measures memory, which a sanitizer multiplies.
-  for folder in $folders; do run_ctest "asan $folder" "build-asan/tests/$folder" -L fast -E '^RowMemory[.]'; done
+  run_ctest "asan" build-asan/tests -L "^fast-(${folders// /|})\$" -E '^RowMemory[.]'
   if [ "$tier" = default ]; then
     # Of the head sizes the one that is no multiple of a vector.
     run_ctest "asan operations" build-asan/tests/engine -L fast -E 'HeadDim(8|64)$' \

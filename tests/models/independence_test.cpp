@@ -128,7 +128,7 @@ TEST(Threads, FixtureModelsGiveTheSameBits) {
     copy_with_config(fixture_folder(name), dir / "m", [](Json& config) { set_dropout(config, 0.1); });
     const Model model = load_model(dir / "m");
     const auto task = make_task(model);
-    const data::RaggedBatch batch = RandomFeatures(model, 60, 40).batch(60);
+    const data::RaggedBatch batch = RandomFeatures(model, 30, 32).batch(30);
     for (const bool bf16 : {false, true}) {
       model.state().bf16 = bf16;
       expect_thread_free(name + (bf16 ? " in bf16" : ""), [&] { return everything(model, *task, batch); });
