@@ -132,6 +132,19 @@ struct TrainingArguments {
   double swa_start = 0;                 // epoch from which weights are averaged; below 1: a ratio of the run
   double swa_lr = 0;                    // learning rate from there on; 0 = the schedule's
   int64_t average_checkpoints = 0;      // last evaluations, or epochs, whose weights are averaged
+  // Parameter-efficient tuning, with the names and defaults of peft.
+  std::string peft_type{};            // lora, ia3, bitfit, linear_probing, ...; "" = full fine-tuning
+  int64_t lora_r = 8;                 // rank
+  double lora_alpha = 8;              // the product is scaled by alpha / r
+  double lora_dropout = 0;            // on the input of the product
+  std::string target_modules{};       // endings of module names, all-linear, or a pattern; "" = by family
+  std::string modules_to_save{};      // modules that are trained whole, beside the head
+  std::string layers_to_transform{};  // numbers of layers; "" = all
+  bool use_rslora = false;            // scaled by alpha / sqrt(r)
+  bool use_dora = false;              // the lengths of the weights' rows are trained apart
+  std::string init_lora_weights = "true";  // true, gaussian, pissa
+  double reduction_factor = 16;            // hidden size / width of a bottleneck adapter
+  int64_t num_virtual_tokens = 20;         // of a prompt or a prefix
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",
