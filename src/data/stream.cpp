@@ -350,7 +350,10 @@ void LineReader::check(std::string_view line) const {
             name_, line_, static_cast<unsigned char>(line[bad]), bad + 1);
 }
 
-bool LineReader::next(std::string& line) {
+bool LineReader::next(std::string& line) { return take_line(line, true); }
+bool LineReader::next_bytes(std::string& line) { return take_line(line, false); }
+
+bool LineReader::take_line(std::string& line, bool checked) {
   size_t searched = pos_;
   size_t end;
   while ((end = buffer_.find('\n', searched)) == std::string::npos && !ended_) {
@@ -366,7 +369,7 @@ bool LineReader::next(std::string& line) {
   const size_t stop = end == std::string::npos ? buffer_.size() : end;
   std::string_view found = std::string_view(buffer_).substr(pos_, stop - pos_);
   ++line_;
-  check(found);
+  if (checked) check(found);
   if (strip_cr_ && !found.empty() && found.back() == '\r') found.remove_suffix(1);
   line.assign(found);
   pos_ = end == std::string::npos ? stop : end + 1;

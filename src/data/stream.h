@@ -36,12 +36,15 @@ class LineReader {
   ~LineReader();
   // False at the end. Throws Error naming file and line on invalid UTF-8 and on a line over kMaxRowBytes.
   bool next(std::string& line);
+  // The same without the check of the bytes, for a caller that leaves out what is no text.
+  bool next_bytes(std::string& line);
   // Whether next() would return without reading from the stream.
   bool has_buffered_line() const { return buffer_.find('\n', pos_) != std::string::npos; }
   int64_t line_number() const { return line_; }  // of the line last returned, 1-based
 
  private:
   bool fill();
+  bool take_line(std::string& line, bool checked);
   void check(std::string_view line) const;
 
   std::unique_ptr<ByteStream> stream_;
