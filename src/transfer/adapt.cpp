@@ -1,0 +1,314 @@
+#include "transfer/adapt.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/log.h"
+#include "hub/sentence_transformers.h"
+#include "hub/state_dict.h"
+#include "train/arguments.h"
+#include "train/output.h"
+#include "train/output_lock.h"
+#include "train/reports.h"
+#include "train/sequence_length.h"
+#include "train/trained_model.h"
+#include "transfer/adapt_options.h"
+#include "transfer/finetuning.h"
+#include "transfer/stage.h"
+
+namespace graft::transfer {
+namespace fs = std::filesystem;
+
+namespace {
+
+void copy_content(const fs::path& from, const fs::path& to) { write_file(to, MappedFile(from).text()); }
+
+class Adaptation {
+ public:
+  Adaptation(AdaptJob& job, const Stages& stages, fs::path checkpoint, const Hooks& hooks)
+      : job_(job),
+        stages_(stages),
+        checkpoint_(std::move(checkpoint)),
+        start_(checkpoint_),
+        hooks_(hooks),
+        output_(job.job.arguments.output_dir),
+        root_(output_ / "stages") {
+    settings_.objective = choose_objective(job.objective, train::config_of(checkpoint_));
+    settings_.arguments = job.job.arguments;
+    result_.measure = settings_.objective.measure();
+    if (job.plan && settings_.objective.contrastive)
+      throw UsageError("--plan is refused for --objective simcse: its pilot is measured by perplexity");
+    settings_.head_steps = job.head_steps;
+    settings_.head_learning_rate = job.head_learning_rate;
+    settings_.dropout = job.job.dropout;
+    settle_length();
+    tapt_ = settings_;
+    tapt_.arguments.max_steps = -1;
+    tapt_.arguments.num_train_epochs = kTaptEpochs;
+    set_arguments(tapt_.arguments, "tapt_arguments", job.tapt_arguments);
+    say_settings();
+  }
+
+  AdaptResult run() {
+    if (job_.plan) {
+      make_plan_of_run();
+      return result_;
+    }
+    if (!pretrain_all() || (stages_.task && !finetune_all())) {
+      result_.interrupted = true;
+      return result_;
+    }
+    publish();
+    return result_;
+  }
+
+ private:
+  // Task texts are few: the paper takes 100 epochs; ten cost a tenth and gain most of it.
+  static constexpr double kTaptEpochs = 10;
+
+  void settle_length() {
+    int64_t& length = settings_.arguments.max_seq_length;
+    if (length > 0) return;
+    constexpr int64_t kBlock = 128;
+    ModelOptions options;
+    options.task = settings_.objective.head->task;
+    length = train::smaller_limit(kBlock, train::length_limit(Model::from_pretrained(checkpoint_, options),
+                                                              *Tokenizer::from_pretrained(checkpoint_)));
+  }
+
+  void say_settings() const {
+    const TrainingArguments& a = settings_.arguments;
+    log_info(
+        "objective: {}; blocks of {} tokens, {} a step, learning rate {}, {} (defaults of adapt where not "
+        "given)",
+        in_words(settings_.objective), a.max_seq_length,
+        a.per_device_train_batch_size * a.gradient_accumulation_steps, a.learning_rate,
+        a.max_steps > 0 ? fmt::format("{} steps", a.max_steps)
+                        : fmt::format("{} epochs", a.num_train_epochs));
+  }
+
+  // The stage of a corpus, prepared; `name`: "corpus", "control-corpus", "task-text".
+  fs::path prepare(const std::string& name, const CorpusOptions& o) {
+    Stage stage = open_stage(root_, name,
+                             {{"files", files_fingerprint(o.files)},
+                              {"held_out_files", files_fingerprint(o.held_out_files)},
+                              {"exclude_files", files_fingerprint(o.exclude_files)},
+                              {"replay_files", files_fingerprint(o.replay_files)},
+                              {"columns", Json::array({o.columns.text_column, o.columns.text_pair_column})},
+                              {"remove_overlap", o.remove_overlap},
+                              {"remove_duplicates", o.remove_duplicates},
+                              {"near_duplicates", o.near_duplicates},
+                              {"held_out_percentage", o.held_out_percentage},
+                              {"replay_ratio", o.replay_ratio},
+                              {"max_bytes", o.max_bytes},
+                              {"seed", o.seed}});
+    CorpusReport report;
+    if (stage.complete) {
+      report = corpus_report(read_json(stage.folder / "corpus.json"));
+      log_info("{}: taken from the cache {}: every input byte is the same", name, stage.folder.string());
+    } else {
+      report = prepare_corpus(o, stage.folder);
+      write_json(stage.folder / "corpus.json", to_json(report));
+      complete_stage(stage);
+    }
+    log_corpus(report, o, name);
+    return stage.folder;
+  }
+
+  CorpusOptions corpus_options(const std::vector<std::string>& files, const char* option) const {
+    CorpusOptions o;
+    o.files = corpus_files(files, option);
+    o.columns = job_.job.columns;
+    o.remove_duplicates = job_.remove_duplicates;
+    o.near_duplicates = job_.near_duplicates;
+    o.held_out_percentage = job_.held_out_percentage;
+    o.remove_overlap = job_.remove_overlap;
+    for (const auto* test : {&job_.exclude_file, &job_.job.test_file, &job_.job.validation_file})
+      o.exclude_files.insert(o.exclude_files.end(), test->begin(), test->end());
+    o.seed = job_.job.arguments.seed;
+    return o;
+  }
+
+  // A stage of pretraining and its row; false if it was interrupted.
+  bool add_row(const std::string& name, const fs::path& from, const fs::path& corpus,
+               const PretrainingSettings& settings, fs::path& model) {
+    PretrainingResult r = pretrain(name, from, corpus, settings, root_, hooks_);
+    if (r.interrupted) return false;
+    model = r.folder;
+    result_.stages.push_back({name, std::move(r)});
+    return true;
+  }
+
+  fs::path prepare_domain() {
+    CorpusOptions o = corpus_options(job_.corpus, "corpus");
+    if (!job_.held_out_file.empty()) o.held_out_files = corpus_files(job_.held_out_file, "held_out_file");
+    if (!job_.replay.empty()) o.replay_files = corpus_files(job_.replay, "replay");
+    o.replay_ratio = job_.replay_ratio;
+    o.max_bytes = static_cast<uint64_t>(job_.max_corpus_bytes);
+    return prepare("corpus", o);
+  }
+
+  void make_plan_of_run() {
+    PlanInputs inputs = {checkpoint_, prepare_domain()};
+    inputs.general_files = corpus_files(job_.general.empty() ? job_.replay : job_.general, "general");
+    inputs.columns = job_.job.columns;
+    inputs.pilot_steps = job_.pilot_steps;
+    result_.plan = make_plan(inputs, settings_, root_, hooks_);
+    result_.interrupted = result_.plan->interrupted;
+  }
+
+  // The checkpoint with pieces of the domain, as a stage.
+  void extend(const fs::path& corpus) {
+    const fs::path text = corpus / "train.txt";
+    Stage stage = open_stage(root_, "vocabulary",
+                             {{"model", model_fingerprint(checkpoint_)},
+                              {"text", files_fingerprint({text})},
+                              {"pieces", job_.extend_vocabulary},
+                              {"objective", in_words(settings_.objective)}});
+    start_ = stage.folder;
+    const fs::path report = stage.folder / "stage.json";
+    if (stage.complete) {
+      result_.vocabulary = extended_vocabulary(read_json(report));
+    } else {
+      result_.vocabulary =
+          extend_vocabulary(checkpoint_, text, job_.extend_vocabulary, settings_.objective, start_);
+      write_json(report, to_json(*result_.vocabulary));
+      complete_stage(stage);
+    }
+    log_vocabulary(*result_.vocabulary);
+  }
+
+  bool pretrain_all() {
+    fs::path corpus;
+    if (stages_.dapt) {
+      corpus = prepare_domain();
+      if (job_.extend_vocabulary > 0) extend(corpus);
+      if (!add_row("dapt", start_, corpus, settings_, dapt_model_)) return false;
+    }
+    if (!job_.control.empty() && !control(corpus)) return false;
+    if (!stages_.tapt) return true;
+    const fs::path texts = root_ / "task-texts.txt";
+    job_.job.model = checkpoint_.string();
+    train::check_job(job_.job);
+    write_task_texts(job_.job, texts);
+    const fs::path prepared = prepare("task-text", corpus_options({texts.string()}, "train_file"));
+    remove_file(texts);
+    const fs::path& from = stages_.dapt ? dapt_model_ : start_;
+    if (!add_row(stages_.dapt ? "dapt-tapt" : "tapt", from, prepared, tapt_, final_tapt_)) return false;
+    if (!stages_.dapt || !stages_.task || !job_.ablation) return true;
+    return add_row("tapt", start_, prepared, tapt_, tapt_alone_);
+  }
+
+  // An unrelated corpus of the size of the domain's, with the perplexity of the domain's held-out text.
+  bool control(const fs::path& corpus) {
+    CorpusOptions o = corpus_options(job_.control, "control");
+    o.held_out_files = {corpus / "held_out.txt"};
+    o.max_bytes = MappedFile(corpus / "train.txt").size();
+    const fs::path prepared = prepare("control-corpus", o);
+    return add_row("control", start_, prepared, settings_, control_model_);
+  }
+
+  bool finetune_all() {
+    result_.arms.push_back({"base", checkpoint_});
+    const bool both = stages_.dapt && stages_.tapt;
+    if (!job_.ablation) result_.arms.clear();
+    if (job_.ablation && both) result_.arms.push_back({"tapt", tapt_alone_});
+    if (stages_.dapt && (job_.ablation || !both)) result_.arms.push_back({"dapt", dapt_model_});
+    if (!job_.control.empty() && job_.ablation) result_.arms.push_back({"control", control_model_});
+    if (stages_.tapt) result_.arms.push_back({both ? "dapt-tapt" : "tapt", final_tapt_});
+    if (!stages_.dapt && !stages_.tapt && !job_.ablation) result_.arms.push_back({"base", checkpoint_});
+    train::TrainJob task = job_.job;
+    task.arguments = TrainingArguments();
+    for (const char* shared : {"bf16", "log_level", "disable_tqdm"}) {
+      const Json value = train::to_json(job_.job.arguments).at(shared);
+      if (!value.is_null())
+        train::set_argument(task.arguments, shared,
+                            value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    task.arguments.save_strategy = "no";
+    set_arguments(task.arguments, "task_arguments", job_.task_arguments);
+    for (const uint64_t seed : job_.seeds) {
+      for (Arm& arm : result_.arms) {
+        const bool keeps = seed == job_.seeds.front() && arm.name == final_arm();
+        const FinetuningResult r = finetune("task-" + arm.name, arm.model, task, seed, keeps, root_, hooks_);
+        if (r.interrupted) return false;
+        arm.scores.push_back(r.score);
+        if (keeps) final_task_ = r.folder;
+        result_.metric = read_json(r.folder / "stage.json").at("metric").get<std::string>();
+      }
+    }
+    for (Arm& arm : result_.arms)
+      if (job_.ablation && arm.name != "base")
+        arm.against_base = paired_t_test(result_.arms.front().scores, arm.scores);
+    return true;
+  }
+
+  // The way of all --stages.
+  std::string final_arm() const {
+    return stages_.dapt && stages_.tapt ? "dapt-tapt"
+           : stages_.tapt               ? "tapt"
+           : stages_.dapt               ? "dapt"
+                                        : "base";
+  }
+
+  // The model of the last stage becomes that of the output folder.
+  void publish() {
+    const fs::path last = stages_.task ? final_task_ : stages_.tapt ? final_tapt_ : dapt_model_;
+    StagedFiles staged(output_);
+    for (const fs::path& path : list_folder(last)) {
+      const std::string name = path.filename().string();
+      if (name == "key.json" || name == "manifest.json" || name == "stage.json" || name == "LOCK") continue;
+      if (!is_folder(path)) {
+        copy_content(path, staged.path() / name);
+        continue;
+      }
+      if (!hub::is_sentence_transformers_file(name)) continue;
+      make_folders(staged.path() / name);
+      for (const fs::path& file : list_folder(path))
+        if (!is_folder(file)) copy_content(file, staged.path() / name / file.filename());
+    }
+    write_json(staged.path() / "adapt_results.json", to_json(result_, job_));
+    staged.publish("config.json", [](const std::string& name) {
+      return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
+    });
+    result_.model = output_;
+  }
+
+  AdaptJob& job_;
+  Stages stages_;
+  fs::path checkpoint_, start_;  // start_: the checkpoint, its vocabulary extended if that is asked for
+  const Hooks& hooks_;
+  fs::path output_, root_;
+  PretrainingSettings settings_, tapt_;
+  fs::path dapt_model_, control_model_, tapt_alone_, final_tapt_, final_task_;
+  AdaptResult result_;
+};
+
+}  // namespace
+
+TrainingArguments adaptation_arguments() {
+  TrainingArguments a;
+  a.learning_rate = 1e-4;
+  a.num_train_epochs = 1;
+  a.per_device_train_batch_size = a.per_device_eval_batch_size = 32;
+  a.warmup_ratio = 0.06;
+  a.weight_decay = 0.01;
+  a.save_total_limit = 1;
+  a.logging_steps = 50;
+  return a;
+}
+
+AdaptResult adapt(AdaptJob job, const fs::path& checkpoint, const Hooks& hooks) {
+  const Stages stages = parse_stages(job.stages);
+  check_options(job, stages);
+  train::expand_home(job.job.arguments.output_dir);
+  train::check(job.job.arguments);
+  check_output(job, job.job.arguments.output_dir);
+  const train::OutputLock lock(job.job.arguments.output_dir);
+  Adaptation adaptation(job, stages, checkpoint, hooks);
+  return adaptation.run();
+}
+
+}  // namespace graft::transfer

@@ -1,0 +1,106 @@
+#include "transfer/adapt_options.h"
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/json.h"
+#include "train/arguments.h"
+#include "train/output.h"
+#include "train/reports.h"
+
+namespace graft::transfer {
+namespace fs = std::filesystem;
+
+namespace {
+constexpr const char *kDapt = "dapt", *kTapt = "tapt", *kTask = "task";
+}  // namespace
+
+Stages parse_stages(const std::string& list) {
+  Stages stages;
+  int last = -1;
+  for (const std::string& name : train::words_of(list)) {
+    const int at = name == kDapt ? 0 : name == kTapt ? 1 : name == kTask ? 2 : -1;
+    if (at <= last)
+      throw UsageError(
+          fmt::format("--stages {}: {}", list,
+                      at < 0 ? name + " is no stage" : "the order is dapt, tapt, task, each once"),
+          "--stages dapt,tapt,task: text of the domain, text of the task, the task");
+    last = at;
+    (at == 0 ? stages.dapt : at == 1 ? stages.tapt : stages.task) = true;
+  }
+  if (last < 0) throw UsageError("--stages is empty", "--stages dapt,tapt,task has all of them");
+  return stages;
+}
+
+void check_options(const AdaptJob& job, const Stages& stages) {
+  const bool reads_task = stages.tapt || stages.task;
+  const auto refuse = [](bool given, const char* name, const std::string& why) {
+    if (given) throw UsageError(fmt::format("--{} is refused: {}", name, why));
+  };
+  if (stages.dapt && job.corpus.empty())
+    throw UsageError("--corpus is needed: files or folders of text of the domain",
+                     "--stages tapt,task adapts on the texts of --train_file alone");
+  refuse(!stages.dapt && !job.corpus.empty(), "corpus", "--stages has no dapt");
+  refuse(!stages.dapt && job.extend_vocabulary > 0, "extend_vocabulary",
+         "--stages has no dapt, whose text gives the pieces");
+  refuse(!stages.dapt && job.plan, "plan", "--stages has no dapt");
+  refuse(!job.plan && !job.general.empty(), "general", "it is compared by --plan true; --replay mixes it in");
+  refuse(!stages.dapt && !job.control.empty(), "control", "--stages has no dapt, which it is compared with");
+  if (reads_task && job.job.train_file.empty())
+    throw UsageError(fmt::format("--stages {} needs --train_file", job.stages));
+  refuse(!reads_task && !job.job.train_file.empty(), "train_file", "--stages has neither tapt nor task");
+  for (const auto& [name, files] :
+       {std::pair{"validation_file", &job.job.validation_file}, {"test_file", &job.job.test_file}})
+    refuse(
+        !reads_task && !files->empty(), name,
+        "--stages has no task; --held_out_file is text to measure perplexity on, --exclude_file a test set "
+        "that the corpus may contain");
+  if (stages.task && job.job.test_file.empty() && job.job.validation_file.empty())
+    throw UsageError("--stages with task needs --test_file or --validation_file: the scores are those on it");
+  refuse(!stages.task && !job.task_arguments.empty(), "task_arguments", "--stages has no task");
+  refuse(!stages.tapt && !job.tapt_arguments.empty(), "tapt_arguments", "--stages has no tapt");
+  refuse(job.remove_overlap && job.exclude_file.empty() && job.job.test_file.empty() &&
+             job.job.validation_file.empty(),
+         "remove_overlap", "there is no --exclude_file");
+  refuse(!job.job.config_name.empty(), "config_name", "adapt continues from the weights of --model");
+  refuse(!job.job.tokenizer_name.empty(), "tokenizer_name",
+         "the embeddings of --model belong to its tokenizer");
+  refuse(!job.job.arguments.peft_type.empty(), "peft_type",
+         "adapt trains the whole model; fine-tune its result with it");
+  refuse(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
+  if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
+  if (job.seeds.empty()) throw UsageError("--seeds is empty");
+}
+
+void check_output(const AdaptJob& job, const fs::path& output) {
+  const bool ours = path_exists(output / "stages");
+  if (is_folder(output) && !list_folder(output).empty() && !ours && !job.job.overwrite_output_dir)
+    fail_with("choose another --output_dir, or give --overwrite_output_dir true",
+              "{}: the output folder is not empty and holds no stages; nothing was written", output.string());
+  train::prepare_output(output);
+}
+
+// "name=value,name=value", or a json file of arguments.
+void set_arguments(TrainingArguments& arguments, const std::string& option, const std::string& values) {
+  try {
+    if (values.ends_with(".json")) {
+      const Json json = read_json(values);
+      for (const auto& [name, value] : json.items())
+        train::set_argument(arguments, name, value.is_string() ? value.get<std::string>() : value.dump());
+      return;
+    }
+    for (const std::string& pair : train::words_of(values)) {
+      const size_t equals = pair.find('=');
+      if (equals == std::string::npos)
+        throw UsageError(
+            fmt::format("\"{}\" has no value", pair),
+            "write name=value, separated by commas, for example learning_rate=2e-5,num_train_epochs=3");
+      train::set_argument(arguments, pair.substr(0, equals), pair.substr(equals + 1));
+    }
+    train::check(arguments);
+    if (!arguments.peft_type.empty()) throw UsageError("peft_type is refused: the stages hold whole models");
+  } catch (const UsageError& e) {
+    throw UsageError(fmt::format("--{}: {}", option, e.what()), e.hint());
+  }
+}
+
+}  // namespace graft::transfer

@@ -1,0 +1,23 @@
+// The options of `graft adapt`: what contradicts what.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "transfer/adapt.h"
+
+namespace graft::transfer {
+
+struct Stages {
+  bool dapt = false, tapt = false, task = false;
+};
+
+// "dapt,tapt,task", a part of it in this order. Throws UsageError, as all below.
+Stages parse_stages(const std::string& list);
+// Files that are missing, or that no stage reads.
+void check_options(const AdaptJob& job, const Stages& stages);
+// A folder that holds something else than an earlier adaptation.
+void check_output(const AdaptJob& job, const std::filesystem::path& output);
+// "name=value,name=value", or a json file of arguments. `option`: its name, for messages.
+void set_arguments(TrainingArguments& arguments, const std::string& option, const std::string& values);
+
+}  // namespace graft::transfer

@@ -1,0 +1,254 @@
+#include "transfer/pretraining.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/log.h"
+#include "models/registry.h"
+#include "models/state.h"
+#include "train/arguments.h"
+#include "train/parts.h"
+#include "train/saved_arguments.h"
+#include "transfer/carry_over.h"
+#include "transfer/contrastive.h"
+
+namespace graft::transfer {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char *kSpanCorruption = "span-corruption", *kSimCse = "simcse";
+
+// The objectives of a family, its own first.
+std::vector<Objective> objectives_of(const models::Family& family) {
+  std::vector<Objective> out;
+  for (const models::FamilyHead& head : family.heads) {
+    if (head.kind->predicts_tokens) out.push_back({head.kind, head.kind->reads_target, false});
+  }
+  for (const models::FamilyHead& head : family.heads)
+    if (head.kind->is_bare) out.push_back({head.kind, false, true});
+  return out;
+}
+
+std::string name_of_objective(const Objective& o) {
+  return o.contrastive ? kSimCse : o.span_corruption ? kSpanCorruption : o.head->task;
+}
+
+double value_of(const LogEntry& entry, const std::string& name) {
+  for (const auto& [key, value] : entry)
+    if (key == name) return value;
+  fail("the evaluation gave no {}", name);
+}
+
+HeldOutScores scores_of(const LogEntry& metrics, const Objective& objective, bool has_general) {
+  const char* measure = objective.measure();
+  if (!has_general) return {value_of(metrics, fmt::format("eval_{}", measure)), std::nullopt};
+  const auto named = [&](const char* set) {
+    return value_of(metrics, fmt::format("eval_{}_{}", set, measure));
+  };
+  return {named(kDomain), named(kGeneral)};
+}
+
+Json to_json(const HeldOutScores& p) {
+  Json json = Json::object();
+  if (p.domain) json[kDomain] = *p.domain;
+  if (p.general) json[kGeneral] = *p.general;
+  return json;
+}
+
+HeldOutScores scores_in(const Json& json) {
+  HeldOutScores p;
+  if (json.contains(kDomain)) p.domain = json.at(kDomain).get<double>();
+  if (json.contains(kGeneral)) p.general = json.at(kGeneral).get<double>();
+  return p;
+}
+
+struct Text {
+  fs::path train, held_out, general;
+  bool has_general = false;
+};
+
+Text text_in(const fs::path& corpus) {
+  Text text = {corpus / "train.txt", corpus / "held_out.txt", corpus / "general_held_out.txt", false};
+  text.has_general = path_exists(text.general);
+  return text;
+}
+
+TaskData data_of(const Text& text, const Objective& objective, const fs::path& tokenizer) {
+  TaskData data;
+  if (objective.contrastive) {
+    data = contrastive_data(text.train, text.held_out, text.has_general ? text.general : fs::path());
+    data.tokenizer = Tokenizer::from_pretrained(tokenizer);
+    return data;
+  }
+  data.train_files = {text.train};
+  data.tokenizer = Tokenizer::from_pretrained(tokenizer);
+  if (!text.has_general) {
+    data.eval_files = {text.held_out};
+    return data;
+  }
+  for (const auto& [name, file] : {std::pair{kDomain, &text.held_out}, {kGeneral, &text.general}}) {
+    EvaluationSet set{name};
+    set.files = {*file};
+    data.eval_sets.push_back(std::move(set));
+  }
+  return data;
+}
+
+Model load(const fs::path& folder, const PretrainingSettings& s) {
+  ModelOptions options;
+  options.task = s.objective.head->task;
+  options.seed = s.arguments.seed;
+  options.dropout = s.dropout;
+  return Model::from_pretrained(folder, options);
+}
+
+bool has_new_head(const Model& model) {
+  const auto& missing = model.load_report().missing;
+  return std::any_of(missing.begin(), missing.end(), [&](const std::string& name) {
+    return !models::is_backbone(*model.state().family, name);
+  });
+}
+
+Json key_of_pretraining(const fs::path& from, const Text& text, const PretrainingSettings& s,
+                        const TrainingArguments& arguments) {
+  std::vector<fs::path> files = {text.train, text.held_out};
+  if (text.has_general) files.push_back(text.general);
+  Json dropout = Json::object();
+  for (const auto& [name, p] : s.dropout) dropout[name] = p;
+  return {{"objective", name_of_objective(s.objective)},
+          {"model", model_fingerprint(from)},
+          {"text", files_fingerprint(files)},
+          {"dropout", dropout},
+          {"arguments", deciding_arguments(arguments)}};
+}
+
+// Trains in the folder of the stage and completes it.
+PretrainingResult run_stage(const std::string& name, const fs::path& from, const Text& text,
+                            const PretrainingSettings& s, TrainingArguments arguments, const fs::path& root,
+                            const Hooks& hooks) {
+  Stage stage = open_stage(root, name, key_of_pretraining(from, text, s, arguments));
+  PretrainingResult out;
+  out.folder = stage.folder;
+  if (stage.complete) {
+    const Json results = read_json(stage.folder / "stage.json");
+    out.before = scores_in(results.at("before"));
+    out.after = scores_in(results.at("after"));
+    out.seconds = results.at("seconds").get<double>();
+    out.steps = results.at("steps").get<int64_t>();
+    out.cached = true;
+    log_info("{}: taken from the cache {}: every input byte is the same", name, stage.folder.string());
+    return out;
+  }
+  arguments.output_dir = stage.folder.string();
+  arguments.resume_from_checkpoint = "true";
+  arguments.span_corruption = s.objective.span_corruption;
+  arguments.do_eval = true;
+  const Model model = load(from, s);
+  if (hooks.loaded) hooks.loaded(model, fmt::format("{}, stage {}", from.string(), name));
+  Trainer trainer(model, arguments, data_of(text, s.objective, from));
+  trainer.parts().job_options = {{"task", s.objective.head->task}, {"model", from.string()}};
+  out.before = scores_of(trainer.evaluate(), s.objective, text.has_general);
+  const TrainResult result = hooks.train(trainer);
+  out.seconds = result.seconds;
+  out.steps = result.global_step;
+  out.interrupted = result.interrupted;
+  if (out.interrupted) return out;
+  out.after = scores_of(result.metrics, s.objective, text.has_general);
+  carry_over(from, stage.folder);
+  write_json(stage.folder / "stage.json", {{"before", to_json(out.before)},
+                                           {"after", to_json(out.after)},
+                                           {"seconds", out.seconds},
+                                           {"steps", out.steps}});
+  complete_stage(stage);
+  return out;
+}
+
+}  // namespace
+
+Objective choose_objective(const std::string& asked, const models::ModelConfig& config) {
+  const std::vector<Objective> all = objectives_of(models::find_family(config));
+  std::vector<std::string> names;
+  for (const Objective& o : all) {
+    if (asked.empty() || asked == name_of_objective(o)) return o;
+    names.push_back(name_of_objective(o));
+  }
+  throw UsageError(fmt::format(
+      "--objective {}: model_type \"{}\" has {}", asked.empty() ? "(default)" : asked, config.model_type(),
+      names.empty() ? "no head that learns from text" : fmt::format("{}", fmt::join(names, ", "))));
+}
+
+std::string in_words(const Objective& o) {
+  return o.contrastive       ? "simcse (sentence-embedding, each text twice)"
+         : o.span_corruption ? "span corruption (seq2seq-lm)"
+                             : o.head->task;
+}
+
+Json deciding_arguments(const TrainingArguments& arguments) {
+  // Where the results lie, what is shown and saved of a run, and how it is resumed.
+  static const std::vector<std::string> without_effect = {"output_dir",
+                                                          "do_train",
+                                                          "do_eval",
+                                                          "do_predict",
+                                                          "disable_tqdm",
+                                                          "log_level",
+                                                          "report_to",
+                                                          "run_name",
+                                                          "logging_dir",
+                                                          "logging_strategy",
+                                                          "logging_steps",
+                                                          "logging_first_step",
+                                                          "save_strategy",
+                                                          "save_steps",
+                                                          "save_total_limit",
+                                                          "save_total_bytes",
+                                                          "save_only_model",
+                                                          "enable_jit_checkpoint",
+                                                          "background_save",
+                                                          "tokenized_path",
+                                                          "overwrite_cache",
+                                                          "resume_from_checkpoint",
+                                                          "include_num_input_tokens_seen",
+                                                          "include_tokens_per_second",
+                                                          "skip_memory_metrics",
+                                                          "debug"};
+  Json all = train::to_json(arguments);
+  for (const std::string& name : without_effect) all.erase(name);
+  all["bf16"] = train::training_precision(arguments.bf16).bf16;
+  return all;
+}
+
+PretrainingResult pretrain(const std::string& name, const fs::path& from, const fs::path& corpus,
+                           const PretrainingSettings& s, const fs::path& root, const Hooks& hooks) {
+  const Text text = text_in(corpus);
+  const Model probe = load(from, s);
+  if (!has_new_head(probe)) return run_stage(name, from, text, s, s.arguments, root, hooks);
+  if (s.head_steps == 0) {
+    PretrainingResult out = run_stage(name, from, text, s, s.arguments, root, hooks);
+    out.new_head = true;
+    return out;
+  }
+  log_info(
+      "{}: the checkpoint has no head for {}: a new one, tied to its embeddings, is trained alone for {} "
+      "steps "
+      "before the body moves (--head_steps)",
+      from.string(), in_words(s.objective), s.head_steps);
+  TrainingArguments head = s.arguments;
+  head.freeze = std::string(probe.state().family->base_prefix) + ".*";
+  head.freeze_layers = head.reinit_layers = head.gradual_unfreezing = 0;
+  head.layerwise_lr_decay = 1;
+  head.max_steps = s.head_steps;
+  head.learning_rate = s.head_learning_rate;
+  head.save_strategy = "no";
+  const PretrainingResult of_head = run_stage(name + "-head", from, text, s, head, root, hooks);
+  if (of_head.interrupted) return of_head;
+  PretrainingResult out = run_stage(name, of_head.folder, text, s, s.arguments, root, hooks);
+  out.new_head = true;
+  out.head_seconds = of_head.seconds;
+  return out;
+}
+
+}  // namespace graft::transfer

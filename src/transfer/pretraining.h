@@ -1,0 +1,71 @@
+// Continued pretraining as a cached stage: a model folder and a prepared corpus to a model folder, with a
+// measure on held-out text before and after.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "graft/trainer.h"
+#include "models/family.h"
+#include "transfer/stage.h"
+
+namespace graft::transfer {
+
+// What the model learns from text.
+struct Objective {
+  const models::HeadKind* head = nullptr;
+  bool span_corruption = false;
+  bool contrastive = false;  // two dropout passes over a text are alike, other texts of the batch are not
+
+  // What is measured on held-out text: of a contrastive objective how well the first half of a text finds its
+  // second half.
+  const char* measure() const { return contrastive ? "mrr@10" : "perplexity"; }
+};
+
+// By the name of an option: a task of text, "span-corruption" or "simcse"; "" = the family's own. Throws
+// UsageError with the objectives that the family has.
+Objective choose_objective(const std::string& asked, const models::ModelConfig& config);
+std::string in_words(const Objective& objective);
+
+// What the command line does with a Trainer: progress, signals.
+struct Hooks {
+  std::function<TrainResult(Trainer&)> train;
+  std::function<void(const Model& model, const std::string& name)> loaded{};
+};
+
+struct PretrainingSettings {
+  Objective objective;
+  TrainingArguments arguments;  // output_dir and resume_from_checkpoint are the stage's
+  int64_t head_steps = 0;       // a new head is trained alone for so many steps; 0 = with the body at once
+  double head_learning_rate = 0;
+  std::vector<std::pair<std::string, double>> dropout{};
+};
+
+// The measure of the objective on held-out text; none where there is no such text.
+struct HeldOutScores {
+  std::optional<double> domain, general;
+};
+
+struct PretrainingResult {
+  std::filesystem::path folder;
+  HeldOutScores before, after;
+  double seconds = 0, head_seconds = 0;  // of its training
+  int64_t steps = 0;
+  bool cached = false, interrupted = false, new_head = false;
+};
+
+// `corpus`: a folder that prepare_corpus filled. A checkpoint without the objective's head gets one, which is
+// trained alone first as a stage of its own; "before" is then the measure with that head on the unchanged
+// body. Tensors and modules of `from` that the pretrained class lacks (a pooler, sentence-transformers'
+// modules) are carried over to the result.
+PretrainingResult pretrain(const std::string& name, const std::filesystem::path& from,
+                           const std::filesystem::path& corpus, const PretrainingSettings& settings,
+                           const std::filesystem::path& root, const Hooks& hooks);
+
+// The arguments that decide the result of a training, for the key of a stage.
+Json deciding_arguments(const TrainingArguments& arguments);
+
+}  // namespace graft::transfer

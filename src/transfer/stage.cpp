@@ -1,0 +1,104 @@
+#include "transfer/stage.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "data/rows.h"
+#include "hub/sentence_transformers.h"
+#include "hub/sha256.h"
+#include "train/manifest.h"
+
+namespace graft::transfer {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr int kStageFormat = 1;  // of the folders, and of what the stages make of their inputs
+
+// What is wrong with a stage that has a manifest; "" = nothing.
+std::string complaint_of_stage(const fs::path& folder, const Json& key) try {
+  const Json manifest = train::verified_manifest(folder);
+  return manifest.at("run") == key ? "" : "manifest.json is that of another stage";
+} catch (const Error& e) {
+  return e.what();
+}
+
+bool same_key(const fs::path& folder, const Json& key) try {
+  return read_json(folder / "key.json") == key;
+} catch (const Error&) {  // absent, or cut by a crash
+  return false;
+}
+
+}  // namespace
+
+Stage open_stage(const fs::path& root, const std::string& name, const Json& inputs) {
+  Stage stage;
+  stage.name = name;
+  stage.key = {{"format", kStageFormat}, {"graft", kVersion}, {"stage", name}};
+  stage.key.update(inputs);
+  const std::string hash = hub::sha256_of(stage.key.dump());
+  constexpr size_t kDigits = 16;  // key.json is compared as a whole
+  stage.folder = root / fmt::format("{}-{}", name, hash.substr(0, kDigits));
+  if (path_exists(stage.folder / "manifest.json")) {
+    const std::string complaint = complaint_of_stage(stage.folder, stage.key);
+    stage.complete = complaint.empty();
+    if (stage.complete) return stage;
+    log_warning("{}: the cached stage is damaged and is computed again: {}", stage.folder.string(),
+                complaint);
+    remove_tree(stage.folder);
+  } else if (path_exists(stage.folder) && !same_key(stage.folder, stage.key)) {
+    remove_tree(stage.folder);
+  }
+  make_folders(stage.folder);
+  write_json(stage.folder / "key.json", stage.key);
+  return stage;
+}
+
+void complete_stage(Stage& stage) {
+  for (const fs::path& path : list_folder(stage.folder)) {
+    const std::string name = path.filename().string();
+    if (is_folder(path) && (name.starts_with("checkpoint-") || name.starts_with("tmp-") || name == "best"))
+      remove_tree(path);
+    if (name.ends_with(".tmp")) remove_tree(path);
+  }
+  train::write_manifest(stage.folder, 0, stage.key);
+  stage.complete = true;
+}
+
+Json model_fingerprint(const fs::path& folder) {
+  static const std::vector<std::string> own = {"LOCK",
+                                               "key.json",
+                                               "manifest.json",
+                                               "stage.json",
+                                               "trainer_state.json",
+                                               "training_args.json",
+                                               "all_results.json",
+                                               "README.md",
+                                               ".gitattributes"};
+  Json files = Json::object();
+  for (const fs::path& path : list_folder(folder)) {
+    const std::string name = path.filename().string();
+    if (!is_folder(path)) {
+      if (std::find(own.begin(), own.end(), name) == own.end()) files[name] = hub::sha256_of_file(path);
+      continue;
+    }
+    if (!hub::is_sentence_transformers_file(name)) continue;
+    for (const fs::path& file : list_folder(path))
+      if (!is_folder(file)) files[name + "/" + file.filename().string()] = hub::sha256_of_file(file);
+  }
+  return files;
+}
+
+Json files_fingerprint(const std::vector<fs::path>& files) {
+  Json out = Json::array();
+  for (const fs::path& file : files)
+    out.push_back({{"sha256", hub::sha256_of_file(file)},
+                   {"format", data::extension_of_rows(file)},
+                   {"packed", file.extension().string()}});
+  return out;
+}
+
+}  // namespace graft::transfer
