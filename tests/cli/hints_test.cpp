@@ -14,9 +14,9 @@ namespace fs = std::filesystem;
 
 using Names = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"train",        "evaluate", "predict",  "tokenize",        "info",
-                                         "parity",       "pull",     "generate", "train-tokenizer", "embed",
-                                         "verify-resume"};
+const std::vector<std::string> kVerbs = {"train",         "evaluate", "predict",  "tokenize",        "info",
+                                         "parity",        "pull",     "generate", "train-tokenizer", "embed",
+                                         "verify-resume", "adapt"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -40,6 +40,15 @@ std::vector<std::string> verbs_of(const fs::path& source) {
 // Where a source is run by fewer verbs than its folder: found by reading, each with its reason.
 const std::map<std::string, std::vector<std::string>>& exceptions() {
   static const std::map<std::string, std::vector<std::string>> table = {
+      {"transfer/adapt.cpp", {"adapt"}},
+      {"transfer/adapt_options.cpp", {"adapt"}},
+      {"transfer/contrastive.cpp", {"adapt"}},
+      {"transfer/corpus.cpp", {"adapt"}},
+      {"transfer/corpus_report.cpp", {"adapt"}},
+      {"transfer/plan.cpp", {"adapt"}},
+      {"transfer/pretraining.cpp", {"adapt"}},
+      {"transfer/text_source.cpp", {"adapt"}},
+      {"transfer/vocabulary.cpp", {"adapt"}},
       // Trainer and what it alone calls
       {"train/arguments.cpp", {"train"}},
       {"train/argument_values.cpp", {"train"}},
