@@ -114,6 +114,7 @@ class Adaptation {
       complete_stage(stage);
     }
     log_corpus(report, o, name);
+    result_.corpora.emplace_back(name, std::move(report));
     return stage.folder;
   }
 

@@ -51,6 +51,7 @@ struct Arm {
 };
 
 struct AdaptResult {
+  std::vector<std::pair<std::string, CorpusReport>> corpora;  // by stage
   std::optional<Plan> plan;
   std::optional<ExtendedVocabulary> vocabulary;
   std::vector<StageRow> stages;

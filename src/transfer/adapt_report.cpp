@@ -86,6 +86,7 @@ Json to_json(const AdaptResult& result, const AdaptJob& job) {
     arms.push_back(std::move(json));
   }
   Json out = {{"measure", result.measure}, {"stages", stages}};
+  for (const auto& [name, report] : result.corpora) out["corpora"][name] = to_json(report);
   if (result.plan) out["plan"] = to_json(*result.plan);
   if (result.vocabulary) out["vocabulary"] = to_json(*result.vocabulary);
   if (!result.arms.empty()) {

@@ -71,7 +71,7 @@ FinetuningResult finetune(const std::string& name, const fs::path& from, const t
     return out;
   }
   job.arguments.output_dir = stage.folder.string();
-  job.arguments.resume_from_checkpoint = "true";
+  job.arguments.resume_from_checkpoint = resumption_of(stage);
   TaskData data = train::load_data(job, from);
   const Model model = train::load_model(job, from, data);
   if (hooks.loaded) hooks.loaded(model, fmt::format("{}, stage {} with seed {}", from.string(), name, seed));

@@ -144,7 +144,7 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
     return out;
   }
   arguments.output_dir = stage.folder.string();
-  arguments.resume_from_checkpoint = "true";
+  arguments.resume_from_checkpoint = resumption_of(stage);
   arguments.span_corruption = s.objective.span_corruption;
   arguments.do_eval = true;
   const Model model = load(from, s);
@@ -242,7 +242,9 @@ PretrainingResult pretrain(const std::string& name, const fs::path& from, const 
   head.layerwise_lr_decay = 1;
   head.max_steps = s.head_steps;
   head.learning_rate = s.head_learning_rate;
+  head.num_train_epochs = TrainingArguments().num_train_epochs;  // not given: --max_steps decides
   head.save_strategy = "no";
+  head.save_total_limit.reset();
   const PretrainingResult of_head = run_stage(name + "-head", from, text, s, head, root, hooks);
   if (of_head.interrupted) return of_head;
   PretrainingResult out = run_stage(name, of_head.folder, text, s, s.arguments, root, hooks);

@@ -57,6 +57,12 @@ Stage open_stage(const fs::path& root, const std::string& name, const Json& inpu
   return stage;
 }
 
+std::string resumption_of(const Stage& stage) {
+  for (const fs::path& path : list_folder(stage.folder))
+    if (is_folder(path) && path.filename().string().starts_with("checkpoint-")) return "true";
+  return "";
+}
+
 void complete_stage(Stage& stage) {
   for (const fs::path& path : list_folder(stage.folder)) {
     const std::string name = path.filename().string();

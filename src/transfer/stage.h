@@ -22,6 +22,8 @@ struct Stage {
 // The stage with this key, whose folder is created if need be. A complete one of which a file is missing or
 // changed is removed, with a warning, and begun again.
 Stage open_stage(const std::filesystem::path& root, const std::string& name, const Json& key);
+// "true" where the stage holds a checkpoint to go on from, as --resume_from_checkpoint takes it; else "".
+std::string resumption_of(const Stage& stage);
 // Removes checkpoints and temporary files and writes the manifest.
 void complete_stage(Stage& stage);
 

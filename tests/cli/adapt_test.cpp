@@ -1,4 +1,5 @@
 // graft adapt: continued pretraining, its cached stages, and the table of what it gains.
+#include <algorithm>
 #include <csignal>
 
 #include "base/file.h"
@@ -114,23 +115,27 @@ TEST(Adapt, ADamagedStageIsRedoneAndSaid) {
 TEST(Adapt, AnInterruptedStageGoesOnWithTheSameBits) {
   World world;
   const std::vector<std::string> more = {"--corpus",        world.lines("corpus.txt", 300, 1),
-                                         "--max_steps",     "40",
-                                         "--save_steps",    "1",
+                                         "--max_steps",     "300",
+                                         "--save_steps",    "1000",
                                          "--logging_steps", "5"};
   const std::string model = world.model();
   graft_output(adapt_args(world, model, "whole", more));
   RunningGraft graft(adapt_args(world, model, "out", more));
-  int evaluations = 0;  // the log of the stage itself begins after the head's
-  for (std::string line; evaluations < 3 && !(line = graft.read_error_line()).empty();)
-    evaluations += line.find("stage dapt ") != std::string::npos ||
-                   line.find("\"loss\"") != std::string::npos ||
-                   line.find("learning_rate") != std::string::npos;
+  // Behind the stage of the head, in the body's.
+  for (const char* part : {"stage dapt;", "learning_rate"})
+    for (std::string line; !(line = graft.read_error_line()).empty();)
+      if (line.find(part) != std::string::npos) break;
   graft.send(SIGTERM);
   for (std::string line; !(line = graft.read_error_line()).empty();) {
   }
   EXPECT_EQ(graft.wait(), 128 + SIGTERM);
   EXPECT_FALSE(fs::exists(world / "out/config.json"));
-  graft_output(adapt_args(world, model, "out", more));
+  const std::vector<std::string> files = files_in(stage_of(world / "out", "dapt").string());
+  EXPECT_TRUE(std::any_of(files.begin(), files.end(),
+                          [](const std::string& f) { return f.starts_with("checkpoint-"); }));
+  const Result resumed = run_graft(adapt_args(world, model, "out", more));
+  EXPECT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_THAT(resumed.err, AllOf(HasSubstr("dapt-head: taken from the cache"), HasSubstr("checkpoint-")));
   EXPECT_EQ(read_file(world / "out/model.safetensors"), read_file(world / "whole/model.safetensors"));
 }
 
