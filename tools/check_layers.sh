@@ -15,7 +15,7 @@ BEGIN {
   n = split("base|text engine hub report|data|models|generate|tasks|train|transfer|serve|capi cli", lines, "|")
   for (i = 1; i <= n; ++i) { m = split(lines[i], names, " "); for (j = 1; j <= m; ++j) rank[names[j]] = i }
   # The folder that implements a public header.
-  n = split("export.h base, error.h base, log.h base, threads.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, task_data.h tasks, model.h models, generation_options.h generate, " \
+  n = split("export.h base, error.h base, log.h base, threads.h base, tokenizer.h text, train_tokenizer.h text, dataset.h data, task_data.h tasks, model.h models, adapter.h models, generation_options.h generate, " \
             "hub.h hub, trainer.h train, pipeline.h train, text_generation.h train, token_classification.h train, question_answering.h train, multiple_choice.h train, " \
             "embedder.h train, embed.h capi, graft.h capi", owners, ", ")
   for (i = 1; i <= n; ++i) { split(owners[i], pair, " "); owner[pair[1]] = pair[2] }

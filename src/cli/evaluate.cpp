@@ -15,6 +15,7 @@
 #include "cli/profile.h"
 #include "cli/verbs.h"
 #include "graft/trainer.h"
+#include "models/adapter_folder.h"
 #include "tasks/task_table.h"
 #include "train/arguments.h"
 #include "train/saved_arguments.h"
@@ -110,7 +111,7 @@ LogEntry score(const Options& options, EvaluateOptions& o, const fs::path& folde
                const tasks::TaskEntry& task, const TrainingArguments& saved,
                const train::Precision& precision) {
   TaskData data = load_data(o, input_of(task, saved.span_corruption));
-  data.tokenizer = Tokenizer::from_pretrained(folder);
+  data.tokenizer = Tokenizer::from_pretrained(models::tokenizer_folder(folder));
   TrainingArguments arguments = saved;
   const Json asked = train::to_json(o.arguments);
   for (const auto& [name, why] : kArguments) {

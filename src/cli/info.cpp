@@ -13,6 +13,7 @@
 #include "data/problem_type.h"
 #include "graft/error.h"
 #include "hub/sentence_transformers.h"
+#include "models/adapter_folder.h"
 #include "models/pooling.h"
 #include "models/registry.h"
 #include "models/state.h"
@@ -128,7 +129,7 @@ int info(int argc, char** argv) {
       folder / "config.json", model.state().config.size_or(model.state().family->sizes.hidden_size, 0),
       model.max_positions()};
   try {
-    const auto tokenizer = Tokenizer::from_pretrained(folder);
+    const auto tokenizer = Tokenizer::from_pretrained(models::tokenizer_folder(folder));
     out["tokenizer"] = {{"kind", tokenizer->kind()},
                         {"vocab_size", tokenizer->vocab_size()},
                         {"model_max_length", tokenizer->model_max_length()}};

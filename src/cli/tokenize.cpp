@@ -20,6 +20,7 @@
 #include "data/stream.h"
 #include "graft/tokenizer.h"
 #include "graft/train_tokenizer.h"
+#include "models/adapter_folder.h"
 #include "text/token_writer.h"
 
 namespace graft::cli {
@@ -211,7 +212,7 @@ int tokenize(int argc, char** argv) {
   refuse_same_file(inputs.front(), output);
   for (const std::string& input : inputs) warn_of_columns(input);
 
-  const auto tokenizer = Tokenizer::from_pretrained(find_model(name));
+  const auto tokenizer = Tokenizer::from_pretrained(models::tokenizer_folder(find_model(name)));
   if (stats) return print_stats(*tokenizer, inputs, json);
   const text::TokenWriter writer(*tokenizer, add_special_tokens);
   LineBlocks blocks(inputs.front());

@@ -111,6 +111,7 @@ Var attention(Tape& tape, Slice q, Slice k, Slice v, const AttentionOptions& opt
   args.k_rows = tape.on_device(k_rows);
   tape.kernels().attention(args);
   Var y = tape.result(args.out, needs_grad, args.out_bf16);
+  tape.note_rows(y, q_rows);
   tape.on_backward(y, [=](Tape& t) {
     if (q.v->grad || k.v->grad || v.v->grad)
       fail("attention: q, k and v must not be inputs of another operation");
@@ -207,6 +208,7 @@ Var rotary(Tape& tape, Var x, int64_t num_heads, const RotaryTable& table, const
   args.position = tape.on_device(rows.position, rows.num_rows);
   tape.kernels().rotary(args);
   Var y = tape.result(x->data, x->needs_grad);
+  tape.note_rows(y, x);
   tape.on_backward(y, [=](Tape& t) {
     if (x->grad) fail("rotary: x must not be an input of another operation");
     RotaryArgs back = args;

@@ -30,6 +30,7 @@ Var add_scaled(Tape& tape, const char* name, Var a, Var b, float alpha) {
   check_fit(name, a, b);
   Var y = forward(tape, {.op = BasicOp::sum, .a = a->data, .b = b->data, .alpha = alpha}, a->data.rows,
                   a->data.cols, a->needs_grad || b->needs_grad);
+  tape.note_rows(y, a);
   tape.on_backward(y, [=](Tape& t) {
     add_gradient(t, a, {.op = BasicOp::copy, .a = y->grad});
     add_gradient(t, b, {.op = BasicOp::reduce, .a = y->grad, .alpha = alpha});
@@ -42,6 +43,7 @@ template <class F>
 Var unary(Tape& tape, Var x, BasicArgs args, F gradient) {
   args.a = x->data;
   Var y = forward(tape, args, x->data.rows, x->data.cols, x->needs_grad);
+  tape.note_rows(y, x);
   tape.on_backward(y, [=](Tape& t) { add_gradient(t, x, gradient(y)); });
   return y;
 }
@@ -64,6 +66,7 @@ Var mul(Tape& tape, Var a, Var b) {
   check_fit("mul", a, b);
   Var y = forward(tape, {.op = BasicOp::product, .a = a->data, .b = b->data}, a->data.rows, a->data.cols,
                   a->needs_grad || b->needs_grad);
+  tape.note_rows(y, a);
   tape.on_backward(y, [=](Tape& t) {
     add_gradient(t, a, {.op = BasicOp::product, .a = y->grad, .b = b->data});
     add_gradient(t, b, {.op = BasicOp::reduce, .a = y->grad, .b = a->data});
@@ -89,6 +92,7 @@ Var log(Tape& tape, Var x) {
 Var activate(Tape& tape, Var x, Activation activation) {
   Var y = forward(tape, {.op = BasicOp::activation, .a = x->data, .activation = activation}, x->data.rows,
                   x->data.cols, x->needs_grad);
+  tape.note_rows(y, x);
   tape.on_backward(y, [=](Tape& t) {
     t.kernels().activation_backward(y->grad, x->data, activation);
     add_gradient(t, x, {.op = BasicOp::copy, .a = y->grad});
@@ -234,6 +238,7 @@ Var concat_columns(Tape& tape, const std::vector<Var>& parts) {
   each_part(joined,
             [&](Var p, Tensor at) { tape.kernels().basic({.op = BasicOp::copy, .a = p->data, .out = at}); });
   Var y = tape.result(joined, needs_grad);
+  tape.note_rows(y, parts.front());
   tape.on_backward(y, [=](Tape& t) {
     each_part(y->grad, [&](Var p, Tensor at) { add_gradient(t, p, {.op = BasicOp::copy, .a = at}); });
   });
@@ -246,6 +251,7 @@ Var slice_columns(Tape& tape, Var x, int64_t first, int64_t count) {
   }
   Var y = forward(tape, {.op = BasicOp::copy, .a = x->data.columns(first, count)}, x->data.rows, count,
                   x->needs_grad);
+  tape.note_rows(y, x);
   tape.on_backward(y, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);

@@ -85,6 +85,7 @@ Var disentangled_attention(Tape& tape, Slice q, Slice k, Slice v, const Disentan
   if (tape.record() && needs_grad) a.lse = tape.push_scratch<float>(T * options.num_heads);
   tape.kernels().disentangled(args);
   Var y = tape.result(a.out, needs_grad, a.out_bf16);
+  tape.note_rows(y, q_rows);
   const Slice pos_key = positions.key, pos_query = positions.query;
   tape.on_backward(y, [=](Tape& t) {
     if (q.v->grad || k.v->grad || v.v->grad || (pos_key.v && pos_key.v->grad) ||

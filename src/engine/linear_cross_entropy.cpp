@@ -113,7 +113,7 @@ void chunked_backward(Tape& t, const ChunkedLoss& c, const float* grad) {
 Var linear_cross_entropy(Tape& tape, Var x, const Linear& layer, const int32_t* labels, double denominator,
                          const CrossEntropyOptions& options) {
   ParameterStore& store = tape.parameters();
-  if (layer.weight->adapter.a)
+  if (layer.weight->adapter)
     fail("linear_cross_entropy: {} has an adapter; use linear and cross_entropy", layer.weight->name);
   ChunkedLoss c;
   c.x = x;

@@ -1,11 +1,12 @@
 #include "engine/ops.h"
 
 #include <algorithm>
+#include <functional>
 #include <initializer_list>
 #include <vector>
 
 #include "base/error.h"
-#include "engine/basic_ops.h"
+#include "engine/adapter_ops.h"
 
 namespace graft::engine {
 namespace {
@@ -16,12 +17,13 @@ struct View {
   float* grad = nullptr;
   int64_t rows = 0, cols = 0;
   bool trainable = false;  // one of them is trained: the matrix gets its whole gradient
-  bool adapted = false;    // one of them has an adapter
+  bool adapted = false;    // one of them has a low-rank adapter
+  bool rescaled = false;   // one of them has factors or magnitudes
 };
 
 View view_of(Tape& tape, Parameter* first, int count) {
   ParameterStore& store = tape.parameters();
-  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1, false, false};
+  View v{store.value(*first), nullptr, 0, first->shape.size() > 1 ? first->cols() : 1};
   auto& all = store.parameters();
   auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; });
   for (int i = 0; i < count; ++i, ++it) {
@@ -30,6 +32,7 @@ View view_of(Tape& tape, Parameter* first, int count) {
     v.rows += it->shape[0];
     v.trainable |= it->trainable;
     v.adapted |= it->adapter.a != nullptr;
+    v.rescaled |= it->adapter.factors || it->adapter.magnitude;
   }
   if (store.has_grads() && !first->row_sparse) v.grad = store.grad(*first);
   return v;
@@ -137,26 +140,6 @@ void check_dropout_rows(const Dropout& d, const Rows& rows, Var x) {
     fail("dropout: {} rows are described, the input has {}", rows.num_rows, x->data.rows);
 }
 
-// The adapters' share of a layer's output, [T,N]: scale * (x a^T) b^T, in fp32, as the factors are small.
-// Columns of parameters without an adapter are zero.
-Var adapter_sum(Tape& tape, Var x, const Linear& layer) {
-  auto& all = tape.parameters().parameters();
-  auto it = std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == layer.weight; });
-  std::vector<Var> parts;
-  for (int i = 0; i < layer.count; ++i, ++it) {
-    const Adapter& adapter = it->adapter;
-    if (!adapter.a) {
-      const Tensor zeros = tape.push(x->data.rows, it->rows());
-      tape.kernels().basic({.op = BasicOp::fill, .out = zeros, .alpha = 0});
-      parts.push_back(tape.constant(zeros));
-      continue;
-    }
-    const Var narrow = scale(tape, linear(tape, x, {adapter.a, nullptr, 1, true}), adapter.scale);
-    parts.push_back(linear(tape, narrow, {adapter.b, nullptr, 1, true}));
-  }
-  return parts.size() == 1 ? parts[0] : concat_columns(tape, parts);
-}
-
 }  // namespace
 
 Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
@@ -164,8 +147,13 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
   if (w.cols != x->data.cols) {
     fail("{}: [{}, {}] does not fit an input of width {}", layer.weight->name, w.rows, w.cols, x->data.cols);
   }
+  if (w.rescaled) return rescaled_linear(tape, x, layer, activation);
+  return plain_linear(tape, x, layer, activation, w.adapted ? low_rank_sum(tape, x, layer) : nullptr);
+}
+
+Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, Var adapters) {
+  const View w = view_of(tape, layer.weight, layer.count);
   const View bias = layer.bias ? view_of(tape, layer.bias, layer.count) : View{};
-  const Var adapters = w.adapted ? adapter_sum(tape, x, layer) : nullptr;
   const bool needs_grad =
       x->needs_grad || w.trainable || bias.trainable || (adapters && adapters->needs_grad);
   LinearArgs args;
@@ -188,6 +176,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     args.pre = tape.push(x->data.rows, w.rows);
   tape.kernels().linear(args);
   Var y = tape.result(args.y, needs_grad, args.y_bf16);
+  tape.note_rows(y, x);
   tape.on_backward(y, [=](Tape& t) {
     LinearBackwardArgs b;
     const View wv = view_of(t, layer.weight, layer.count);
@@ -294,6 +283,7 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
   args.rows = tape.on_device(rows);
   tape.kernels().embedding(args);
   Var y = tape.result(args.y, needs_grad, args.y_bf16);
+  tape.note_rows(y, rows);
   tape.on_backward(y, [=](Tape& t) {
     if (args.dropout.threshold() > 0) t.kernels().dropout(y->grad, y->grad, args.dropout, args.rows, false);
     Tensor dz = y->grad;
@@ -345,6 +335,10 @@ Stream residual_sum(Tape& tape, Var x, Var residual, const Norm* norm, bool read
   Stream out{};
   if (read_z) out.z = tape.result(args.z, z_needs_grad);
   if (norm) out.y = tape.result(args.y, z_needs_grad || any_trained({norm->weight, norm->bias}), args.y_bf16);
+  for (const Var v : {out.y, out.z}) {
+    tape.note_rows(v, x->rows || !residual ? x : residual);
+    tape.note_rows(v, rows);
+  }
   const Norm kept = norm ? *norm : Norm{};
   tape.on_backward(norm ? out.y : out.z, norm ? out.z : nullptr, [=](Tape& t) {
     ResidualNormBackwardArgs b;
@@ -386,6 +380,7 @@ Var dropout(Tape& tape, Var x, float p, std::string_view scope, const Rows& rows
   const Rows on_device = tape.on_device(rows);
   tape.kernels().dropout(x->data, y, d, on_device, false);
   Var out = tape.result(y, x->needs_grad);
+  tape.note_rows(out, rows);
   tape.on_backward(out, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);
@@ -402,6 +397,8 @@ Var gather(Tape& tape, Var x, const int32_t* rows, int64_t n) {
   Tensor y = tape.push(n, x->data.cols);
   tape.kernels().gather(x->data, tape.on_device(kept, n), y);
   Var out = tape.result(y, x->needs_grad);
+  if (x->rows && std::adjacent_find(rows, rows + n, std::greater_equal<>()) == rows + n)
+    tape.note_rows(out, select_rows(tape, *x->rows, kept, n));
   tape.on_backward(out, [=](Tape& t) {
     bool add = false;
     Tensor dx = t.grad_of(x, add);
@@ -425,6 +422,7 @@ Var gated(Tape& tape, Slice a, Slice b, int64_t width, Activation activation) {
   args.y_bf16 = tape.push_bf16_copy(a.v->data.rows, width);
   tape.kernels().gated(args);
   Var y = tape.result(args.y, a.v->needs_grad || b.v->needs_grad, args.y_bf16);
+  tape.note_rows(y, a.v);
   tape.on_backward(y, [=](Tape& t) {
     GatedBackwardArgs back;
     back.a = args.a;

@@ -63,7 +63,7 @@ std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) 
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
   grad_size_ = (grad_size_ + kAlign - 1) / kAlign * kAlign;
   for (Parameter& p : group) {
-    if (allocated()) fail("parameter {} was added after the store was allocated", p.name);
+    if (!open_) fail("parameter {} was added after the store was allocated", p.name);
     if (find(p.name)) fail("parameter {} was declared twice", p.name);
     p.size = 1;
     for (const int64_t n : p.shape) p.size *= n;
@@ -78,30 +78,75 @@ std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) 
   return out;
 }
 
-const Adapter& ParameterStore::adapt(Parameter& matrix, int64_t rank, float scale) {
+namespace {
+
+void check_adaptable(const Parameter& matrix) {
   if (matrix.shape.size() != 2 || matrix.row_sparse)
     fail("{} cannot have an adapter: it is no matrix of a linear layer", matrix.name);
-  if (matrix.adapter.a) fail("{} has an adapter already", matrix.name);
-  if (rank < 1) fail("{}: an adapter of rank {}; it must be 1 or more", matrix.name, rank);
+  if (matrix.adapter) fail("{} has an adapter already", matrix.name);
+}
+
+// "layer.0.query" of layer.0.query.weight.
+std::string stem_of(const std::string& name) {
   const std::string ending = ".weight";
-  const std::string stem =
-      matrix.name.ends_with(ending) ? matrix.name.substr(0, matrix.name.size() - ending.size()) : matrix.name;
-  Parameter a, b;
-  a.name = stem + ".lora_A.weight";
-  a.shape = {rank, matrix.cols()};
+  return name.ends_with(ending) ? name.substr(0, name.size() - ending.size()) : name;
+}
+
+Parameter part_of_adapter(std::string name, std::vector<int64_t> shape, Init init) {
+  Parameter p;
+  p.name = std::move(name);
+  p.shape = std::move(shape);
+  p.init = init;
+  p.of_adapter = true;
+  return p;
+}
+
+}  // namespace
+
+const Adapter& ParameterStore::adapt(Parameter& matrix, const AdapterOptions& options) {
+  check_adaptable(matrix);
+  if (options.rank < 1) fail("{}: an adapter of rank {}; it must be 1 or more", matrix.name, options.rank);
+  const std::string stem = stem_of(matrix.name);
+  Parameter a = part_of_adapter(stem + ".lora_A.weight", {options.rank, matrix.cols()}, Init::normal);
   // The variance of peft's kaiming_uniform_(a=sqrt(5)), which draws from +-1/sqrt(in).
   a.init_std = 1 / std::sqrt(3 * static_cast<double>(matrix.cols()));
-  b.name = stem + ".lora_B.weight";
-  b.shape = {matrix.rows(), rank};
-  b.init = Init::zeros;
-  matrix.adapter = {&add(std::move(a)), &add(std::move(b)), scale};
+  Adapter adapter;
+  adapter.a = &add(std::move(a));
+  adapter.b = &add(part_of_adapter(stem + ".lora_B.weight", {matrix.rows(), options.rank}, Init::zeros));
+  if (options.magnitude)
+    adapter.magnitude = &add(part_of_adapter(stem + ".lora_magnitude_vector", {matrix.rows()}, Init::ones));
+  adapter.scale = options.scale;
+  adapter.dropout = options.dropout;
+  adapters_drop_ |= options.dropout > 0;
+  matrix.adapter = adapter;
+  matrix.trainable = false;
+  return matrix.adapter;
+}
+
+const Adapter& ParameterStore::adapt_by_factors(Parameter& matrix, bool scales_input) {
+  check_adaptable(matrix);
+  const std::vector<int64_t> shape =
+      scales_input ? std::vector<int64_t>{1, matrix.cols()} : std::vector<int64_t>{matrix.rows(), 1};
+  Adapter adapter;
+  adapter.factors = &add(part_of_adapter(stem_of(matrix.name) + ".ia3_l", shape, Init::ones));
+  adapter.scales_input = scales_input;
+  matrix.adapter = adapter;
   matrix.trainable = false;
   return matrix.adapter;
 }
 
 void ParameterStore::allocate() {
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
-  values_ = FloatBuffer(std::max<int64_t>(size_, kAlign), device());
+  FloatBuffer values(std::max<int64_t>(size_, kAlign), device());
+  if (allocated()) device().copy(values.data(), values_.data(), static_cast<size_t>(values_.size()) * 4);
+  values_ = std::move(values);
+  open_ = false;
+  touch_values();
+}
+
+void ParameterStore::reopen() {
+  if (has_grads()) fail("parameters cannot be added: the store has gradients");
+  open_ = true;
 }
 
 void ParameterStore::allocate_grads() {

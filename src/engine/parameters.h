@@ -19,11 +19,24 @@ enum class Init : uint8_t { normal, zeros, ones };
 
 struct Parameter;
 
-// A low-rank adapter of a matrix [out, in] (LoRA, Hu et al. 2022): a linear layer computes
-// x w^T + scale * (x a^T) b^T.
+// What a linear layer with the frozen matrix w [out, in] computes beside x w^T.
 struct Adapter {
+  // LoRA (Hu et al. 2022): x w^T + scale * (drop(x) a^T) b^T.
   Parameter *a = nullptr, *b = nullptr;  // [rank, in], [out, rank]
-  float scale = 1;
+  float scale = 1, dropout = 0;
+  // DoRA (Liu et al. 2024): the rows of w + scale * b a, scaled to these lengths; null without.
+  Parameter* magnitude = nullptr;  // [out]
+  // (IA)3 (Liu et al. 2022): factors of the outputs, bias included, or of the inputs; null without.
+  Parameter* factors = nullptr;  // [out, 1] or [1, in]
+  bool scales_input = false;
+
+  explicit operator bool() const { return a || factors; }
+};
+
+struct AdapterOptions {
+  int64_t rank = 8;
+  float scale = 1, dropout = 0;
+  bool magnitude = false;
 };
 
 // Where a parameter stands in a model: below its layers, in one, or above them.
@@ -50,7 +63,10 @@ struct Parameter {
   int64_t offset = 0, size = 0;  // floats in the flat memory
   int64_t grad_offset = 0;       // floats in the flat gradient; -1 for row_sparse
   bool has_grad = false;         // written since the last clear_grads
-  Adapter adapter{};             // none where a is null
+  bool is_linear = false;        // the matrix of a linear layer: it may have an adapter
+  bool of_adapter = false;       // belongs to an adapter and not to the model itself
+  bool with_adapter = false;     // trained and saved beside the adapters of a model (a head)
+  Adapter adapter{};
 
   int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
   int64_t cols() const { return size / rows(); }
@@ -100,10 +116,17 @@ class ParameterStore {
   Parameter& add(Parameter parameter);
   std::vector<Parameter*> add_group(std::vector<Parameter> parameters);
   // Freezes a matrix and declares an adapter of it: NAME.lora_A.weight and NAME.lora_B.weight for
-  // NAME.weight. As in the reference (peft) b starts at zero, so that the layer computes what it did.
-  const Adapter& adapt(Parameter& matrix, int64_t rank, float scale);
-  // Fixes the layout and allocates zero values. add() is an error afterwards.
+  // NAME.weight, and NAME.lora_magnitude_vector. As in the reference (peft) b starts at zero, so that the
+  // layer computes what it did; the lengths start as ones.
+  const Adapter& adapt(Parameter& matrix, const AdapterOptions& options);
+  // The same for factors of a layer's outputs or inputs, NAME.ia3_l, which start as ones.
+  const Adapter& adapt_by_factors(Parameter& matrix, bool scales_input);
+  bool adapters_drop() const { return adapters_drop_; }  // one of them has dropout
+  // Fixes the layout and allocates zero values. add() is an error afterwards, until reopen().
   void allocate();
+  // Lets parameters be added to an allocated store without gradients. The next allocate() keeps all values;
+  // until then the new ones have none.
+  void reopen();
   // Allocates gradients; only training needs them.
   void allocate_grads();
   bool allocated() const { return values_.size() > 0; }
@@ -151,7 +174,7 @@ class ParameterStore {
   std::vector<std::unique_ptr<SparseGrad>> sparse_;  // by parameter index, null for dense
   FloatBuffer values_, grads_;
   int64_t size_ = 0, grad_size_ = 0;
-  bool has_grads_ = false;
+  bool has_grads_ = false, open_ = true, adapters_drop_ = false;
   uint64_t version_ = 0;
   std::map<std::tuple<const Parameter*, int, int>, Derived> derived_;
   std::mutex derived_mutex_;

@@ -1,7 +1,9 @@
 #include "engine/tape.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -13,6 +15,11 @@ Dropout Tape::dropout(float p, std::string_view scope) const {
   d.p = p;
   d.key = philox_key(options_.seed, options_.step, scope);
   return d;
+}
+
+void Tape::note_rows(Var v, const Rows& rows) {
+  if (v && notes_rows() && rows.num_rows == v->data.rows)
+    v->rows = new (arena_.push(sizeof(Rows))) Rows(rows);
 }
 
 Tensor Tape::push(int64_t rows, int64_t cols, DType dtype) {
@@ -102,21 +109,54 @@ Value Tape::kept(const Value& result) {
   if (!from.contiguous() || from.dtype != DType::f32) fail("a segment's result is not a dense fp32 matrix");
   const Tensor to = make_tensor(take(from.size()), from.rows, from.cols);
   if (!planning()) device().copy(to.data, from.data, static_cast<size_t>(from.size()) * sizeof(float));
-  return {to, {}, {}, result.needs_grad};
+  return {to, {}, {}, result.needs_grad, nullptr};
 }
+
+namespace {
+
+// Rows whose arrays outlive the segment that made them.
+struct OwnRows {
+  explicit OwnRows(const Rows& r)
+      : rows(r),
+        cu_seqlens(r.cu_seqlens, r.cu_seqlens + r.num_sequences + 1),
+        position(r.position, r.position + r.num_rows),
+        sequence(r.sequence, r.sequence + r.num_rows) {}
+  const Rows* on(Tape& tape) const {
+    Rows out = rows;  // `example` belongs to the batch
+    const auto pushed = [&](const std::vector<int32_t>& v) {
+      return tape.push_copy(v.data(), static_cast<int64_t>(v.size()));
+    };
+    out.cu_seqlens = pushed(cu_seqlens);
+    out.position = pushed(position);
+    out.sequence = pushed(sequence);
+    return tape.push_copy(&out, 1);
+  }
+
+  Rows rows;
+  std::vector<int32_t> cu_seqlens, position, sequence;
+};
+
+}  // namespace
 
 // The first run records too, so that it computes what the second one does; its nodes are dropped.
 Tape::Results Tape::checkpoint(const Segment& s) {
   Value values[2];
+  std::optional<OwnRows> rows[2];
   size_t n = 0;
   Node* const before = last_;
   with_temporary_stack(s, [&] {
-    for (const Var result : s.run(s.state, *this))
-      if (result) values[n++] = kept(*result);
+    for (const Var result : s.run(s.state, *this)) {
+      if (!result) continue;
+      if (result->rows) rows[n].emplace(*result->rows);
+      values[n++] = kept(*result);
+    }
   });
   last_ = before;
   Results out{};
-  for (size_t i = 0; i < n; ++i) out[i] = new (arena_.push(sizeof(Value))) Value(values[i]);
+  for (size_t i = 0; i < n; ++i) {
+    out[i] = new (arena_.push(sizeof(Value))) Value(values[i]);
+    if (rows[i]) out[i]->rows = rows[i]->on(*this);
+  }
   on_backward(out[0], out[1], [s, out, options = options_](Tape& t) { t.replay(s, options, out); });
   return out;
 }

@@ -22,6 +22,7 @@ struct Value {
   Tensor bf16_copy{};  // set when a matrix product needs it
   Tensor grad{};       // set by the first contribution
   bool needs_grad = false;
+  const Rows* rows = nullptr;  // what its rows are; known where adapters drop their input
 };
 using Var = Value*;
 
@@ -57,6 +58,13 @@ class Tape {
 
   // Dropout of probability p for the operation called `scope`; none outside training.
   Dropout dropout(float p, std::string_view scope) const;
+  // Notes what the rows of v are, for the dropout of adapters; nothing where no adapter drops. The arrays
+  // outlive the tape.
+  void note_rows(Var v, const Rows& rows);
+  void note_rows(Var v, Var same_rows) {
+    if (v) v->rows = same_rows->rows;
+  }
+  bool notes_rows() const { return options_.training && parameters_.adapters_drop(); }
   // Another pass over the same batch, with dropout and noise of its own.
   void next_pass() { options_.seed += 0x9E3779B97F4A7C15u; }
 

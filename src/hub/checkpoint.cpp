@@ -165,7 +165,8 @@ std::vector<fs::path> write_checkpoint(const fs::path& folder, const std::vector
 bool is_written_weights(const std::string& name) {
   const bool is_shard =
       name.starts_with("model-") && name.ends_with(".safetensors") && name.find("-of-") != std::string::npos;
-  return is_shard || name == kSingle || name == kIndex;
+  return is_shard || name == kSingle || name == kIndex || name == "adapter_config.json" ||
+         name == "adapter_model.safetensors" || name == "base_model.json";
 }
 
 }  // namespace graft::hub

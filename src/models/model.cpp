@@ -7,6 +7,7 @@
 #include "base/folder.h"
 #include "base/log.h"
 #include "hub/sentence_transformers.h"
+#include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "models/pooling.h"
 #include "models/registry.h"
@@ -94,6 +95,32 @@ bool is_bare(const ModelOptions& options) {
                      [&](const models::HeadKind* kind) { return task == kind->task && kind->is_bare; });
 }
 
+// A base model with the adapters of a folder.
+Model load_with_adapter(const fs::path& folder, const ModelOptions& options) {
+  const models::AdapterFolder adapter = models::open_adapter(folder);
+  auto state = std::make_shared<State>();
+  state->origin = folder;
+  state->config = models::config_of_adapter(adapter);
+  const hub::StateDict base = hub::read_checkpoint(adapter.base);
+  const hub::StateDict weights = models::base_tensors(adapter, base);
+  settle(state->config, &weights);
+  const bool own_modules = path_exists(folder / "modules.json");
+  if (is_bare(options)) settle_modules(state->config, options, own_modules ? folder : adapter.base);
+  build(*state, options, false);
+  for (const fs::path& from : {folder, adapter.base})
+    if (state->head->generates() && state->generation_config.is_null() &&
+        path_exists(from / "generation_config.json"))
+      state->generation_config = read_json(from / "generation_config.json");
+  try {
+    models::load_weights(*state, weights, options);
+  } catch (const Error& e) {
+    throw Error(fmt::format("the base model of the adapter in {}: {}", folder.string(), e.what()), e.hint());
+  }
+  if (state->head->is_bare) models::load_dense_modules(*state);
+  models::load_adapter(*state, adapter);
+  return Model(std::move(state));
+}
+
 // Whether `options` ask for the head that the model has: the same task with as many outputs.
 bool keeps_head(const State& state, const ModelOptions& options) {
   if (models::canonical_task(options.task) != state.task) return false;
@@ -106,16 +133,12 @@ bool keeps_head(const State& state, const ModelOptions& options) {
 
 Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) try {
   if (!is_folder(folder)) fail("{}: no such folder", folder.string());
+  if (models::is_adapter_folder(folder)) return load_with_adapter(folder, options);
   if (!path_exists(folder / "config.json")) {
     if (const fs::path staged = staging_folder(folder); path_exists(staged / "config.json")) {
       fail_with(fmt::format("save again, or move the files of {} up into {}: they are whole", staged.string(),
                             folder.string()),
                 "{}: config.json is missing: a save into this folder was interrupted", folder.string());
-    }
-    if (path_exists(folder / "adapter_config.json")) {
-      fail_with("merge the adapter into its base model in Python (merge_and_unload) and save that",
-                "{}: holds an adapter (adapter_config.json) without its base model; graft reads whole models",
-                folder.string());
     }
     fail_with(
         "a checkpoint folder holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer files",

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/folder.h"
+#include "models/adapter_folder.h"
 
 namespace graft::models {
 namespace fs = std::filesystem;
@@ -45,7 +46,13 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
   if (!has_new_name || out.config.contains("torch_dtype")) out.config["torch_dtype"] = dtype;
   if (state.family->saved_form) state.family->saved_form(out.config);
   out.generation_config = state.generation_config;
-  out.weights = tensors_to_write(state, stored->second);
+  if (state.saves_adapter()) {
+    out.weights = adapter_tensors_to_write(state, stored->second);
+    out.adapter_config = adapter_config_to_write(state);
+    out.base_model = base_model_to_write(state);
+  } else {
+    out.weights = tensors_to_write(state, stored->second);
+  }
   out.has_modules = state.head->is_bare;
   if (!out.has_modules) return out;
   out.modules = state.config.modules;
@@ -59,7 +66,10 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
 
 void write_model(const ModelToSave& model, const fs::path& folder) {
   StagedFiles staged(folder);
-  hub::write_checkpoint(staged.path(), model.weights.tensors);
+  if (model.adapter_config.is_null())
+    hub::write_checkpoint(staged.path(), model.weights.tensors);
+  else
+    write_adapter(staged.path(), model.weights, model.adapter_config, model.base_model);
   write_json(staged.path() / "config.json", model.config);
   if (!model.generation_config.is_null())
     write_json(staged.path() / "generation_config.json", model.generation_config);
@@ -74,15 +84,21 @@ void write_model(const ModelToSave& model, const fs::path& folder) {
 }
 
 void restore_weights(State& state, const fs::path& folder) {
-  const hub::StateDict dict = hub::read_checkpoint(folder);
-  check_stored(dict, tensors_to_write(state, DType::f32), folder);
+  hub::StateDict dict;
+  if (!state.saves_adapter()) {
+    dict = hub::read_checkpoint(folder);
+    check_stored(dict, tensors_to_write(state, DType::f32), folder);
+  }
   const size_t num_dense = state.head->is_bare ? state.config.modules.dense.size() : 0;
   for (size_t i = 0; i < num_dense; ++i) {
     const fs::path dense = folder / dense_folder(i);
     check_stored(hub::read_checkpoint(dense), dense_tensors_to_write(state, i, DType::f32), dense);
   }
   const LoadReport report = state.report;  // of the model's own loading
-  load_weights(state, dict, {});
+  if (state.saves_adapter())
+    restore_adapter(state, folder);
+  else
+    load_weights(state, dict, {});
   if (num_dense > 0) {
     const hub::SentenceTransformer modules = state.config.modules;
     state.config.modules.folder = folder;

@@ -35,6 +35,7 @@ Linear Scope::linear_group(const std::vector<std::string>& parts, int64_t out, i
   std::vector<Parameter> weights, biases;
   for (const std::string& part : parts) {
     weights.push_back(weight_of(join(part) + ".weight", {out, in}));
+    weights.back().is_linear = true;
     if (bias) biases.push_back(bias_of(join(part) + ".bias", out));
   }
   Linear layer;

@@ -1,9 +1,11 @@
 // The parts of a loaded model.
 #pragma once
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "graft/model.h"
+#include "models/adapter.h"
 #include "models/config.h"
 #include "models/family.h"
 
@@ -22,7 +24,10 @@ struct State {
   float neftune_noise_alpha = 0;        // noise on embeddings in training
   engine::ParameterStore parameters;
   Network network;
+  std::unique_ptr<ModelAdapter> adapter;  // null: a whole model
   LoadReport report;
+  // Whether it is saved as adapters of its base model.
+  bool saves_adapter() const { return adapter && adapter->merged.empty(); }
   std::filesystem::path origin;  // the folder or config.json it came from
 };
 

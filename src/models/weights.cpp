@@ -129,13 +129,15 @@ bool is_dense_module(const Parameter& p, const std::string& scope = "dense") {
   return starts_with(p.name, scope + ".");
 }
 
+}  // namespace
+
+bool is_separate_module(const Parameter& p) { return is_dense_module(p); }
+
 // Where the reference's class of the backbone alone has no prefix.
 std::string saved_name(const State& state, const Parameter& p) {
   const std::string prefix = std::string(state.family->base_prefix) + ".";
   return state.head->is_bare && starts_with(p.name, prefix) ? p.name.substr(prefix.size()) : p.name;
 }
-
-}  // namespace
 
 std::string modern_name(const std::string& name) {
   const auto replace_end = [&](const std::string& from, const std::string& to) {
@@ -285,17 +287,18 @@ void copy_weights(State& state, const State& from, const ModelOptions& options) 
           fmt::format("{} {} -> {}", p.name, shape_text(old.shape), shape_text(p.shape)));
       continue;
     }
-    const engine::HostRead values = from.parameters.read_value(old);
     const engine::HostWrite out = state.parameters.write_value(p);
     if (p.shape == old.shape) {
-      std::copy_n(values.data(), p.size, out.data());
+      copy_merged(from, old, out.data());
     } else {
+      const engine::HostRead values = from.parameters.read_value(old);
       resize_rows(values.data(), old_vocabulary, out.data(), vocabulary, p.size / vocabulary);
     }
   }
   for (const Parameter& p : from.parameters.parameters())
-    if (!state.parameters.find(p.name) && !(is_backbone(*from.family, p.name) &&
-                                            state.parameters.find(other_backbone_name(*from.family, p.name))))
+    if (!p.of_adapter && !state.parameters.find(p.name) &&
+        !(is_backbone(*from.family, p.name) &&
+          state.parameters.find(other_backbone_name(*from.family, p.name))))
       state.report.unexpected.push_back(p.name);
   state.parameters.touch_values();
 }
@@ -330,7 +333,7 @@ std::optional<NonFinite> first_non_finite(const State& state) {
 WeightsToWrite tensors_to_write(const State& state, DType dtype) {
   WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
-    if (state.head->is_bare && is_dense_module(p)) continue;
+    if (p.of_adapter || (state.head->is_bare && is_dense_module(p))) continue;
     out.values.push_back(state.parameters.read_value(p));
     const float* data = out.values.back().data();
     out.tensors.push_back({saved_name(state, p), stored_shape(p), dtype, data, p.stored_transposed});

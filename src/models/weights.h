@@ -21,6 +21,11 @@ void load_weights(State& state, const hub::StateDict& tensors, const ModelOption
 void initialize_weights(State& state, uint64_t seed);
 void initialize_parameter(State& state, const engine::Parameter& parameter, uint64_t seed);
 
+// The name of a parameter's tensor in a file.
+std::string saved_name(const State& state, const engine::Parameter& p);
+// Whether its tensor lies in a file of its own: a feed-forward module of a sentence encoder.
+bool is_separate_module(const engine::Parameter& p);
+
 // The feed-forward modules of a sentence encoder, each from the subfolder that modules.json names.
 void load_dense_modules(State& state);
 
@@ -44,6 +49,7 @@ std::optional<NonFinite> first_non_finite(const State& state);
 // The parameters in their order, for hub::write_checkpoint, to be stored as `dtype`.
 struct WeightsToWrite {
   std::vector<engine::HostRead> values;  // what the tensors point to
+  std::vector<std::vector<float>> made;  // likewise, of tensors that are no parameters
   std::vector<hub::TensorToWrite> tensors;
 };
 WeightsToWrite tensors_to_write(const State& state, DType dtype);

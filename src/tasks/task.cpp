@@ -71,7 +71,7 @@ LossPass forward_loss(engine::Tape& tape, const models::Network& network, const 
     return r_drop_loss(tape, network, task, batch, denominator);
   LossPass out;
   const engine::Linear* layer = task.reads_hidden() ? network.head->only_layer() : nullptr;
-  if (!layer || layer->weight->adapter.a) {
+  if (!layer || layer->weight->adapter) {
     out.logits = network.forward(tape, batch).logits;
     out.loss = task.loss(tape, out.logits, batch, denominator, total);
     return out;

@@ -309,6 +309,37 @@ const std::vector<Argument>& argument_table() {
        "evaluate and save the mean of the weights at the last N evaluations, or epochs without evaluations; "
        "0 = off",
        {0, 1e3}},
+      // Parameter-efficient tuning.
+      {"peft_type", &T::peft_type,
+       "train few parameters: lora (low-rank adapters, as peft), ia3; default: all parameters"},
+      {"lora_r", &T::lora_r, "lora: rank", {1, 1e5}},
+      {"lora_alpha", &T::lora_alpha, "lora: the adapter is scaled by alpha / r", {0, 1e6, without_min}},
+      {"lora_dropout", &T::lora_dropout, "lora: dropout on the adapter's input", {0, 1, without_max}},
+      {"target_modules",
+       &T::target_modules,
+       "lora, ia3: endings of the names of modules (query,value), all-linear, or a pattern with *; default: "
+       "by "
+       "model_type, as peft",
+       {},
+       list},
+      {"modules_to_save",
+       &T::modules_to_save,
+       "endings of the names of modules that are trained and saved whole; the head always is",
+       {},
+       list},
+      {"layers_to_transform",
+       &T::layers_to_transform,
+       "lora, ia3: numbers of the layers that get adapters (0,1,2); default: all",
+       {},
+       list},
+      {"use_rslora", &T::use_rslora, "lora: scale by alpha / sqrt(r) (Kalajdzievski 2023)"},
+      {"use_dora", &T::use_dora,
+       "lora: train the lengths of the weights' rows apart from their directions (Liu et al. 2024)"},
+      {"init_lora_weights",
+       &T::init_lora_weights,
+       "lora: true (b is zero), gaussian, or pissa (the largest singular values of the matrix)",
+       {},
+       text_or_switch},
   };
   return table;
 }

@@ -11,6 +11,7 @@
 #include "tasks/question_settings.h"
 #include "train/older_names.h"
 #include "train/optim_choice.h"
+#include "train/peft.h"
 #include "train/reference_arguments.h"
 #include "train/reports.h"
 #include "train/schedule.h"
@@ -203,6 +204,7 @@ void check(const TrainingArguments& a) {
     throw UsageError(
         "--auto_find_batch_size true is refused with --max_tokens_per_batch",
         "give the number of tokens that fits: the message of a batch that does not fit names it");
+  check_peft(a);
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
   check_best(a);
 }

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "models/adapter_folder.h"
 #include "tasks/vocabulary.h"
 #include "train/argument_values.h"
 #include "train/plan.h"
@@ -21,7 +22,9 @@ Inference::Inference(const std::filesystem::path& folder, const std::string& tas
     : Inference(load_trained(folder, task), folder, options) {}
 
 Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options)
-    : model_(std::move(model)), tokenizer_(Tokenizer::from_pretrained(folder)), options_(options) {
+    : model_(std::move(model)),
+      tokenizer_(Tokenizer::from_pretrained(models::tokenizer_folder(folder))),
+      options_(options) {
   const Range batch{1, 1e6}, threads{0, 1e4}, length{0, 1e9};
   check_range("batch_size", options.batch_size, batch);
   check_range("num_threads", options.num_threads, threads);

@@ -6,6 +6,7 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "tasks/sequence_classification.h"
 #include "train/arguments.h"
@@ -206,7 +207,7 @@ TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {
       set.data = load({file}, "validation_file", job, job.max_eval_samples);
     data.eval_sets.push_back(std::move(set));
   }
-  data.tokenizer = Tokenizer::from_pretrained(tokenizer_folder);
+  data.tokenizer = Tokenizer::from_pretrained(models::tokenizer_folder(tokenizer_folder));
   return data;
 }
 

@@ -1,5 +1,7 @@
 #include "train/parameter_choice.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -113,6 +115,24 @@ void check_reinitialized(const models::State& state, const TrainingArguments& a,
   }
 }
 
+// "lora: 0.07 M parameters in 12 modules and 0.00 M of classifier are trained, 0.33 % of 22.57 M"
+void log_adapters(const models::State& state) {
+  double adapters = 0, beside = 0, base = 0;
+  for (const Parameter& p : state.parameters.parameters()) {
+    const auto size = static_cast<double>(p.size);
+    if (!p.of_adapter) base += size;
+    if (p.trainable) (p.of_adapter ? adapters : beside) += size;
+  }
+  const models::PeftConfig& config = state.adapter->config;
+  log_info("{}: {} parameters in {} modules ({}){} are trained: {:.2f} % of the model's {:.2f} M",
+           config.peft_type == models::PeftType::lora ? "lora" : "ia3", static_cast<int64_t>(adapters),
+           state.adapter->matrices.size(), fmt::join(config.target_modules, ", "),
+           beside > 0 ? fmt::format(" and {} of {}", static_cast<int64_t>(beside),
+                                    fmt::join(config.modules_to_save, ", "))
+                      : "",
+           100 * (adapters + beside) / base, base / 1e6);
+}
+
 void log_choice(const models::State& state, const TrainingArguments& a) {
   double trained = 0, all = 0;
   for (const Parameter& p : state.parameters.parameters()) {
@@ -122,7 +142,9 @@ void log_choice(const models::State& state, const TrainingArguments& a) {
   if (trained == 0)
     throw UsageError("all parameters are frozen: nothing is left to train",
                      "freeze fewer with --freeze or --freeze_layers");
-  if (trained < all)
+  if (state.saves_adapter())
+    log_adapters(state);
+  else if (trained < all)
     log_info("trained: {:.2f} M of {:.2f} M parameters; the others are frozen", trained / 1e6, all / 1e6);
   if (a.reinit_layers > 0)
     log_info("reinitialized: the top {} layer{}", a.reinit_layers, a.reinit_layers == 1 ? "" : "s");
@@ -135,12 +157,16 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
   const int64_t encoder_layers = count_encoder_layers(state), layers = count_layers(state, encoder_layers);
   check_layers("freeze_layers", a.freeze_layers, layers);
   check_layers("reinit_layers", a.reinit_layers, layers);
+  if (a.reinit_layers > 0 && state.saves_adapter())
+    throw UsageError("--reinit_layers is refused for adapters: the layers of the base model are not saved",
+                     "train all parameters (without --peft_type)");
   for (Parameter& p : state.parameters.parameters()) {
     const Place at = place_of(*state.family, p.name, encoder_layers);
     const bool below = at.part == Part::embeddings || (at.part == Part::layer && at.layer < a.freeze_layers);
     p.part = at.part;
     p.weight_decay.reset();
-    p.trainable = !p.unused && !p.adapter.a && !(a.freeze_layers > 0 && below);
+    const bool chosen = state.saves_adapter() ? p.of_adapter || p.with_adapter : !p.of_adapter;
+    p.trainable = !p.unused && chosen && !(a.freeze_layers > 0 && below);
     // The head and the top layer have the rate itself, each part below it one factor more (Zhang et al. 2021,
     // "Revisiting Few-sample BERT Fine-tuning").
     p.depth = at.part == Part::head ? 0 : at.part == Part::layer ? layers - at.layer : layers + 1;

@@ -16,6 +16,7 @@
 #include "tasks/generated_text.h"
 #include "tasks/vocabulary.h"
 #include "train/inference.h"
+#include "train/trained_model.h"
 
 namespace graft {
 
@@ -28,7 +29,7 @@ bool generates(const models::Family& family) {
 
 // The task with which the folder's family generates; the error for another head asks for it.
 std::string generating_task(const std::filesystem::path& folder) {
-  const auto config = models::ModelConfig::from_file(folder / "config.json");
+  const auto config = train::config_of(folder);
   for (const models::FamilyHead& head : models::find_family(config).heads)
     if (head.kind->generates()) return head.kind->task;
   std::string types;

@@ -10,6 +10,7 @@
 #include "base/folder.h"
 #include "base/log.h"
 #include "hub/state_dict.h"
+#include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "models/registry.h"
 
@@ -63,7 +64,8 @@ std::optional<FoundHead> find_head_of_tensors(const models::Family& family, cons
 std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::path& folder,
                                                       const models::Family& family,
                                                       models::ModelConfig config) {
-  const hub::StateDict tensors = hub::read_checkpoint(folder);
+  const hub::StateDict tensors =
+      models::is_adapter_folder(folder) ? models::open_adapter(folder).tensors : hub::read_checkpoint(folder);
   models::resolve_second_spellings(config);
   if (family.settle) family.settle(config, &tensors);
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
@@ -114,6 +116,8 @@ void fail_without_head(const std::filesystem::path& folder, const models::ModelC
 
 models::ModelConfig config_of(const std::filesystem::path& folder) {
   if (path_exists(folder / "config.json")) return models::ModelConfig::from_file(folder / "config.json");
+  if (is_folder(folder) && models::is_adapter_folder(folder))
+    return models::config_of_adapter(models::open_adapter(folder));
   std::filesystem::path last;
   if (is_folder(folder)) {
     for (const auto& path : list_folder(folder)) {

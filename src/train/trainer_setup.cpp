@@ -7,6 +7,7 @@
 #include "train/evaluation_sets.h"
 #include "train/parameter_choice.h"
 #include "train/parts.h"
+#include "train/peft.h"
 #include "train/saved_arguments.h"
 #include "train/sequence_length.h"
 
@@ -88,7 +89,10 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   set_loss_options(p, arguments);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
-  if (p.features.train) train::choose_parameters(p.model, arguments);
+  if (p.features.train) {
+    train::add_adapter(p.model, arguments);
+    train::choose_parameters(p.model, arguments);
+  }
   p.arguments = std::move(arguments);
 } catch (...) {
   rethrow_as_error();

@@ -25,7 +25,7 @@ struct Step {
     qkv = {declare(store, "qkv", {3 * kWidth, kWidth}), declare(store, "qkv.bias", {3 * kWidth}), 1};
     up = {declare(store, "up", {2 * kWidth, kWidth}), nullptr, 1};
     bias = declare(store, "relative", {8, 2});
-    store.adapt(*qkv.weight, 2, 0.5f);
+    store.adapt(*qkv.weight, {2, 0.5f});
     store.allocate();
     store.allocate_grads();
     for (const Parameter& p : store.parameters()) {

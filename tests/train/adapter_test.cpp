@@ -1,67 +1,36 @@
-// Training with low-rank adapters (engine/parameters.h): only they and the head change, and a model whose
-// matrices take them up computes the same.
+// Training with adapters (models/adapter.h): only they and the head change, the folder holds them alone and
+// gives the model back, a resumed run has the bits of one run, and merged weights compute the same.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "models/bert.h"
+#include "base/file.h"
+#include "base/folder.h"
+#include "base/threads.h"
+#include "graft/adapter.h"
+#include "graft/pipeline.h"
+#include "models/adapter_folder.h"
 #include "models/model_case.h"
 #include "models/registry.h"
 #include "models/weights.h"
+#include "train/checkpoint.h"
+#include "train/resume_run.h"
 #include "train/tiny_run.h"
+#include "train/verify_resume.h"
 
 namespace graft::train {
 namespace {
+namespace fs = std::filesystem;
 
 using namespace graft::test;
 using engine::Parameter;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
 
 const std::vector<std::string>& colour_names() {
   static const std::vector<std::string> names = {"blue", "green", "red"};
   return names;
-}
-
-// Query, value and the first feed-forward matrix of each layer.
-constexpr std::initializer_list<const char*> kMatrices = {"*.query.weight", "*.value.weight",
-                                                          "*.intermediate.dense.weight"};
-
-// The values of `base`, with adapters of the matrices that match.
-Model with_adapters(const Model& base, std::initializer_list<const char*> patterns) {
-  auto state = std::make_shared<models::State>();
-  const models::State& from = base.state();
-  state->config = from.config;
-  state->task = from.task;
-  state->family = from.family;
-  state->head = from.head;
-  state->labels_given = true;
-  state->network =
-      models::find_head(*from.family, from.task, from.config).make(state->parameters, from.config);
-  for (const char* pattern : patterns)
-    for (Parameter* p : state->parameters.select(pattern)) state->parameters.adapt(*p, 4, 2);
-  state->parameters.allocate();
-  models::copy_weights(*state, from, {});
-  return Model(std::move(state));
-}
-
-// `base` with scale * b a added to the matrices of `adapted`.
-void merge(const Model& adapted, const Model& base) {
-  const engine::ParameterStore& store = adapted.state().parameters;
-  for (const Parameter& p : store.parameters()) {
-    Parameter* to = base.state().parameters.find(p.name);
-    if (!to) continue;
-    const engine::HostWrite out = base.state().parameters.write_value(*to);
-    const engine::HostRead values = store.read_value(p);
-    std::copy_n(values.data(), p.size, out.data());
-    if (!p.adapter.a) continue;
-    const engine::HostRead a = store.read_value(*p.adapter.a), b = store.read_value(*p.adapter.b);
-    const int64_t rank = p.adapter.a->rows();
-    for (int64_t n = 0; n < p.rows(); ++n)
-      for (int64_t k = 0; k < p.cols(); ++k)
-        for (int64_t r = 0; r < rank; ++r)
-          out.data()[n * p.cols() + k] +=
-              p.adapter.scale * b.data()[n * rank + r] * a.data()[r * p.cols() + k];
-  }
-  base.state().parameters.touch_values();
 }
 
 std::map<std::string, std::vector<float>> values_by_name(const Model& model) {
@@ -73,40 +42,379 @@ std::map<std::string, std::vector<float>> values_by_name(const Model& model) {
   return out;
 }
 
-TEST(AdapterTraining, ChangesTheAdaptersAndTheHeadOnly) {
-  const TinyRun run;
-  const TaskData data = {Dataset::from_file(run.single_csv("train.csv", 300, 1)),
-                         Dataset::from_file(run.single_csv("eval.csv", 60, 2)), run.tokenizer()};
-  const Model base = run.model("sequence-classification", colour_names());
-  const data::RaggedBatch batch = RandomFeatures(base, 12, 20).batch(12);
+// A base model in a folder, and runs that train adapters of it.
+class Adapters : public testing::Test {
+ protected:
+  Adapters() { save_base("base", 42); }
+  void save_base(const std::string& name, uint64_t seed, const std::string& model_type = "bert") const {
+    run_.model("sequence-classification", colour_names(), 0.1, model_type, seed).save_pretrained(run_ / name);
+    run_.tokenizer()->save(run_ / name);
+  }
+  // As `graft train` loads it: the head is new.
+  Model base(const std::string& name = "base") const {
+    ModelOptions options;
+    options.labels = colour_names();
+    return Model::from_pretrained(run_ / name, options);
+  }
+  TrainingArguments arguments(const std::string& out = "out") const {
+    TrainingArguments a = run_.arguments();
+    a.output_dir = (run_ / out).string();
+    a.peft_type = "lora";
+    a.learning_rate = 1e-2;
+    return a;
+  }
+  TaskData data(int rows = 300) const {
+    return {Dataset::from_file(run_.single_csv("train.csv", rows, 1)),
+            Dataset::from_file(run_.single_csv("eval.csv", 60, 2)), run_.tokenizer()};
+  }
+  // Two steps from a base with dropout; returns the model.
+  Model trained(TrainingArguments a) const {
+    a.max_steps = 4;
+    Trainer trainer(base(), a, data(40));
+    trainer.train();
+    return trainer.parts().model;
+  }
+  std::string refused(const TrainingArguments& a) const {
+    return error_of([&] { Trainer(base(), a, data(10)); });
+  }
+  data::RaggedBatch batch() const { return RandomFeatures(base(), 12, 20).batch(12); }
+  TinyRun run_;
+};
+
+TEST_F(Adapters, TrainThemselvesAndTheHeadOnly) {
+  const Model before = base();
   for (const bool bf16 : {false, true}) {
-    const Model model = with_adapters(base, kMatrices);
-    EXPECT_EQ(logits_of(model, batch), logits_of(base, batch));  // b is zero
-    const auto before = values_by_name(model);
-    TrainingArguments a = run.arguments();
+    TrainingArguments a = arguments();
     a.bf16 = bf16;
     a.num_train_epochs = 5;
-    a.learning_rate = 1e-2;
-    a.freeze = "bert.embeddings.*,bert.*.dense.weight,bert.*.key.weight,bert.*.LayerNorm.*,bert.*.bias";
-    const TrainResult result = Trainer(model, a, data).train();
+    a.lora_r = 4;
+    a.target_modules = "query,value,intermediate.dense";
+    const Model model = base();
+    std::string log;
+    TrainResult result;
+    log = log_of_run([&] {
+      Trainer trainer(model, a, data());
+      EXPECT_EQ(logits_of(model, batch()), logits_of(before, batch()));  // b is zero
+      result = trainer.train();
+    });
+    EXPECT_THAT(log,
+                HasSubstr("lora: 1792 parameters in 6 modules (query, value, intermediate.dense) and 99 of "
+                          "classifier are trained: "));
     EXPECT_GT(value_of(result.metrics, "eval_accuracy"), 0.9) << bf16;
+    const auto old = values_by_name(before);
     for (const auto& [name, values] : values_by_name(model)) {
-      const bool trained = name.find(".lora_") != std::string::npos || name.starts_with("classifier.");
-      EXPECT_EQ(!same_bits(values, before.at(name)), trained) << name;
+      const auto it = old.find(name);
+      if (it == old.end()) {
+        EXPECT_THAT(name, HasSubstr(".lora_"));
+        EXPECT_FALSE(std::all_of(values.begin(), values.end(), [](float v) { return v == 0; })) << name;
+      } else {
+        EXPECT_EQ(!same_bits(values, it->second), name.starts_with("classifier.")) << name;
+      }
     }
-    if (bf16) continue;
-    const Model merged = base.with_task({});
-    merge(model, merged);
-    const std::vector<float> logits = logits_of(model, batch);
-    EXPECT_LE(largest_difference(logits, logits_of(merged, batch)), 1e-4);
-    EXPECT_GT(largest_difference(logits, logits_of(base, batch)), 0.1);
   }
+}
+
+TEST_F(Adapters, AreSavedAloneAndGiveTheModelBack) {
+  for (const char* method : {"lora", "dora", "ia3"}) {
+    TrainingArguments a = arguments();
+    a.peft_type = method == std::string("ia3") ? "ia3" : "lora";
+    a.use_dora = method == std::string("dora");
+    a.save_strategy = "steps";
+    a.save_steps = 2;
+    a.eval_strategy = "epoch";
+    a.metric_for_best_model = "loss";
+    const Model model = trained(a);
+    const std::vector<float> logits = logits_of(model, batch());
+    for (const char* sub : {"", "checkpoint-4"}) {
+      const fs::path folder = run_ / "out" / sub;
+      EXPECT_FALSE(fs::exists(folder / "model.safetensors")) << method;
+      for (const char* file :
+           {"adapter_config.json", "adapter_model.safetensors", "config.json", "vocab.txt"})
+        EXPECT_TRUE(fs::exists(folder / file)) << folder << file;
+      const Model again = Model::from_pretrained(folder);
+      EXPECT_TRUE(again.load_report().missing.empty());
+      EXPECT_EQ(logits_of(again, batch()), logits) << method << sub;
+    }
+    EXPECT_FALSE(fs::exists(run_ / "out/best/model.safetensors"));
+    EXPECT_TRUE(fs::exists(run_ / "out/best/adapter_model.safetensors"));
+    const Pipeline pipeline(run_ / "out");
+    EXPECT_FALSE(pipeline("a red word").label.empty());
+    fs::remove_all(run_ / "out");
+  }
+}
+
+TEST_F(Adapters, OfARunThatIsResumedHaveTheBitsOfOneRun) {
+  for (const char* method : {"lora", "dora", "ia3"}) {
+    TrainingArguments a = arguments("whole");
+    a.peft_type = method == std::string("ia3") ? "ia3" : "lora";
+    a.use_dora = method == std::string("dora");
+    if (a.peft_type == "lora") a.lora_dropout = 0.2;
+    a.max_steps = 6;
+    a.save_strategy = "steps";
+    a.save_steps = 1000;
+    Trainer(base(), a, data(40)).train();
+    a.output_dir = (run_ / "parts").string();
+    Trainer(base(), a, data(40)).train(stop_after(2));
+    a.resume_from_checkpoint = "true";
+    Trainer(base(), a, data(40)).train();
+    for (const char* file : {"adapter_model.safetensors", "adapter_config.json"})
+      EXPECT_EQ(read_file(run_ / "whole" / file), read_file(run_ / "parts" / file)) << method << file;
+    fs::remove_all(run_ / "whole");
+    fs::remove_all(run_ / "parts");
+  }
+}
+
+// Dropout of the adapters' inputs depends on the example alone: not on micro-batches, threads or
+// checkpointing.
+TEST_F(Adapters, HaveDropoutThatDependsOnTheExampleAlone) {
+  std::vector<std::vector<float>> results;
+  for (const int way : {0, 1, 2, 3}) {
+    TrainingArguments a = arguments();
+    a.lora_dropout = 0.3;
+    a.target_modules = "all-linear";
+    a.max_steps = 2;
+    a.per_device_train_batch_size = way == 1 ? 4 : 8;
+    a.gradient_accumulation_steps = way == 1 ? 2 : 1;
+    a.gradient_checkpointing = way == 2;
+    const int threads = num_threads();
+    if (way == 3) set_num_threads(1);
+    const Model model = base();
+    Trainer(model, a, data(16)).train();
+    set_num_threads(threads);
+    results.push_back(all_values(model));
+  }
+  EXPECT_LE(largest_difference(results[0], results[1]), 2e-5);  // sums in another order
+  EXPECT_TRUE(same_bits(results[0], results[2]));
+  EXPECT_TRUE(same_bits(results[0], results[3]));
+  TrainingArguments a = arguments();
+  a.target_modules = "all-linear";
+  a.max_steps = 2;
+  const Model without = base();
+  Trainer(without, a, data(16)).train();
+  EXPECT_GT(largest_difference(results[0], all_values(without)), 1e-4);
+}
+
+TEST_F(Adapters, MergedIntoTheWeightsComputeTheSame) {
+  for (const char* method : {"lora", "rslora", "dora", "ia3"}) {
+    TrainingArguments a = arguments();
+    a.peft_type = method == std::string("ia3") ? "ia3" : "lora";
+    a.use_dora = method == std::string("dora");
+    a.use_rslora = method == std::string("rslora");
+    const Model model = trained(a);
+    const std::vector<float> applied = logits_of(model, batch());
+    EXPECT_GT(largest_difference(applied, logits_of(base(), batch())), 1e-3) << method;
+    Model merged = Model::from_pretrained(run_ / "out");
+    const auto before = values_by_name(merged);
+    merge_adapter(merged);
+    EXPECT_LE(largest_difference(logits_of(merged, batch()), applied), 1e-5) << method;
+    merged.save_pretrained(run_ / "merged");
+    EXPECT_FALSE(fs::exists(run_ / "merged/adapter_config.json"));
+    EXPECT_EQ(logits_of(Model::from_pretrained(run_ / "merged"), batch()), logits_of(merged, batch()));
+    EXPECT_THAT(error_of([&] { merge_adapter(merged); }), HasSubstr("merged already"));
+    unmerge_adapter(merged);
+    for (const auto& [name, values] : values_by_name(merged))
+      EXPECT_LE(largest_difference(values, before.at(name)), 1e-6) << method << name;
+    EXPECT_LE(largest_difference(logits_of(merged, batch()), applied), 1e-5) << method;
+    ModelOptions options;
+    options.labels = {"a", "b", "c"};
+    EXPECT_LE(largest_difference(logits_of(model.with_task(options), batch()), applied), 1e-5) << method;
+    fs::remove_all(run_ / "out");
+    fs::remove_all(run_ / "merged");
+  }
+}
+
+// The base model of the folder is the original one: its adapter has twice the rank.
+TEST_F(Adapters, OfSingularValuesStartAsTheModelAndAreSavedForItsBase) {
+  TrainingArguments a = arguments();
+  a.init_lora_weights = "pissa";
+  a.lora_r = 4;
+  const Model model = base();
+  {
+    const Trainer trainer(model, a, data(10));
+    EXPECT_LE(largest_difference(logits_of(model, batch()), logits_of(base(), batch())), 1e-5);
+    const Parameter& matrix = *model.state().adapter->matrices.front();
+    EXPECT_GT(l2_norm(values_by_name(base()).at(matrix.name)),
+              1.05 * l2_norm(values_by_name(model).at(matrix.name)));
+  }
+  a.max_steps = 6;
+  a.save_strategy = "steps";
+  a.save_steps = 1000;
+  const Model trained = base();
+  Trainer(trained, a, data(40)).train();
+  const Json config = read_json(run_ / "out/adapter_config.json");
+  EXPECT_EQ(config.at("r"), Json(8));
+  EXPECT_EQ(config.at("lora_alpha"), Json(16));
+  EXPECT_LE(largest_difference(logits_of(Model::from_pretrained(run_ / "out"), batch()),
+                               logits_of(trained, batch())),
+            1e-5);
+  a.output_dir = (run_ / "parts").string();
+  Trainer(base(), a, data(40)).train(stop_after(3));
+  a.resume_from_checkpoint = "true";
+  Trainer(base(), a, data(40)).train();
+  EXPECT_EQ(read_file(run_ / "out/adapter_model.safetensors"),
+            read_file(run_ / "parts/adapter_model.safetensors"));
+}
+
+TEST_F(Adapters, HaveTheScaleOfPeft) {
+  TrainingArguments a = arguments();
+  a.lora_r = 4;
+  a.lora_alpha = 16;
+  const auto scale = [&] {
+    const Model model = base();
+    const Trainer trainer(model, a, data(10));
+    return model.state().adapter->matrices.front()->adapter.scale;
+  };
+  EXPECT_EQ(scale(), 4);
+  a.use_rslora = true;
+  EXPECT_EQ(scale(), 8);
+}
+
+TEST_F(Adapters, NeedNoGradientsAndMomentsOfTheFrozenWeights) {
+  const Model model = base();
+  const Trainer trainer(model, arguments(), data(10));
+  // 4 modules of rank 8, and the head.
+  EXPECT_EQ(model.state().parameters.grad_size(), 4 * 8 * 64 + 99);
+}
+
+TEST_F(Adapters, AreTrainedFurther) {
+  trained(arguments());
+  const Model model = Model::from_pretrained(run_ / "out");
+  TrainingArguments a = arguments("further");
+  a.peft_type = "";
+  a.max_steps = 2;
+  EXPECT_THAT(log_of_run([&] { Trainer(model, a, data(20)).train(); }),
+              HasSubstr("its adapters are trained further"));
+  const Json config = read_json(run_ / "further/adapter_config.json");
+  EXPECT_EQ(config.at("base_model_name_or_path"), Json(fs::weakly_canonical(run_ / "base").string()));
+  a.peft_type = "lora";
+  a.lora_r = 2;
+  EXPECT_THAT(error_of([&] { Trainer(model, a, data(20)); }),
+              AllOf(HasSubstr("has other adapters already (lora, r 8"), HasSubstr("leave --peft_type out")));
+}
+
+TEST_F(Adapters, WithOptionsThatDoNotFitAreRefused) {
+  TrainingArguments a = arguments();
+  a.target_modules = "query,valeu";
+  EXPECT_THAT(refused(a), AllOf(HasSubstr("no linear layer of this model is named \"valeu\""),
+                                HasSubstr("did you mean value?"), HasSubstr("dense, key, query, value")));
+  a = arguments();
+  a.lora_r = 33;
+  EXPECT_THAT(refused(a),
+              AllOf(HasSubstr("--lora_r 33: bert.encoder.layer.0.attention.self.query is [32, 32]"),
+                    HasSubstr("give a smaller --lora_r")));
+  a = arguments();
+  a.modules_to_save = "poolr";
+  EXPECT_THAT(refused(a), HasSubstr("this model has no module \"poolr\""));
+  a = arguments();
+  a.layers_to_transform = "7";
+  EXPECT_THAT(refused(a), HasSubstr("--layers_to_transform 7: no such layer"));
+  a = arguments();
+  a.reinit_layers = 1;
+  EXPECT_THAT(refused(a), HasSubstr("--reinit_layers is refused"));
+  a = arguments();
+  a.peft_type = "lroa";
+  EXPECT_THAT(refused(a),
+              AllOf(HasSubstr("--peft_type lroa is not implemented"), HasSubstr("did you mean lora?")));
+  a.peft_type = "";
+  a.lora_r = 4;
+  EXPECT_THAT(refused(a), HasSubstr("--lora_r is for --peft_type lora, which is not given"));
+  a = arguments();
+  a.peft_type = "ia3";
+  a.use_dora = true;
+  EXPECT_THAT(refused(a), HasSubstr("--use_dora is for --peft_type lora, not for ia3"));
+  a = arguments();
+  EXPECT_THAT(error_of([&] { Trainer(run_.model("sequence-classification", colour_names()), a, data(10)); }),
+              HasSubstr("this one has random weights"));
+}
+
+TEST_F(Adapters, OfSomeLayersAndOfPatternsHaveTheirModulesByName) {
+  TrainingArguments a = arguments();
+  a.layers_to_transform = "1";
+  trained(a);
+  EXPECT_EQ(read_json(run_ / "out/adapter_config.json").at("target_modules").dump(),
+            R"(["bert.encoder.layer.1.attention.self.query","bert.encoder.layer.1.attention.self.value"])");
+  a = arguments("pattern");
+  a.target_modules = "*layer.0.*dense";
+  trained(a);
+  EXPECT_EQ(read_json(run_ / "pattern/adapter_config.json").at("target_modules").size(), 3u);
+}
+
+TEST_F(Adapters, OfAnotherBaseAreRefused) {
+  trained(arguments());
+  const auto with_base = [&](const std::string& name) {
+    Json config = read_json(run_ / "out/adapter_config.json");
+    config["base_model_name_or_path"] = name;
+    write_json(run_ / "out/adapter_config.json", config);
+    return error_of([&] { Model::from_pretrained(run_ / "out"); });
+  };
+  save_base("other", 43);
+  save_base("distil", 42, "distilbert");
+  EXPECT_THAT(with_base((run_ / "other").string()), HasSubstr("was trained on other weights than those of"));
+  EXPECT_THAT(with_base((run_ / "distil").string()), HasSubstr("model_type"));
+  EXPECT_THAT(with_base((run_ / "gone").string()),
+              AllOf(HasSubstr("there is no such folder"), HasSubstr("write its present place as")));
+  EXPECT_THAT(with_base(""), HasSubstr("is empty"));
+  EXPECT_THAT(with_base((run_ / "out").string()), HasSubstr("there is no such folder"));
+  // Beside the adapter's folder, and relative to it.
+  for (const char* name : {"../base", "base", "/nowhere/base"}) {
+    Json config = read_json(run_ / "out/adapter_config.json");
+    config["base_model_name_or_path"] = name;
+    write_json(run_ / "out/adapter_config.json", config);
+    EXPECT_EQ(Model::from_pretrained(run_ / "out").labels(), colour_names()) << name;
+  }
+}
+
+// As peft writes it: without config.json, tokenizer and the fingerprint of the base.
+TEST_F(Adapters, OfAFolderWithoutConfigAreLoadedOverTheirBase) {
+  const Model model = trained(arguments());
+  for (const char* file : {"config.json", "base_model.json", "vocab.txt", "tokenizer_config.json",
+                           "tokenizer.json", "special_tokens_map.json", "training_args.json"})
+    fs::remove(run_ / "out" / file);
+  EXPECT_EQ(logits_of(Model::from_pretrained(run_ / "out"), batch()), logits_of(model, batch()));
+  EXPECT_FALSE(Pipeline(run_ / "out")("a red word").label.empty());
+}
+
+TEST_F(Adapters, OfEachFamilyHaveDefaultTargets) {
+  for (const models::Family* family : models::families())
+    EXPECT_NE(models::find_peft_defaults(family->model_type), nullptr) << family->model_type;
+  for (const std::string& name : fixture_names()) {
+    for (const models::PeftType type : {models::PeftType::lora, models::PeftType::ia3}) {
+      const Model model = load_model(fixture_folder(name));
+      const std::vector<float> before = logits_of(model, RandomFeatures(model, 3, 9).batch(3));
+      models::PeftConfig config;
+      config.peft_type = type;
+      config.r = 2;
+      models::add_adapter(model.state(), config, 1);
+      EXPECT_FALSE(model.state().adapter->matrices.empty()) << name;
+      const std::vector<float> after = logits_of(model, RandomFeatures(model, 3, 9).batch(3));
+      if (type == models::PeftType::lora)
+        EXPECT_TRUE(same_bits(before, after)) << name;
+      else
+        EXPECT_LE(largest_difference(before, after), 1e-5) << name;
+    }
+  }
+}
+
+// The values of `base`, with an adapter of the word embeddings, which the decoder of a language model reads.
+Model with_adapted_words(const Model& base) {
+  auto state = std::make_shared<models::State>();
+  const models::State& from = base.state();
+  state->config = from.config;
+  state->task = from.task;
+  state->family = from.family;
+  state->head = from.head;
+  state->network =
+      models::find_head(*from.family, from.task, from.config).make(state->parameters, from.config);
+  state->parameters.adapt(*state->network.encoder->word_embeddings(), {4, 2});
+  state->parameters.allocate();
+  models::copy_weights(*state, from, {});
+  return Model(std::move(state));
 }
 
 // A loss that never stores all logits does not know adapters: such a head takes the other way.
 TEST(AdapterTraining, OfTheLastLayerOfALanguageModel) {
   GRAFT_SHARED_PATH(folder, "golden/gpt2/causal_lm");
-  const Model base = load_model(folder), model = with_adapters(base, {"transformer.wte.weight"});
+  const Model base = load_model(folder), model = with_adapted_words(base);
   const data::RaggedBatch batch = RandomFeatures(base, 4, 20).batch(4);
   const auto task = make_task(base);
   const auto loss = [&](const Model& m, bool stores_logits) {

@@ -1,0 +1,64 @@
+// The adapters of a model (peft_config.h): which matrices have one, what is trained and saved with them, and
+// their products in the weights.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/parameters.h"
+#include "models/peft_config.h"
+
+namespace graft::models {
+
+struct State;
+
+struct ModelAdapter {
+  PeftConfig config;
+  std::vector<engine::Parameter*> matrices;  // that have an adapter, in the order of the parameters
+  std::string base_sha256;                   // of the model below the adapters (base_sha256)
+  // Initialisation by singular values (PiSSA, Meng et al. 2024): the product of b [out, rank] and a [rank,
+  // in] that was taken out of a matrix.
+  struct Product {
+    std::vector<float> a, b;
+  };
+  std::map<const engine::Parameter*, Product> taken_out;
+  // While the adapters are merged into the weights: what each matrix had, and the factors of its rows (DoRA).
+  struct Merged {
+    engine::Adapter adapter;
+    std::vector<float> row_factors;
+  };
+  std::map<engine::Parameter*, Merged> merged;
+};
+
+// The module of a matrix, as peft names it: "bert.encoder.layer.0.attention.self.query".
+std::string module_name(const State& state, const engine::Parameter& matrix);
+
+// Gives a loaded model the adapters that `config` selects, initialised as peft does; all other parameters but
+// those of the head, of new parts and of modules_to_save are frozen. Throws UsageError that names an option
+// of training for names without a match and for a rank above a matrix's.
+void add_adapter(State& state, PeftConfig config, uint64_t seed);
+
+// The matrices of the backbone's linear layers by the names of their modules.
+std::map<std::string, engine::Parameter*> adaptable_matrices(State& state);
+
+// Marks what is trained and saved beside the adapters: the head, what the checkpoint did not have, and
+// modules that `config` names.
+void mark_saved_modules(State& state, PeftConfig& config);
+
+// SHA-256 of the names, shapes and values of the backbone's parameters that belong to no adapter and are not
+// saved with one, without the pooler, which not every head has. Of large parameters a page in every 64 KiB is
+// read.
+std::string base_sha256(const State& state);
+
+// Adds the adapters' products to the weights, or takes them off again. A merged model computes the same, is
+// saved as a whole one, and cannot be trained.
+void merge_adapter(State& state);
+void unmerge_adapter(State& state);
+// w [rows, cols] of a matrix += factor * b a, each element in double.
+void add_product(const State& state, const engine::Parameter& matrix, const engine::Adapter& adapter,
+                 double factor, float* w);
+// Copies the values of a parameter to `out` as merge_adapter would leave them.
+void copy_merged(const State& state, const engine::Parameter& parameter, float* out);
+
+}  // namespace graft::models

@@ -1,0 +1,56 @@
+// A folder of adapters as peft writes it: adapter_config.json, adapter_model.safetensors (or .bin), and the
+// name of the base model, whose folder is found and loaded.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "hub/state_dict.h"
+#include "models/adapter.h"
+#include "models/config.h"
+#include "models/weights.h"
+
+namespace graft::models {
+
+// True for a folder with adapter_config.json that holds no weights of a whole model.
+bool is_adapter_folder(const std::filesystem::path& folder);
+
+struct AdapterFolder {
+  std::filesystem::path folder, base;  // `base`: the folder of the base model
+  PeftConfig config;
+  hub::StateDict tensors;  // with peft's prefixes taken off their names
+  // Of base_model.json, which graft writes beside the adapter; "" where it is missing.
+  std::string base_sha256, base_model_type;
+};
+
+// Finds the base by base_model_name_or_path: a folder (relative to the working directory or to `folder`, or
+// beside `folder` under its last name), or a model of the hub. Throws Error if there is none.
+AdapterFolder open_adapter(const std::filesystem::path& folder);
+
+// Sets base_model_name_or_path: the hub's name of a folder in its cache, else the whole path. Throws Error
+// for a model that came from no folder.
+void name_base(PeftConfig& config, const std::filesystem::path& base);
+
+// The folder's config.json; where it has none, as peft's, the base's with the task of adapter_config.json and
+// as many labels as the head has outputs.
+ModelConfig config_of_adapter(const AdapterFolder& adapter);
+// The folder of the tokenizer and of other files: the adapter's own where it has them, else its base's. Any
+// other folder is returned as it is.
+std::filesystem::path tokenizer_folder(const std::filesystem::path& folder);
+
+// The tensors of the base that the adapter does not replace.
+hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& base);
+// Gives a model with the base's weights the folder's adapters and the modules that were trained with them.
+// Throws Error for an adapter of another model.
+void load_adapter(State& state, const AdapterFolder& adapter);
+
+// What load_adapter reads: the tensors under peft's names, adapter_config.json and base_model.json.
+WeightsToWrite adapter_tensors_to_write(const State& state, DType dtype);
+Json adapter_config_to_write(const State& state);
+Json base_model_to_write(const State& state);
+void write_adapter(const std::filesystem::path& folder, const WeightsToWrite& weights, const Json& config,
+                   const Json& base_model);
+// Reads the values back that write_adapter stored as float32, bit for bit; the model is unchanged if one is
+// missing.
+void restore_adapter(State& state, const std::filesystem::path& folder);
+
+}  // namespace graft::models

@@ -1,0 +1,131 @@
+#include "train/peft.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/nearest.h"
+#include "models/state.h"
+#include "train/argument_values.h"
+#include "train/arguments.h"
+#include "train/reports.h"
+
+namespace graft::train {
+namespace {
+
+using models::PeftConfig;
+using models::PeftType;
+
+// A method and the options that it has.
+struct PeftMethod {
+  const char* name;
+  std::vector<const char*> options;
+};
+
+const std::vector<PeftMethod>& peft_methods() {
+  static const std::vector<PeftMethod> table = {
+      {"lora",
+       {"lora_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "layers_to_transform",
+        "use_rslora", "use_dora", "init_lora_weights"}},
+      {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}}};
+  return table;
+}
+
+void check_known(const char* option, const std::string& value, const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), value) != known.end()) return;
+  std::string list;
+  for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+  const std::string near = nearest_name(value, known);
+  throw UsageError(fmt::format("--{} {} is not implemented; there are: {}", option, value, list),
+                   near.empty() ? "" : "did you mean " + near + "?");
+}
+
+std::string init_of(const TrainingArguments& a) {
+  return a.init_lora_weights == "True" ? "true" : a.init_lora_weights;
+}
+
+std::vector<int64_t> layers_of(const TrainingArguments& a) {
+  std::vector<int64_t> layers;
+  for (const std::string& word : words_of(a.layers_to_transform)) {
+    layers.push_back(parse_integer("layers_to_transform", word));
+    check_range("layers_to_transform", static_cast<double>(layers.back()), {0, 1e4});
+  }
+  return layers;
+}
+
+PeftConfig config_of_arguments(const TrainingArguments& a) {
+  PeftConfig c;
+  c.peft_type = a.peft_type == "ia3" ? PeftType::ia3 : PeftType::lora;
+  c.r = a.lora_r;
+  c.lora_alpha = a.lora_alpha;
+  c.lora_dropout = a.lora_dropout;
+  c.use_rslora = a.use_rslora;
+  c.use_dora = a.use_dora;
+  c.init_lora_weights = init_of(a);
+  c.target_modules = words_of(a.target_modules);
+  c.modules_to_save = words_of(a.modules_to_save);
+  c.layers_to_transform = layers_of(a);
+  return c;
+}
+
+// A model with adapters is trained further.
+void check_same(const models::State& state, const TrainingArguments& a) {
+  const PeftConfig& has = state.adapter->config;
+  const bool lora = has.peft_type == PeftType::lora;
+  if (a.peft_type.empty()) return log_info("{}: its adapters are trained further", state.origin.string());
+  const PeftConfig asked = config_of_arguments(a);
+  const bool same = asked.peft_type == has.peft_type &&
+                    (!lora || (asked.r == has.r && asked.lora_alpha == has.lora_alpha &&
+                               asked.use_dora == has.use_dora && asked.use_rslora == has.use_rslora));
+  if (!same)
+    throw UsageError(fmt::format("--peft_type {}: the model in {} has other adapters already ({})",
+                                 a.peft_type, state.origin.string(),
+                                 lora ? fmt::format("lora, r {}, alpha {}", has.r, has.lora_alpha) : "ia3"),
+                     "leave --peft_type out to train them further");
+}
+
+}  // namespace
+
+void check_peft(const TrainingArguments& a) {
+  std::vector<std::string> names;
+  const PeftMethod* method = nullptr;
+  for (const PeftMethod& m : peft_methods()) {
+    names.emplace_back(m.name);
+    if (a.peft_type == m.name) method = &m;
+  }
+  if (!a.peft_type.empty()) check_known("peft_type", a.peft_type, names);
+  static const Json defaults = to_json(TrainingArguments());
+  const Json given = to_json(a);
+  for (const PeftMethod& other : peft_methods())
+    for (const char* option : other.options) {
+      if (given.at(option) == defaults.at(option)) continue;
+      const auto has = [&](const PeftMethod& m) {
+        return std::any_of(m.options.begin(), m.options.end(),
+                           [&](const char* o) { return std::string_view(o) == option; });
+      };
+      if (method && has(*method)) continue;
+      throw UsageError(
+          fmt::format("--{} is for --peft_type {}{}", option, other.name,
+                      method ? fmt::format(", not for {}", method->name) : ", which is not given"));
+    }
+  check_known("init_lora_weights", init_of(a), {"true", "gaussian", "pissa"});
+  if (a.use_dora && init_of(a) == "pissa")
+    throw UsageError("--init_lora_weights pissa is refused with --use_dora",
+                     "each changes what the weights of the base model are; give one of them");
+  layers_of(a);
+  if (method && a.mixout > 0)
+    throw UsageError("--mixout is refused with --peft_type: the pretrained weights do not move",
+                     "give --lora_dropout with lora");
+}
+
+void add_adapter(Model& model, const TrainingArguments& a) {
+  models::State& state = model.state();
+  if (state.saves_adapter()) return check_same(state, a);
+  if (a.peft_type.empty()) return;
+  models::add_adapter(state, config_of_arguments(a), a.seed);
+}
+
+}  // namespace graft::train

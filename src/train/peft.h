@@ -1,0 +1,16 @@
+// Parameter-efficient tuning: --peft_type and the options that belong to it.
+#pragma once
+#include "graft/model.h"
+#include "graft/trainer.h"
+
+namespace graft::train {
+
+// Throws UsageError for an unknown method, for options of another one, and for values that exclude each
+// other.
+void check_peft(const TrainingArguments& arguments);
+
+// Gives the model the adapters that the arguments ask for. A model that has adapters keeps them, and they are
+// trained further: then the arguments must ask for the same ones, or for none.
+void add_adapter(Model& model, const TrainingArguments& arguments);
+
+}  // namespace graft::train
