@@ -1,5 +1,7 @@
 #include "cli/merge_adapter.h"
 
+#include <utility>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/folder.h"
@@ -18,10 +20,10 @@ namespace {
 
 void check_output(const fs::path& output, const fs::path& adapter, const fs::path& base) {
   std::error_code ignored;
-  for (const fs::path& other : {adapter, base})
-    if (fs::equivalent(output, other, ignored))
+  for (const auto& [other, what] : {std::pair{&adapter, "adapter"}, {&base, "base model"}})
+    if (fs::equivalent(output, *other, ignored))
       throw UsageError(fmt::format("--output_dir {} is the folder of the {}, which would be overwritten",
-                                   output.string(), &other == &adapter ? "adapter" : "base model"),
+                                   output.string(), what),
                        "choose another --output_dir");
 }
 

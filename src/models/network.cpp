@@ -67,8 +67,10 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
     inputs.last_layer = &out.last_layer;
   }
   const RowSelection read = head->rows(tape, batch);
-  out.hidden = encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);
-  if (options.every_row && read.rows) out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
+  out.hidden = cached ? cached->rows(tape, batch)
+                      : encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);
+  if (!cached && options.every_row && read.rows)
+    out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
   const engine::Rows& all = inputs.decoder ? decoder.rows : inputs.rows;
   out.rows = read.rows ? engine::select_rows(tape, all, read.rows, read.n) : all;
   if (options.logits) out.logits = head->logits(tape, out.hidden, out.rows);

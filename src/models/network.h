@@ -90,9 +90,18 @@ struct ForwardOptions {
   bool every_row = false;  // the last layer computes all T rows; the head still reads its own
 };
 
+// Hidden states that were computed before, in place of the encoder.
+class HiddenSource {
+ public:
+  virtual ~HiddenSource() = default;
+  // Those of the rows that the head reads of the batch's examples, [n, hidden_size], a constant.
+  virtual engine::Var rows(engine::Tape& tape, const data::RaggedBatch& batch) const = 0;
+};
+
 struct Network {
   std::unique_ptr<Encoder> encoder;
   std::unique_ptr<Head> head;
+  const HiddenSource* cached = nullptr;  // set: read instead of running the encoder
 
   // The encoder, pruned to the rows that the head reads, and the head.
   Forward forward(engine::Tape& tape, const data::RaggedBatch& batch,

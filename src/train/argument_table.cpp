@@ -311,7 +311,9 @@ const std::vector<Argument>& argument_table() {
        {0, 1e3}},
       // Parameter-efficient tuning.
       {"peft_type", &T::peft_type,
-       "train few parameters: lora (low-rank adapters, as peft), ia3; default: all parameters"},
+       "train few parameters: lora or ia3 (adapters, saved as peft does), bitfit (biases and head), "
+       "linear_probing "
+       "(the head, over hidden states that are computed once); default: all parameters"},
       {"lora_r", &T::lora_r, "lora: rank", {1, 1e5}},
       {"lora_alpha", &T::lora_alpha, "lora: the adapter is scaled by alpha / r", {0, 1e6, without_min}},
       {"lora_dropout", &T::lora_dropout, "lora: dropout on the adapter's input", {0, 1, without_max}},

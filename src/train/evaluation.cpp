@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "train/hidden_cache.h"
 #include "train/memory_metrics.h"
 
 namespace graft::train {
@@ -103,6 +104,7 @@ LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, cons
   if (!features || features->size() == 0) fail("there is nothing to evaluate on");
   const TrainingArguments& a = p.arguments;
   const PrecisionOf precision(p.model.state(), a.bf16_full_eval);
+  const ReadsCacheOf cache(p, *features);
   std::optional<MemoryStage> stage;
   if (!a.skip_memory_metrics) stage.emplace();
   std::optional<tasks::Permutation> permutation;

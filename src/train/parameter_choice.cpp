@@ -13,6 +13,7 @@
 #include "models/state.h"
 #include "models/weights.h"
 #include "train/argument_values.h"
+#include "train/peft.h"
 
 namespace graft::train {
 namespace {
@@ -165,8 +166,7 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
     const bool below = at.part == Part::embeddings || (at.part == Part::layer && at.layer < a.freeze_layers);
     p.part = at.part;
     p.weight_decay.reset();
-    const bool chosen = state.saves_adapter() ? p.of_adapter || p.with_adapter : !p.of_adapter;
-    p.trainable = !p.unused && chosen && !(a.freeze_layers > 0 && below);
+    p.trainable = !p.unused && is_chosen(state, p, a) && !(a.freeze_layers > 0 && below);
     // The head and the top layer have the rate itself, each part below it one factor more (Zhang et al. 2021,
     // "Revisiting Few-sample BERT Fine-tuning").
     p.depth = at.part == Part::head ? 0 : at.part == Part::layer ? layers - at.layer : layers + 1;

@@ -1,6 +1,7 @@
 // What a Trainer holds.
 #pragma once
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,8 @@ struct Trainer::Parts {
     std::unique_ptr<tasks::Features> features;
   };
   std::vector<NamedFeatures> evaluation_sets;  // instead of features.eval
+  // Of linear probing, while it trains: the encoder's results for each data set.
+  std::map<const tasks::Features*, std::unique_ptr<models::HiddenSource>> hidden_states;
   train::StepMemory memory;
   int64_t examples_in_a_pass = 0;  // of a rank; larger batches are cut into equal pieces. 0 = the whole batch
   engine::Collective* collective = &engine::single_process();  // the processes that train together

@@ -30,7 +30,9 @@ const std::vector<PeftMethod>& peft_methods() {
       {"lora",
        {"lora_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "layers_to_transform",
         "use_rslora", "use_dora", "init_lora_weights"}},
-      {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}}};
+      {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}},
+      {"bitfit", {}},
+      {"linear_probing", {}}};
   return table;
 }
 
@@ -71,8 +73,23 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
   return c;
 }
 
+bool makes_adapter(const TrainingArguments& a) { return a.peft_type == "lora" || a.peft_type == "ia3"; }
+
+// BitFit and linear probing train a head; only the last can read the encoder's results from a cache.
+void check_head(const models::State& state, const TrainingArguments& a) {
+  if (state.head->predicts_tokens || state.head->is_bare)
+    throw UsageError(
+        fmt::format("--peft_type {} is refused for --task {}: the model has no head of its own to train",
+                    a.peft_type, state.task),
+        "--peft_type lora trains adapters");
+}
+
 // A model with adapters is trained further.
 void check_same(const models::State& state, const TrainingArguments& a) {
+  if (!a.peft_type.empty() && !makes_adapter(a))
+    throw UsageError(
+        fmt::format("--peft_type {}: the model in {} has adapters", a.peft_type, state.origin.string()),
+        "graft merge --adapter makes a whole model of it");
   const PeftConfig& has = state.adapter->config;
   const bool lora = has.peft_type == PeftType::lora;
   if (a.peft_type.empty()) return log_info("{}: its adapters are trained further", state.origin.string());
@@ -116,15 +133,30 @@ void check_peft(const TrainingArguments& a) {
     throw UsageError("--init_lora_weights pissa is refused with --use_dora",
                      "each changes what the weights of the base model are; give one of them");
   layers_of(a);
+  if (a.peft_type == "linear_probing" && (a.neftune_noise_alpha > 0 || a.gradient_checkpointing))
+    throw UsageError(
+        fmt::format("--{} is refused with --peft_type linear_probing: the encoder runs once",
+                    a.gradient_checkpointing ? "gradient_checkpointing" : "neftune_noise_alpha"));
   if (method && a.mixout > 0)
     throw UsageError("--mixout is refused with --peft_type: the pretrained weights do not move",
                      "give --lora_dropout with lora");
+}
+
+bool is_chosen(const models::State& state, const engine::Parameter& p, const TrainingArguments& a) {
+  if (state.saves_adapter()) return p.of_adapter || p.with_adapter;
+  if (p.of_adapter) return false;
+  if (a.peft_type != "bitfit" && a.peft_type != "linear_probing") return true;
+  const std::vector<std::string>& missing = state.report.missing;
+  return !models::is_backbone(*state.family, p.name) ||
+         std::find(missing.begin(), missing.end(), p.name) != missing.end() ||
+         (a.peft_type == "bitfit" && p.name.ends_with(".bias"));
 }
 
 void add_adapter(Model& model, const TrainingArguments& a) {
   models::State& state = model.state();
   if (state.saves_adapter()) return check_same(state, a);
   if (a.peft_type.empty()) return;
+  if (!makes_adapter(a)) return check_head(state, a);
   models::add_adapter(state, config_of_arguments(a), a.seed);
 }
 

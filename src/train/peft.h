@@ -2,12 +2,18 @@
 #pragma once
 #include "graft/model.h"
 #include "graft/trainer.h"
+#include "models/state.h"
 
 namespace graft::train {
 
 // Throws UsageError for an unknown method, for options of another one, and for values that exclude each
 // other.
 void check_peft(const TrainingArguments& arguments);
+
+// Whether `parameter` is trained: with adapters these and what is saved with them; biases, the head and what
+// the checkpoint did not have with bitfit; the last two with linear_probing; else everything.
+bool is_chosen(const models::State& state, const engine::Parameter& parameter,
+               const TrainingArguments& arguments);
 
 // Gives the model the adapters that the arguments ask for. A model that has adapters keeps them, and they are
 // trained further: then the arguments must ask for the same ones, or for none.

@@ -11,6 +11,7 @@
 #include "train/evaluation.h"
 #include "train/evaluation_sets.h"
 #include "train/gradient_cache.h"
+#include "train/hidden_cache.h"
 #include "train/optimizer.h"
 #include "train/output.h"
 #include "train/output_lock.h"
@@ -55,6 +56,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
       at.stateful, train::GradientWatch::kKey, [&] { return std::make_unique<train::GradientWatch>(args); });
   train::resume(p, at, plan);  // after all that is Stateful was made
   engine::broadcast_values(state.parameters, ranks);
+  const train::ProbingCaches probing(p);
   train::plan_memory(p, sampler, train::copy_for_saves(p, at));
 
   train::RunLog log(p, plan, at, observer);
