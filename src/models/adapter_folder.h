@@ -11,6 +11,9 @@
 
 namespace graft::models {
 
+inline constexpr const char *kAdapterConfig = "adapter_config.json",
+                            *kAdapterTensors = "adapter_model.safetensors", *kBaseModel = "base_model.json";
+
 // True for a folder with adapter_config.json that holds no weights of a whole model.
 bool is_adapter_folder(const std::filesystem::path& folder);
 
@@ -18,8 +21,8 @@ struct AdapterFolder {
   std::filesystem::path folder, base;  // `base`: the folder of the base model
   PeftConfig config;
   hub::StateDict tensors;  // with peft's prefixes taken off their names
-  // Of base_model.json, which graft writes beside the adapter; "" where it is missing.
-  std::string base_sha256, base_model_type;
+  std::string
+      base_sha256;  // of base_model.json, which graft writes beside the adapter; "" where it is missing
 };
 
 // Finds the base by base_model_name_or_path: a folder (relative to the working directory or to `folder`, or

@@ -20,6 +20,15 @@ HiddenCache::~HiddenCache() {
   if (data_) ::munmap(data_, mapped_);
 }
 
+namespace {
+
+// Whether examples have another number of rows than one.
+bool hidden_rows_vary(const models::Forward& pass, const data::RaggedBatch& batch) {
+  return pass.rows.num_rows != batch.num_examples() || batch.size() != batch.num_examples();
+}
+
+}  // namespace
+
 // A file without a name: it is gone when the process ends, however it ends.
 void HiddenCache::reserve(const Trainer::Parts& parts, int64_t rows) {
   mapped_ = std::max<size_t>(4096, static_cast<size_t>(4 * rows * width_));
@@ -53,13 +62,15 @@ void HiddenCache::compute(Trainer::Parts& p, const tasks::Features& features, in
   if (!data_) {
     width_ = pass.hidden->data.cols;
     int64_t rows = features.size();  // one a text, or one a token at most
-    if (!state.network.head->rows(tape, batch).one_row_each) {
+    if (hidden_rows_vary(pass, batch)) {
       rows = 0;
       for (int64_t i = 0; i < features.size(); ++i) rows += features.length(i);
     }
     reserve(p, rows);
   }
   const engine::Tensor hidden = tape.on_host(pass.hidden->data);
+  if (static_cast<size_t>(4 * (num_rows_ + hidden.rows) * width_) > mapped_)
+    fail("linear probing: the texts of the data have more rows than tokens");
   for (int64_t r = 0; r < hidden.rows; ++r)
     std::copy_n(hidden.row(r), width_, data_ + (num_rows_ + r) * width_);
   for (int32_t e = 0; e < batch.num_examples(); ++e) {

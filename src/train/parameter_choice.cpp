@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <optional>
+#include <set>
 #include <string_view>
 
 #include "base/error.h"
@@ -116,22 +117,34 @@ void check_reinitialized(const models::State& state, const TrainingArguments& a,
   }
 }
 
-// "lora: 0.07 M parameters in 12 modules and 0.00 M of classifier are trained, 0.33 % of 22.57 M"
-void log_adapters(const models::State& state) {
+// The endings of the names of the modules with adapters, each once: "query, value".
+std::string adapted_modules(const models::State& state) {
+  std::set<std::string> endings;
+  for (const Parameter* matrix : state.adapter->matrices) {
+    const std::string module = models::module_name(state, *matrix);
+    endings.insert(module.substr(module.rfind('.') + 1));
+  }
+  return fmt::format("{}", fmt::join(endings, ", "));
+}
+
+// "lora: 73728 parameters in 12 modules (query, value) and 770 of classifier are trained: 0.33 % of 22.71 M"
+void log_few(const models::State& state, const TrainingArguments& a) {
   double adapters = 0, beside = 0, base = 0;
   for (const Parameter& p : state.parameters.parameters()) {
     const auto size = static_cast<double>(p.size);
     if (!p.of_adapter) base += size;
     if (p.trainable) (p.of_adapter ? adapters : beside) += size;
   }
+  const std::string share = fmt::format("{:.3g} % of {:.2f} M", 100 * (adapters + beside) / base, base / 1e6);
+  if (!state.saves_adapter())
+    return log_info("{}: {:.0f} parameters are trained: {}", a.peft_type, beside, share);
   const models::PeftConfig& config = state.adapter->config;
-  log_info("{}: {} parameters in {} modules ({}){} are trained: {:.2f} % of the model's {:.2f} M",
-           config.peft_type == models::PeftType::lora ? "lora" : "ia3", static_cast<int64_t>(adapters),
-           state.adapter->matrices.size(), fmt::join(config.target_modules, ", "),
-           beside > 0 ? fmt::format(" and {} of {}", static_cast<int64_t>(beside),
-                                    fmt::join(config.modules_to_save, ", "))
-                      : "",
-           100 * (adapters + beside) / base, base / 1e6);
+  log_info(
+      "{}: {:.0f} parameters in {} modules ({}){} are trained: {}",
+      config.peft_type == models::PeftType::lora ? "lora" : "ia3", adapters, state.adapter->matrices.size(),
+      adapted_modules(state),
+      beside > 0 ? fmt::format(" and {:.0f} of {}", beside, fmt::join(config.modules_to_save, ", ")) : "",
+      share);
 }
 
 void log_choice(const models::State& state, const TrainingArguments& a) {
@@ -143,8 +156,8 @@ void log_choice(const models::State& state, const TrainingArguments& a) {
   if (trained == 0)
     throw UsageError("all parameters are frozen: nothing is left to train",
                      "freeze fewer with --freeze or --freeze_layers");
-  if (state.saves_adapter())
-    log_adapters(state);
+  if (state.saves_adapter() || !a.peft_type.empty())
+    log_few(state, a);
   else if (trained < all)
     log_info("trained: {:.2f} M of {:.2f} M parameters; the others are frozen", trained / 1e6, all / 1e6);
   if (a.reinit_layers > 0)

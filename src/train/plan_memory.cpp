@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "train/hidden_cache.h"
 #include "train/optimizer_state.h"
 #include "train/plan.h"
 
@@ -142,6 +143,7 @@ void plan_evaluation(Trainer::Parts& p) {
   if (!p.arguments.do_eval.value_or(false)) return;
   const auto plan = [&](const tasks::Features* features) {
     if (!features || features->size() == 0) return;
+    const ReadsCacheOf cache(p, *features);
     const std::vector<int64_t> longest = longest_examples(*features, p.arguments.per_device_eval_batch_size);
     p.memory.prepare(p.model.state(), p.features.task.get(), batch_of(*features, longest, -1), false);
   };

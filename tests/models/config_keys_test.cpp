@@ -182,8 +182,11 @@ TEST_F(ConfigKeys, AnAdapterIsNoModel) {
   EXPECT_THAT(warnings_of([&] { load_model(folder); }),
               ElementsAre(HasSubstr("the adapter of adapter_config.json is not applied")));
   fs::remove(folder / "config.json");
-  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }),
-              HasSubstr("holds an adapter (adapter_config.json)"));
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }), HasSubstr("config.json is missing"));
+  fs::remove(folder / "model.safetensors");
+  EXPECT_THAT(
+      error_of([&] { Model::from_pretrained(folder); }),
+      AllOf(HasSubstr("adapter_config.json: \"peft_type\" is \"\""), HasSubstr("graft has LORA and IA3")));
 }
 
 // Whatever stands in config.json, a model is declared or a graft::Error names the file.

@@ -14,6 +14,7 @@
 #include "models/registry.h"
 #include "models/weights.h"
 #include "train/checkpoint.h"
+#include "train/every_task.h"
 #include "train/resume_run.h"
 #include "train/tiny_run.h"
 #include "train/verify_resume.h"
@@ -90,6 +91,7 @@ TEST_F(Adapters, TrainThemselvesAndTheHeadOnly) {
     a.lora_r = 4;
     a.target_modules = "query,value,intermediate.dense";
     const Model model = base();
+    before.state().bf16 = bf16;
     std::string log;
     TrainResult result;
     log = log_of_run([&] {
@@ -97,9 +99,8 @@ TEST_F(Adapters, TrainThemselvesAndTheHeadOnly) {
       EXPECT_EQ(logits_of(model, batch()), logits_of(before, batch()));  // b is zero
       result = trainer.train();
     });
-    EXPECT_THAT(log,
-                HasSubstr("lora: 1792 parameters in 6 modules (query, value, intermediate.dense) and 99 of "
-                          "classifier are trained: "));
+    EXPECT_THAT(log, HasSubstr("lora: 1792 parameters in 6 modules (dense, query, value) and 99 of "
+                               "classifier are trained: "));
     EXPECT_GT(value_of(result.metrics, "eval_accuracy"), 0.9) << bf16;
     const auto old = values_by_name(before);
     for (const auto& [name, values] : values_by_name(model)) {
@@ -372,6 +373,78 @@ TEST_F(Adapters, OfAFolderWithoutConfigAreLoadedOverTheirBase) {
     fs::remove(run_ / "out" / file);
   EXPECT_EQ(logits_of(Model::from_pretrained(run_ / "out"), batch()), logits_of(model, batch()));
   EXPECT_FALSE(Pipeline(run_ / "out")("a red word").label.empty());
+}
+
+TEST_F(Adapters, AreNotNeededForBitFit) {
+  TrainingArguments a = arguments();
+  a.peft_type = "bitfit";
+  const Model model = base();
+  const auto before = values_by_name(model);
+  a.max_steps = 4;
+  Trainer(model, a, data(40)).train();
+  for (const auto& [name, values] : values_by_name(model))
+    EXPECT_EQ(!same_bits(values, before.at(name)), name.ends_with(".bias") || name.starts_with("classifier."))
+        << name;
+  EXPECT_TRUE(fs::exists(run_ / "out/model.safetensors"));
+  EXPECT_FALSE(fs::exists(run_ / "out/adapter_config.json"));
+}
+
+// The cached hidden states give what the frozen encoder without dropout gives.
+TEST_F(Adapters, AreNotNeededForLinearProbing) {
+  save_base("plain", 42);
+  Json config = read_json(run_ / "plain/config.json");
+  for (const char* key : {"hidden_dropout_prob", "attention_probs_dropout_prob"}) config[key] = 0.0;
+  write_json(run_ / "plain/config.json", config);
+  TrainingArguments a = arguments();
+  a.peft_type = "linear_probing";
+  a.num_train_epochs = 3;
+  a.eval_strategy = "epoch";
+  const Model probed = base("plain"), frozen = base("plain");
+  LogEntry metrics;
+  const std::string log = log_of_run([&] { metrics = Trainer(probed, a, data(40)).train().metrics; });
+  EXPECT_THAT(log, AllOf(HasSubstr("linear_probing: 99 parameters are trained"),
+                         HasSubstr("the hidden states of all examples (12.8 kB) were computed")));
+  EXPECT_EQ(probed.state().network.cached, nullptr);
+  a.peft_type = "";
+  a.freeze = "bert.*";
+  const LogEntry whole = Trainer(frozen, a, data(40)).train().metrics;
+  EXPECT_LE(largest_difference(all_values(probed), all_values(frozen)), 1e-6);
+  EXPECT_NEAR(value_of(metrics, "eval_loss"), value_of(whole, "eval_loss"), 1e-6);
+  EXPECT_EQ(value_of(metrics, "eval_accuracy"), value_of(whole, "eval_accuracy"));
+}
+
+TEST_F(Adapters, OfEveryTaskAreSavedAndGiveTheModelBack) {
+  const EveryTask every;
+  for (const TaskCase& c : every_task()) {
+    const fs::path base = run_ / "task-base", out = run_ / "task-out";
+    every.model(c).save_pretrained(base);
+    ModelOptions options;
+    options.task = c.task->head->task;
+    TrainingArguments a = every.arguments(c);
+    a.output_dir = out.string();
+    a.max_steps = 2;
+    a.peft_type = "lora";
+    a.lora_dropout = 0.1;
+    const Model model = Model::from_pretrained(base, options);
+    Trainer(model, a, every.data(c, 20, 6)).train();
+    EXPECT_TRUE(fs::exists(out / "adapter_model.safetensors")) << c.name();
+    const Model again = Model::from_pretrained(out, options);
+    EXPECT_TRUE(again.load_report().missing.empty()) << c.name();
+    const auto values = values_by_name(again);
+    for (const auto& [name, value] : values_by_name(model))
+      EXPECT_TRUE(same_bits(value, values.at(name))) << name;
+    a.peft_type = "linear_probing";
+    a.lora_dropout = 0;
+    const auto probe = [&] {
+      Trainer(Model::from_pretrained(base, options), a, every.data(c, 20, 6)).train();
+    };
+    if (c.task->head->predicts_tokens || c.task->head->is_bare)
+      EXPECT_THAT(error_of(probe), HasSubstr("the model has no head of its own to train")) << c.name();
+    else
+      EXPECT_NO_THROW(probe()) << c.name();
+    fs::remove_all(base);
+    fs::remove_all(out);
+  }
 }
 
 TEST_F(Adapters, OfEachFamilyHaveDefaultTargets) {
