@@ -143,8 +143,6 @@ struct TrainingArguments {
   bool use_rslora = false;            // scaled by alpha / sqrt(r)
   bool use_dora = false;              // the lengths of the weights' rows are trained apart
   std::string init_lora_weights = "true";  // true, gaussian, pissa
-  double reduction_factor = 16;            // hidden size / width of a bottleneck adapter
-  int64_t num_virtual_tokens = 20;         // of a prompt or a prefix
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",

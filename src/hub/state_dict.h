@@ -76,8 +76,8 @@ void write_safetensors(const std::filesystem::path& file, const std::vector<Tens
 std::vector<std::filesystem::path> write_checkpoint(const std::filesystem::path& folder,
                                                     const std::vector<TensorToWrite>& tensors,
                                                     uint64_t max_shard_bytes = 5'000'000'000);
-// True for the names of files that write_checkpoint writes, and of those of an adapter. Such a file of an earlier save is stale after a
-// later one.
+// True for the names of files that write_checkpoint writes, and of those of an adapter. Such a file of an
+// earlier save is stale after a later one.
 bool is_written_weights(const std::string& name);
 
 }  // namespace graft::hub

@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports peft; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import environments
 from common import GRAFT, HERE
 
-NEWEST, OLDER, TEXT_METRICS, SENTENCE_TRANSFORMERS, TENSORBOARD = environments.PINS
+NEWEST, OLDER, TEXT_METRICS, SENTENCE_TRANSFORMERS, TENSORBOARD, PEFT = environments.PINS
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", re.MULTILINE)
 
 
@@ -59,8 +59,12 @@ def reports(work):
     yield TENSORBOARD, "check_reports.py", work / "reports"
 
 
+def peft(work):
+    yield PEFT, "check_peft.py", work / "peft"
+
+
 PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "tokens": tokens, "metrics": metrics,
-         "embeddings": embeddings, "answers": answers, "reports": reports}
+         "embeddings": embeddings, "answers": answers, "reports": reports, "peft": peft}
 
 
 def run(pythons, step):

@@ -1,0 +1,96 @@
+// graft train --peft_type, end to end: a folder of adapters, which every verb reads.
+#include "base/file.h"
+#include "cli/graft_program.h"
+
+namespace graft::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+namespace fs = std::filesystem;
+
+class AdapterProgram : public testing::Test {
+ protected:
+  // Adapters of the world's model, which knows the task already: its texts with the labels exchanged.
+  Result train(const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> args = {"train",
+                                     "--model",
+                                     world_.model(),
+                                     "--task",
+                                     "sequence-classification",
+                                     "--train_file",
+                                     world_.rows("train.csv", 64, 1),
+                                     "--output_dir",
+                                     world_ / out,
+                                     "--bf16",
+                                     "false"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_graft(args);
+  }
+  World world_;
+};
+
+TEST_F(AdapterProgram, WritesAFolderOfAdaptersThatEveryVerbReads) {
+  const Result r = train("lora", {"--peft_type", "lora", "--lora_r", "4", "--target_modules", "query,value",
+                                  "--max_steps", "4", "--learning_rate", "0.01"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr("lora: "));
+  EXPECT_THAT(r.err, HasSubstr("modules (query, value) and 34 of classifier are trained: "));
+  EXPECT_FALSE(fs::exists(world_ / "lora/model.safetensors"));
+  EXPECT_EQ(read_json(world_ / "lora/adapter_config.json").at("base_model_name_or_path"),
+            Json(fs::weakly_canonical(world_.model()).string()));
+  const std::string dev = world_.rows("dev.csv", 16, 2);
+  EXPECT_THAT(graft_output({"evaluate", "--model", world_ / "lora", "--test_file", dev}),
+              HasSubstr("eval_accuracy"));
+  EXPECT_THAT(graft_output({"info", "--model", world_ / "lora"}),
+              HasSubstr("bert for sequence-classification"));
+  EXPECT_EQ(json_lines(graft_output({"tokenize", "--model", world_ / "lora"}, "good\n")).size(), 1u);
+  EXPECT_EQ(json_lines(graft_output({"embed", "--model", world_ / "lora"}, "good\n")).size(), 1u);
+  EXPECT_EQ(json_lines(graft_output({"predict", "--model", world_ / "lora"}, "good\n")).size(), 1u);
+  const Result again =
+      run_graft({"train", "--model", world_ / "lora", "--task", "sequence-classification", "--train_file",
+                 dev, "--output_dir", world_ / "further", "--max_steps", "2"});
+  ASSERT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("its adapters are trained further"));
+  EXPECT_TRUE(fs::exists(world_ / "further/adapter_model.safetensors"));
+}
+
+TEST_F(AdapterProgram, AFullRunReplacesTheFilesOfAdapters) {
+  ASSERT_EQ(train("out", {"--peft_type", "lora", "--max_steps", "1"}).code, 0);
+  ASSERT_EQ(train("out", {"--max_steps", "1", "--overwrite_output_dir", "true"}).code, 0);
+  EXPECT_TRUE(fs::exists(world_ / "out/model.safetensors"));
+  EXPECT_FALSE(fs::exists(world_ / "out/adapter_config.json"));
+  EXPECT_FALSE(fs::exists(world_ / "out/adapter_model.safetensors"));
+  ASSERT_EQ(train("out", {"--peft_type", "ia3", "--max_steps", "1", "--overwrite_output_dir", "true"}).code,
+            0);
+  EXPECT_FALSE(fs::exists(world_ / "out/model.safetensors"));
+  EXPECT_TRUE(fs::exists(world_ / "out/adapter_config.json"));
+}
+
+TEST_F(AdapterProgram, SaysWhatDoesNotFit) {
+  Result r = train("out", {"--peft_type", "lora", "--target_modules", "qery"});
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("is named \"qery\""), HasSubstr("did you mean query?")));
+  r = train("out", {"--lora_r", "4"});
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("--lora_r is for --peft_type lora, which is not given"));
+  ASSERT_EQ(train("lora", {"--peft_type", "lora", "--max_steps", "1"}).code, 0);
+  Json config = read_json(world_ / "lora/adapter_config.json");
+  config["base_model_name_or_path"] = world_ / "gone";
+  write_json(world_ / "lora/adapter_config.json", config);
+  r = run_graft({"predict", "--model", world_ / "lora"}, {"good\n"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, AllOf(HasSubstr("there is no such folder"), HasSubstr("base_model_name_or_path")));
+  // A pickle that does more than hold tensors is refused by the reader of checkpoints.
+  config["base_model_name_or_path"] = world_.model();
+  write_json(world_ / "lora/adapter_config.json", config);
+  fs::remove(world_ / "lora/adapter_model.safetensors");
+  world_.write("lora/adapter_model.bin", "cos\nsystem\n(S'true'\ntR.");
+  r = run_graft({"predict", "--model", world_ / "lora"}, {"good\n"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, HasSubstr("adapter_model.bin"));
+}
+
+}  // namespace
+}  // namespace graft::test
