@@ -216,7 +216,7 @@ void mark_saved_modules(State& state, PeftConfig& config) {
 
 void add_adapter(State& state, PeftConfig config, uint64_t seed) {
   if (state.adapter)
-    fail_with("graft merge --adapter makes a whole model of it, which can get new adapters",
+    fail_with("graft merge makes a whole model of it, which can get new adapters",
               "{}: the model has adapters already", state.origin.string());
   auto adapter = std::make_unique<ModelAdapter>();
   const std::map<std::string, Parameter*> modules = selected(state, config);

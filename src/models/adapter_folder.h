@@ -43,8 +43,8 @@ std::filesystem::path tokenizer_folder(const std::filesystem::path& folder);
 // The tensors of the base that the adapter does not replace.
 hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& base);
 // Gives a model with the base's weights the folder's adapters and the modules that were trained with them.
-// Throws Error for an adapter of another model.
-void load_adapter(State& state, const AdapterFolder& adapter);
+// Throws Error for an adapter of another model. `new_head`: a head of another shape stays new.
+void load_adapter(State& state, const AdapterFolder& adapter, bool new_head = false);
 
 // What load_adapter reads: the tensors under peft's names, adapter_config.json and base_model.json.
 WeightsToWrite adapter_tensors_to_write(const State& state, DType dtype);

@@ -111,7 +111,7 @@ void check_base(const State& state, const AdapterFolder& folder) {
 
 }  // namespace
 
-void load_adapter(State& state, const AdapterFolder& folder) {
+void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
   auto adapter = std::make_unique<ModelAdapter>();
   state.parameters.reopen();
   declare_adapters(state, folder);
@@ -128,6 +128,15 @@ void load_adapter(State& state, const AdapterFolder& folder) {
     if (!p && part.empty() && !state.head->is_bare) {
       state.report.unexpected.push_back(t.name);
     } else if (p) {
+      const bool of_head = !p->of_adapter && !is_backbone(*state.family, p->name);
+      if (of_head && t.shape != stored_shape(*p)) {
+        if (!new_head)
+          fail_with("--ignore_mismatched_sizes true replaces the head by a new one",
+                    "{}: tensor {} is {} but the model needs {}", t.file, shown(t.name),
+                    tensor_shape(t.shape), tensor_shape(stored_shape(*p)));
+        p->with_adapter = true;
+        continue;
+      }
       load_tensor(state, folder, t, *p);
       filled.insert(p);
     }

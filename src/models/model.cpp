@@ -117,7 +117,7 @@ Model load_with_adapter(const fs::path& folder, const ModelOptions& options) {
     throw Error(fmt::format("the base model of the adapter in {}: {}", folder.string(), e.what()), e.hint());
   }
   if (state->head->is_bare) models::load_dense_modules(*state);
-  models::load_adapter(*state, adapter);
+  models::load_adapter(*state, adapter, options.ignore_mismatched_sizes);
   return Model(std::move(state));
 }
 

@@ -89,7 +89,7 @@ void check_same(const models::State& state, const TrainingArguments& a) {
   if (!a.peft_type.empty() && !makes_adapter(a))
     throw UsageError(
         fmt::format("--peft_type {}: the model in {} has adapters", a.peft_type, state.origin.string()),
-        "graft merge --adapter makes a whole model of it");
+        "graft merge makes a whole model of it");
   const PeftConfig& has = state.adapter->config;
   const bool lora = has.peft_type == PeftType::lora;
   if (a.peft_type.empty()) return log_info("{}: its adapters are trained further", state.origin.string());

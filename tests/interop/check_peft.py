@@ -42,6 +42,8 @@ def config_of(method, family):
         return IA3Config(task_type="SEQ_CLS", target_modules=ia3, feedforward_modules=forward)
     settings = {"lora": {"r": 4, "lora_alpha": 12}, "rslora": {"use_rslora": True}, "dora": {"use_dora": True, "target_modules": "all-linear"},
                 "pissa": {"r": 4, "init_lora_weights": "pissa"}}[method]
+    if family == "distilbert" and method == "dora":  # peft finds its pre_classifier twice: in all-linear, and as the ending of "classifier"
+        settings["target_modules"] = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
     return LoraConfig(task_type="SEQ_CLS", **{"target_modules": lora, "fan_in_fan_out": family == "gpt2", **settings})
 
 

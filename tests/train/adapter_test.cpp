@@ -293,6 +293,19 @@ TEST_F(Adapters, AreTrainedFurther) {
               AllOf(HasSubstr("has other adapters already (lora, r 8"), HasSubstr("leave --peft_type out")));
 }
 
+TEST_F(Adapters, WithAHeadOfOtherLabelsGetANewOneOnRequest) {
+  trained(arguments());
+  ModelOptions options;
+  options.labels = {"up", "down"};
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(run_ / "out", options); }),
+              AllOf(HasSubstr("tensor classifier.weight is [3, 32] but the model needs [2, 32]"),
+                    HasSubstr("--ignore_mismatched_sizes true")));
+  options.ignore_mismatched_sizes = true;
+  const Model model = Model::from_pretrained(run_ / "out", options);
+  EXPECT_EQ(model.load_report().missing, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+  EXPECT_TRUE(model.state().parameters.find("classifier.weight")->with_adapter);
+}
+
 TEST_F(Adapters, WithOptionsThatDoNotFitAreRefused) {
   TrainingArguments a = arguments();
   a.target_modules = "query,valeu";
