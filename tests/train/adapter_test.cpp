@@ -298,8 +298,7 @@ TEST_F(Adapters, WithAHeadOfOtherLabelsGetANewOneOnRequest) {
   ModelOptions options;
   options.labels = {"up", "down"};
   EXPECT_THAT(error_of([&] { Model::from_pretrained(run_ / "out", options); }),
-              AllOf(HasSubstr("tensor classifier.weight is [3, 32] but the model needs [2, 32]"),
-                    HasSubstr("--ignore_mismatched_sizes true")));
+              AllOf(HasSubstr("but the model needs [2"), HasSubstr("--ignore_mismatched_sizes true")));
   options.ignore_mismatched_sizes = true;
   const Model model = Model::from_pretrained(run_ / "out", options);
   EXPECT_EQ(model.load_report().missing, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
