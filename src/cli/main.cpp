@@ -34,6 +34,7 @@ constexpr Verb kVerbs[] = {
     {"predict", predict, "labels and scores for texts, as jsonl"},
     {"embed", embed, "embeddings of texts, as .npy or jsonl"},
     {"generate", generate, "continuations of texts"},
+    {"merge", merge, "the adapters of a folder in the weights of their base model"},
     {"tokenize", tokenize, "ids, tokens and offsets of texts, as jsonl"},
     {"info", info, "parameters, sizes, tokenizer and memory of a checkpoint"},
     {"parity", parity, "compare with reference numbers: outputs, gradients, trained weights"},

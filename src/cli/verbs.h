@@ -12,6 +12,7 @@ int evaluate(int argc, char** argv);
 int embed(int argc, char** argv);
 int predict(int argc, char** argv);
 int generate(int argc, char** argv);
+int merge(int argc, char** argv);
 int tokenize(int argc, char** argv);
 int info(int argc, char** argv);
 int parity(int argc, char** argv);

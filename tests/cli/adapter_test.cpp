@@ -56,6 +56,32 @@ TEST_F(AdapterProgram, WritesAFolderOfAdaptersThatEveryVerbReads) {
   EXPECT_TRUE(fs::exists(world_ / "further/adapter_model.safetensors"));
 }
 
+TEST_F(AdapterProgram, AreMergedIntoAWholeModel) {
+  for (const char* method : {"lora", "ia3"}) {
+    ASSERT_EQ(train(method, {"--peft_type", method, "--max_steps", "4", "--learning_rate", "0.01"}).code, 0);
+    const std::string folder = world_ / method, merged = folder + "-merged";
+    const Result r = run_graft({"merge", "--adapter", folder, "--output_dir", merged});
+    ASSERT_EQ(r.code, 0) << r.err;
+    EXPECT_EQ(r.out, "");
+    EXPECT_THAT(r.err, HasSubstr("modules are merged into the weights of"));
+    EXPECT_TRUE(fs::exists(merged + "/model.safetensors"));
+    EXPECT_FALSE(fs::exists(merged + "/adapter_config.json"));
+    const auto score = [&](const std::string& model) {
+      return json_lines(graft_output({"predict", "--model", model}, "good\n"))[0].at("score").get<double>();
+    };
+    EXPECT_NEAR(score(folder), score(merged), 1e-5) << method;
+  }
+  const std::string folder = world_ / "lora", base = world_.model();
+  Result r = run_graft({"merge", "--adapter", folder, "--output_dir", folder});
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("is the folder of the adapter, which would be overwritten"));
+  r = run_graft({"merge", "--adapter", folder, "--output_dir", base});
+  EXPECT_THAT(r.err, HasSubstr("is the folder of the base model"));
+  r = run_graft({"merge", "--adapter", base, "--output_dir", world_ / "x"});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err, HasSubstr("is no folder of adapters"));
+}
+
 TEST_F(AdapterProgram, AFullRunReplacesTheFilesOfAdapters) {
   ASSERT_EQ(train("out", {"--peft_type", "lora", "--max_steps", "1"}).code, 0);
   ASSERT_EQ(train("out", {"--max_steps", "1", "--overwrite_output_dir", "true"}).code, 0);

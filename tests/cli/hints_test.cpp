@@ -16,7 +16,7 @@ using Names = std::set<std::string>;
 
 const std::vector<std::string> kVerbs = {"train",         "evaluate", "predict",  "tokenize",        "info",
                                          "parity",        "pull",     "generate", "train-tokenizer", "embed",
-                                         "verify-resume", "adapt"};
+                                         "verify-resume", "adapt",    "merge"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -93,6 +93,7 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"data/labels.cpp", {"train"}},
       // what training alone checks
       {"models/adapter.cpp", {"train"}},
+      {"cli/merge_adapter.cpp", {"merge"}},
       {"models/adapter_tensors.cpp", {"train"}},
       {"train/hidden_cache.cpp", {"train"}},
       {"train/peft.cpp", {"train"}},

@@ -108,6 +108,8 @@ def check(counter, family, method, work):
     graft("train", {**run, "output_dir": work / "first", "max_steps": 1, "learning_rate": 0})
     loaded = PeftModel.from_pretrained(base_model(start), work / "ours")
     compare(counter, "written", graft_probabilities(work / "ours", texts, work), probabilities(loaded, tokenizer, texts), problems)
+    graft("merge", {"adapter": work / "ours", "output_dir": work / "merged"})
+    compare(counter, "merged", graft_probabilities(work / "merged", texts, work), probabilities(loaded, tokenizer, texts), problems)
     if method == "pissa":  # its base is changed: peft trains another form of it
         return problems
     first = PeftModel.from_pretrained(base_model(start), work / "first", is_trainable=True)
