@@ -69,8 +69,8 @@ fs::path find_base(const fs::path& folder, const PeftConfig& config) {
   for (const fs::path& path : {folder / given, given, above / last}) {
     if (!holds_model(path) || fs::equivalent(path, folder, ignored)) continue;
     if (is_adapter_folder(path))
-      fail_with("merge that one first: graft merge", "{}: its base {} is an adapter too",
-                folder.string(), path.string());
+      fail_with("merge that one first: graft merge", "{}: its base {} is an adapter too", folder.string(),
+                path.string());
     return path;
   }
   if (given.is_absolute() || name.starts_with("."))
