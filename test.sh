@@ -107,8 +107,8 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
     check docs tools/check_docs.py build README.md
   fi
 
-  # What reads a stranger's files, and training steps; --slow takes all.
-  folders="base hub data"
+  # What reads a stranger's files, the operations and the training loop; --slow takes all.
+  folders="base hub data operations trainer"
   seconds=5
   if [ "$tier" = slow ]; then folders="$folders text report engine models generate tasks train capi pipeline cli" seconds=60; fi
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
@@ -117,15 +117,11 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   # The kernels of all instruction sets are compiled there, too.
   export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON
   [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF
-  build asan graft_cli fuzzers test_engine test_train $(printf 'test_%s ' $folders)
-  # RowMemory measures memory, which a sanitizer multiplies.
-  run_ctest "asan" build-asan/tests -L "^fast-(${folders// /|})\$" -E '^RowMemory[.]'
-  if [ "$tier" = default ]; then
-    # Of the head sizes the one that is no multiple of a vector.
-    run_ctest "asan operations" build-asan/tests/engine -L fast -E 'HeadDim(8|64)$' \
-      -R '^(AdamW|Arena|Attention|BasicOps|CrossEntropy|DropoutOp|ElementLoss|Embed|Gather|ResidualNorm|SelectRows|Tape)[.]'
-    run_ctest "asan training" build-asan/tests/train -L fast -R '^(Accumulation|AdamW|Fixtures/Parity|StepMemory|TrainerTest)[.]'
-  fi
+  build asan fuzzers $(printf 'test_%s ' $folders)
+  # RowMemory measures memory, which a sanitizer multiplies. Of the head sizes the one that is no multiple of a vector.
+  unwanted='^RowMemory[.]'
+  [ "$tier" = slow ] || unwanted="$unwanted|ParityBf16|HeadDim(8|64)\$"
+  run_ctest "asan" build-asan/tests -L "^fast-(${folders// /|})\$" -E "$unwanted"
 
   say "clang-tidy on what changed"
   [ "$tier" != slow ] || export TIDY_SECONDS=3600

@@ -17,7 +17,7 @@ function(graft_unity target on)
 endfunction()
 
 # What runs once for a file, a command or a step compiles at -O1 in three quarters of the time, and tests that call what
-# is optimized at -O0 in half of it. With sanitizers -O0 takes a third of -O1's time; the layers COLD_SANITIZED take it there only.
+# is optimized at -O0 in half of it. With sanitizers -O0 takes a third of -O1's time.
 function(graft_optimize target release sanitized)
   if(GRAFT_SANITIZE)
     target_compile_options(${target} PRIVATE ${sanitized})
@@ -27,15 +27,13 @@ function(graft_optimize target release sanitized)
 endfunction()
 
 function(graft_layer name)
-  cmake_parse_arguments(L "COLD;COLD_SANITIZED" "" "SOURCES;KEEP_APART;DEPENDS;LIBS" ${ARGN})
+  cmake_parse_arguments(L "COLD" "" "SOURCES;KEEP_APART;DEPENDS;LIBS" ${ARGN})
   add_library(graft_${name} STATIC ${L_SOURCES} ${L_KEEP_APART})
   graft_unity(graft_${name} ${GRAFT_UNITY} ${L_KEEP_APART})
   # For libgraft.so, which consists of the same objects as libgraft.a (cmake/install.cmake).
   set_target_properties(graft_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(L_COLD)
     graft_optimize(graft_${name} -O1 -O0)
-  elseif(L_COLD_SANITIZED)
-    graft_optimize(graft_${name} "" -O0)
   endif()
   target_include_directories(graft_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
   foreach(layer ${L_DEPENDS})
