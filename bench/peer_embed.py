@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Sentences a second of `graft embed` beside sentence-transformers, in fp32 and bf16, on the same file of mixed lengths.
+"""Sentences a second of `graft embed` beside sentence-transformers, in fp32 and bf16, and onnxruntime, on the same file of mixed lengths.
 
     bench/peer_embed.py --model DIR [--sentences N] [--rounds N] [--graft PROGRAM]
 
-Run it with a Python that has sentence-transformers (that of .interop/sentence-transformers). Each side takes the same texts, warm, in turns; the
+Run it with a Python that has sentence-transformers (that of .interop/sentence-transformers); onnxruntime is measured where it is installed, with
+the packages onnx and onnxscript, on the encoder that torch.onnx exports, with the batches of sentence-transformers. Each side takes the same texts, warm, in turns; the
 medians of the rounds are shown. graft's time is that of the whole program less that of a run on one text: loading is not counted on either side.
 """
 import argparse
@@ -28,6 +29,49 @@ def seconds_of(call):
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def onnx_encoder(model, folder):
+    """A function that embeds texts with onnxruntime in batches of 32 of about the same length, as encode does; None without it."""
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+    except ImportError:
+        return None
+    import numpy
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
+
+        def forward(self, input_ids, attention_mask, token_type_ids):
+            return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    ids = torch.randint(5, 1000, (2, 16))
+    dynamic = {0: "batch", 1: "sequence"}
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    torch.onnx.export(Encoder(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), folder / "model.onnx", input_names=names,
+                      output_names=["hidden"], dynamic_axes={n: dynamic for n in [*names, "hidden"]}, opset_version=17, dynamo=False)
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+
+    def encode(texts):
+        rows = [None] * len(texts)
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        for begin in range(0, len(texts), 32):
+            batch = order[begin:begin + 32]
+            inputs = tokenizer([texts[i] for i in batch], padding=True, truncation=True, max_length=256, return_tensors="np")
+            hidden = session.run(["hidden"], {n: inputs[n].astype(numpy.int64) for n in names})[0]
+            mask = inputs["attention_mask"][:, :, None]
+            means = (hidden * mask).sum(1) / mask.sum(1)
+            for i, mean in zip(batch, means):
+                rows[i] = mean / numpy.linalg.norm(mean)
+        return numpy.stack(rows)
+
+    return encode
 
 
 def main():
@@ -59,6 +103,10 @@ def main():
     calls["graft bf16"] = lambda: graft_seconds("true")
     for model in models.values():
         model.encode(texts[:64])
+    if encode := onnx_encoder(options.model, work):
+        same = abs(encode(texts[:64]) - models["sentence-transformers fp32"].encode(texts[:64])).max()
+        assert same < 1e-4, f"onnxruntime's embeddings differ by {same}"
+        calls["onnxruntime fp32"] = lambda: seconds_of(lambda: encode(texts))
     times = {name: [] for name in calls}
     for _ in range(options.rounds):
         for name, call in calls.items():
