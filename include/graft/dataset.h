@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,7 +13,8 @@ namespace graft {
 
 namespace data {
 class LabelTally;
-}
+struct FileRows;
+}  // namespace data
 
 // An answer to a question: its text, and where it begins in the context, in Unicode code points.
 struct AnswerSpan {
@@ -100,6 +103,9 @@ struct DatasetOptions {
   std::string tag_scheme{};  // iob1, iob2, bioes, bilou; "" = found from the tags
   bool repair_tags = false;  // tags that break the scheme are replaced; otherwise a warning counts them, and
                              // with a named scheme they are an error
+  // Rows of texts and labels that may be larger than memory: they stay in the file, which is read again by
+  // for_each. Only for sequence-classification.
+  bool keep_in_file = false;
 };
 
 class GRAFT_API Dataset {
@@ -112,9 +118,14 @@ class GRAFT_API Dataset {
   // words or spans the tags are the labels.
   explicit Dataset(std::vector<Example> examples, std::string origin = "");
 
-  size_t size() const { return examples_.size(); }
+  size_t size() const { return file_rows_ ? num_file_rows_ : examples_.size(); }
+  // The rows in memory: all of them, or none with keep_in_file.
   const Example& operator[](size_t i) const { return examples_[i]; }
   const std::vector<Example>& examples() const { return examples_; }
+  bool in_file() const { return file_rows_ != nullptr; }
+  const data::FileRows& file_rows() const { return *file_rows_; }
+  // Calls `see` for each row in order. Throws Error if a row in the file is there no more.
+  void for_each(const std::function<void(const Example&)>& see) const;
   const std::string& origin() const { return origin_; }              // the file, for messages
   const std::string& label_column() const { return label_column_; }  // its name, for messages; "" = none
   LabelKind label_kind() const { return label_kind_; }
@@ -125,7 +136,7 @@ class GRAFT_API Dataset {
   const std::vector<LabelCount>& label_counts() const { return label_counts_; }
   // Of tagged words.
   TagScheme tag_scheme() const { return tag_scheme_; }
-  bool has_pairs() const { return !examples_.empty() && examples_.front().has_pair; }
+  bool has_pairs() const { return has_file_pairs_ || (!examples_.empty() && examples_.front().has_pair); }
   bool has_scores() const { return !examples_.empty() && examples_.front().has_score; }
   size_t num_negatives() const { return examples_.empty() ? 0 : examples_.front().negatives.size(); }
   bool has_targets() const { return !examples_.empty() && examples_.front().has_target; }
@@ -136,6 +147,9 @@ class GRAFT_API Dataset {
   void take_tags();
 
   std::vector<Example> examples_;
+  std::shared_ptr<const data::FileRows> file_rows_;  // of keep_in_file
+  size_t num_file_rows_ = 0;
+  bool has_file_pairs_ = false;
   std::string origin_, label_column_;
   LabelKind label_kind_ = LabelKind::none;
   LabelKind label_item_kind_ = LabelKind::none;

@@ -6,7 +6,7 @@
 #include "base/shown.h"
 #include "data/choice_reader.h"
 #include "data/example_reader.h"
-#include "data/label_tally.h"
+#include "data/file_rows.h"
 #include "data/question_reader.h"
 
 namespace graft {
@@ -32,6 +32,8 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
   data::LabelTally tally(name, column.empty() ? "label" : column, reader.untyped());
   const bool labelled = reader.has_label_column() && !options.tuples;  // a score is no label
   const auto keeps = [&](int64_t i) { return options.max_samples < 0 || i < options.max_samples; };
+  if (options.keep_in_file && (options.text_to_text || options.tuples || path == "-"))
+    fail("{}: keep_in_file is for files of texts and labels", name);
   Dataset dataset;
   Example example;
   // Rows beyond max_samples are read for the list of labels only.
@@ -40,9 +42,16 @@ Dataset Dataset::from_file(const std::filesystem::path& path, const DatasetOptio
       fail_with("write the label, or remove the row", "{}: line {}: column '{}': the label is missing", name,
                 example.line, shown(column));
     }
-    if (keeps(i)) dataset.examples_.push_back(std::move(example));
+    if (!keeps(i)) continue;
+    if (options.keep_in_file)
+      ++dataset.num_file_rows_;
+    else
+      dataset.examples_.push_back(std::move(example));
   }
   tally.finish();
+  dataset.has_file_pairs_ = options.keep_in_file && reader.has_pairs();
+  if (options.keep_in_file)
+    dataset.file_rows_ = std::make_shared<data::FileRows>(data::FileRows{path, options, tally});
   dataset.origin_ = name;
   dataset.label_column_ = column;
   dataset.take_labels(tally);
@@ -64,6 +73,23 @@ Dataset::Dataset(std::vector<Example> examples, std::string origin)
   for (const Example& e : examples_) tally.add_strings(e, lists);
   tally.finish();
   take_labels(tally);
+}
+
+void Dataset::for_each(const std::function<void(const Example&)>& see) const {
+  if (!file_rows_) {
+    for (const Example& example : examples_) see(example);
+    return;
+  }
+  data::ExampleReader reader(file_rows_->path, file_rows_->options);
+  data::LabelTally tally(origin_, label_column_.empty() ? "label" : label_column_, reader.untyped());
+  Example example;
+  for (size_t i = 0; i < num_file_rows_; ++i) {
+    if (!reader.next(example))
+      fail("{}: has {} rows now, but had {} at the first reading", origin_, i, num_file_rows_);
+    if (reader.has_label_column()) tally.add(reader.label(), example.line, example);
+    for (std::string& label : example.labels) label = file_rows_->tally.canonical(label);
+    see(example);
+  }
 }
 
 void Dataset::take_labels(const data::LabelTally& tally) {

@@ -99,19 +99,19 @@ void explain_regression(const Dataset& train, const std::string& asked) {
     log_info("{}: regression, one output: config.json has \"problem_type\": \"{}\"", place(train, 0), asked);
     return;
   }
-  const auto& examples = train.examples();
-  const bool whole = std::all_of(examples.begin(), examples.end(), [](const Example& e) {
-    const auto value = e.has_label() ? parse_number(e.labels[0]) : 0.0;
-    return value && *value == std::floor(*value);
+  bool whole = train.size() > 0;
+  std::string pointed;  // the first that is not written as an integer
+  train.for_each([&](const Example& e) {
+    if (!e.has_label()) return;
+    const auto value = parse_number(e.labels[0]);
+    whole = whole && value && *value == std::floor(*value);
+    if (pointed.empty() && !is_integer(e.labels[0])) pointed = e.labels[0];
   });
-  if (whole && !examples.empty()) {
-    const auto pointed = std::find_if(examples.begin(), examples.end(), [](const Example& e) {
-      return e.has_label() && !is_integer(e.labels[0]);
-    });
+  if (whole) {
     log_warning(
         "{}: labels are numbers: regression, one output; write integers for classes (all of them are whole "
         "numbers, written with a point: {})",
-        place(train, 0), pointed == examples.end() ? "1.0" : shown(pointed->labels[0]));
+        place(train, 0), pointed.empty() ? "1.0" : shown(pointed));
   } else {
     log_info("{}: labels are numbers: regression, one output; write integers for classes", place(train, 0));
   }
@@ -366,13 +366,16 @@ void LabelMap::check_kind(const Dataset& dataset) const {
 
 void LabelMap::check(const Dataset& dataset) const {
   check_kind(dataset);
-  for (const Example& example : dataset.examples()) {
-    if (!example.has_label()) continue;
-    if (problem_type_ == kRegression) {
-      score(example, dataset);
-    } else {
-      for (const std::string& label : example.labels) resolve(label, example, dataset);
-    }
+  // The labels of a file's rows are all among the counts.
+  if (problem_type_ == kRegression || !dataset.in_file()) {
+    dataset.for_each([&](const Example& example) {
+      if (!example.has_label()) return;
+      if (problem_type_ == kRegression) {
+        score(example, dataset);
+      } else {
+        for (const std::string& label : example.labels) resolve(label, example, dataset);
+      }
+    });
   }
   if (problem_type_ == kRegression) return;
   if (dataset.label_item_kind() == LabelKind::integers && !integer_names_ && !default_names_)

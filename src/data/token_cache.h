@@ -1,24 +1,12 @@
-// Tokenised text on disk, for corpora that are larger than memory and for the next run on the same ones.
-//   FOLDER/KEY/key.json       what it was made from: sha256 of each file and of the tokenizer, the options
-//   FOLDER/KEY/train.ids ...  the arrays of TextBlocks, as the machine has them
-//   FOLDER/KEY/manifest.json  the counts; size and sha256 of each array
-// KEY is the sha256 of key.json. The content of the files decides, not their names or times: a file that was
-// copied or touched is the same, and one that was edited in place is another.
+// Tokenised text on disk (array_cache.h), for corpora that are larger than memory and for the next run on the
+// same ones.
 #pragma once
 #include <optional>
 
+#include "data/array_cache.h"
 #include "data/text_blocks.h"
 
 namespace graft::data {
-
-struct TokenCache {
-  std::filesystem::path folder;
-  bool overwrite = false;  // builds it even if it is there
-};
-
-// From this size of all files together text is cached unless a folder is given: the tokens take about as much
-// memory.
-inline constexpr uint64_t kCachedBytes = uint64_t{512} << 20;
 
 // The cache for these files: in `given`; if that is empty, in the user's cache folder for files of at least
 // `cached_bytes` together. None: they are tokenised in memory. Files that are not regular are never cached.

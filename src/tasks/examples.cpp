@@ -32,7 +32,7 @@ void check_examples(const Features& features, const Dataset& dataset, const Mode
   for (int64_t i = 0; i < features.size(); ++i) {
     batch.clear();
     features.append(batch, i, 0, -1);
-    const int64_t line = dataset[static_cast<size_t>(i)].line;
+    const int64_t line = dataset.in_file() ? 0 : dataset[static_cast<size_t>(i)].line;
     std::string where = dataset.origin().empty() ? "the data" : dataset.origin();
     where += line > 0 ? fmt::format(": line {}", line) : fmt::format(": example {}", i);
     check_ids(batch.input_ids.data(), batch.input_ids.size(), model, tokenizer, where);
@@ -53,10 +53,14 @@ void warn_of_other_inputs(const Dataset& train, const Dataset& other) {
 
 std::unique_ptr<TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,
                                               const data::LabelMap& labels, const Model& model,
-                                              const Tokenizer& tokenizer, int64_t max_seq_length) {
-  auto features =
-      std::make_unique<TextFeatures>(dataset, tokenizer, &labels, static_cast<int32_t>(max_seq_length));
-  report_encoding(part, *features, max_seq_length);
+                                              const Tokenizer& tokenizer, const FeatureSettings& settings) {
+  const auto length = static_cast<int32_t>(settings.max_seq_length);
+  const bool cached = dataset.in_file() && settings.tokenized_path;
+  auto features = std::make_unique<TextFeatures>(
+      cached ? cached_text_rows(dataset, tokenizer, labels, length,
+                                data::token_cache_in(*settings.tokenized_path, settings.overwrite_cache))
+             : encode_text_rows(dataset, tokenizer, &labels, length));
+  report_encoding(part, *features, length);
   check_examples(*features, dataset, model, tokenizer);
   return features;
 }

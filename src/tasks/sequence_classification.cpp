@@ -75,17 +75,6 @@ class RegressionMetrics : public Metrics {
   Correlation correlation_;
 };
 
-// A sequence of no tokens has no row for the head to read.
-[[noreturn]] void fail_empty(const Dataset& dataset, size_t i) {
-  const std::string origin = dataset.origin().empty() ? "the data" : dataset.origin();
-  const int64_t line = dataset[i].line;
-  fail_with(
-      "remove the row, or write a text: this tokenizer adds no special tokens, so the model would read "
-      "nothing",
-      "{}: {} {}: the text '{}' gives no tokens", origin, line > 0 ? "line" : "example",
-      line > 0 ? line : static_cast<int64_t>(i), shown(dataset[i].text));
-}
-
 }  // namespace
 
 SequenceClassification::SequenceClassification(int num_labels, std::string problem_type, bool sigmoid)
@@ -133,66 +122,6 @@ PrimaryMetric SequenceClassification::primary_metric() const {
   return {kind_ == Kind::single ? "accuracy" : kind_ == Kind::multi ? "f1_micro" : "pearson", true};
 }
 
-TextFeatures::TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,
-                           int32_t max_seq_length) {
-  EncodeOptions options;
-  options.ids_only = true;
-  options.truncation = Truncation::longest_first;
-  options.max_length = max_seq_length;
-  const auto unknown = tokenizer.special_id("unk_token");
-  constexpr size_t kPiece = 4096;  // texts in flight
-  std::vector<std::string> texts, pairs;
-  for (size_t begin = 0; begin < dataset.size(); begin += kPiece) {
-    const size_t end = std::min(dataset.size(), begin + kPiece);
-    texts.clear();
-    pairs.clear();
-    for (size_t i = begin; i < end; ++i) {
-      texts.push_back(dataset[i].text);
-      if (dataset.has_pairs()) pairs.push_back(dataset[i].text_pair);
-    }
-    size_t i = begin;
-    for (const Encoding& e : tokenizer.encode_batch(texts, pairs, options)) {
-      if (e.input_ids.empty()) fail_empty(dataset, i);
-      ++i;
-      ids_.insert(ids_.end(), e.input_ids.begin(), e.input_ids.end());
-      types_.insert(types_.end(), e.token_type_ids.begin(), e.token_type_ids.end());
-      types_.resize(ids_.size(), 0);
-      offsets_.push_back(static_cast<int64_t>(ids_.size()));
-      counts_.truncated_examples += e.num_truncated > 0;
-      counts_.truncated_tokens += e.num_truncated;
-      if (unknown) counts_.unknown_tokens += std::count(e.input_ids.begin(), e.input_ids.end(), *unknown);
-    }
-  }
-  counts_.tokens = static_cast<int64_t>(ids_.size());
-  if (!labels) return;
-  const std::string& type = labels->problem_type();
-  for (const Example& e : dataset.examples()) {
-    if (type == data::problem_type::kRegression) {
-      float_labels_.push_back(labels->score(e, dataset));
-      width_ = 1;
-    } else if (type == data::problem_type::kMultiLabel) {
-      const std::vector<float> hot = labels->multi_hot(e, dataset);
-      float_labels_.insert(float_labels_.end(), hot.begin(), hot.end());
-      width_ = hot.size();
-    } else {
-      labels_.push_back(labels->id(e, dataset));
-    }
-  }
-}
-
-int32_t TextFeatures::length(int64_t i) const {
-  return static_cast<int32_t>(offsets_[static_cast<size_t>(i) + 1] - offsets_[static_cast<size_t>(i)]);
-}
-
-void TextFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index,
-                                    int64_t /*epoch*/) const {
-  const int64_t at = offsets_[static_cast<size_t>(i)];
-  batch.append_sequence(ids_.data() + at, types_.data() + at, length(i), index);
-  if (!labels_.empty()) batch.labels.push_back(labels_[static_cast<size_t>(i)]);
-  for (size_t c = 0; c < width_; ++c)
-    batch.float_labels.push_back(float_labels_[static_cast<size_t>(i) * width_ + c]);
-}
-
 namespace {
 
 void choose_labels(ModelOptions& options, const data::CheckpointLabels& checkpoint, const TaskData& data) {
@@ -203,13 +132,13 @@ void choose_labels(ModelOptions& options, const data::CheckpointLabels& checkpoi
 
 // Labels of a probability lie in [0, 1].
 void check_probabilities(const Dataset& dataset, const data::LabelMap& labels) {
-  for (const Example& e : dataset.examples()) {
+  dataset.for_each([&](const Example& e) {
     const float score = labels.score(e, dataset);
-    if (score >= 0 && score <= 1) continue;
+    if (score >= 0 && score <= 1) return;
     fail_with("divide the scores by their largest value, or train without --loss BinaryCrossEntropyLoss",
               "{}: line {}: the score {} is outside of [0, 1], where a probability lies", dataset.origin(),
               e.line, score);
-  }
+  });
 }
 
 bool is_probability(const Model& model) {
@@ -273,7 +202,7 @@ PreparedTask prepare_sequence_classification(Model& model, const TaskData& data,
   warn_of_other_inputs(data.train, data.test);
   const auto encode = [&](const char* part, const Dataset& set) -> std::unique_ptr<Features> {
     if (set.size() == 0) return nullptr;
-    return encode_examples(part, set, labels, model, *data.tokenizer, settings.max_seq_length);
+    return encode_examples(part, set, labels, model, *data.tokenizer, settings);
   };
   PreparedTask out;
   out.task =
@@ -306,7 +235,8 @@ const TaskEntry& sequence_classification_task() {
       choose_labels,
       make_sequence_classification,
       prepare_sequence_classification,
-      add_sample_labels};
+      add_sample_labels,
+      true};
   return entry;
 }
 

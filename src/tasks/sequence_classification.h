@@ -42,34 +42,6 @@ class SequenceClassification : public Task {
   Kind kind_;
 };
 
-// Counts of an encoding, for the log.
-struct EncodingCounts {
-  int64_t truncated_examples = 0, truncated_tokens = 0, unknown_tokens = 0, tokens = 0;
-};
-
-// Encodes all texts; `labels` null = unlabelled (prediction). Throws Error with the line for a row without
-// tokens, which occurs if the tokenizer adds no special tokens.
-class TextFeatures : public Features {
- public:
-  TextFeatures(const Dataset& dataset, const Tokenizer& tokenizer, const data::LabelMap* labels,
-               int32_t max_seq_length);
-
-  int64_t size() const override { return static_cast<int64_t>(offsets_.size()) - 1; }
-  int32_t length(int64_t i) const override;
-  const EncodingCounts& counts() const { return counts_; }
-
- protected:
-  void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const override;
-
- private:
-  std::vector<int32_t> ids_, types_;
-  std::vector<int64_t> offsets_{0};
-  std::vector<int32_t> labels_;
-  std::vector<float> float_labels_;  // [n, width_]
-  size_t width_ = 0;
-  EncodingCounts counts_;
-};
-
 const TaskEntry& sequence_classification_task();
 
 }  // namespace graft::tasks

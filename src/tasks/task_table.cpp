@@ -52,4 +52,13 @@ std::string task_names() {
 
 const TaskEntry& task_of(const Model& model) { return find_task(model.task()); }
 
+PreparedTask prepare_task(Model& model, const TaskData& data, const FeatureSettings& settings) {
+  const TaskEntry& task = task_of(model);
+  for (const Dataset* set : {&data.train, &data.eval, &data.test})
+    if (set->in_file() && !task.takes_rows_in_file)
+      fail_with("read the file without DatasetOptions::keep_in_file",
+                "{}: the task {} needs its rows in memory", set->origin(), task.head->task);
+  return task.prepare(model, data, settings);
+}
+
 }  // namespace graft::tasks

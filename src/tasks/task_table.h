@@ -84,6 +84,7 @@ struct TaskEntry {
   PreparedTask (*prepare)(Model& model, const TaskData& data, const FeatureSettings& settings);
   // Adds labels, as many as in training, to a batch of sequences: for planning memory.
   void (*add_sample_labels)(data::RaggedBatch& batch, const Model& model);
+  bool takes_rows_in_file = false;  // DatasetOptions::keep_in_file
 };
 
 // What its files hold: sources and targets become text where the model learns from corrupted spans.
@@ -100,6 +101,9 @@ std::vector<const TaskEntry*>& task_table();
 // The entry of a task's name or alias. Throws UsageError with the nearest name.
 const TaskEntry& find_task(const std::string& name);
 const TaskEntry& task_of(const Model& model);
+// TaskEntry::prepare of its task. Throws Error for rows that stay in their file where the task does not take
+// them.
+PreparedTask prepare_task(Model& model, const TaskData& data, const FeatureSettings& settings);
 // The task where none is named.
 const TaskEntry& default_task();
 // "sequence-classification (text-classification), masked-lm (fill-mask)", for --help.

@@ -264,8 +264,8 @@ const std::vector<Argument>& argument_table() {
        "fill each training batch to at most N tokens, not with per_device_train_batch_size examples; 0 = off",
        {1, 1e9}},
       {"tokenized_path", &T::tokenized_path,
-       "masked-lm, causal-lm, span_corruption: folder for a cache of the tokenised text, which later runs "
-       "read; default: the user's cache folder for files from 512 MB on, memory below"},
+       "masked-lm, causal-lm, span_corruption, sequence-classification: folder for a cache of the tokenised "
+       "text, which later runs read; default: the user's cache folder for files from 512 MB on, memory below"},
       {"overwrite_cache", &T::overwrite_cache, "tokenise again although the cache has the text"},
       // Regularisation.
       {"weight_decay_patterns", &T::weight_decay_patterns,

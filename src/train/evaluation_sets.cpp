@@ -65,7 +65,7 @@ std::vector<Trainer::Parts::NamedFeatures> prepare_evaluation_sets(Model& model,
     one.columns = data.columns;
     one.test = set.data;
     one.eval_files = set.files;
-    tasks::PreparedTask prepared = tasks::task_of(model).prepare(model, one, settings);
+    tasks::PreparedTask prepared = tasks::prepare_task(model, one, settings);
     auto features = set.files.empty() ? std::move(prepared.test) : std::move(prepared.eval);
     if (!features || features->size() == 0) fail("the evaluation set {} is empty", set.name);
     out.push_back({set.name, std::move(features)});

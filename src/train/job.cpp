@@ -6,6 +6,7 @@
 #include "base/folder.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "data/array_cache.h"
 #include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "tasks/sequence_classification.h"
@@ -73,8 +74,8 @@ void check_task_options(const TrainJob& job) {
     refuse(text && value >= 0, name, "it counts labelled examples; --max_steps shortens a run on text");
   }
   for (const char* name : {"tokenized_path", "overwrite_cache"})
-    if (!text && asks_for(name, job))
-      log_info("--{} has no effect here: only text is cached; labelled rows are tokenised in memory", name);
+    if (!text && !job.task->takes_rows_in_file && asks_for(name, job))
+      log_info("--{} has no effect here: the rows of this task are tokenised in memory", name);
   refuse(text && !job.test_file.empty(), "test_file",
          "it is for labelled data; give text as --validation_file");
   for (const tasks::TaskEntry* other : tasks::task_table()) {
@@ -101,6 +102,8 @@ Dataset load(const std::vector<std::string>& files, const char* name, const Trai
   const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
   tasks::set_layout(options, input);
   options.max_samples = max_samples;
+  options.keep_in_file =
+      job.task->takes_rows_in_file && data::is_cached(job.arguments.tokenized_path, {files.front()});
   return Dataset::from_file(files.front(), options);
 }
 

@@ -84,7 +84,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   if (!arguments.do_eval)
     arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty() || !data.eval_sets.empty();
   settings.evaluates = *arguments.do_eval && data.eval_sets.empty();
-  p.features = tasks::task_of(p.model).prepare(p.model, data, settings);
+  p.features = tasks::prepare_task(p.model, data, settings);
   p.evaluation_sets = train::prepare_evaluation_sets(p.model, data, settings);
   set_loss_options(p, arguments);
   p.tokenizer = std::move(data.tokenizer);

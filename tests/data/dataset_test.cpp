@@ -287,5 +287,54 @@ TEST_F(DatasetTest, RealFiles) {
     EXPECT_EQ(e.text.find("\"\"\"\"\""), std::string::npos) << e.line;
 }
 
+// Rows that stay in the file are those of memory.
+TEST_F(DatasetTest, RowsInAFile) {
+  const std::pair<const char*, const char*> files[] = {
+      {"a.csv", "sentence1,sentence2,label\nA,B,yes\nC,D,no\n\"E\nF\",G,yes\n"},
+      {"b.csv", "text,label\nA,01\nB,2\nC,0\n"},
+      {"c.tsv", "text\tlabel\nA\t0.5\nB\t2\n"},
+      {"d.jsonl", "{\"text\": \"A\", \"labels\": [\"x\", \"y\"]}\n{\"text\": \"B\", \"labels\": []}\n"}};
+  for (const auto& [name, content] : files)
+    for (const int64_t max_samples : {-1, 2}) {
+      DatasetOptions options = labelled();
+      options.max_samples = max_samples;
+      const Dataset memory = read(name, content, options);
+      options.keep_in_file = true;
+      const Dataset file = read(name, content, options);
+      EXPECT_TRUE(file.in_file());
+      EXPECT_FALSE(memory.in_file());
+      EXPECT_TRUE(file.examples().empty());
+      EXPECT_EQ(file.size(), memory.size()) << name;
+      EXPECT_EQ(file.has_pairs(), memory.has_pairs()) << name;
+      EXPECT_EQ(file.label_kind(), memory.label_kind()) << name;
+      ASSERT_EQ(file.label_counts().size(), memory.label_counts().size()) << name;
+      for (int again = 0; again < 2; ++again) {
+        size_t i = 0;
+        file.for_each([&](const Example& e) {
+          ASSERT_LT(i, memory.size());
+          EXPECT_EQ(e.text, memory[i].text);
+          EXPECT_EQ(e.text_pair, memory[i].text_pair);
+          EXPECT_EQ(e.labels, memory[i].labels);
+          EXPECT_EQ(e.no_label_applies, memory[i].no_label_applies);
+          EXPECT_EQ(e.line, memory[i].line);
+          ++i;
+        });
+        EXPECT_EQ(i, memory.size()) << name;
+      }
+    }
+}
+
+TEST_F(DatasetTest, RowsInAFileThatChanges) {
+  DatasetOptions options = labelled();
+  options.keep_in_file = true;
+  const Dataset file = read("a.csv", "text,label\nA,0\nB,1\nC,1\n", options);
+  dir_.write("a.csv", "text,label\nA,0\nB,1\n");
+  EXPECT_THAT(error_of([&] { file.for_each([](const Example&) {}); }),
+              AllOf(HasSubstr("a.csv"), HasSubstr("has 2 rows now"), HasSubstr("3 at the first reading")));
+  options.tuples = true;
+  options.require_label = false;
+  EXPECT_THAT(error("a.csv", "anchor,positive\na,b\n", options), HasSubstr("keep_in_file"));
+}
+
 }  // namespace
 }  // namespace graft

@@ -3,6 +3,7 @@
 #include "models/model_case.h"
 #include "tasks/masked_lm.h"
 #include "tasks/sequence_classification.h"
+#include "tasks/text_features.h"
 #include "train/tiny_run.h"
 
 namespace graft::tasks {
@@ -46,6 +47,56 @@ TEST(TextFeatures, EncodesTruncatesAndCounts) {
   EXPECT_EQ(batch.input_ids[1], *run.tokenizer()->special_id("unk_token"));
   EXPECT_EQ(batch.input_ids[2], *run.tokenizer()->token_to_id("red"));
   EXPECT_EQ(batch.input_ids[3], *run.tokenizer()->special_id("sep_token"));
+}
+
+// Rows of a file, through the cache on disk, are those of memory; what decides them is part of their key.
+TEST(TextFeatures, RowsOfTheCacheAreThoseOfMemory) {
+  const TinyRun run;
+  const std::filesystem::path files[] = {run.single_csv("one.csv", 5000, 1),
+                                         run.multi_jsonl("many.jsonl", 50, 2),
+                                         run.score_csv("score.csv", 50, 3)};
+  for (const std::filesystem::path& path : files) {
+    DatasetOptions options;
+    options.require_label = true;
+    const Dataset memory = Dataset::from_file(path, options);
+    options.keep_in_file = true;
+    const Dataset file = Dataset::from_file(path, options);
+    const data::LabelMap labels = data::LabelMap::for_training(file);
+    EXPECT_EQ(labels.names(), data::LabelMap::for_training(memory).names());
+    labels.check(file);
+    const data::TokenCache cache{run / "cache", false};
+    const TextRows want = encode_text_rows(memory, *run.tokenizer(), &labels, 8);
+    for (int again = 0; again < 2; ++again) {
+      const TextRows got = cached_text_rows(file, *run.tokenizer(), labels, 8, cache);
+      EXPECT_TRUE(got.ids == want.ids);
+      EXPECT_TRUE(got.types == want.types);
+      EXPECT_TRUE(got.offsets == want.offsets);
+      EXPECT_TRUE(got.labels == want.labels);
+      EXPECT_TRUE(got.float_labels == want.float_labels);
+      EXPECT_EQ(got.counts.tokens, want.counts.tokens);
+      EXPECT_EQ(got.counts.truncated_examples, want.counts.truncated_examples);
+      EXPECT_EQ(got.counts.truncated_tokens, want.counts.truncated_tokens);
+      const TextFeatures a(got), b(want);
+      ASSERT_EQ(a.size(), b.size());
+      data::RaggedBatch x, y;
+      for (int64_t i = 0; i < a.size(); ++i)
+        a.append(x, a.size() - 1 - i, i, 0), b.append(y, b.size() - 1 - i, i, 0);
+      EXPECT_EQ(x.input_ids, y.input_ids);
+      EXPECT_EQ(x.token_type_ids, y.token_type_ids);
+      EXPECT_EQ(x.labels, y.labels);
+      EXPECT_EQ(x.float_labels, y.float_labels);
+    }
+    EXPECT_TRUE(cached_text_rows(file, *run.tokenizer(), labels, 5, cache).ids ==
+                encode_text_rows(memory, *run.tokenizer(), &labels, 5).ids);
+  }
+  DatasetOptions options;
+  options.keep_in_file = true;
+  const Dataset file = Dataset::from_file(files[0], options);
+  const data::TokenCache cache{run / "cache", false};
+  const data::LabelMap one = label_map(file, {"blue", "green", "red"}),
+                       other = label_map(file, {"red", "green", "blue"});
+  EXPECT_FALSE(cached_text_rows(file, *run.tokenizer(), one, 8, cache).labels ==
+               cached_text_rows(file, *run.tokenizer(), other, 8, cache).labels);
 }
 
 // A tokenizer without special tokens: an empty text is no sequence, and its row must not read its
