@@ -33,10 +33,11 @@ struct Kernels {
   void (*element_loss)(const ElementLossArgs&);
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
-  // Weights [N,K] of `count` parameters from `first` on, packed for bf16 products x w^T, or dy w with
+  // Weights [N,K] of `count` parameters from `first` on, packed for products x w^T of type `as`, or dy w with
   // `transposed`. The store caches them until its values change. The result is for LinearArgs::packed.
-  // `both`: the other form will be needed soon.
-  const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w,
+  // `both`: the other form will be needed soon. In fp32 the products x w^T have the bits of those with w
+  // itself.
+  const void* (*packed_weights)(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
                                 bool transposed, bool both);
   void (*update)(const UpdateArgs&);
   void (*adamw_8bit)(const AdamW8bitArgs&);

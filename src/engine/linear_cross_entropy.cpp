@@ -86,7 +86,7 @@ void chunked_backward(Tape& t, const ChunkedLoss& c, const float* grad) {
   if (c.bf16) {
     dy_bf16 = make_tensor(t.take((padded_rows(memory.rows) * c.classes() + 1) / 2), memory.rows, c.classes(),
                           DType::bf16);
-    if (dx) b.packed = t.kernels().packed_weights(store, *weight, 1, b.w, true, false);
+    if (dx) b.packed = t.kernels().packed_weights(store, *weight, 1, b.w, DType::bf16, true, false);
   }
   c.each_chunk(t, memory, [&](int64_t first, const LinearArgs& part, CrossEntropyArgs& terms) {
     terms.dlogits = terms.logits;
@@ -125,7 +125,7 @@ Var linear_cross_entropy(Tape& tape, Var x, const Linear& layer, const int32_t* 
   if (!tape.planning()) check_labels(c, labels);
   if (c.bf16) {
     c.product.x = tape.bf16_copy_of(x);
-    c.product.packed = tape.kernels().packed_weights(store, *layer.weight, 1, c.product.w, false,
+    c.product.packed = tape.kernels().packed_weights(store, *layer.weight, 1, c.product.w, DType::bf16, false,
                                                      tape.record() && x->needs_grad);
   }
   c.loss.labels = tape.on_device(labels, c.rows());

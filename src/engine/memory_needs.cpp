@@ -31,7 +31,7 @@ std::string MemoryNeeds::text() const {
   add("keys and values", cache);
   add("a copy of the checkpoint", copies);
   add("activations", arena.total());
-  add("weights packed in bf16", packed_weights);
+  add("packed weights", packed_weights);
   add("temporary memory", temporary + libraries + margin);
   return out;
 }

@@ -14,14 +14,14 @@ namespace graft::engine {
 struct MemoryNeeds {
   uint64_t gradients = 0, moments = 0;  // of training; addresses for them are reserved already
   const char* moments_name = "AdamW's moments";
-  uint64_t cache = 0;           // keys and values of a decoder
-  uint64_t copies = 0;          // of what is saved while training goes on
-  uint64_t packed_weights = 0;  // bf16
-  uint64_t temporary = 0;       // of kernels and threads
-  uint64_t libraries = 0;       // generated code, stacks of threads
-  uint64_t margin = 0;          // for the kernels of other CPUs: in the budget, not in a prediction
-  uint64_t stacks = 0;          // addresses only
-  ArenaSize arena;              // activations and their gradients
+  uint64_t cache = 0;   // keys and values of a decoder
+  uint64_t copies = 0;  // of what is saved while training goes on
+  uint64_t packed_weights = 0;
+  uint64_t temporary = 0;  // of kernels and threads
+  uint64_t libraries = 0;  // generated code, stacks of threads
+  uint64_t margin = 0;     // for the kernels of other CPUs: in the budget, not in a prediction
+  uint64_t stacks = 0;     // addresses only
+  ArenaSize arena;         // activations and their gradients
 
   uint64_t total() const {
     return gradients + moments + cache + copies + packed_weights + temporary + libraries + margin +

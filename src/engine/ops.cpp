@@ -166,9 +166,13 @@ Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, 
   const bool in_bf16 = tape.options().bf16 && !layer.fp32;
   if (in_bf16) {
     args.x = tape.bf16_copy_of(x);
-    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w, false,
-                                                tape.record() && x->needs_grad);
+    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w,
+                                                DType::bf16, false, tape.record() && x->needs_grad);
   }
+  // Not the small layers of a head.
+  if (!in_bf16 && tape.options().packed_fp32 && !args.by_row && !layer.fp32)
+    args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w,
+                                                DType::f32, false, false);
   args.y = tape.push(x->data.rows, w.rows);
   // What comes out of an activation goes into the next product.
   if (in_bf16 && activation != Activation::none) args.y_bf16 = tape.push_bf16_copy(x->data.rows, w.rows);
@@ -194,7 +198,8 @@ Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, 
       b.dy_bf16 = make_tensor(t.take((padded_rows(b.dy.rows) * b.dy.cols + 1) / 2), b.dy.rows, b.dy.cols,
                               DType::bf16);
       if (b.dx)
-        b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, true, false);
+        b.packed = t.kernels().packed_weights(t.parameters(), *layer.weight, layer.count, b.w, DType::bf16,
+                                              true, false);
     }
     if (wv.trainable) {
       b.dw = make_tensor(wv.grad, wv.rows, wv.cols);

@@ -106,6 +106,10 @@ struct Derived {
   std::shared_ptr<void> data;
   uint64_t version = 0;
 };
+// The kind of layout of packed weights, for ParameterStore::derived.
+inline int form_of_weights(bool transposed, DType as) {
+  return (transposed ? 1 : 0) + (as == DType::f32 ? 2 : 0);
+}
 
 class ParameterStore {
  public:

@@ -26,15 +26,16 @@ Work work_of(Tensor x, Tensor y, const Dropout&, const Rows&, bool add) {
 Work work_of(Tensor, const int32_t*, Tensor y) { return {0, 2 * bytes_of(y)}; }
 Work work_of(Tensor x, const int64_t*, Tensor) { return {0, 2 * bytes_of(x)}; }
 Work work_of(Tensor from, Tensor to) { return {0, bytes_of(from, to)}; }
-Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, bool transposed, bool both) {
+Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as, bool transposed,
+             bool both) {
   const std::lock_guard lock(store.derived_mutex());
   int64_t forms = 0;
   for (const bool form : {transposed, !transposed}) {
     if (form != transposed && !both) continue;
-    const Derived& entry = store.derived(first, count, form ? 1 : 0);
+    const Derived& entry = store.derived(first, count, form_of_weights(form, as));
     forms += !entry.data || entry.version != store.version() ? 1 : 0;
   }
-  return {0, forms * (bytes_of(w) + bytes_of(w) / 2)};
+  return {0, forms * (bytes_of(w) + bytes_of(w) * (as == DType::f32 ? 2 : 1) / 2)};
 }
 Work work_of(const float*, int64_t n) { return {0, n * static_cast<int64_t>(sizeof(float))}; }
 

@@ -33,6 +33,7 @@ struct TapeOptions {
   uint64_t seed = 0;         // of the run
   uint64_t step = 0;         // optimizer step: part of every dropout key
   bool bf16 = false;         // matrix products of linear layers in bf16 with fp32 accumulation
+  bool packed_fp32 = false;  // fp32 weights are packed as well: for many passes with the same values
   bool by_row = false;       // products that are fast for few rows, with their own bits
   bool checkpoints = false;  // segments drop their activations and compute them again in the backward pass
   float neftune_noise_alpha = 0;  // noise on embeddings in training

@@ -1,5 +1,6 @@
 // The parts of a loaded model.
 #pragma once
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ struct State {
   Json generation_config;               // of generation_config.json, kept on saving; null if there is none
   bool labels_given = false;            // by ModelOptions, not by config.json
   bool bf16 = false;                    // matrix products of linear layers in bf16
+  std::atomic<bool> packed_fp32 = false;  // predictions in fp32 keep their weights packed, too
   bool gradient_checkpointing = false;  // training computes the activations of a layer twice (Tape::segment)
   float neftune_noise_alpha = 0;        // noise on embeddings in training
   engine::ParameterStore parameters;

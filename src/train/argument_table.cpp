@@ -265,7 +265,8 @@ const std::vector<Argument>& argument_table() {
        {1, 1e9}},
       {"tokenized_path", &T::tokenized_path,
        "masked-lm, causal-lm, span_corruption, sequence-classification: folder for a cache of the tokenised "
-       "text, which later runs read; default: the user's cache folder for files from 512 MB on, memory below"},
+       "text, which later runs read; default: the user's cache folder for files from 512 MB on, memory "
+       "below"},
       {"overwrite_cache", &T::overwrite_cache, "tokenise again although the cache has the text"},
       // Regularisation.
       {"weight_decay_patterns", &T::weight_decay_patterns,

@@ -27,14 +27,13 @@ void append_rows(Outputs& to, Tensor rows) {
 }
 
 engine::TapeOptions pass_of(const models::State& state, const CachedPass& pass, bool record) {
-  return {true,
-          record,
-          pass.seed,
-          pass.step,
-          state.bf16,
-          false,
-          state.gradient_checkpointing,
-          state.neftune_noise_alpha};
+  return {.training = true,
+          .record = record,
+          .seed = pass.seed,
+          .step = pass.step,
+          .bf16 = state.bf16,
+          .checkpoints = state.gradient_checkpointing,
+          .neftune_noise_alpha = state.neftune_noise_alpha};
 }
 
 Var constant_rows(Tape& tape, float* values, int64_t rows, int64_t cols) {

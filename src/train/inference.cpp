@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/threads.h"
 #include "models/adapter_folder.h"
 #include "tasks/vocabulary.h"
@@ -66,10 +67,22 @@ void Inference::run(const data::RaggedBatch& batch,
                     const std::function<void(engine::Tensor logits)>& use) const {
   check_batch(batch, model_);
   models::State& state = model_.state();
+  consider_packing(batch.all_rows());
   std::unique_ptr<StepMemory> memory = borrow();
   memory->prepare(state, nullptr, batch, false);
   use(predict_batch(state, batch, *memory));
   give_back(std::move(memory));
+}
+
+// Packing reads and writes every weight once and takes its memory; a product of packed weights is about an
+// eighth faster. After some thousand rows it has paid, measured with 22 M and 110 M weights.
+void Inference::consider_packing(int64_t rows) const {
+  constexpr int64_t kRowsThatPay = 4096, kShareOfMemory = 4;
+  models::State& state = model_.state();
+  const int64_t before = rows_.fetch_add(rows);
+  if (before >= kRowsThatPay || before + rows < kRowsThatPay) return;
+  const uint64_t weights = static_cast<uint64_t>(state.parameters.value_size()) * sizeof(float);
+  state.packed_fp32 = weights < tightest_memory_limit().left() / kShareOfMemory;
 }
 
 double Inference::loss(const tasks::Task& task, const data::RaggedBatch& batch) const {

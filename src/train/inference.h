@@ -57,6 +57,8 @@ class Inference {
   double loss(const tasks::Task& task, const data::RaggedBatch& batch) const;
 
  private:
+  // Packs fp32 weights from here on if that pays and fits. No result changes.
+  void consider_packing(int64_t rows) const;
   std::unique_ptr<StepMemory> borrow() const;
   void give_back(std::unique_ptr<StepMemory> memory) const;
 
@@ -65,6 +67,7 @@ class Inference {
   PipelineOptions options_;
   Precision precision_;
   mutable std::atomic<int64_t> truncated_ = 0;
+  mutable std::atomic<int64_t> rows_ = 0;  // that were computed
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<StepMemory>> free_;  // reused by later calls
 };

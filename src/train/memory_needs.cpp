@@ -65,6 +65,7 @@ MemoryNeeds plan_pass(const models::State& state, const tasks::Task* task, const
   engine::TapeOptions options;
   options.training = options.record = record;
   options.bf16 = state.bf16;
+  options.packed_fp32 = !record && state.packed_fp32;
   options.checkpoints = state.gradient_checkpointing;
   MemoryNeeds needs = engine::plan_needs(state.parameters, options, [&](engine::Tape& tape) {
     if (task) {

@@ -141,7 +141,7 @@ void evaluate_batch(models::State& state, const tasks::Task& task, const data::R
                     tasks::Metrics* metrics, double& total, StepMemory& memory) {
   with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16});
+    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16, .packed_fp32 = state.packed_fp32});
     const tasks::LossPass pass = tasks::forward_loss(tape, state.network, task, batch, 1, &total);
     if (!pass.logits) {
       if (!std::isfinite(tape.scalar(pass.loss))) fail_not_finite(state, batch, memory);
@@ -157,7 +157,7 @@ void evaluate_batch(models::State& state, const tasks::Task& task, const data::R
 engine::Tensor predict_batch(models::State& state, const data::RaggedBatch& batch, StepMemory& memory) {
   return with_memory_error([&] {
     memory.arena().reset();
-    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16});
+    Tape tape(memory.arena(), state.parameters, {.bf16 = state.bf16, .packed_fp32 = state.packed_fp32});
     const engine::Tensor logits = tape.on_host(forward(tape, state, batch)->data);
     check_logits(state, batch, logits, memory);
     return logits;
@@ -178,7 +178,8 @@ std::string why_not_finite(models::State& state, const data::RaggedBatch& batch,
     return fmt::format("{}[{}] is {}", bad->parameter, bad->index, bad->value);
   const engine::FiniteCheck check(state.parameters);
   memory.arena().reset();
-  Tape tape(check.kernels(), memory.arena(), state.parameters, {.bf16 = state.bf16});
+  Tape tape(check.kernels(), memory.arena(), state.parameters,
+            {.bf16 = state.bf16, .packed_fp32 = state.packed_fp32});
   forward(tape, state, batch);
   if (check.first().empty()) return "";
   return fmt::format("all weights are finite; {} overflows first", check.first());

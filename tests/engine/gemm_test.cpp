@@ -246,6 +246,32 @@ TEST_F(GemmTiles, ARowsBitsDependOnNothingButTheRow) {
   }
 }
 
+// x w^T has the same bits with fp32 weights that are packed, so that predictions may pack theirs at any time.
+TEST_F(GemmTiles, PackedWeightsInFp32GiveTheBitsOfPlainOnes) {
+  for (const Shape& shape : {Shape{768, 768},
+                             {384, 1152},
+                             {1536, 384},
+                             {3072, 768},
+                             {768, 3072},
+                             {32, 48},
+                             {128, 2},
+                             {100, 1000},
+                             {33, 17},
+                             {1000, 5}}) {
+    const Matrix w = random_matrix(shape.N, shape.K, "w");
+    Operand weights(w, DType::f32);
+    PackedMatrix packed;
+    packed.pack(weights.tensor(), Layout::nt);
+    for (const int64_t T : {1, 7, 16, 24, 40, 48, 66, 90, 96, 205}) {
+      Operand x(random_matrix(T, shape.K, "x"), DType::f32);
+      Matrix plain(T, shape.N), blocked(T, shape.N);
+      cpu::gemm(x.tensor(), weights.tensor(), Layout::nt, plain.tensor(), false);
+      cpu::gemm(x.tensor(), weights.tensor(), Layout::nt, blocked.tensor(), false, &packed);
+      expect_same_bits(blocked, plain, fmt::format("T {} K {} N {}", T, shape.K, shape.N));
+    }
+  }
+}
+
 // Weights come as fp32 and are rounded while they are packed: the same products as from a rounded copy.
 TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
   if (!cpu::has_bf16_gemm()) {  // then there is no packed order, and the rounded matrix stands in for it

@@ -123,6 +123,7 @@ struct Pointing {
   static void list(Pointers& out, const BasicArgs& a) { list_all(out, a.a, a.b, a.out, a.cu_seqlens); }
   static void list(Pointers&, int64_t) {}
   static void list(Pointers&, Activation) {}
+  static void list(Pointers&, DType) {}
   static void list(Pointers&, const Dropout&) {}
   static void list(Pointers&, const ParameterStore&) {}
   static void list(Pointers&, const Parameter&) {}

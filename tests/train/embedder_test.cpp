@@ -62,6 +62,23 @@ TEST_F(TinyEmbedder, BitsDoNotDependOnTheBatchNorOnOtherTexts) {
   EXPECT_TRUE(Embedder(folder).embed({}).empty());
 }
 
+// After some thousand tokens the weights are packed. No bit changes, whoever comes before or after.
+TEST_F(TinyEmbedder, PackedWeightsChangeNoBit) {
+  const auto folder = save();
+  EmbedderOptions o;
+  o.bf16 = false;
+  const Embedder embedder(folder, o);
+  const std::vector<float> before = embedder.embed(texts);
+  int64_t tokens = 0;
+  for (int round = 0; round < 9; ++round) {
+    EXPECT_TRUE(same_bits(embedder.embed(texts), before)) << round;
+    for (const std::string& text : texts) tokens += 3 + std::count(text.begin(), text.end(), ' ');
+  }
+  EXPECT_GT(tokens, 4096);
+  EXPECT_TRUE(embedder.model().state().packed_fp32.load());
+  EXPECT_FALSE(Embedder(folder, o).model().state().packed_fp32.load());
+}
+
 TEST_F(TinyEmbedder, EveryFamilyEmbedsAnyCheckpoint) {
   for (const char* type : {"bert", "roberta", "xlm-roberta", "camembert", "distilbert"}) {
     const Embedder bare(save(type));

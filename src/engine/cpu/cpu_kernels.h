@@ -45,7 +45,7 @@ void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols
                 void* to);
 // Rows [begin, end) of a bf16 matrix, multiples of 32 up to padded_rows, transposed into gemm_tn's panels.
 void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* panels);
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
+const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
                            bool transposed, bool both);
 
 // The optimizers walk flat parameter memory with these.

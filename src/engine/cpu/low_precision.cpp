@@ -182,13 +182,13 @@ void clear_padding(Tensor copy) {
 namespace {
 
 // The entry of one form of w, packed anew where the values changed. Under the store's derived_mutex.
-const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, int count, Tensor w,
+const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
                                bool transposed) {
-  Derived& entry = store.derived(first, count, transposed ? 1 : 0);
+  Derived& entry = store.derived(first, count, form_of_weights(transposed, as));
   if (!entry.data) entry.data = std::make_shared<PackedMatrix>();
   auto* packed = static_cast<PackedMatrix*>(entry.data.get());
   if (!packed->is_set() || entry.version != store.version()) {
-    packed->pack(w, transposed ? Layout::nn : Layout::nt, DType::bf16);
+    packed->pack(w, transposed ? Layout::nn : Layout::nt, as);
     entry.version = store.version();
   }
   return packed;
@@ -196,12 +196,12 @@ const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, in
 
 }  // namespace
 
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w,
+const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
                            bool transposed, bool both) {
   const std::lock_guard lock(store.derived_mutex());
-  const PackedMatrix* packed = fresh_form(store, first, count, w, transposed);
+  const PackedMatrix* packed = fresh_form(store, first, count, w, as, transposed);
   // The values are in cache now; the backward pass would read them from memory again.
-  if (both) fresh_form(store, first, count, w, !transposed);
+  if (both) fresh_form(store, first, count, w, as, !transposed);
   return packed;
 }
 

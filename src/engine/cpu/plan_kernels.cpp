@@ -69,11 +69,12 @@ void note_disentangled(const DisentangledArgs& d, int64_t copies, int64_t produc
 void disentangled(const DisentangledArgs& a) { note_disentangled(a, 3, 1); }
 void disentangled_backward(const DisentangledBackwardArgs& a) { note_disentangled(a.forward, 6, 2); }
 
-const void* packed_weights(ParameterStore&, const Parameter& first, int count, Tensor w, bool transposed,
-                           bool both) {
+const void* packed_weights(ParameterStore&, const Parameter& first, int count, Tensor w, DType as,
+                           bool transposed, bool both) {
   for (const bool form : {transposed, !transposed}) {
     if (!needs || (form != transposed && !both)) continue;
-    if (needs->forms.emplace(&first, count, form).second) needs->packed_weights += w.size() * 2;
+    if (needs->forms.emplace(&first, count, form).second)
+      needs->packed_weights += w.size() * static_cast<int64_t>(dtype_size(as));
   }
   return nullptr;
 }
