@@ -18,9 +18,9 @@ struct State {
   std::string task;
   const Family* family = nullptr;
   const HeadKind* head = nullptr;
-  Json generation_config;               // of generation_config.json, kept on saving; null if there is none
-  bool labels_given = false;            // by ModelOptions, not by config.json
-  bool bf16 = false;                    // matrix products of linear layers in bf16
+  Json generation_config;                 // of generation_config.json, kept on saving; null if there is none
+  bool labels_given = false;              // by ModelOptions, not by config.json
+  bool bf16 = false;                      // matrix products of linear layers in bf16
   std::atomic<bool> packed_fp32 = false;  // predictions in fp32 keep their weights packed, too
   bool gradient_checkpointing = false;  // training computes the activations of a layer twice (Tape::segment)
   float neftune_noise_alpha = 0;        // noise on embeddings in training
