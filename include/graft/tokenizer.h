@@ -96,6 +96,9 @@ class GRAFT_API Tokenizer {
   // Pre-split words (NER): word_ids are indices into `words`.
   virtual Encoding encode_words(const std::vector<std::string>& words,
                                 const EncodeOptions& options = {}) const = 0;
+  // Whether encode_words puts a space before words where encode puts none before a text: byte-level
+  // tokenizers without add_prefix_space (RoBERTa, GPT-2).
+  virtual bool prefixes_words() const = 0;
   // encode() for each text, in parallel. `pairs` is empty, or holds the second text of each.
   std::vector<Encoding> encode_batch(const std::vector<std::string>& texts,
                                      const std::vector<std::string>& pairs = {},

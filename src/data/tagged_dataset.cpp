@@ -128,6 +128,22 @@ void check_prefixes(const ReadTags& read, const std::vector<LabelCount>& counts,
   }
 }
 
+// Tags of a scheme with another sign for the dash are classes of words, which is seldom meant.
+void warn_of_other_signs(const std::vector<LabelCount>& counts, const std::string& file) {
+  const auto looks_like = [](const LabelCount& c) {
+    return c.label == "O" ||
+           (c.label.size() > 2 && std::string_view("BIESLU").find(c.label[0]) != std::string_view::npos &&
+            std::string_view("_:./").find(c.label[1]) != std::string_view::npos);
+  };
+  const auto first =
+      std::find_if(counts.begin(), counts.end(), [](const LabelCount& c) { return c.label != "O"; });
+  if (first == counts.end() || !std::all_of(counts.begin(), counts.end(), looks_like)) return;
+  log_warning(
+      "{}: the tags, such as {}, are read as classes of words, not as entities: those have a dash behind the "
+      "prefix ({}-{})",
+      file, shown(first->label), first->label[0], shown(first->label.substr(2)));
+}
+
 }  // namespace
 
 TagScheme settle_scheme(std::vector<Example>& examples, const DatasetOptions& options,
@@ -136,6 +152,7 @@ TagScheme settle_scheme(std::vector<Example>& examples, const DatasetOptions& op
   const ReadTags read(counts);
   check_prefixes(read, counts, options, file);
   if (!read.set.has_entities()) {
+    warn_of_other_signs(counts, file);
     if (options.repair_tags)
       log_info("{}: --repair_tags has no effect: the tags have no prefixes such as B- and I-", file);
     return TagScheme::none;

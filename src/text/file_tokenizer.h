@@ -47,6 +47,7 @@ class FileTokenizer : public Tokenizer {
   Encoding encode_pair(std::string_view text, std::string_view pair,
                        const EncodeOptions& options) const override;
   Encoding encode_words(const std::vector<std::string>& words, const EncodeOptions& options) const override;
+  bool prefixes_words() const override { return prefix_words_; }
   // Encodes a text without copying the tokens: see(tokens of the text, template with the special tokens
   // around it). Returns how many invalid stretches of UTF-8 were replaced.
   using Visitor = std::function<void(const SequenceTokens&, const std::vector<TemplatePiece>&)>;

@@ -91,9 +91,23 @@ std::byte* HostMemory::reserve(uint64_t bytes) {
   return static_cast<std::byte*>(data_);
 }
 
+namespace {
+
+void save_tokenizer(const Tokenizer& tokenizer, bool prefixes_words, const fs::path& folder) {
+  tokenizer.save(folder);
+  if (!prefixes_words) return;
+  const fs::path file = folder / "tokenizer_config.json";
+  Json config = path_exists(file) ? read_json(file) : Json::object();
+  config["add_prefix_space"] = true;
+  write_json(file, config);
+}
+
+}  // namespace
+
 CheckpointFiles::CheckpointFiles(const Trainer::Parts& parts, Json trainer_state)
     : model_(models::model_to_save(parts.model.state())),
       tokenizer_(parts.tokenizer),
+      prefixes_words_(parts.prefixes_words),
       arguments_(arguments_to_save(parts)),
       trainer_state_(std::move(trainer_state)) {}
 
@@ -145,7 +159,7 @@ uint64_t CheckpointFiles::copy_tensors(HostMemory& memory) {
 
 void CheckpointFiles::write(const fs::path& folder, const Json& run, bool with_run) const {
   models::write_model(model_, folder);
-  if (tokenizer_) tokenizer_->save(folder);
+  if (tokenizer_) save_tokenizer(*tokenizer_, prefixes_words_, folder);
   write_json(folder / "training_args.json", arguments_);
   if (with_run) {
     hub::write_safetensors(folder / kOptimizer, optimizer_);
@@ -166,7 +180,7 @@ Json arguments_to_save(const Trainer::Parts& parts) {
 
 void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
-  if (parts.tokenizer) parts.tokenizer->save(folder);
+  if (parts.tokenizer) save_tokenizer(*parts.tokenizer, parts.prefixes_words, folder);
   write_json(folder / "training_args.json", arguments_to_save(parts));
 }
 

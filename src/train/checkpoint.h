@@ -57,6 +57,7 @@ class CheckpointFiles {
 
   models::ModelToSave model_;
   std::shared_ptr<Tokenizer> tokenizer_;
+  bool prefixes_words_ = false;
   Json arguments_, trainer_state_, rng_;
   std::vector<hub::TensorToWrite> optimizer_, stateful_;
 };

@@ -22,6 +22,9 @@ struct Trainer::Parts {
   TrainingArguments arguments;
   Json job_options = Json::object();  // what training_args.json holds beside the arguments
   std::shared_ptr<Tokenizer> tokenizer;
+  // The model is trained on words with a space before each: its folder says add_prefix_space, as that of
+  // run_ner, so that a text's first word is read like the others.
+  bool prefixes_words = false;
   tasks::PreparedTask features;
   struct NamedFeatures {
     std::string name;

@@ -17,10 +17,13 @@ namespace graft::train {
 namespace {
 
 // Rows of look-up tables that get moments: those of the tokens that occur; all (-1) where decay moves every
-// row.
+// row, or where so much data is read that most of them will.
 int64_t rows_read(const Trainer::Parts& parts) {
   const engine::Parameter* words = parts.model.state().network.encoder->word_embeddings();
-  if (!words->row_sparse || decay_of(*words, parts.arguments.weight_decay) != 0) return -1;
+  constexpr int64_t kScanned = int64_t{1} << 18;
+  if (!words->row_sparse || decay_of(*words, parts.arguments.weight_decay) != 0 ||
+      parts.features.train->size() > kScanned)
+    return -1;
   std::vector<bool> seen(static_cast<size_t>(words->rows()));
   int64_t rows = 0;
   data::RaggedBatch batch;

@@ -1,4 +1,6 @@
 // Builds the parts of a Trainer: arguments, precision, features, and the log lines about them.
+#include <algorithm>
+
 #include "base/error.h"
 #include "models/state.h"
 #include "tasks/vocabulary.h"
@@ -87,6 +89,9 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   p.features = tasks::prepare_task(p.model, data, settings);
   p.evaluation_sets = train::prepare_evaluation_sets(p.model, data, settings);
   set_loss_options(p, arguments);
+  const auto has_words = [](const Example& e) { return !e.words.empty(); };
+  p.prefixes_words = data.tokenizer->prefixes_words() &&
+                     std::any_of(data.train.examples().begin(), data.train.examples().end(), has_words);
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
   if (p.features.train) {

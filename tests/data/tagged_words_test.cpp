@@ -186,6 +186,18 @@ TEST_F(TaggedData, SchemesAreFound) {
 }
 
 // One I- that follows nothing: a warning, an error where the scheme is named, a B- where repair is asked for.
+// B_ORG is no tag of a scheme: it is read as it is, and said.
+TEST_F(TaggedData, TagsWithAnotherSign) {
+  const Dataset d = read("a.conll", "U.N.\tB_ORG\nofficial\tO\n");
+  EXPECT_EQ(d.tag_scheme(), TagScheme::none);
+  EXPECT_THAT(log, AllOf(HasSubstr("a.conll: the tags, such as B_ORG, are read as classes of words"),
+                         HasSubstr("(B-ORG)")));
+  log.clear();
+  read("b.conll", "a\tDET\nfilm\tNOUN\n");
+  read("c.conll", "U.N.\tB-ORG\nofficial\tO\n");
+  EXPECT_THAT(log, testing::Not(HasSubstr("classes of words")));
+}
+
 TEST_F(TaggedData, TagsThatBreakTheScheme) {
   const std::string text = "a\tB-X\nb\tI-X\nc\tB-X\n\nd\tO\ne\tI-X\nf\tI-Y\n";
   EXPECT_EQ(shown_words(read("a.conll", text)), "a/B-X b/I-X c/B-X | d/O e/I-X f/I-Y");

@@ -110,6 +110,28 @@ TEST_F(Best, IsAFolderOfItsOwnAndMayBeTheOutput) {
   EXPECT_EQ(value_of(result.metrics, "eval_loss"), best->first);
 }
 
+// One of several evaluation sets may decide.
+TEST_F(Best, IsChosenByANamedSet) {
+  TrainingArguments a = arguments();
+  a.metric_for_best_model = "eval_other_loss";
+  a.load_best_model_at_end = true;
+  const TinyRun& run = run_.run();
+  TaskData data{Dataset::from_file(run.single_csv("train.csv", 19, 1)), {}, run.tokenizer()};
+  data.eval_sets = {{"same", data.train}, {"other", Dataset::from_file(run.single_csv("eval.csv", 11, 2))}};
+  double best = 1e9;
+  int64_t best_step = 0;
+  Trainer trainer(run.model("sequence-classification", {"blue", "green", "red"}, 0.1), a, data);
+  Observer observer;
+  observer.on_evaluate = [&](const LogEntry& metrics, int64_t step) {
+    const double loss = value_of(metrics, "eval_other_loss");
+    EXPECT_TRUE(std::isfinite(value_of(metrics, "eval_same_loss")));
+    if (loss < best) best = loss, best_step = step;
+  };
+  const std::string log = log_of_run([&] { trainer.train(observer); });
+  EXPECT_THAT(log, HasSubstr(fmt::format("the output is the model of step {}, the best by eval_other_loss",
+                                         best_step)));
+}
+
 TEST_F(Best, IsNotDeletedByALimit) {
   TrainingArguments a = arguments();
   a.load_best_model_at_end = true;
