@@ -20,7 +20,7 @@ import families
 from check_training import ARGUMENTS, LIMIT, STEPS, InOrder
 from common import TOLERANCE, Counter, GraftError, graft, json_lines
 
-CHOICE_FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "mpnet"]
+CHOICE_FAMILIES = ["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "albert", "electra", "mpnet", "modernbert", "deberta-v2"]
 SPAN_FAMILIES = CHOICE_FAMILIES + ["gpt2", "t5", "mt5"]
 families.HEADS.update(span=(AutoModelForQuestionAnswering, {}), choice=(AutoModelForMultipleChoice, {}))
 WINDOW = {"max_seq_length": 32, "doc_stride": 8}
