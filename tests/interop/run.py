@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports peft; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports peft adapt; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -55,6 +55,10 @@ def answers(work):
     yield from ((release, "check_answers.py", work / "answers" / release) for release in (NEWEST, OLDER))
 
 
+def adapt(work):
+    yield from ((release, "check_adapt.py", work / "adapt" / release) for release in (NEWEST, OLDER))
+
+
 def reports(work):
     yield TENSORBOARD, "check_reports.py", work / "reports"
 
@@ -64,7 +68,7 @@ def peft(work):
 
 
 PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "tokens": tokens, "metrics": metrics,
-         "embeddings": embeddings, "answers": answers, "reports": reports, "peft": peft}
+         "embeddings": embeddings, "answers": answers, "reports": reports, "peft": peft, "adapt": adapt}
 
 
 def run(pythons, step):

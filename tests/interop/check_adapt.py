@@ -1,0 +1,133 @@
+"""Folders that `graft adapt` wrote: transformers loads them with the same ids and the same numbers, new pieces of a vocabulary included.
+
+    <environment>/bin/python3 check_adapt.py WORK
+"""
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import (AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, GPT2Config, GPT2LMHeadModel,
+                          T5Config, T5ForConditionalGeneration)
+
+from common import TOLERANCE, Counter, PROJECT, graft, json_lines, relative
+
+TOKENIZERS = PROJECT / "tests" / "golden" / "tokenizers"
+WORDS = "the patient received a nephrotoxic antibiotic for acute glomerulonephritis after transplantation while film critics liked plain music".split()
+
+
+def tiny_bert(size):
+    return BertModel(BertConfig(vocab_size=size, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+                                max_position_embeddings=64))
+
+
+def tiny_gpt2(size):
+    return GPT2LMHeadModel(GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=2, n_positions=64))
+
+
+def tiny_t5(size):
+    return T5ForConditionalGeneration(T5Config(vocab_size=size, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2,
+                                               decoder_start_token_id=0))
+
+
+# name: tokenizer, model, the class that loads the result, options of adapt
+CASES = {
+    "bert": ("small-bert-uncased", tiny_bert, BertForMaskedLM, {"extend_vocabulary": 4, "head_steps": 5}),
+    "gpt2": ("small-gpt2", tiny_gpt2, GPT2LMHeadModel, {}),
+    "t5": ("small-t5", tiny_t5, T5ForConditionalGeneration, {}),
+}
+
+
+def write_corpus(file):
+    """Sentences in which the longer words are frequent."""
+    lines = [" ".join(WORDS[(i * 7 + j * (1 + i % 5)) % len(WORDS)] for j in range(6 + i % 9)) + f" case {i}." for i in range(400)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def make(folder, tokenizer, build):
+    torch.manual_seed(1)
+    shutil.copytree(TOKENIZERS / tokenizer, folder)
+    size = max(AutoTokenizer.from_pretrained(folder).get_vocab().values()) + 1
+    build(size).save_pretrained(folder)
+
+
+def masked_loss(model, tokenizer, text):
+    """The probability of the best fill of each mask."""
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    rows = model(input_ids=ids).logits[0].softmax(-1)
+    return [float(rows[i].max()) for i in (ids[0] == tokenizer.mask_token_id).nonzero().flatten()]
+
+
+def compare(name, folder, model, tokenizer, work):
+    """Pairs of numbers, graft's and the reference's."""
+    texts = work / f"{name}.txt"
+    if name == "bert":
+        text = f"the {tokenizer.mask_token} received transplantation"
+        texts.write_text(text + "\n", encoding="utf-8")
+        answer = json_lines(graft("predict", {"model": folder, "input": texts, "top_k": 1, "bf16": "false"}))[0]
+        return [(answer[0]["score"], masked_loss(model, tokenizer, text)[0])]
+    text = "the patient received music"  # shorter than --max_seq_length of the adaptation
+    ids = torch.tensor([tokenizer(text)["input_ids"]])
+    if name == "gpt2":
+        texts.write_text(text + "\n", encoding="utf-8")
+        answer = json_lines(graft("predict", {"model": folder, "input": texts, "bf16": "false"}))[0]
+        return [(answer["loss"], float(model(input_ids=ids, labels=ids).loss))]
+    pair = work / "pair.jsonl"
+    pair.write_text(json.dumps({"source": text, "target": text}) + "\n", encoding="utf-8")
+    answer = json.loads(graft("evaluate", {"model": folder, "test_file": pair, "bf16": "false", "span_corruption": "false"}, "--json"))
+    return [(answer["eval_loss"], float(model(input_ids=ids, labels=ids).loss))]
+
+
+def check(counter, name, work, corpus):
+    tokenizer_name, build, loads, options = CASES[name]
+    start, folder = work / f"{name}-start", work / f"{name}-adapted"
+    make(start, tokenizer_name, build)
+    graft("adapt", {"model": start, "corpus": corpus, "output_dir": folder, "max_steps": 4, "max_seq_length": 32, "learning_rate": 1e-3,
+                    "near_duplicates": 2, "bf16": "false", **options})
+    model, info = loads.from_pretrained(folder, output_loading_info=True)
+    model.eval()
+    problems = [f"missing: {sorted(info['missing_keys'])[:4]}"] if info["missing_keys"] else []
+    if extra := [key for key in info["unexpected_keys"] if ".pooler." not in key]:
+        problems.append(f"unexpected: {sorted(extra)[:4]}")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    lines = corpus.read_text(encoding="utf-8").splitlines()[:50]
+    ids = [line["input_ids"] for line in json_lines(graft("tokenize", {"model": folder, "input": corpus}))[:50]]
+    if [tokenizer(line)["input_ids"] for line in lines] != ids:
+        problems.append("the tokenizer gives other ids than graft")
+    if "extend_vocabulary" in options:
+        before = AutoTokenizer.from_pretrained(start)
+        tokens = [sum(len(t(line)["input_ids"]) for line in lines) for t in (before, tokenizer)]
+        if not tokens[1] < tokens[0]:
+            problems.append(f"{tokens[1]} tokens with the new pieces, {tokens[0]} without")
+        if BertForSequenceClassification.from_pretrained(folder, output_loading_info=True)[1]["missing_keys"] - {
+                "classifier.weight", "classifier.bias"}:
+            problems.append("a classifier finds no pooler")
+    for got, want in compare(name, folder, model, tokenizer, work):
+        counter.difference(relative(got, want))
+        if not relative(got, want) <= TOLERANCE:
+            problems.append(f"{got} and the reference {want}")
+    return problems
+
+
+def main(work):
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    work.mkdir(parents=True)
+    corpus = write_corpus(work / "corpus.txt")
+    counter = Counter(f"transformers {transformers.__version__} loads adapted models")
+    with torch.no_grad():
+        for name in CASES:
+            try:
+                problems = check(counter, name, work, corpus)
+            except Exception as error:  # whatever is thrown is the finding
+                problems = [f"{type(error).__name__}: {error}"]
+            counter.case(name, problems)
+    counter.finish()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
