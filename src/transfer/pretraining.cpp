@@ -14,6 +14,7 @@
 #include "train/saved_arguments.h"
 #include "transfer/carry_over.h"
 #include "transfer/contrastive.h"
+#include "transfer/new_head.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -106,13 +107,6 @@ Model load(const fs::path& folder, const PretrainingSettings& s) {
   return Model::from_pretrained(folder, options);
 }
 
-bool has_new_head(const Model& model) {
-  const auto& missing = model.load_report().missing;
-  return std::any_of(missing.begin(), missing.end(), [&](const std::string& name) {
-    return !models::is_backbone(*model.state().family, name);
-  });
-}
-
 Json key_of_pretraining(const fs::path& from, const Text& text, const PretrainingSettings& s,
                         const TrainingArguments& arguments) {
   std::vector<fs::path> files = {text.train, text.held_out};
@@ -149,7 +143,9 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
   arguments.do_eval = true;
   const Model model = load(from, s);
   if (hooks.loaded) hooks.loaded(model, fmt::format("{}, stage {}", from.string(), name));
-  Trainer trainer(model, arguments, data_of(text, s.objective, from));
+  TaskData data = data_of(text, s.objective, from);
+  if (has_new_head(model)) start_from_frequencies(model, *data.tokenizer, text.train);
+  Trainer trainer(model, arguments, std::move(data));
   trainer.parts().job_options = {{"task", s.objective.head->task}, {"model", from.string()}};
   out.before = scores_of(trainer.evaluate(), s.objective, text.has_general);
   const TrainResult result = hooks.train(trainer);

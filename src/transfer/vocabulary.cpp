@@ -15,6 +15,7 @@
 #include "models/state.h"
 #include "transfer/carry_over.h"
 #include "transfer/line_file.h"
+#include "transfer/new_head.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -136,11 +137,7 @@ Model resized(const fs::path& from, const Objective& objective, int64_t rows) {
   ModelOptions options;
   options.task = objective.head->task;
   Model model = Model::from_pretrained(from, options);
-  const auto& missing = model.load_report().missing;
-  const bool has_head = std::all_of(missing.begin(), missing.end(), [&](const std::string& name) {
-    return models::is_backbone(*model.state().family, name);
-  });
-  if (!has_head) {
+  if (has_new_head(model)) {
     options.task = models::kSentenceEmbedding.task;
     model = Model::from_pretrained(from, options);
   }
