@@ -1,5 +1,6 @@
 #include "transfer/corpus.h"
 
+#include <fstream>
 #include <set>
 
 #include "base/file.h"
