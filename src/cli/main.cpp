@@ -34,12 +34,14 @@ constexpr Verb kVerbs[] = {
     {"predict", predict, "labels and scores for texts, as jsonl"},
     {"embed", embed, "embeddings of texts, as .npy or jsonl"},
     {"generate", generate, "continuations of texts"},
-    {"merge", merge, "the adapters of a folder in the weights of their base model"},
     {"tokenize", tokenize, "ids, tokens and offsets of texts, as jsonl"},
     {"info", info, "parameters, sizes, tokenizer and memory of a checkpoint"},
     {"parity", parity, "compare with reference numbers: outputs, gradients, trained weights"},
     {"pull", pull, "download a model into the Hugging Face cache"},
     {"train-tokenizer", train_tokenizer, "a new vocabulary from text"},
+    {"distill", distill, "a small student that learns from a teacher on unlabelled text"},
+    {"merge", merge, "several models made into one, or adapters into their base"},
+    {"prune", prune, "a smaller copy of a model: fewer layers, a smaller vocabulary"},
     {"verify-resume", verify_resume, "prove on your own run that resuming gives the same bits"},
 };
 

@@ -18,6 +18,8 @@ int info(int argc, char** argv);
 int parity(int argc, char** argv);
 int pull(int argc, char** argv);
 int train_tokenizer(int argc, char** argv);
+int distill(int argc, char** argv);
+int prune(int argc, char** argv);
 int verify_resume(int argc, char** argv);
 
 }  // namespace graft::cli

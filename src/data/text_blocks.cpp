@@ -11,6 +11,7 @@
 #include "base/utf8.h"
 #include "data/columns.h"
 #include "data/rows.h"
+#include "data/text_reader.h"
 
 namespace graft::data {
 namespace {
@@ -23,17 +24,6 @@ struct Line {
   std::string text;
   bool validation;
 };
-
-// Nothing but white space.
-bool is_blank(std::string_view text) {
-  for (size_t pos = 0; pos < text.size();) {
-    char32_t c = 0;
-    const int n = utf8::decode(text, pos, c);
-    if (n == 0 || !utf8::is_space(c)) return false;
-    pos += static_cast<size_t>(n);
-  }
-  return true;
-}
 
 // The texts of files, one after the other, whatever their format.
 class TextSource {

@@ -12,6 +12,7 @@
 #include "models/pooling.h"
 #include "models/registry.h"
 #include "models/saved_model.h"
+#include "models/selection.h"
 #include "models/state.h"
 #include "models/weights.h"
 
@@ -199,6 +200,18 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
+}
+
+std::shared_ptr<State> models::rebuild(const State& from, ModelConfig config) {
+  auto state = std::make_shared<State>();
+  state->origin = from.origin;
+  state->config = std::move(config);
+  state->bf16 = from.bf16;
+  state->generation_config = from.generation_config;
+  ModelOptions options;
+  options.task = from.task;
+  build(*state, options, false);
+  return state;
 }
 
 const std::string& Model::task() const { return state_->task; }

@@ -43,6 +43,10 @@ struct Trainer::Parts {
 
 namespace train {
 
+// Trains on these features with their task instead of those of the model's own: for a Trainer that was made
+// without data, and before it trains.
+void use_features(Trainer::Parts& parts, tasks::PreparedTask features);
+
 // Whether a rank was asked to stop; then all of them are.
 bool any_stops(Trainer::Parts& parts);
 

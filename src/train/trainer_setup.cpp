@@ -41,6 +41,13 @@ void set_loss_options(Trainer::Parts& p, const TrainingArguments& a) {
 
 }  // namespace
 
+void train::use_features(Trainer::Parts& p, tasks::PreparedTask features) {
+  p.features = std::move(features);
+  set_loss_options(p, p.arguments);
+  check_evaluation(p, p.arguments);
+  if (p.features.train) choose_parameters(p.model, p.arguments);
+}
+
 Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
     : parts_(std::make_unique<Parts>(std::move(model))) {
   Parts& p = *parts_;

@@ -14,9 +14,9 @@ namespace fs = std::filesystem;
 
 using Names = std::set<std::string>;
 
-const std::vector<std::string> kVerbs = {"train",         "evaluate", "predict",  "tokenize",        "info",
-                                         "parity",        "pull",     "generate", "train-tokenizer", "embed",
-                                         "verify-resume", "adapt",    "merge"};
+const std::vector<std::string> kVerbs = {
+    "train",           "evaluate", "predict",       "tokenize", "info",  "parity", "pull",   "generate",
+    "train-tokenizer", "embed",    "verify-resume", "adapt",    "prune", "merge",  "distill"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -109,6 +109,17 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"train/optim_choice.cpp", {"train"}},
       {"train/plan_memory.cpp", {"train"}},
       {"train/regularization.cpp", {"train"}},
+      // each of a verb
+      {"transfer/merge.cpp", {"merge"}},
+      {"transfer/folders.cpp", {"prune", "merge", "distill"}},
+      {"transfer/prune.cpp", {"prune"}},
+      {"transfer/vocabulary_choice.cpp", {"prune", "distill"}},
+      {"transfer/distill.cpp", {"distill"}},
+      {"transfer/distill_texts.cpp", {"distill"}},
+      {"transfer/parallel_text.cpp", {"distill"}},
+      {"transfer/pruned_student.cpp", {"distill"}},
+      {"models/selection.cpp", {"prune"}},
+      {"data/text_reader.cpp", {"prune", "distill"}},
       // predict reads no answers
       {"tasks/question_checks.cpp", {"train", "evaluate"}},
   };
