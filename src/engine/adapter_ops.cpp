@@ -40,9 +40,17 @@ Var dropped_input(Tape& tape, Var x, const Parameter& matrix) {
   return dropout(tape, x, p, matrix.name + ".lora_dropout", *x->rows);
 }
 
+// scale * x a^T, [T, rank].
+Var narrow_product(Tape& tape, Var x, const Adapter& adapter) {
+  return scale(tape, linear(tape, x, {adapter.a, nullptr, 1, true}), adapter.scale);
+}
+
 Var low_rank(Tape& tape, Var x, const Adapter& adapter) {
-  const Var narrow = scale(tape, linear(tape, x, {adapter.a, nullptr, 1, true}), adapter.scale);
-  return linear(tape, narrow, {adapter.b, nullptr, 1, true});
+  return linear(tape, narrow_product(tape, x, adapter), {adapter.b, nullptr, 1, true});
+}
+
+Tensor matrix_of_parameter(Tape& tape, const Parameter& p) {
+  return make_tensor(tape.parameters().value(p), p.rows(), p.cols());
 }
 
 // 1 / |w + scale * b a| of each row, [1,N], as a constant: the paper's section 4.3 and peft detach it. With
@@ -93,18 +101,71 @@ Var scaled_by_factors(Tape& tape, Var x, const Linear& layer) {
 }  // namespace
 
 Var low_rank_sum(Tape& tape, Var x, const Linear& layer) {
-  std::vector<Var> parts;
+  // The factors of the parameters with an adapter, and where their columns begin.
+  struct Part {
+    Var narrow;
+    Parameter* b;
+    int64_t first;
+  };
+  std::vector<Part> found;
+  int64_t cols = 0, widest = 0;
+  bool needs_grad = false;
   for (int i = 0; i < layer.count; ++i) {
     const Parameter& matrix = *part_at(tape, layer.weight, i);
-    if (!matrix.adapter.a) {
-      const Tensor zeros = tape.push(x->data.rows, matrix.rows());
-      tape.kernels().basic({.op = BasicOp::fill, .out = zeros, .alpha = 0});
-      parts.push_back(tape.constant(zeros));
-      continue;
+    if (const Adapter& adapter = matrix.adapter; adapter.a) {
+      const Var narrow = narrow_product(tape, dropped_input(tape, x, matrix), adapter);
+      found.push_back({narrow, adapter.b, cols});
+      needs_grad |= narrow->needs_grad || adapter.b->trainable;
+      widest = std::max(widest, matrix.rows());
     }
-    parts.push_back(low_rank(tape, dropped_input(tape, x, matrix), matrix.adapter));
+    cols += matrix.rows();
   }
-  return parts.size() == 1 ? parts[0] : concat_columns(tape, parts);
+  const int64_t T = x->data.rows, n = static_cast<int64_t>(found.size());
+  const Part* parts = tape.push_copy(found.data(), n);
+  const Tensor sum = make_tensor(tape.take(T * cols), T, cols);
+  const bool whole = n == 1 && widest == cols;
+  float* const one = whole ? nullptr : tape.take(T * widest);
+  if (!whole) tape.kernels().basic({.op = BasicOp::fill, .out = sum, .alpha = 0});
+  for (int64_t i = 0; i < n; ++i) {
+    LinearArgs args;
+    args.x = parts[i].narrow->data;
+    args.w = matrix_of_parameter(tape, *parts[i].b);
+    args.y = whole ? sum : make_tensor(one, T, args.w.rows);
+    args.by_row = tape.options().by_row;
+    tape.kernels().linear(args);
+    if (!whole)
+      tape.kernels().basic(
+          {.op = BasicOp::copy, .a = args.y, .out = sum.columns(parts[i].first, args.w.rows)});
+  }
+  if (one) tape.give(one);
+  const Var out = tape.result(sum, needs_grad);
+  tape.on_backward(out, [=](Tape& t) {
+    float* const dy = whole ? nullptr : t.take(T * widest);
+    for (int64_t i = 0; i < n; ++i) {
+      Parameter& b = *parts[i].b;
+      LinearBackwardArgs args;
+      args.x = parts[i].narrow->data;
+      args.w = matrix_of_parameter(t, b);
+      args.dy = whole ? out->grad : make_tensor(dy, T, b.rows());
+      if (!whole)
+        t.kernels().basic(
+            {.op = BasicOp::copy, .a = out->grad.columns(parts[i].first, b.rows()), .out = args.dy});
+      if (parts[i].narrow->needs_grad) args.dx = t.grad_of(parts[i].narrow, args.add_dx);
+      if (b.trainable) {
+        args.dw = make_tensor(t.parameters().grad(b), b.rows(), b.cols());
+        args.add_dw = b.has_grad;
+        if (!t.planning()) b.has_grad = true;
+      }
+      t.kernels().linear_backward(args);
+    }
+    if (dy) t.give(dy);
+  });
+  return out;
+}
+
+void release_data(Tape& tape, Var temporary) {
+  tape.give(temporary->data.data);
+  temporary->data.data = nullptr;
 }
 
 Var rescaled_linear(Tape& tape, Var x, const Linear& layer, Activation activation) {

@@ -148,7 +148,11 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation) {
     fail("{}: [{}, {}] does not fit an input of width {}", layer.weight->name, w.rows, w.cols, x->data.cols);
   }
   if (w.rescaled) return rescaled_linear(tape, x, layer, activation);
-  return plain_linear(tape, x, layer, activation, w.adapted ? low_rank_sum(tape, x, layer) : nullptr);
+  if (!w.adapted) return plain_linear(tape, x, layer, activation, nullptr);
+  const Var adapters = low_rank_sum(tape, x, layer);
+  const Var y = plain_linear(tape, x, layer, activation, adapters);
+  release_data(tape, adapters);
+  return y;
 }
 
 Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, Var adapters) {
