@@ -135,10 +135,29 @@ const Adapter& ParameterStore::adapt_by_factors(Parameter& matrix, bool scales_i
   return matrix.adapter;
 }
 
+namespace {
+
+// Moves n floats. On the host in pieces, whose pages are given back at once: the two memories together hold
+// one copy of the values. `from` is freed afterwards.
+void move_floats(const Device& device, float* to, float* from, int64_t n) {
+  constexpr int64_t kPiece = int64_t{1} << 21;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  for (int64_t begin = 0; begin < n; begin += kPiece) {
+    const int64_t end = std::min(n, begin + kPiece);
+    device.copy(to + begin, from + begin, static_cast<size_t>(end - begin) * sizeof(float));
+    if (!device.is_host) continue;
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(from + begin) + page - 1) / page * page,
+                    last = reinterpret_cast<uintptr_t>(from + end) / page * page;
+    if (first < last) ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+}
+
+}  // namespace
+
 void ParameterStore::allocate() {
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
   FloatBuffer values(std::max<int64_t>(size_, kAlign), device());
-  if (allocated()) device().copy(values.data(), values_.data(), static_cast<size_t>(values_.size()) * 4);
+  if (allocated()) move_floats(device(), values.data(), values_.data(), values_.size());
   values_ = std::move(values);
   open_ = false;
   touch_values();

@@ -363,7 +363,7 @@ TEST(Adapter, WithDropoutNeedsToKnowTheRows) {
 
 TEST(ParameterStore, KeepsItsValuesWhenAdaptersAreAddedLater) {
   ParameterStore store;
-  Parameter& p = *declare(store, "m.weight", {4, 5});
+  Parameter& p = *declare(store, "m.weight", {1500, 1501});  // moved in two pieces
   store.allocate();
   for (int64_t i = 0; i < p.size; ++i) store.value(p)[i] = static_cast<float>(i);
   const std::vector<float> before(store.value(p), store.value(p) + p.size);
