@@ -42,9 +42,11 @@ std::map<std::string, double> numbers(const Json& json, const char* key, const s
   return out;
 }
 
-std::string text_or_empty(const Json& json, const char* key) {
+std::string text_or_empty(const Json& json, const char* key, const std::string& origin) {
   const auto it = json.find(key);
-  return it == json.end() || it->is_null() ? "" : it->get<std::string>();
+  if (it == json.end() || it->is_null()) return "";
+  if (!it->is_string()) fail("{}: \"{}\" must be a text, not {}", origin, key, shown(it->dump()));
+  return it->get<std::string>();
 }
 
 // Settings of peft that change what an adapter computes and that graft does not have.
@@ -97,7 +99,7 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
   const std::string origin = file.string();
   if (!json.is_object()) fail("{}: must be a json object", origin);
   PeftConfig c;
-  const std::string type = text_or_empty(json, "peft_type");
+  const std::string type = text_or_empty(json, "peft_type", origin);
   if (type == "IA3") {
     c.peft_type = PeftType::ia3;
     c.feedforward_modules = texts(json, "feedforward_modules", origin);
@@ -109,9 +111,9 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
   }
   c.target_modules = texts(json, "target_modules", origin);
   c.modules_to_save = texts(json, "modules_to_save", origin);
-  c.task_type = text_or_empty(json, "task_type");
-  c.base_model_name_or_path = text_or_empty(json, "base_model_name_or_path");
-  c.revision = text_or_empty(json, "revision");
+  c.task_type = text_or_empty(json, "task_type", origin);
+  c.base_model_name_or_path = text_or_empty(json, "base_model_name_or_path", origin);
+  c.revision = text_or_empty(json, "revision", origin);
   return c;
 } catch (const JsonError& e) {
   fail("{}: {}", file.string(), e.what());
