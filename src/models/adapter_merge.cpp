@@ -150,10 +150,12 @@ void unmerge_adapter(State& state) {
   if (!state.adapter || state.adapter->merged.empty())
     fail("{}: the model has no merged adapter", state.origin.string());
   for (const auto& [matrix, merged] : state.adapter->merged) check_invertible(state, *matrix, merged);
-  for (auto& [matrix, merged] : state.adapter->merged) {
-    edit(state, *matrix, [&](float* w) { take_off(state, *matrix, merged, w); });
-    rescale_bias(state, *matrix, merged.adapter, true);
-    matrix->adapter = merged.adapter;
+  for (const auto& entry : state.adapter->merged) {
+    Parameter& matrix = *entry.first;
+    const ModelAdapter::Merged& merged = entry.second;
+    edit(state, matrix, [&](float* w) { take_off(state, matrix, merged, w); });
+    rescale_bias(state, matrix, merged.adapter, true);
+    matrix.adapter = merged.adapter;
   }
   state.adapter->merged.clear();
   state.parameters.touch_values();
