@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Does continued pretraining help? One row for each domain and task, with an unrelated corpus of equal size as control.
 
-    bench/adapt_tables.py [--graft build/graft] [--model DIR] [--seeds 1,2,3,4,5] [--corpus_bytes N] [--work DIR] [ROW...]
+    bench/adapt_tables.py [--graft build/graft] [--model DIR] [--seeds 1,2,3,4,5] [--corpus_bytes N] [--work DIR] [ROW...] [OPTIONS OF graft adapt]
 
 Rows: sst2-200 sst2-2000 ncbi-disease chemprot scicite; default: all. Needs ../shared (or GRAFT_SHARED) and the real checkpoint
 (scripts/get-model.sh). Each row is one `graft adapt --stages dapt,task`, whose command is printed. With --work the stages are kept: a second run
@@ -65,7 +65,7 @@ def run(name, row, args, work):
     command = [args.graft, "adapt", "--model", args.model, "--stages", "dapt,task", "--corpus", corpus(row["corpus"], work),
                "--control", corpus(row["control"], work), "--max_corpus_bytes", args.corpus_bytes, "--task", row["task"],
                "--train_file", train, "--test_file", test, "--max_train_samples", row["labels"], "--task_arguments", row["arguments"],
-               "--seeds", args.seeds, "--remove_overlap", "true", "--output_dir", work / name]
+               "--seeds", args.seeds, "--remove_overlap", "true", "--output_dir", work / name, *args.more]
     command = [str(part) for part in command]
     print("\n## " + name + "\n" + " ".join(command), flush=True)
     start = time.monotonic()
@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--work")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("rows", nargs="*", default=list(ROWS))
-    args = parser.parse_args()
+    args, args.more = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(args.work or temporary)
         work.mkdir(parents=True, exist_ok=True)
