@@ -89,7 +89,7 @@ def distil(o, work, texts, pairs, seed):
                           "--train_file", texts, "--validation_file", pairs, "--output_dir", out, "--overwrite_output_dir", "true",
                           "--teacher_cache", work / "teacher", "--per_device_train_batch_size", 64, "--max_steps", o.steps,
                           "--learning_rate", "5e-4", "--warmup_ratio", "0.05", "--lr_scheduler_type", "cosine", "--train_sampling_strategy",
-                          "group_by_length", "--max_seq_length", 64, "--save_strategy", "no", "--seed", seed, "--json"))
+                          "group_by_length", "--max_seq_length", 256, "--save_strategy", "no", "--seed", seed, "--json"))
     return out, rows
 
 

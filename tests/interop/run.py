@@ -1,6 +1,6 @@
 """Runs every interop check and counts their cases. `./test.sh --interop` calls it.
 
-    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports peft adapt; default: all
+    python3 tests/interop/run.py [PART...]       parts: folders training tokens tokenizers metrics embeddings answers reports peft adapt prune; default: all
 
 Environments: environments.py. GRAFT names another program than build/graft, GRAFT_SHARED another ../shared.
 """
@@ -59,6 +59,10 @@ def adapt(work):
     yield from ((release, "check_adapt.py", work / "adapt" / release) for release in (NEWEST, OLDER))
 
 
+def prune(work):
+    yield from ((release, "check_prune.py", work / "prune" / release) for release in (NEWEST, OLDER))
+
+
 def reports(work):
     yield TENSORBOARD, "check_reports.py", work / "reports"
 
@@ -68,7 +72,7 @@ def peft(work):
 
 
 PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "tokens": tokens, "metrics": metrics,
-         "embeddings": embeddings, "answers": answers, "reports": reports, "peft": peft, "adapt": adapt}
+         "embeddings": embeddings, "answers": answers, "reports": reports, "peft": peft, "adapt": adapt, "prune": prune}
 
 
 def run(pythons, step):
