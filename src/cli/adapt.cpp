@@ -60,7 +60,7 @@ Options declare_adapt(AdaptOptions& o) {
     });
   };
   real("held_out_percentage", o.held_out_percentage, {0, 50, train::Range::Ends::without_min},
-       "share of the corpus that is held out, at most 1 MiB of text");
+       "share of the corpus that is held out, at most 256 KiB of text");
   options.integer("max_corpus_bytes", o.max_corpus_bytes,
                   "train on so many bytes of the corpus, sampled by content; 0 = all", {0, 1e15});
   options.flag("remove_duplicates", o.remove_duplicates, "leave out texts that occur more than once");
