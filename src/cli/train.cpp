@@ -51,8 +51,9 @@ Options declare(TrainOptions& o) {
   declare_job(options, o);
   options.flag("json", o.json, "the result on stdout as json");
   options.flag("profile", o.profile, "also show time, rates and share of each operation of the training");
-  options.form("print_config", {"table", "json"}, o.print_config,
-               "show each option with its value and who set it (table or json), and end");
+  options.form(
+      "print_config", {"table", "json"}, o.print_config,
+      "show each option with its value and who set it, and end; --print_config=json shows them as json");
   return options;
 }
 

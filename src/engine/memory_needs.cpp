@@ -18,6 +18,9 @@ namespace {
 constexpr uint64_t kLibraries = uint64_t{12} << 20, kMargin = uint64_t{12} << 20;
 // Stack and allocator of one more thread: what becomes real, and the addresses.
 constexpr uint64_t kThread = uint64_t{2} << 20, kThreadAddresses = uint64_t{12} << 20;
+// Addresses that oneDNN maps for the code of its kernels, most of which it never writes. Where they are
+// refused, it calls a kernel that is not there.
+constexpr uint64_t kCodeAddresses = uint64_t{48} << 20;
 
 }  // namespace
 
@@ -47,7 +50,7 @@ void MemoryNeeds::include(const MemoryNeeds& other) {
   take(temporary, other.temporary);
   take(libraries, other.libraries);
   take(margin, other.margin);
-  take(stacks, other.stacks);
+  take(addresses_only, other.addresses_only);
   take(arena.stack, other.arena.stack);
   take(arena.heap, other.arena.heap);
 }
@@ -72,7 +75,7 @@ MemoryNeeds plan_needs(const ParameterStore& parameters, const TapeOptions& opti
   needs.temporary = static_cast<uint64_t>(kernels.temporary(num_threads()));
   needs.libraries = kLibraries + static_cast<uint64_t>(num_threads()) * kThread;
   needs.margin = kMargin;
-  needs.stacks = static_cast<uint64_t>(num_threads()) * (kThreadAddresses - kThread);
+  needs.addresses_only = static_cast<uint64_t>(num_threads()) * (kThreadAddresses - kThread) + kCodeAddresses;
   return needs;
 }
 

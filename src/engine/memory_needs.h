@@ -17,11 +17,11 @@ struct MemoryNeeds {
   uint64_t cache = 0;   // keys and values of a decoder
   uint64_t copies = 0;  // of what is saved while training goes on
   uint64_t packed_weights = 0;
-  uint64_t temporary = 0;  // of kernels and threads
-  uint64_t libraries = 0;  // generated code, stacks of threads
-  uint64_t margin = 0;     // for the kernels of other CPUs: in the budget, not in a prediction
-  uint64_t stacks = 0;     // addresses only
-  ArenaSize arena;         // activations and their gradients
+  uint64_t temporary = 0;       // of kernels and threads
+  uint64_t libraries = 0;       // generated code, stacks of threads
+  uint64_t margin = 0;          // for the kernels of other CPUs: in the budget, not in a prediction
+  uint64_t addresses_only = 0;  // stacks, room for generated code
+  ArenaSize arena;              // activations and their gradients
 
   uint64_t total() const {
     return gradients + moments + cache + copies + packed_weights + temporary + libraries + margin +
@@ -29,7 +29,7 @@ struct MemoryNeeds {
   }
   uint64_t expected() const { return total() - margin; }
   uint64_t new_addresses() const {
-    return cache + copies + packed_weights + temporary + libraries + margin + stacks + arena.total();
+    return cache + copies + packed_weights + temporary + libraries + margin + addresses_only + arena.total();
   }
   // What counts for a limit.
   uint64_t under(const MemoryLimit& limit) const { return limit.addresses ? new_addresses() : total(); }

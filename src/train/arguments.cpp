@@ -164,6 +164,9 @@ void check_best(const TrainingArguments& a) {
 }  // namespace
 
 void check(const TrainingArguments& a) {
+  if (a.run_name == "." || a.run_name == ".." || a.run_name.find('/') != std::string::npos)
+    throw UsageError(fmt::format("--run_name {}: it is the name of a folder in output_dir/runs", a.run_name),
+                     "--logging_dir names any folder");
   static const TrainingArguments defaults;
   for (const Argument& argument : argument_table()) {
     std::visit(
@@ -233,6 +236,10 @@ void explain(const TrainingArguments& a) {
     log_info("--eval_delay {} has no effect: --eval_strategy is no", a.eval_delay);
   if (!a.debug.empty() && a.gradient_cache)
     log_info("--debug {} has no effect with --gradient_cache: its passes are not checked", a.debug);
+  if (a.skip_grad_spikes > 0 && a.skip_grad_spikes <= 1)
+    log_warning(
+        "--skip_grad_spikes {} skips steps of the usual size: it is a multiple of the median, such as 10",
+        a.skip_grad_spikes);
   if (a.max_skipped_steps != d.max_skipped_steps && a.skip_grad_spikes == 0)
     log_info("--max_skipped_steps {} has no effect: --skip_grad_spikes is 0", a.max_skipped_steps);
   for (const auto& [name, value] : {std::pair{"run_name", &a.run_name}, {"logging_dir", &a.logging_dir}})

@@ -11,6 +11,7 @@
 #include "base/folder.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "hub/sha256.h"
 #include "train/arguments.h"
 #include "train/manifest.h"
 #include "train/saved_state.h"
@@ -68,6 +69,38 @@ std::vector<int64_t> checkpoints_in(const fs::path& output_dir) {
       steps.push_back(step);
   std::sort(steps.begin(), steps.end());
   return steps;
+}
+
+namespace {
+
+constexpr const char* kEarlier = "earlier_checkpoints.json";
+
+// "" without a manifest.
+std::string manifest_hash(const fs::path& folder) {
+  const fs::path file = folder / "manifest.json";
+  return path_exists(file) ? hub::sha256_of_file(file) : "";
+}
+
+}  // namespace
+
+void mark_earlier_checkpoints(const fs::path& output_dir, const std::vector<int64_t>& steps) {
+  const fs::path file = output_dir / kEarlier;
+  if (steps.empty()) {
+    if (path_exists(file)) remove_file(file);
+    return;
+  }
+  Json json = Json::object();
+  for (const int64_t step : steps)
+    json[checkpoint_name(step)] = manifest_hash(output_dir / checkpoint_name(step));
+  write_json(file, json);
+}
+
+bool is_earlier_checkpoint(const fs::path& folder) {
+  const fs::path file = folder.parent_path() / kEarlier;
+  if (!path_exists(file)) return false;
+  const Json json = read_json(file);
+  const std::string name = folder.filename().string();
+  return json.contains(name) && json.at(name) == manifest_hash(folder);
 }
 
 HostMemory::~HostMemory() {

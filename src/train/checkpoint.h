@@ -20,6 +20,10 @@ std::string checkpoint_name(int64_t step);
 int64_t step_of_checkpoint(const std::string& name);
 // The steps of the folders checkpoint-N, ascending: by the number, whatever the clock was.
 std::vector<int64_t> checkpoints_in(const std::filesystem::path& output_dir);
+// A new run in a folder with checkpoints of an earlier one keeps them, and is not resumed from them: their
+// names and the sha256 of their manifests are in earlier_checkpoints.json.
+void mark_earlier_checkpoints(const std::filesystem::path& output_dir, const std::vector<int64_t>& steps);
+bool is_earlier_checkpoint(const std::filesystem::path& folder);
 
 // Memory in large pages, which are there when reserve() returns: a copy has no page faults.
 class HostMemory {

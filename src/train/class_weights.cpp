@@ -106,6 +106,8 @@ std::vector<float> class_weights(const std::string& text, const Model& model, co
   if (weights.size() != labels.size())
     throw UsageError(
         fmt::format("--{} has {} weights, and the model {} labels", kWeights, weights.size(), labels.size()));
+  if (std::all_of(weights.begin(), weights.end(), [](double w) { return w == 0; }))
+    throw UsageError(fmt::format("--{}: all weights are 0, so nothing is learned", kWeights));
   std::string shown;
   for (size_t i = 0; i < weights.size(); ++i) {
     check_range(kWeights, weights[i], kWeightRange);

@@ -40,6 +40,9 @@ std::vector<std::pair<std::string, std::string>> named_files(const std::vector<s
   for (const std::string& value : values) {
     const auto pairs = path_exists(value) ? decltype(out)() : pairs_of(value);
     plain |= pairs.empty();
+    if (pairs.empty() && !path_exists(value) && value.find(',') != std::string::npos)
+      throw UsageError(fmt::format("--validation_file {}: there is no such file", value),
+                       "several evaluation sets have names: --validation_file en=dev.en.csv,de=dev.de.csv");
     for (const auto& [name, file] : pairs) {
       if (!names.insert(name).second)
         throw UsageError(

@@ -252,6 +252,7 @@ void look_at_earlier_checkpoints(const fs::path& output, bool resumes) {
   }
   if (resumes) return;
   const std::vector<int64_t> earlier = checkpoints_in(output);
+  mark_earlier_checkpoints(output, earlier);
   if (earlier.empty()) return;
   log_warning(
       "{}: {} checkpoint{} of an earlier run, the last is {}; they are kept and not counted by "

@@ -23,7 +23,13 @@ bool is_any(const std::string& asked) { return asked == "true" || asked == "True
 std::vector<fs::path> candidates(const fs::path& output) {
   std::vector<fs::path> folders;
   if (!is_folder(output)) return folders;
-  for (const int64_t step : checkpoints_in(output)) folders.push_back(output / checkpoint_name(step));
+  for (const int64_t step : checkpoints_in(output)) {
+    const fs::path folder = output / checkpoint_name(step);
+    if (!is_earlier_checkpoint(folder))
+      folders.push_back(folder);
+    else
+      log_info("{} is skipped: it is of an earlier run in this folder", checkpoint_name(step));
+  }
   std::reverse(folders.begin(), folders.end());
   if (path_exists(output / "best" / "optimizer.safetensors")) folders.push_back(output / "best");
   return folders;
@@ -111,6 +117,9 @@ void resume(Trainer::Parts& parts, TrainState& state, StepPlan& plan) {
   const auto before = read_json(*folder / "trainer_state.json").at("max_steps").get<int64_t>();
   log_info("resumed from {}: step {} of {}, epoch {:.2f}", folder->string(), state.step, plan.total_steps,
            state.epoch);
+  if (state.step > plan.total_steps)
+    log_warning("the checkpoint is of step {}, behind the {} steps of this run: its model is kept as it is",
+                state.step, plan.total_steps);
   if (before != plan.total_steps)
     log_info("the run has {} steps now, not {}: the learning rate follows the schedule of the new length",
              plan.total_steps, before);

@@ -187,6 +187,9 @@ void complete(Schedule& s, const std::string& type, const Extra& extra) {
     s.min_lr_rate = extra.min_lr < 0      ? extra.min_lr_rate
                     : s.learning_rate > 0 ? extra.min_lr / s.learning_rate
                                           : 0;
+    if (s.min_lr_rate > 1)
+      throw UsageError(fmt::format("--{}: min_lr is {}; it must not exceed --learning_rate {}", kOption,
+                                   extra.min_lr, s.learning_rate));
   }
   if (s.type == ScheduleType::warmup_stable_decay && s.num_decay_steps < 0)
     needs("num_decay_steps", "\"num_decay_steps\": 100");

@@ -180,6 +180,8 @@ TEST(Settle, FillsWhatFollowsAndChecksTheRest) {
   EXPECT_THAT(refused("max_grad_norm", "-1"), HasSubstr("max_grad_norm"));
   EXPECT_THAT(refused("warmup_ratio", "1.5"), HasSubstr("--warmup_ratio 1.5 is out of range"));
   EXPECT_THAT(refused("eval_steps", "0"), HasSubstr("--eval_steps"));
+  for (const char* name : {"../outside", "/tmp/x", ".."})
+    EXPECT_THAT(refused("run_name", name), AllOf(HasSubstr("--run_name"), HasSubstr("output_dir/runs")));
 }
 
 // Every number is checked: what it may be is part of the message, and nothing overflows on the way.

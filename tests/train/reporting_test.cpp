@@ -270,7 +270,9 @@ TEST(Evaluation, NamesOfSetsAreReadFromTheirFiles) {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   EXPECT_EQ(named_files({"en=a.csv,de=b.csv", "fr=c.csv"}),
             (Pairs{{"en", "a.csv"}, {"de", "b.csv"}, {"fr", "c.csv"}}));
-  EXPECT_EQ(named_files({"a.csv", odd, "x,y.csv"}), Pairs());
+  EXPECT_EQ(named_files({"a.csv", odd, dir.write("x,y.csv", "").string()}), Pairs());
+  EXPECT_THAT(error_of([] { named_files({"x,y.csv"}); }),
+              HasSubstr("--validation_file x,y.csv: there is no such file"));
   EXPECT_THAT(error_of([] {
                 named_files({"en=a.csv", "en=b.csv"});
               }),

@@ -66,6 +66,28 @@ class Resume : public testing::Test {
   std::string log_;
 };
 
+// A new run in the folder of an earlier one is not resumed from that one's checkpoints, though they have more
+// steps.
+TEST_F(Resume, TakesNoCheckpointOfAnEarlierRunInTheFolder) {
+  const Change rate = [](TrainingArguments& a) { a.learning_rate = 1e-3; };
+  train_whole(rate);
+  TrainingArguments a = run_.arguments("out");
+  a.save_steps = 5;
+  run_.trainer(a).train();
+  EXPECT_TRUE(fs::exists(run_ / "out/checkpoint-10"));
+  stop(4, rate);
+  rate(a);
+  a.save_steps = 1000;
+  a.resume_from_checkpoint = "true";
+  log_ = log_of_run([&] { run_.trainer(a).train(); });
+  EXPECT_THAT(log_, AllOf(HasSubstr("resumed from"), HasSubstr("checkpoint-4"),
+                          HasSubstr("checkpoint-10 is skipped: it is of an earlier run")));
+  EXPECT_EQ(read_file(run_ / "out/model.safetensors"), read_file(run_ / "whole/model.safetensors"));
+  // checkpoint-10 is this run's now, and a further call finds the run finished.
+  log_ = log_of_run([&] { run_.trainer(a).train(); });
+  EXPECT_THAT(log_, HasSubstr("the run is finished"));
+}
+
 TEST_F(Resume, HasTheBitsOfOneRunFromAnyStep) {
   train_whole();
   for (const int64_t step : {1, 3, 5, 9}) {
