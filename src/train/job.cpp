@@ -172,13 +172,9 @@ void check_job(TrainJob& job) {
 
 void check_output_dir(const TrainJob& job) {
   const fs::path dir = job.arguments.output_dir;
-  for (const std::string& read : {job.model, job.tokenizer_name}) {
-    std::error_code ignored;
-    if (!read.empty() && !resumes(job.arguments) && fs::equivalent(dir, read, ignored))
-      fail_with("choose another --output_dir",
-                "{}: the output folder is that of --{}, whose files would be replaced; nothing was written",
-                dir.string(), read == job.model ? "model" : "tokenizer_name");
-  }
+  std::error_code ignored;
+  if (!job.model.empty() && !resumes(job.arguments) && fs::equivalent(dir, job.model, ignored))
+    log_warning("{}: the output folder is that of --model, whose files this run replaces", dir.string());
   if (path_exists(dir / "LOCK")) const OutputLock probe(dir);  // an error where another run is in it
   const bool resumed = resumes(job.arguments);
   if (resumed && !job.overwrite_output_dir && path_exists(dir / "config.json") &&

@@ -14,7 +14,7 @@ std::string number(std::optional<double> value) {
 
 Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json to_json(const HeldOutScores& p) {
+Json json_of_scores(const HeldOutScores& p) {
   Json json = {{"held_out", p.domain ? Json(*p.domain) : Json(nullptr)}};
   if (p.general) json["general"] = *p.general;
   return json;
@@ -67,8 +67,8 @@ Json to_json(const AdaptResult& result, const AdaptJob& job) {
   Json stages = Json::array(), arms = Json::array();
   for (const auto& [name, r] : result.stages)
     stages.push_back({{"stage", name},
-                      {"before", to_json(r.before)},
-                      {"after", to_json(r.after)},
+                      {"before", json_of_scores(r.before)},
+                      {"after", json_of_scores(r.after)},
                       {"new_head", r.new_head},
                       {"steps", r.steps},
                       {"seconds", r.seconds},

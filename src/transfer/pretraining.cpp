@@ -53,7 +53,7 @@ HeldOutScores scores_of(const LogEntry& metrics, const Objective& objective, boo
   return {named(kDomain), named(kGeneral)};
 }
 
-Json to_json(const HeldOutScores& p) {
+Json stored_scores(const HeldOutScores& p) {
   Json json = Json::object();
   if (p.domain) json[kDomain] = *p.domain;
   if (p.general) json[kGeneral] = *p.general;
@@ -155,8 +155,8 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
   if (out.interrupted) return out;
   out.after = scores_of(result.metrics, s.objective, text.has_general);
   carry_over(from, stage.folder);
-  write_json(stage.folder / "stage.json", {{"before", to_json(out.before)},
-                                           {"after", to_json(out.after)},
+  write_json(stage.folder / "stage.json", {{"before", stored_scores(out.before)},
+                                           {"after", stored_scores(out.after)},
                                            {"seconds", out.seconds},
                                            {"steps", out.steps}});
   complete_stage(stage);

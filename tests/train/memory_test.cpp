@@ -323,7 +323,7 @@ TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
     });
   };
   for (const bool drop_last : {false, true}) {
-    std::istringstream whole(trained(0, drop_last)), pieces(trained(200, drop_last));
+    std::istringstream whole(trained(0, drop_last)), pieces(trained(248, drop_last));
     for (int step = 0; step < (drop_last ? 1 : 2); ++step) {
       double loss = 0, rate = 0, cut_loss = 0, cut_rate = 0;
       ASSERT_TRUE(whole >> loss >> rate) << whole.str();
