@@ -1,6 +1,6 @@
 #!/bin/bash
 # What logging of every step, evaluations and saves in the background cost: BERT-base's shape with random weights, 3,200 rows of SST-2's lengths
-# (a twentieth of its epoch), run without them and with them: a log line each step, an evaluation of 44 rows (a twentieth of the dev set) and a save.
+# (a twentieth of its epoch), run without them and with them: a log line each step, and after 100 steps an evaluation of 44 rows (a twentieth of the dev set) and a save in the background (20 an epoch).
 #   bench/epoch_overhead.sh [FOLDER for the runs] [graft] [rounds]
 # Prints the seconds of each run, in turns, and the share of the medians. Needs ../shared.
 set -eu
@@ -24,7 +24,7 @@ run() {
 }
 for round in $(seq "$rounds"); do
   run --save_strategy no --logging_strategy no >> "$work/without"
-  run --logging_steps 1 --validation_file "$work/dev.tsv" --eval_strategy steps --eval_steps 100 --save_strategy steps --save_steps 50 \
+  run --logging_steps 1 --validation_file "$work/dev.tsv" --eval_strategy steps --eval_steps 100 --save_strategy steps --save_steps 100 \
     --save_total_limit 1 >> "$work/with"
   echo "without $(tail -1 "$work/without") s, with $(tail -1 "$work/with") s"
 done
