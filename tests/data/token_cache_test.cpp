@@ -38,10 +38,11 @@ class TokenCacheTest : public testing::Test {
   // Through the cache; what the log said is in said_.
   TextBlocks cached(bool overwrite = false) {
     said_.clear();
-    const LogSink before = set_log_sink([&](LogLevel, const std::string& text) { said_ += text + "\n"; });
-    TextBlocks blocks = read_cached_text_blocks({file_}, *tokenizer_, options_, {cache(), overwrite});
-    set_log_sink(before);
-    return blocks;
+    struct Restored {  // also after an error
+      LogSink before;
+      ~Restored() { set_log_sink(before); }
+    } const restored{set_log_sink([&](LogLevel, const std::string& text) { said_ += text + "\n"; })};
+    return read_cached_text_blocks({file_}, *tokenizer_, options_, {cache(), overwrite});
   }
   fs::path cache() const { return dir_ / "cache"; }
   // The folder of the only cache.
