@@ -104,13 +104,18 @@ Json key_of_tokenizer(const Tokenizer& tokenizer, const fs::path& folder) {
   return json;
 }
 
-bool is_cached(const std::string& given, const std::vector<fs::path>& files, uint64_t cached_bytes) {
+std::optional<uint64_t> size_of_files(const std::vector<fs::path>& files) {
   uint64_t bytes = 0;
   for (const fs::path& file : files) {
-    if (!is_file(file)) return false;
+    if (!is_file(file)) return std::nullopt;
     bytes += MappedFile(file).size();
   }
-  return !given.empty() || bytes >= cached_bytes;
+  return bytes;
+}
+
+bool is_cached(const std::string& given, const std::vector<fs::path>& files, uint64_t cached_bytes) {
+  const std::optional<uint64_t> bytes = size_of_files(files);
+  return bytes && (!given.empty() || *bytes >= cached_bytes);
 }
 
 TokenCache token_cache_in(const std::string& given, bool overwrite) {

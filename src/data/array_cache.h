@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,8 @@ Json key_of_tokenizer(const Tokenizer& tokenizer, const std::filesystem::path& f
 // memory.
 inline constexpr uint64_t kCachedBytes = uint64_t{512} << 20;
 
+// The bytes of all files together; none if one is not regular.
+std::optional<uint64_t> size_of_files(const std::vector<std::filesystem::path>& files);
 // Whether --tokenized_path `given` and the size of these files ask for a cache. Files that are not regular
 // are never cached.
 bool is_cached(const std::string& given, const std::vector<std::filesystem::path>& files,

@@ -16,12 +16,22 @@ bool is_blank(std::string_view text) {
   return true;
 }
 
-TextReader::TextReader(std::vector<std::filesystem::path> files, DatasetOptions columns)
-    : files_(std::move(files)), options_(std::move(columns)) {
-  options_.ignore_label = true;
-  options_.require_label = false;
-  options_.label_column.clear();
+DatasetOptions text_columns(DatasetOptions columns) {
+  columns.ignore_label = true;
+  columns.require_label = false;
+  columns.label_column.clear();
+  return columns;
 }
+
+std::string take_text(Cell& cell, const std::string& place, const std::string& column) {
+  if (cell.kind == Cell::Kind::list || cell.kind == Cell::Kind::object)
+    fail_with("write a text, or name another --text_column", "{}: column '{}' is {}, not a text", place,
+              shown(column), cell.kind == Cell::Kind::list ? "a list" : "an object");
+  return std::move(cell.text);
+}
+
+TextReader::TextReader(std::vector<std::filesystem::path> files, DatasetOptions columns)
+    : files_(std::move(files)), options_(text_columns(std::move(columns))) {}
 
 bool TextReader::open_next() {
   if (file_ == files_.size()) return false;
@@ -47,12 +57,9 @@ bool TextReader::next(std::string& text) {
     }
     const size_t column = cell_++ == 0 ? columns_.text : columns_.pair;
     if (column == Columns::kNone || column >= row_.cells.size()) continue;
-    Cell& cell = row_.cells[column];
-    if (cell.kind == Cell::Kind::list || cell.kind == Cell::Kind::object)
-      fail_with("write a text, or name another --text_column", "{}: column '{}' is {}, not a text", place(),
-                shown(rows_->columns()[column]), cell.kind == Cell::Kind::list ? "a list" : "an object");
-    if (is_blank(cell.text)) continue;
-    text = std::move(cell.text);
+    std::string taken = take_text(row_.cells[column], place(), rows_->columns()[column]);
+    if (is_blank(taken)) continue;
+    text = std::move(taken);
     return true;
   }
 }

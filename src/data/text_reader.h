@@ -10,6 +10,11 @@
 
 namespace graft::data {
 
+// Columns for reading texts alone: no label is looked for.
+DatasetOptions text_columns(DatasetOptions columns);
+// The text of a cell, moved out of it. Throws Error for a list or an object; `place`: "FILE: line N".
+std::string take_text(Cell& cell, const std::string& place, const std::string& column);
+
 class TextReader {
  public:
   // Of rows with columns it reads the text and its pair, as `columns` names them.

@@ -100,16 +100,13 @@ TokenStore store_of(const CachedArrays& arrays, const std::string& part) {
 std::optional<TokenCache> choose_token_cache(const std::string& given, bool overwrite,
                                              const std::vector<fs::path>& files, uint64_t cached_bytes) {
   if (is_cached(given, files, cached_bytes)) return token_cache_in(given, overwrite);
-  uint64_t bytes = 0;
-  for (const fs::path& file : files) {
-    if (!is_file(file)) {
-      if (!given.empty()) log_info("--tokenized_path {} has no effect: a file is not regular", given);
-      return std::nullopt;
-    }
-    bytes += MappedFile(file).size();
+  const std::optional<uint64_t> bytes = size_of_files(files);
+  if (!bytes) {
+    if (!given.empty()) log_info("--tokenized_path {} has no effect: a file is not regular", given);
+    return std::nullopt;
   }
   log_info("the text ({}) is tokenised in memory; from {} on it is cached on disk, as with --tokenized_path",
-           format_bytes(bytes), format_bytes(cached_bytes));
+           format_bytes(*bytes), format_bytes(cached_bytes));
   return std::nullopt;
 }
 

@@ -12,7 +12,7 @@
 
 namespace graft::tasks {
 
-// Rows in a file go through the cache of `settings`.
+// Encodes a set of rows; those in a file go through the cache that `settings` name, if they name one.
 // Warns of examples truncated at max_seq_length (0 = no limit) and of unknown tokens. Throws Error with file
 // and line for a token without a row in the model's embedding. `part` is the prefix of the warnings.
 std::unique_ptr<TextFeatures> encode_examples(const std::string& part, const Dataset& dataset,

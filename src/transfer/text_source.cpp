@@ -5,23 +5,13 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
-#include "base/shown.h"
 #include "base/utf8.h"
+#include "data/text_reader.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
 
 namespace {
-
-bool is_blank_text(std::string_view text) {
-  for (size_t pos = 0; pos < text.size();) {
-    char32_t c = 0;
-    const int n = utf8::decode(text, pos, c);
-    if (n == 0 || !utf8::is_space(c)) return false;
-    pos += static_cast<size_t>(n);
-  }
-  return true;
-}
 
 // The first byte that no text has: invalid UTF-8, or a control character that is not white space.
 size_t find_junk(std::string_view line) {
@@ -67,11 +57,7 @@ std::vector<fs::path> corpus_files(const std::vector<std::string>& paths, const 
 }
 
 TextSource::TextSource(std::vector<fs::path> files, DatasetOptions columns)
-    : files_(std::move(files)), columns_of_files_(std::move(columns)) {
-  columns_of_files_.ignore_label = true;
-  columns_of_files_.require_label = false;
-  columns_of_files_.label_column.clear();
-}
+    : files_(std::move(files)), columns_of_files_(data::text_columns(std::move(columns))) {}
 
 bool TextSource::open_next() {
   if (file_ == files_.size()) return false;
@@ -112,7 +98,7 @@ bool TextSource::next_line(SourceText& out) {
       if (lines_of_file_ >= kEnough && junk_of_file_ * 10 > lines_of_file_) end_file();
       continue;
     }
-    if (is_blank_text(out.text)) {
+    if (data::is_blank(out.text)) {
       ++counts_.empty_lines;
       continue;
     }
@@ -128,22 +114,16 @@ bool TextSource::next_row(SourceText& out) {
     const size_t column = second_text_ ? columns_.pair : columns_.text;
     second_text_ = !second_text_ && columns_.pair != data::Columns::kNone;
     ++counts_.lines;
-    out.text.clear();
-    if (column < row_.cells.size()) {
-      data::Cell& cell = row_.cells[column];
-      if (cell.kind == data::Cell::Kind::list || cell.kind == data::Cell::Kind::object)
-        fail_with("write a text, or name another --text_column", "{}: line {}: column '{}' is {}, not a text",
-                  files_[file_ - 1].string(), row_.line, shown(rows_->columns()[column]),
-                  cell.kind == data::Cell::Kind::list ? "a list" : "an object");
-      out.text = std::move(cell.text);
-    }
+    const std::string place = fmt::format("{}: line {}", files_[file_ - 1].string(), row_.line);
+    out.text = column < row_.cells.size()
+                   ? data::take_text(row_.cells[column], place, rows_->columns()[column])
+                   : "";
     for (char& c : out.text)
       if (c == '\n' || c == '\r') c = ' ';
     const bool junk = find_junk(out.text) != std::string::npos;
     counts_.junk_lines += junk;
-    if (junk && counts_.first_junk.empty())
-      counts_.first_junk = fmt::format("{}: line {}", files_[file_ - 1].string(), row_.line);
-    const bool blank = !junk && is_blank_text(out.text);
+    if (junk && counts_.first_junk.empty()) counts_.first_junk = place;
+    const bool blank = !junk && data::is_blank(out.text);
     counts_.empty_lines += blank;
     if (junk || blank) continue;
     out.line = row_.line;

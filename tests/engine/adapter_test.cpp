@@ -10,6 +10,19 @@ namespace {
 
 using testing::HasSubstr;
 
+// Adjacent layers [K] -> [N] that form one, and their weights.
+Linear add_parts(ParameterStore& store, int64_t K, int64_t N, int parts, std::vector<Parameter*>& weights) {
+  std::vector<Parameter> w, b;
+  for (int i = 0; i < parts; ++i) {
+    w.emplace_back().name = "part" + std::to_string(i) + ".weight";
+    w.back().shape = {N, K};
+    b.emplace_back().name = "part" + std::to_string(i) + ".bias";
+    b.back().shape = {N};
+  }
+  weights = store.add_group(std::move(w));
+  return {weights[0], store.add_group(std::move(b))[0], parts};
+}
+
 // A layer of `parts` fused parameters [N, K], of which those in `adapted` have an adapter.
 struct AdaptedLayer {
   int64_t K, N;
@@ -20,15 +33,7 @@ struct AdaptedLayer {
 
   AdaptedLayer(int64_t K, int64_t N, int parts, const std::vector<int>& adapted, int64_t rank = 3)
       : K(K), N(N), parts(parts) {
-    std::vector<Parameter> w, b;
-    for (int i = 0; i < parts; ++i) {
-      w.emplace_back().name = "part" + std::to_string(i) + ".weight";
-      w.back().shape = {N, K};
-      b.emplace_back().name = "part" + std::to_string(i) + ".bias";
-      b.back().shape = {N};
-    }
-    weights = store.add_group(std::move(w));
-    layer = {weights[0], store.add_group(std::move(b))[0], parts};
+    layer = add_parts(store, K, N, parts, weights);
     for (const int i : adapted)
       store.adapt(*weights[static_cast<size_t>(i)], {rank, 0.5f + static_cast<float>(i)});
     fill_store(store, 1 / std::sqrt(static_cast<float>(K)));
@@ -225,15 +230,7 @@ struct RescaledLayer {
 
   RescaledLayer(int64_t K, int64_t N, int parts,
                 const std::function<void(ParameterStore&, Parameter&, int)>& adapt) {
-    std::vector<Parameter> w, b;
-    for (int i = 0; i < parts; ++i) {
-      w.emplace_back().name = "part" + std::to_string(i) + ".weight";
-      w.back().shape = {N, K};
-      b.emplace_back().name = "part" + std::to_string(i) + ".bias";
-      b.back().shape = {N};
-    }
-    weights = store.add_group(std::move(w));
-    layer = {weights[0], store.add_group(std::move(b))[0], parts};
+    layer = add_parts(store, K, N, parts, weights);
     for (int i = 0; i < parts; ++i) adapt(store, *weights[static_cast<size_t>(i)], i);
     fill_store(store, 0.5f);
   }

@@ -12,7 +12,7 @@ import transformers
 from transformers import (AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, GPT2Config, GPT2LMHeadModel,
                           T5Config, T5ForConditionalGeneration)
 
-from common import TOLERANCE, Counter, PROJECT, graft, json_lines, relative
+from common import TOLERANCE, PROJECT, graft, json_lines, relative, run_cases
 
 TOKENIZERS = PROJECT / "tests" / "golden" / "tokenizers"
 WORDS = "the patient received a nephrotoxic antibiotic for acute glomerulonephritis after transplantation while film critics liked plain music".split()
@@ -119,15 +119,9 @@ def main(work):
     transformers.utils.logging.disable_progress_bar()
     work.mkdir(parents=True)
     corpus = write_corpus(work / "corpus.txt")
-    counter = Counter(f"transformers {transformers.__version__} loads adapted models")
     with torch.no_grad():
-        for name in CASES:
-            try:
-                problems = check(counter, name, work, corpus)
-            except Exception as error:  # whatever is thrown is the finding
-                problems = [f"{type(error).__name__}: {error}"]
-            counter.case(name, problems)
-    counter.finish()
+        run_cases(f"transformers {transformers.__version__} loads adapted models", CASES,
+                  lambda counter, name: check(counter, name, work, corpus))
 
 
 if __name__ == "__main__":

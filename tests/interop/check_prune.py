@@ -10,7 +10,7 @@ import torch
 import transformers
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadModel, RobertaConfig, RobertaForMaskedLM
 
-from common import TOLERANCE, Counter, PROJECT, graft, json_lines
+from common import TOLERANCE, PROJECT, graft, json_lines, run_cases
 
 TOKENIZERS = PROJECT / "tests" / "golden" / "tokenizers"
 SIZES = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=48, max_position_embeddings=128)
@@ -80,15 +80,9 @@ def main(work):
     texts = work / "texts.txt"
     texts.write_text("\n".join(line for line in (TOKENIZERS / "texts.txt").read_text(encoding="utf-8").splitlines()[:20] if line.strip()) + "\n",
                      encoding="utf-8")
-    counter = Counter(f"transformers {transformers.__version__} loads pruned models")
     with torch.no_grad():
-        for name in CASES:
-            try:
-                problems = check(counter, name, work, texts)
-            except Exception as error:  # whatever is thrown is the finding
-                problems = [f"{type(error).__name__}: {error}"]
-            counter.case(name, problems)
-    counter.finish()
+        run_cases(f"transformers {transformers.__version__} loads pruned models", CASES,
+                  lambda counter, name: check(counter, name, work, texts))
 
 
 if __name__ == "__main__":

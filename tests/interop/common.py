@@ -86,3 +86,15 @@ class Counter:
         print(f"{self.title}: compared {compared or 'nothing'}; worst difference {self.worst:.2g}")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped")
         sys.exit(1 if self.failed or not self.passed + self.skipped else 0)
+
+
+def run_cases(title, names, check):
+    """A case for each name: check(counter, name) gives its problems, and what it throws is one."""
+    counter = Counter(title)
+    for name in names:
+        try:
+            problems = check(counter, name)
+        except Exception as error:  # whatever is thrown is the finding
+            problems = [f"{type(error).__name__}: {error}"]
+        counter.case(name, problems)
+    counter.finish()
