@@ -109,7 +109,7 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
 
   # What reads a stranger's files, the operations and the training loop; --slow takes all.
   folders="base hub data operations trainer"
-  seconds=5
+  seconds=3
   if [ "$tier" = slow ]; then folders="$folders text report engine models generate tasks train capi pipeline cli" seconds=60; fi
   export LSAN_OPTIONS="suppressions=$PWD/tests/fuzz/leaks.txt:print_suppressions=0"
   say "clang, address and undefined behaviour sanitizers: $folders"

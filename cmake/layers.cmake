@@ -9,10 +9,12 @@ find_package(PkgConfig REQUIRED)
 # Off for quick incremental builds: cmake --preset release -DGRAFT_UNITY=OFF
 option(GRAFT_UNITY "Compile several sources together" ON)
 option(GRAFT_UNITY_TESTS "The same for the sources of tests" ${GRAFT_UNITY})
+# Twice as many sources in one compilation take a quarter less time of the processor, and twice the memory (1.2 GB with g++).
+set(GRAFT_UNITY_BATCH 24 CACHE STRING "How many sources are compiled together")
 
 # Sources named after KEEP_APART have names that clash with their neighbours', or are included by Highway themselves.
 function(graft_unity target on)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${on} UNITY_BUILD_BATCH_SIZE 12)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${on} UNITY_BUILD_BATCH_SIZE ${GRAFT_UNITY_BATCH})
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 

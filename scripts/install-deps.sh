@@ -17,7 +17,7 @@ packages=(
 dev_packages=(
   libgtest-dev libgmock-dev libcpp-httplib-dev               # the tests, and the hub that they talk to
   clang-14 libclang-rt-14-dev libomp-14-dev                  # fuzzing, the second compiler
-  clang-format-14 clang-tidy-14 ccache git
+  clang-format-14 clang-tidy-14 ccache git lld
   sentencepiece                                              # spm_train, which Unigram training is compared with
 )
 

@@ -107,7 +107,7 @@ size_t contraction(std::string_view text, size_t pos, size_t end) {
   return (a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l') ? 3 : 0;
 }
 
-constexpr uint16_t kClasses = kLetter | kNumber | kWhitespace;
+constexpr uint16_t kPieceKinds = kLetter | kNumber | kWhitespace;
 
 }  // namespace
 
@@ -117,10 +117,10 @@ size_t gpt2_word_end(std::string_view text, size_t pos, size_t end) {
   }
   size_t p = pos;
   char32_t c = next_char(text, p);
-  uint16_t kind = char_flags(c) & kClasses;
+  uint16_t kind = char_flags(c) & kPieceKinds;
   if (c == ' ' && p < end) {
     size_t q = p;
-    const uint16_t next = char_flags(next_char(text, q)) & kClasses;
+    const uint16_t next = char_flags(next_char(text, q)) & kPieceKinds;
     if (!(next & kWhitespace)) {
       kind = next;
       p = q;
@@ -129,7 +129,7 @@ size_t gpt2_word_end(std::string_view text, size_t pos, size_t end) {
   size_t last = pos;  // start of the last character of the run
   while (p < end) {
     size_t q = p;
-    const uint16_t next = char_flags(next_char(text, q)) & kClasses;
+    const uint16_t next = char_flags(next_char(text, q)) & kPieceKinds;
     if (next != kind) break;
     last = p;
     p = q;
