@@ -44,10 +44,11 @@ void DurableFile::refuse(const char* what, int error) const {
   if (error == ENOSPC || error == EDQUOT) {
     std::error_code ignored;
     const fs::space_info space = fs::space(path_.parent_path().empty() ? "." : path_.parent_path(), ignored);
-    hint = fmt::format(
-        "the file needs {} bytes and the disk has {} free: free some space, or choose another "
-        "folder; the old file is unchanged",
-        size_, ignored ? 0 : space.available);
+    const bool replaces = fs::exists(path_, ignored);
+    hint = fmt::format("{}the disk has {} bytes free: free some space, or choose another folder{}",
+                       size_ > 0 ? fmt::format("the file needs {} bytes and ", size_) : "",
+                       space.available == static_cast<std::uintmax_t>(-1) ? 0 : space.available,
+                       replaces ? "; the old file is unchanged" : "");
   } else if (error == EACCES || error == EPERM || error == EROFS) {
     hint = "choose a folder that you may write to";
   }

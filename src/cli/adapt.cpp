@@ -112,6 +112,7 @@ int adapt(int argc, char** argv) {
   train::use_log_level(o.job.arguments.log_level);
   constexpr double kSimCseRate = 3e-5;  // of the paper
   if (o.objective == "simcse" && !options.given("learning_rate")) o.job.arguments.learning_rate = kSimCseRate;
+  const EndOnSignals ends("\nStopped. Completed stages are kept; the same command goes on from there.\n");
   transfer::Hooks hooks;
   hooks.train = [&](Trainer& trainer) {
     Observer observer;

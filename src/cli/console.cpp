@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -65,12 +66,18 @@ std::string list_names(const std::vector<std::string>& names) {
 }
 
 volatile std::sig_atomic_t signal_received = 0;
+std::atomic<const char*> last_words = nullptr;  // of a signal that ends the process at once
 std::atomic<Trainer*> to_stop = nullptr;
 std::atomic<int> handlers_running = 0;
 bool signal_below_bar = false;
 bool threads_chosen = false;  // by --num_threads
 
 void on_signal(int signal) {
+  if (const char* text = last_words) {
+    const std::string_view said = text;
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, said.data(), said.size());
+    ::_exit(128 + signal);
+  }
   if (signal_received) ::_exit(128 + signal);  // the second one quits immediately
   const int error = errno;
   signal_received = signal;
@@ -194,19 +201,44 @@ void say_unused(const LoadReport& report) {
     say(fmt::format("in the checkpoint, not used by this task: {}", list_names(report.unexpected)));
 }
 
-StopOnSignals::StopOnSignals(Trainer& trainer) {
-  to_stop = &trainer;
-  signal_below_bar = on_terminal();
+namespace {
+
+void handle_signals() {
   struct sigaction action {};
   action.sa_handler = on_signal;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
 }
 
-// Handlers may run on any thread. Waits for those that run, because they use the trainer.
-StopOnSignals::~StopOnSignals() {
+void use_default_signals() {
   ::signal(SIGINT, SIG_DFL);
   ::signal(SIGTERM, SIG_DFL);
+}
+
+}  // namespace
+
+EndOnSignals::EndOnSignals(const char* text) {
+  last_words = text;
+  handle_signals();
+}
+
+EndOnSignals::~EndOnSignals() {
+  use_default_signals();
+  last_words = nullptr;
+}
+
+StopOnSignals::StopOnSignals(Trainer& trainer, const char* afterwards) : afterwards_(last_words) {
+  if (afterwards_ && afterwards) afterwards_ = afterwards;
+  to_stop = &trainer;
+  signal_below_bar = on_terminal();
+  last_words = nullptr;
+  handle_signals();
+}
+
+// Handlers may run on any thread. Waits for those that run, because they use the trainer.
+StopOnSignals::~StopOnSignals() {
+  if (!afterwards_) use_default_signals();
+  last_words = afterwards_;
   to_stop = nullptr;
   while (handlers_running > 0) {
   }

@@ -43,14 +43,28 @@ void say_unused(const LoadReport& report);  // only the unused tensors of the ch
 // Records that --num_threads was given, for say_loaded.
 void threads_were_chosen();
 
+// During its lifetime SIGINT and SIGTERM print `text`, which lives as long, and end the program with 130 or
+// 143.
+class EndOnSignals {
+ public:
+  explicit EndOnSignals(const char* text);
+  ~EndOnSignals();
+  EndOnSignals(const EndOnSignals&) = delete;
+  EndOnSignals& operator=(const EndOnSignals&) = delete;
+};
+
 // During its lifetime SIGINT and SIGTERM print a message and call trainer.request_stop(); a second signal
-// ends the program. The destructor restores the default handlers.
+// ends the program. Afterwards signals do what they did before; where that was an EndOnSignals, with the text
+// `afterwards`, unless it is null.
 class StopOnSignals {
  public:
-  explicit StopOnSignals(Trainer& trainer);
+  explicit StopOnSignals(Trainer& trainer, const char* afterwards = nullptr);
   ~StopOnSignals();
   StopOnSignals(const StopOnSignals&) = delete;
   StopOnSignals& operator=(const StopOnSignals&) = delete;
+
+ private:
+  const char* afterwards_;
 };
 // 130 or 143 after such a signal, else 0.
 int signal_exit_code();

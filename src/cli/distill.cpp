@@ -145,6 +145,7 @@ int distill(int argc, char** argv) {
   train::expand_home(o.arguments.output_dir);
   o.arguments.do_train = true;
   find_files(o);
+  const EndOnSignals ends("\nStopped before the training: no step was done and no student is saved.\n");
   transfer::Distiller distiller(o);
   Trainer& trainer = distiller.trainer();
   trainer.parts().job_options = options_to_save(options);
@@ -153,7 +154,8 @@ int distill(int argc, char** argv) {
   if (!o.arguments.disable_tqdm.value_or(false)) observer.on_step = show_progress;
   TrainResult result;
   {
-    const StopOnSignals stop(trainer);
+    const StopOnSignals stop(trainer,
+                             "\nStopped after the training. The student is saved; the table is missing.\n");
     result = trainer.train(observer);
   }
   end_progress();

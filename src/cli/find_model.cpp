@@ -8,6 +8,7 @@
 
 #include "cli/console.h"
 #include "hub/resolve.h"
+#include "train/trained_model.h"
 
 namespace graft::cli {
 namespace {
@@ -50,7 +51,10 @@ std::filesystem::path with_progress(Find find) {
 }  // namespace
 
 std::filesystem::path find_model(const std::string& name) {
-  return with_progress([&](const hub::ResolveOptions& o) { return hub::resolve_model(name, o); });
+  std::filesystem::path folder =
+      with_progress([&](const hub::ResolveOptions& o) { return hub::resolve_model(name, o); });
+  train::check_run_ended(folder);
+  return folder;
 }
 
 std::filesystem::path pull_newest(const std::string& name) {

@@ -21,6 +21,7 @@
 #include "data/json_values.h"
 #include "train/arguments.h"
 #include "train/older_names.h"
+#include "train/reference_arguments.h"
 
 namespace graft::cli {
 namespace {
@@ -272,6 +273,7 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
   if (!o) {
     if (!training_ || !train::is_argument(given_name)) refuse_unknown(given_name);
     if (!typed && values.empty()) return;  // null or []: the reference's default
+    if (!typed && train::is_reference_default(given_name, fmt::format("{}", fmt::join(values, ", ")))) return;
     // Sets it, or throws with the reason. No such argument takes several values.
     train::set_argument(*training_, given_name, fmt::format("{}", fmt::join(values, ", ")));
     return;
@@ -289,7 +291,9 @@ void Options::set(const std::string& given_name, const std::vector<std::string>&
     throw UsageError(fmt::format("--{} takes one value, not also \"{}\"", given_name, values[1]));
   }
   if (!typed && values.empty()) return;
-  o->set(values);
+  // training_args.json repeats the defaults; nothing is said about them.
+  const bool repeats = !typed && o->training && fmt::format("{}", fmt::join(values, ",")) == o->shown_default;
+  if (!repeats) o->set(values);
   if (o->training && given_name != o->name) train::note_older_name(given_name);
   o->given = true;
   o->values = values.empty() ? std::vector<std::string>{"true"} : values;

@@ -87,6 +87,15 @@ std::string resuming_command(int argc, char** argv) {
   return line + " --resume_from_checkpoint true";
 }
 
+// " of step 40 of 60 (the best; ...)" where the output is not the model of the last step.
+std::string of_best_step(const TrainResult& result) {
+  for (const auto& [name, value] : result.train_metrics)
+    if (name == "best_global_step" && static_cast<int64_t>(value) != result.global_step)
+      return fmt::format(" of step {} of {} (the best; all metrics are its own)", static_cast<int64_t>(value),
+                         result.global_step);
+  return "";
+}
+
 int run(Trainer& trainer, const TrainOptions& o, const std::string& resuming) {
   Observer observer;
   observer.on_log = say_log_entry;
@@ -94,15 +103,17 @@ int run(Trainer& trainer, const TrainOptions& o, const std::string& resuming) {
   Profile profile(o.profile);
   TrainResult result;
   {
-    const StopOnSignals stop(trainer);
+    const StopOnSignals stop(
+        trainer, "\nStopped after the training. Its model is saved; what follows it is missing.\n");
     result = trainer.train(observer);
   }
   profile.stop();
   end_progress();
   const LogEntry table = train::summarize(o, trainer, result);
-  say(result.interrupted ? fmt::format("interrupted at step {}; the model of that step is in {}",
-                                       result.global_step, o.arguments.output_dir)
-                         : fmt::format("done; the model is in {}", o.arguments.output_dir));
+  say(result.interrupted
+          ? fmt::format("interrupted at step {}; the model of that step is in {}", result.global_step,
+                        o.arguments.output_dir)
+          : fmt::format("done; the model{} is in {}", of_best_step(result), o.arguments.output_dir));
   if (result.interrupted &&
       path_exists(fs::path(o.arguments.output_dir) / fmt::format("checkpoint-{}", result.global_step)))
     say("to resume: " + resuming);
@@ -187,6 +198,7 @@ int train(int argc, char** argv) {
     print_config(options, o.arguments, !o.validation_file.empty(), o.print_config == "json");
     return 0;
   }
+  const EndOnSignals ends("\nStopped before the training: no step was done and nothing is saved.\n");
   train::use_log_level(o.arguments.log_level);
   train::check_job(o);
   explain_needs(options, o);

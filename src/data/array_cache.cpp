@@ -40,11 +40,17 @@ class FolderLock {
   int fd_;
 };
 
+// A folder of the caches. Throws Error that names the option where it cannot be made.
+void make_cache_folder(const fs::path& folder) try { make_folders(folder); } catch (const Error& e) {
+  throw Error(e.what(),
+              "it is for the tokenised text: give a folder that you may write to as --tokenized_path");
+}
+
 // Removes the folder of a build that did not end.
 struct Workspace {
   explicit Workspace(fs::path p) : path(std::move(p)) {
     remove_tree(path);
-    make_folders(path);
+    make_cache_folder(path);
   }
   ~Workspace() {
     try {
@@ -95,7 +101,7 @@ Json key_of_file(const fs::path& file) {
 
 Json key_of_tokenizer(const Tokenizer& tokenizer, const fs::path& folder) {
   static std::atomic<int> calls = 0;
-  make_folders(folder);
+  make_cache_folder(folder);
   const Workspace work(folder / fmt::format("tokenizer-{}-{}.tmp", ::getpid(), ++calls));
   tokenizer.save(work.path);
   Json json = Json::object();
@@ -132,7 +138,7 @@ void ArrayFiles::commit() {
 
 CachedArrays open_array_cache(const TokenCache& cache, const Json& key, const std::vector<std::string>& names,
                               const std::function<Json(const fs::path& folder)>& build) {
-  make_folders(cache.folder);
+  make_cache_folder(cache.folder);
   const std::string name = hub::sha256_of(key.dump(2) + "\n");  // the bytes of key.json
   CachedArrays arrays{cache.folder / name, {}};
   const FolderLock lock(cache.folder / (name + ".lock"));

@@ -202,6 +202,15 @@ MetricValues EmbeddingMetrics::retrieval() const {
   return out;
 }
 
+std::vector<std::string> EmbeddingMetrics::names(const data::RaggedBatch& example) const {
+  if (!example.float_labels.empty()) return {"pearson", "spearman"};
+  std::vector<std::string> names;
+  for (const char* metric : {"accuracy", "recall"})
+    for (const size_t k : kFirst) names.push_back(fmt::format("{}@{}", metric, k));
+  names.insert(names.end(), {"mrr@10", "triplet_accuracy"});
+  return names;
+}
+
 MetricValues EmbeddingMetrics::values() const {
   if (examples_.empty()) return {};
   return scored_ ? correlations() : retrieval();

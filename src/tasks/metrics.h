@@ -12,6 +12,8 @@ namespace graft::tasks {
 // example, a constant column in a correlation); json has null for it.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
+std::vector<std::string> names_of(const MetricValues& values);
+
 // The metric that compares two models of a task.
 struct PrimaryMetric {
   const char* name;

@@ -105,6 +105,11 @@ MetricValues QuestionMetrics::values() const {
           {"total", static_cast<double>(questions.size())}};
 }
 
+std::vector<std::string> QuestionMetrics::names(const data::RaggedBatch& example) const {
+  if (!settings_.version_2_with_negative) return Metrics::names(example);
+  return names_of(version_2_values({{.has_answer = true}, {.has_answer = false}}));
+}
+
 MetricValues version_2_values(std::vector<ScoredQuestion> questions) {
   const auto all = [](const ScoredQuestion&) { return true; };
   const auto with = [](const ScoredQuestion& q) { return q.has_answer; };

@@ -20,6 +20,7 @@ class QuestionMetrics : public Metrics {
   Partial partial() const override;
   void merge(const Partial& part) override;
   MetricValues values() const override;
+  std::vector<std::string> names(const data::RaggedBatch& example) const override;
 
  private:
   const QuestionFeatures* features_;

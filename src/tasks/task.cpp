@@ -7,6 +7,16 @@
 
 namespace graft::tasks {
 
+std::vector<std::string> names_of(const MetricValues& values) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : values) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> Metrics::names(const data::RaggedBatch& /*example*/) const {
+  return names_of(values());
+}
+
 void Task::set_loss_options(LossOptions options) {
   const LabelOptions takes = label_options();
   const auto refuse = [](bool given, const char* name, const char* why) {

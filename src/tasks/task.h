@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data/batch.h"
@@ -46,6 +47,8 @@ class Metrics {
   virtual Partial partial() const = 0;
   virtual void merge(const Partial& part) = 0;
   virtual MetricValues values() const = 0;
+  // The names that values() may have, known before an evaluation. `example`: the first one of the data.
+  virtual std::vector<std::string> names(const data::RaggedBatch& example) const;
   // Of classification; none elsewhere.
   virtual std::optional<Collapse> collapse() const { return std::nullopt; }
   virtual std::optional<Permutation> permutation() const { return std::nullopt; }
@@ -85,6 +88,8 @@ class Task {
   // loss.
   virtual bool couples_examples() const { return false; }
   virtual bool reads_hidden() const { return false; }  // loss_of_hidden is implemented
+  // Whether the loss is a cross entropy over the classes of batch.labels.
+  bool has_classes() const { return label_options() == LabelOptions::classes; }
   virtual std::unique_ptr<Metrics> metrics() const = 0;
   // The same for a task whose metrics read more of the examples than a batch holds.
   virtual std::unique_ptr<Metrics> metrics_of(const Features& /*features*/) const { return metrics(); }

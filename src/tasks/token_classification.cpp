@@ -37,6 +37,9 @@ class TokenMetrics : public Metrics {
   Partial partial() const override { return counts_.partial(); }
   void merge(const Partial& part) override { counts_.merge(part); }
   MetricValues values() const override { return counts_.values(); }
+  std::vector<std::string> names(const data::RaggedBatch& /*example*/) const override {
+    return counts_.names();
+  }
 
  private:
   TokenCounts counts_;

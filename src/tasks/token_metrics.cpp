@@ -129,4 +129,10 @@ MetricValues TokenCounts::values() const {
   return out;
 }
 
+std::vector<std::string> TokenCounts::names() const {
+  TokenCounts all = *this;
+  for (Count& c : all.counts_) c.actual = 1;
+  return names_of(all.values());
+}
+
 }  // namespace graft::tasks

@@ -27,6 +27,8 @@ class TokenCounts {
   Partial partial() const;
   void merge(const Partial& part);
   MetricValues values() const;
+  // The names that values() may have: with per_type also those of types that have not occurred.
+  std::vector<std::string> names() const;
 
  private:
   struct Count {

@@ -256,7 +256,8 @@ void explain(const TrainingArguments& a) {
   if (schedule_of(a).is_constant() && (a.warmup_steps > 0 || a.warmup_ratio.value_or(0) > 0))
     log_info("warm-up has no effect with --lr_scheduler_type {}; there is constant_with_warmup",
              a.lr_scheduler_type);
-  if (a.eval_steps && a.eval_strategy != "steps")
+  // training_args.json holds the steps of the log where none were given.
+  if (a.eval_steps && *a.eval_steps != a.logging_steps && a.eval_strategy != "steps")
     log_info("--eval_steps {} has no effect: --eval_strategy is {}", *a.eval_steps, a.eval_strategy);
   if (a.save_steps != d.save_steps && a.save_strategy != "steps")
     log_info("--save_steps {} has no effect: --save_strategy is {}", a.save_steps, a.save_strategy);

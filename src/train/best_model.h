@@ -1,5 +1,6 @@
 // The best evaluation of a run: which metric decides, whether one is an improvement, early stopping.
 #pragma once
+#include <filesystem>
 #include <string>
 
 #include "train/parts.h"
@@ -34,5 +35,10 @@ class BestModel {
 // --load_best_model_at_end: takes the weights of best/, unless the model is that one already. Returns whether
 // the model is the best one. A best/ that is damaged or of another step is named in a warning.
 bool load_best(Trainer::Parts& parts, const BestModel& best);
+
+// A run that continues from the checkpoint `resumed` needs the model of its best evaluation in best/. If that
+// is missing, damaged or of another step, it is copied from the folder of the run that was resumed; where
+// that lacks it as well, a warning says so. Rank 0 alone looks.
+void provide_best(const Trainer::Parts& parts, const TrainState& state, const std::filesystem::path& resumed);
 
 }  // namespace graft::train

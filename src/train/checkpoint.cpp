@@ -173,6 +173,18 @@ uint64_t CheckpointFiles::bytes() {
   return sum;
 }
 
+uint64_t CheckpointFiles::stored_bytes(bool with_run) const {
+  uint64_t sum = 0;
+  const auto add = [&](const std::vector<hub::TensorToWrite>& all) {
+    for (const hub::TensorToWrite& t : all) sum += hub::stored_bytes(t);
+  };
+  add(model_.weights.tensors);
+  for (const models::WeightsToWrite& dense : model_.dense) add(dense.tensors);
+  if (with_run) add(optimizer_);
+  if (with_run) add(stateful_);
+  return sum;
+}
+
 uint64_t CheckpointFiles::copy_tensors(HostMemory& memory) {
   const uint64_t size = bytes();
   std::byte* to = memory.reserve(size);

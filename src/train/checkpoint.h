@@ -49,6 +49,8 @@ class CheckpointFiles {
   void add_run(TrainState& state);
 
   uint64_t bytes();  // of all tensors
+  // Bytes that the tensors take in the files of write(); without the other files, which are small.
+  uint64_t stored_bytes(bool with_run) const;
   // Copies the tensors into `memory`: the run may go on during write(). Returns their bytes.
   uint64_t copy_tensors(HostMemory& memory);
   // Writes all files into `folder`, synced, and a manifest, which records `run`. `with_run`: also what

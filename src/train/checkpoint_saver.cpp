@@ -123,8 +123,14 @@ void CheckpointSaver::write_folder(const CheckpointFiles& files, const std::stri
                                    bool with_run) const {
   const fs::path output = parts_.arguments.output_dir, temporary = output / ("tmp-" + name);
   remove_tree(temporary);
-  files.write(temporary, run_, with_run);
-  replace_folder(temporary, output / name);
+  try {
+    files.write(temporary, run_, with_run);
+    replace_folder(temporary, output / name);
+  } catch (...) {
+    std::error_code ignored;  // of a disk that fails, too; the next run removes what is left
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
 }
 
 // best/ first: a checkpoint refers to it.

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "train/hidden_cache.h"
 #include "train/memory_metrics.h"
+#include "train/plan_memory.h"
 
 namespace graft::train {
 namespace {
@@ -100,6 +101,25 @@ void warn_of_permutation(Trainer::Parts& p, const tasks::Permutation& found) {
 
 }  // namespace
 
+int64_t evaluation_batch_size(Trainer::Parts& p, const tasks::Features& features) {
+  const int64_t asked = p.arguments.per_device_eval_batch_size;
+  // A loss that couples the examples of a batch is another one in smaller batches.
+  if (!p.arguments.auto_find_batch_size || p.features.task->couples_examples()) return asked;
+  int64_t& found = p.evaluation_batches[&features];
+  if (found > 0) return found;
+  data::RaggedBatch batch;
+  for (const int64_t i : longest_examples(features, asked)) features.append(batch, i, i, -1);
+  const int64_t fits = p.memory.largest_batch(p.model.state(), p.features.task.get(), batch, false);
+  const bool cuts = fits > 0 && fits < batch.num_examples();  // where none fits, the batch is refused later
+  found = cuts ? fits : asked;
+  if (cuts && p.collective->rank() == 0)
+    log_info(
+        "--auto_find_batch_size: an evaluation computes {} examples at once, not {}; its results are the "
+        "same",
+        found, asked);
+  return found;
+}
+
 LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, const std::string& prefix) {
   if (!features || features->size() == 0) fail("there is nothing to evaluate on");
   const TrainingArguments& a = p.arguments;
@@ -108,9 +128,9 @@ LogEntry evaluate_parts(Trainer::Parts& p, const tasks::Features* features, cons
   std::optional<MemoryStage> stage;
   if (!a.skip_memory_metrics) stage.emplace();
   std::optional<tasks::Permutation> permutation;
-  LogEntry entry =
-      evaluate_features(p.model.state(), *p.features.task, *features, a.per_device_eval_batch_size, prefix,
-                        p.memory, p.stop, *p.collective, {a.prediction_loss_only, &p.collapse, &permutation});
+  LogEntry entry = evaluate_features(p.model.state(), *p.features.task, *features,
+                                     evaluation_batch_size(p, *features), prefix, p.memory, p.stop,
+                                     *p.collective, {a.prediction_loss_only, &p.collapse, &permutation});
   if (permutation) warn_of_permutation(p, *permutation);
   if (stage) {
     const LogEntry memory = stage->metrics(prefix.substr(0, prefix.size() - 1));

@@ -25,6 +25,10 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
                            engine::Collective& collective = engine::single_process(),
                            const EvaluationChoices& choices = {});
 
+// The examples of a batch when these features are evaluated: per_device_eval_batch_size, or with
+// auto_find_batch_size as many as fit into memory. The metrics do not depend on it.
+int64_t evaluation_batch_size(Trainer::Parts& parts, const tasks::Features& features);
+
 // The same of a set of a Trainer, with its precision, choice of metrics and memory metrics. Notes a collapse
 // in parts.collapse. Throws Error for an empty one.
 LogEntry evaluate_parts(Trainer::Parts& parts, const tasks::Features* features, const std::string& prefix);

@@ -103,4 +103,14 @@ std::optional<double> cached_gradients(models::State& state, const tasks::Task& 
   return loss;
 }
 
+void check_ranks(const TrainingArguments& a, const engine::Collective& ranks) {
+  if (a.gradient_cache && ranks.size() > 1)
+    throw UsageError(
+        fmt::format("--gradient_cache true is refused with {} processes: the loss of a step needs the "
+                    "outputs of all of them",
+                    ranks.size()),
+        "train in one process, or without --gradient_cache and with a larger "
+        "--per_device_train_batch_size");
+}
+
 }  // namespace graft::train

@@ -4,12 +4,18 @@
 #include <atomic>
 #include <optional>
 
+#include "engine/collective.h"
+#include "graft/trainer.h"
 #include "models/state.h"
 #include "tasks/task.h"
 #include "train/runner.h"
 #include "train/step_batches.h"
 
 namespace graft::train {
+
+// Throws UsageError for --gradient_cache with several processes: each would have the outputs of its own
+// share.
+void check_ranks(const TrainingArguments& arguments, const engine::Collective& ranks);
 
 struct CachedPass {
   double denominator = 1;

@@ -1,7 +1,12 @@
 #include "train/job.h"
 
+#include <fmt/ranges.h>
+
+#include <unistd.h>
+
 #include <algorithm>
 
+#include "base/durable_file.h"
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
@@ -96,7 +101,12 @@ void check_task_options(const TrainJob& job) {
 
 Dataset load(const std::vector<std::string>& files, const char* name, const TrainJob& job,
              int64_t max_samples) {
-  if (files.size() > 1) throw UsageError(fmt::format("--{} takes one file for this task", name));
+  if (files.size() > 1)
+    throw UsageError(fmt::format("--{} is given {} files ({}), and --task {} reads one", name, files.size(),
+                                 fmt::join(files, ", "), job.task->head->task),
+                     std::string_view(name) == "validation_file"
+                         ? "several evaluation sets have names: --validation_file en=dev.en.csv,de=dev.de.csv"
+                         : "join the rows of the files into one file");
   if (files.empty()) return {};
   DatasetOptions options = job.columns;
   const tasks::Input input = input_of(*job.task, job.arguments.span_corruption);
@@ -170,6 +180,42 @@ void check_job(TrainJob& job) {
   job.arguments.do_train = true;
 }
 
+namespace {
+
+// Throws UsageError with the option where a run could not write below `folder`. What is made for the test is
+// removed.
+void check_folder(const char* option, const fs::path& folder) {
+  fs::path there = folder;
+  while (!there.empty() && !path_exists(there) && there.has_parent_path() && there != there.parent_path())
+    there = there.parent_path();
+  if (!path_exists(there)) there = ".";
+  const auto refuse = [&](const std::string& why) {
+    throw UsageError(fmt::format("--{} {}: {}", option, folder.string(), why),
+                     "choose a folder that you may write to");
+  };
+  if (!is_folder(there)) refuse(fmt::format("{} is a file", there.string()));
+  const fs::path probe = there / fmt::format(".graft-probe-{}", ::getpid());
+  try {
+    write_file(probe, "");
+    remove_file(probe);
+  } catch (const Error& e) {
+    refuse(fmt::format("no file can be written in {}: {}", there.string(), e.what()));
+  }
+}
+
+// Folders beside output_dir that a run writes into.
+void check_folders(const TrainingArguments& a) {
+  const std::set<std::string> reports = parse_reports(a.report_to);
+  if (reports.empty()) return;
+  std::string logging_dir = a.logging_dir;
+  expand_home(logging_dir);
+  if (reports.contains("jsonl") || logging_dir.empty())
+    check_folder("output_dir", fs::path(a.output_dir) / "runs");
+  if (reports.contains("tensorboard") && !logging_dir.empty()) check_folder("logging_dir", logging_dir);
+}
+
+}  // namespace
+
 void check_output_dir(const TrainJob& job) {
   const fs::path dir = job.arguments.output_dir;
   std::error_code ignored;
@@ -190,6 +236,7 @@ void check_output_dir(const TrainJob& job) {
         "{}: the output folder is not empty; nothing was written", dir.string());
   }
   prepare_output(dir);
+  check_folders(job.arguments);
 }
 
 TaskData load_data(const TrainJob& job, const fs::path& tokenizer_folder) {

@@ -1,6 +1,7 @@
 #include "train/optim_choice.h"
 
 #include <algorithm>
+#include <cctype>
 #include <functional>
 #include <map>
 #include <utility>
@@ -125,6 +126,18 @@ void read_optim_args(const TrainingArguments& a, const OptimSettings& settings) 
   }
 }
 
+// The optimizer that another name of the same update means: adamw_hf, adamw_torch_xla, adam, rmsprop_bnb,
+// lion_8bit.
+const char* relative_of(const std::string& name) {
+  std::string lower = name;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
+  if (lower.starts_with("adam") && lower.find("8bit") != std::string::npos) return "adamw_8bit";
+  if (lower == "adam" || lower.starts_with("adamw")) return "adamw_torch";
+  for (const char* family : {"lion", "rmsprop", "adagrad", "sgd", "muon"})
+    if (lower.starts_with(family)) return family;
+  return nullptr;
+}
+
 OptimName find_optim(const std::string& name) {
   for (const auto& [known, meaning] : optim_table())
     if (known == name) return meaning;
@@ -133,9 +146,12 @@ OptimName find_optim(const std::string& name) {
         fmt::format("--optim {} is refused: paging moves states between a GPU and the host", name),
         "use --optim adamw_8bit to save memory");
   const std::string near = nearest_name(name, known_optims());
+  const char* other = relative_of(name);
   throw UsageError(
       fmt::format("--optim {} is not implemented; there are: {}", name, comma_list(known_optims())),
-      near.empty() ? "" : "did you mean " + near + "?");
+      !near.empty() ? "did you mean " + near + "?"
+      : other       ? fmt::format("use --optim {}", other)
+                    : "");
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "hub/state_dict.h"
 #include "train/arguments.h"
 #include "train/checkpoint.h"
+#include "train/metric_names.h"
 
 namespace graft::train {
 namespace fs = std::filesystem;
@@ -120,6 +121,21 @@ void RunLog::saved(const fs::path& folder, int64_t step) const {
   if (observer_.on_save) observer_.on_save(folder, step);
 }
 
+// Where the model of this evaluation is, else the options that keep it, given those of the run.
+std::string RunLog::place_of_best(int64_t step, const std::string& metric) const {
+  const TrainingArguments& a = parts_.arguments;
+  const auto& kept = state_.checkpoints;
+  if (std::find(kept.begin(), kept.end(), step) != kept.end())
+    return fmt::format("; that of step {} is in {}", step, checkpoint_name(step));
+  if (a.eval_strategy == "no") return "";
+  if (!tracks_best(a))
+    return fmt::format("; --load_best_model_at_end true --metric_for_best_model {} takes that of the best",
+                       metric);
+  if (state_.best_step == step) return fmt::format("; that of step {} is in best/", step);
+  return fmt::format("; best/ has that of step {}, the best by {}; --metric_for_best_model {} chooses by {}",
+                     state_.best_step, metric_of_evaluation(a.metric_for_best_model), metric, metric);
+}
+
 void RunLog::explain_best() const {
   const tasks::PrimaryMetric metric = parts_.features.task->primary_metric();
   const std::string name = std::string("eval_") + metric.name;
@@ -137,16 +153,7 @@ void RunLog::explain_best() const {
   }
   if (!best || best->value == last->value || last->step != state_.step || parts_.collective->rank() != 0)
     return;
-  const auto& kept = state_.checkpoints;
-  const std::string& strategy = parts_.arguments.eval_strategy;
-  std::string where;
-  if (std::find(kept.begin(), kept.end(), best->step) != kept.end())
-    where = fmt::format("; that of step {} is in checkpoint-{}", best->step, best->step);
-  else if (strategy == "epoch")
-    where = "; --save_strategy epoch keeps the model of each evaluation";
-  else if (strategy == "steps")
-    where = fmt::format("; --save_strategy steps --save_steps {} keeps the model of each evaluation",
-                        plan_.eval_steps);
+  const std::string where = place_of_best(best->step, metric.name);
   log_info("{} was best at step {}: {:.4f}; the saved model is that of step {}: {:.4f}{}", name, best->step,
            best->value, last->step, last->value, where);
 }

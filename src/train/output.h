@@ -47,6 +47,7 @@ class RunLog {
   // Warns once if all predictions of the last evaluation are one label.
   void explain_collapse();
   double tokens_per_second() const;  // of the inputs
+  std::string place_of_best(int64_t step, const std::string& metric) const;
 
   Trainer::Parts& parts_;
   StepPlan plan_;

@@ -171,6 +171,14 @@ void choose_parameters(Model& model, const TrainingArguments& a) {
   const int64_t encoder_layers = count_encoder_layers(state), layers = count_layers(state, encoder_layers);
   check_layers("freeze_layers", a.freeze_layers, layers);
   check_layers("reinit_layers", a.reinit_layers, layers);
+  if (a.gradual_unfreezing > layers + 1)
+    throw UsageError(
+        fmt::format(
+            "--gradual_unfreezing is {}, but below its head the model has {} layers and the embeddings",
+            a.gradual_unfreezing, layers),
+        fmt::format(
+            "give the number of layers that each epoch adds; {} adds all of them after the first epoch",
+            layers + 1));
   if (a.reinit_layers > 0 && state.saves_adapter())
     throw UsageError("--reinit_layers is refused for adapters: the layers of the base model are not saved",
                      "train all parameters (without --peft_type)");

@@ -35,7 +35,8 @@ struct Trainer::Parts {
   std::map<const tasks::Features*, std::unique_ptr<models::HiddenSource>> hidden_states;
   train::StepMemory memory;
   int64_t examples_in_a_pass = 0;  // of a rank; larger batches are cut into equal pieces. 0 = the whole batch
-  engine::Collective* collective = &engine::single_process();  // the processes that train together
+  std::map<const tasks::Features*, int64_t> evaluation_batches{};  // the same in an evaluation, where found
+  engine::Collective* collective = &engine::single_process();      // the processes that train together
   bool warned_of_permutation = false;
   std::optional<tasks::Collapse> collapse{};  // found by the last evaluation
   std::atomic<bool> stop = false;             // requested; cleared when train() or evaluate() ends

@@ -55,6 +55,11 @@ StepPlan plan_steps(int64_t batches_per_epoch, const TrainingArguments& a) {
     log_warning("the warm-up of {} steps is as long as the run of {}: the learning rate never reaches {}",
                 plan.warmup_steps, plan.total_steps, a.learning_rate);
   }
+  const bool by_epoch = a.eval_strategy == "epoch";
+  const double length = by_epoch ? plan.num_epochs : static_cast<double>(plan.total_steps);
+  if (a.eval_strategy != "no" && a.eval_delay > length)
+    log_warning("--eval_delay {} is longer than the run of {:.6g} {}: the only evaluation is that at its end",
+                a.eval_delay, length, by_epoch ? "epochs" : "steps");
   return plan;
 }
 

@@ -9,11 +9,25 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "train/evaluation.h"
 #include "train/hidden_cache.h"
 #include "train/optimizer_state.h"
 #include "train/plan.h"
 
 namespace graft::train {
+
+std::vector<int64_t> longest_examples(const tasks::Features& features, int64_t n) {
+  std::vector<int64_t> order(static_cast<size_t>(features.size()));
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const auto end = order.begin() + std::min<std::ptrdiff_t>(std::ssize(order), n);
+  std::partial_sort(order.begin(), end, order.end(), [&](int64_t a, int64_t b) {
+    const int32_t la = features.length(a), lb = features.length(b);
+    return la != lb ? la > lb : a < b;
+  });
+  order.erase(end, order.end());
+  return order;
+}
+
 namespace {
 
 // Rows of look-up tables that get moments: those of the tokens that occur; all (-1) where decay moves every
@@ -39,19 +53,6 @@ int64_t rows_read(const Trainer::Parts& parts) {
     }
   }
   return rows;
-}
-
-// The examples of a pass that are longest, `n` at most.
-std::vector<int64_t> longest_examples(const tasks::Features& features, int64_t n) {
-  std::vector<int64_t> order(static_cast<size_t>(features.size()));
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const auto end = order.begin() + std::min<std::ptrdiff_t>(std::ssize(order), n);
-  std::partial_sort(order.begin(), end, order.end(), [&](int64_t a, int64_t b) {
-    const int32_t la = features.length(a), lb = features.length(b);
-    return la != lb ? la > lb : a < b;
-  });
-  order.erase(end, order.end());
-  return order;
 }
 
 // Of the batches that are filled to a number of tokens, which have the same lengths in every epoch: that with
@@ -147,7 +148,7 @@ void plan_evaluation(Trainer::Parts& p) {
   const auto plan = [&](const tasks::Features* features) {
     if (!features || features->size() == 0) return;
     const ReadsCacheOf cache(p, *features);
-    const std::vector<int64_t> longest = longest_examples(*features, p.arguments.per_device_eval_batch_size);
+    const std::vector<int64_t> longest = longest_examples(*features, evaluation_batch_size(p, *features));
     p.memory.prepare(p.model.state(), p.features.task.get(), batch_of(*features, longest, -1), false);
   };
   plan(p.features.eval.get());

@@ -1,7 +1,9 @@
 #include "train/reference_arguments.h"
 
 #include <algorithm>
+#include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -161,7 +163,48 @@ bool accepts(const ReferenceArgument& a, const std::string& value) {
   return false;
 }
 
+// Defaults of the arguments that are accepted with other values too (transformers 5.24). Text arguments that
+// are null by default are not here.
+constexpr std::pair<const char*, const char*> kDefaults[] = {
+    {"average_tokens_across_devices", "true"},
+    {"batch_eval_metrics", "false"},
+    {"dataloader_in_order", "true"},
+    {"dataloader_num_workers", "0"},
+    {"dataloader_persistent_workers", "false"},
+    {"dataloader_pin_memory", "true"},
+    {"eval_do_concat_batches", "true"},
+    {"eval_use_gather_object", "false"},
+    {"full_determinism", "false"},
+    {"include_inputs_for_metrics", "false"},
+    {"length_column_name", "length"},
+    {"local_rank", "-1"},
+    {"log_level_replica", "warning"},
+    {"log_on_each_node", "true"},
+    {"logging_nan_inf_filter", "true"},
+    {"no_cuda", "false"},
+    {"past_index", "-1"},
+    {"project", "huggingface"},
+    {"ray_scope", "last"},
+    {"remove_unused_columns", "true"},
+    {"save_on_each_node", "false"},
+    {"save_safetensors", "true"},
+    {"use_cache", "false"},
+    {"use_cpu", "false"},
+};
+
 }  // namespace
+
+bool is_reference_default(const std::string& name, const std::string& value) {
+  const ReferenceArgument* a = find_reference_argument(name);
+  if (!a) return false;
+  std::string text = value;
+  if (a->kind == boolean)
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  // Of a refused argument the values that are accepted are its defaults.
+  if (a->status != no_effect) return a->accepted[0] != '\0' && accepts(*a, text);
+  return std::any_of(std::begin(kDefaults), std::end(kDefaults),
+                     [&](const auto& d) { return name == d.first && text == d.second; });
+}
 
 void take_reference_argument(const ReferenceArgument& a, const std::string& given, const std::string& value) {
   const std::string shown = fmt::format("--{}{}{}", given, value.empty() ? "" : " ", value);

@@ -24,6 +24,8 @@ struct ReferenceArgument {
 const std::vector<ReferenceArgument>& reference_arguments();
 // Null if the reference has no such option, or if argument_table() has it.
 const ReferenceArgument* find_reference_argument(const std::string& name);
+// Whether this is the reference's default of one of them, as a file of all arguments repeats it.
+bool is_reference_default(const std::string& name, const std::string& value);
 // Accepts the value with a line in the log, or throws UsageError with the reason.
 void take_reference_argument(const ReferenceArgument& argument, const std::string& given,
                              const std::string& value);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "models/saved_model.h"
 #include "train/arguments.h"
+#include "train/best_model.h"
 #include "train/checkpoint.h"
 #include "train/manifest.h"
 #include "train/run_record.h"
@@ -71,19 +72,9 @@ void check_differences(const Differences& found, const fs::path& folder, const T
         "result differs by rounding only");
 }
 
-}  // namespace
-
-std::optional<fs::path> find_resumable(const TrainingArguments& a) {
-  if (!resumes(a)) return std::nullopt;
-  if (!is_any(a.resume_from_checkpoint)) {
-    const fs::path folder = a.resume_from_checkpoint;
-    if (!is_folder(folder))
-      fail_with("name the folder of a checkpoint; true takes the newest one of --output_dir",
-                "--resume_from_checkpoint {}: there is no such folder", folder.string());
-    verified_manifest(folder);
-    return folder;
-  }
-  const std::vector<fs::path> folders = candidates(a.output_dir);
+// The newest checkpoint of a run's folder that verifies; none where it has no checkpoints.
+std::optional<fs::path> newest_in(const fs::path& run) {
+  const std::vector<fs::path> folders = candidates(run);
   for (const fs::path& folder : folders) {
     try {
       verified_manifest(folder);
@@ -95,7 +86,37 @@ std::optional<fs::path> find_resumable(const TrainingArguments& a) {
   if (folders.empty()) return std::nullopt;
   fail_with(
       "start a new run in another --output_dir; --model takes a damaged checkpoint as the weights of one",
-      "{}: none of its {} checkpoints is complete and unchanged", a.output_dir, folders.size());
+      "{}: none of its {} checkpoints is complete and unchanged", run.string(), folders.size());
+}
+
+// A folder that a run cannot be continued from, whatever its files are.
+void check_is_checkpoint(const fs::path& folder) {
+  if (path_exists(folder / "manifest.json")) return;
+  if (path_exists(folder / "config.json") && !path_exists(folder / "optimizer.safetensors"))
+    fail_with("name the checkpoint-N of a run, or start a new run with it as --model",
+              "--resume_from_checkpoint {}: is a model and no checkpoint: it holds no state of a run",
+              folder.string());
+}
+
+}  // namespace
+
+std::optional<fs::path> find_resumable(const TrainingArguments& a) {
+  if (!resumes(a)) return std::nullopt;
+  if (!is_any(a.resume_from_checkpoint)) {
+    fs::path folder = a.resume_from_checkpoint;
+    if (!folder.has_filename() && folder.has_parent_path()) folder = folder.parent_path();  // "checkpoint-4/"
+    if (!is_folder(folder))
+      fail_with("name the folder of a checkpoint; true takes the newest one of --output_dir",
+                "--resume_from_checkpoint {}: there is no such folder", folder.string());
+    // The folder of a run stands for its newest checkpoint.
+    if (path_exists(folder / "manifest.json") || candidates(folder).empty()) {
+      check_is_checkpoint(folder);
+      verified_manifest(folder);
+      return folder;
+    }
+    return newest_in(folder);
+  }
+  return newest_in(a.output_dir);
 }
 
 void resume(Trainer::Parts& parts, TrainState& state, StepPlan& plan) {
@@ -109,6 +130,7 @@ void resume(Trainer::Parts& parts, TrainState& state, StepPlan& plan) {
   check_differences(differences(manifest.at("run"), run_record(parts)), *folder, a);
   restore_run(parts, *folder, state);
   own_checkpoints(state, *folder, a.output_dir);
+  provide_best(parts, state, *folder);
   if (a.ignore_data_skip) {
     state.data_step = state.step;
     state.data_epoch = static_cast<int64_t>(std::floor(state.epoch));

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/shown.h"
 #include "hub/sha256.h"
 #include "models/state.h"
 #include "train/arguments.h"
@@ -68,10 +69,15 @@ bool observes(const std::string& name) {
 void add(std::string& list, const std::string& item) { list += (list.empty() ? "" : ", ") + item; }
 
 std::string change(const std::string& name, const Json& now, const Json& then) {
+  const auto is_absent = [](const Json& value) {
+    return value.is_null() || (value.is_string() && value.get<std::string>().empty());
+  };
   const auto text = [](const Json& value) {
     return value.is_string() ? value.get<std::string>() : value.dump();
   };
-  return fmt::format("--{} {} (was {})", name, text(now), text(then));
+  if (is_absent(now)) return fmt::format("no --{} (it was {})", name, text(then));
+  return fmt::format("--{} {} ({})", name, text(now),
+                     is_absent(then) ? "it was not given" : "was " + text(then));
 }
 
 template <class T>
@@ -125,7 +131,10 @@ Json run_record(const Trainer::Parts& parts) {
 void check_same_model(const Json& config, const Json& stored, const std::filesystem::path& folder) {
   // Keys that name where a file came from and how it is stored.
   const Names others = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"};
+  constexpr size_t kShown = 3;  // keys
+  const auto text = [](const Json& value) { return value.is_null() ? "absent" : shown(value.dump()); };
   std::string differ;
+  size_t found = 0;
   const auto compare = [&](const Json& from, const Json& to, bool only_missing) {
     for (const auto& [key, value] : from.items()) {
       const auto it = to.find(key);
@@ -135,12 +144,20 @@ void check_same_model(const Json& config, const Json& stored, const std::filesys
                          : it == to.end() ? absent
                                           : *it,
                  &now = only_missing ? absent : value;
-      add(differ, fmt::format("\"{}\" is {} there and {} here", key, then.dump(), now.dump()));
+      if (++found <= kShown)
+        add(differ, fmt::format("\"{}\" is {} there and {} here", key, text(then), text(now)));
     }
   };
-  compare(config, stored, false);
-  compare(stored, config, true);
+  // Another architecture has other keys altogether.
+  if (const auto here = config.find("model_type"), there = stored.find("model_type");
+      here != config.end() && there != stored.end() && !(*here == *there))
+    add(differ, fmt::format("\"model_type\" is {} there and {} here", text(*there), text(*here)));
+  if (differ.empty()) {
+    compare(config, stored, false);
+    compare(stored, config, true);
+  }
   if (differ.empty()) return;
+  if (found > kShown) differ += fmt::format(" and {} more", found - kShown);
   fail_with("resume with the model and the data of that run, or choose another --output_dir",
             "{}: is a checkpoint of another model: in config.json {}", folder.string(), differ);
 }

@@ -13,6 +13,7 @@
 #include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "models/registry.h"
+#include "train/checkpoint.h"
 
 namespace graft::train {
 namespace {
@@ -114,20 +115,20 @@ void fail_without_head(const std::filesystem::path& folder, const models::ModelC
       heads.empty() && !names_a_class(config) ? ", and the checkpoint holds no tensor of a head" : "");
 }
 
+void check_run_ended(const std::filesystem::path& folder) {
+  if (!is_folder(folder) || path_exists(folder / "config.json") || models::is_adapter_folder(folder)) return;
+  const std::vector<int64_t> steps = checkpoints_in(folder);
+  if (steps.empty()) return;
+  fail_with(fmt::format("name one of its checkpoints, for example {}",
+                        (folder / checkpoint_name(steps.back())).string()),
+            "{}: config.json is missing: the run did not end", folder.string());
+}
+
 models::ModelConfig config_of(const std::filesystem::path& folder) {
   if (path_exists(folder / "config.json")) return models::ModelConfig::from_file(folder / "config.json");
   if (is_folder(folder) && models::is_adapter_folder(folder))
     return models::config_of_adapter(models::open_adapter(folder));
-  std::filesystem::path last;
-  if (is_folder(folder)) {
-    for (const auto& path : list_folder(folder)) {
-      if (path.filename().string().starts_with("checkpoint-") && path_exists(path / "config.json"))
-        last = path;
-    }
-  }
-  if (!last.empty())
-    fail_with(fmt::format("name one of its checkpoints, for example {}", last.string()),
-              "{}: config.json is missing: the run did not end", folder.string());
+  check_run_ended(folder);
   Model::from_pretrained(folder);
   fail("{}: config.json is missing", folder.string());
 }

@@ -14,6 +14,8 @@ inline constexpr const char* kNotFiniteHint =
 
 // The folder's config.json. For a folder without one the Error says what it holds: checkpoints of a run, ...
 models::ModelConfig config_of(const std::filesystem::path& folder);
+// Throws the Error of a folder that holds checkpoints of a run and no model yet; it names the newest one.
+void check_run_ended(const std::filesystem::path& folder);
 // The task of the head in a checkpoint folder: what config.json's "architectures" names. Where that names no
 // class, the head whose tensors the checkpoint holds; Error if it holds several. "" = no head that graft has.
 std::string head_task(const std::filesystem::path& folder, const models::ModelConfig& config);

@@ -7,11 +7,14 @@
 #include "data/sampler.h"
 #include "train/best_model.h"
 #include "train/checkpoint_saver.h"
+#include "train/disk_space.h"
 #include "train/divergence.h"
 #include "train/evaluation.h"
 #include "train/evaluation_sets.h"
 #include "train/gradient_cache.h"
 #include "train/hidden_cache.h"
+#include "train/label_entropy.h"
+#include "train/metric_names.h"
 #include "train/optimizer.h"
 #include "train/output.h"
 #include "train/output_lock.h"
@@ -41,6 +44,8 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   models::State& state = p.model.state();
   if (!p.features.train || p.features.train->size() == 0) fail("there is nothing to train on");
   engine::Collective& ranks = *p.collective;
+  train::check_ranks(args, ranks);
+  train::check_metric(p);
   const std::unique_ptr<train::OutputLock> lock = train::prepare_output(p);
   data::Sampler sampler = train::make_sampler(*p.features.train, args, ranks.size());
   StepPlan plan = train::plan_steps(sampler.num_batches(), args);
@@ -55,6 +60,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   auto& watch = train::carried<train::GradientWatch>(
       at.stateful, train::GradientWatch::kKey, [&] { return std::make_unique<train::GradientWatch>(args); });
   train::resume(p, at, plan);  // after all that is Stateful was made
+  train::check_disk_space(p, at, plan);
   engine::broadcast_values(state.parameters, ranks);
   const train::ProbingCaches probing(p);
   train::plan_memory(p, sampler, train::copy_for_saves(p, at));
@@ -149,6 +155,7 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
   regularization.finish();
   train::check_weights(state, at.step);
   best.explain_stop();
+  train::explain_nothing_learned(p, at);
   const bool stopped = train::any_stops(p);
   if (stopped) saver.save_interrupted();
   TrainResult result = log.result();
@@ -157,10 +164,12 @@ TrainResult Trainer::train(train::TrainState& at, const Observer& observer) try 
     result.metrics = at.last_metrics;
   }
   saver.finish();
-  if (!stopped && train::load_best(p, best))
+  if (!stopped && train::load_best(p, best)) {
     result.metrics = best.best_metrics();
-  else
+    result.train_metrics.emplace_back("best_global_step", static_cast<double>(best.best_step()));
+  } else {
     log.explain_best();
+  }
   result.interrupted = p.stop;
   train::save_output(p, log, result);
   return result;

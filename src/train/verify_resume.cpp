@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "hub/state_dict.h"
 #include "train/arguments.h"
 #include "train/checkpoint.h"
@@ -53,6 +54,23 @@ TrainingArguments without_saves(TrainingArguments a) {
   a.early_stopping_patience.reset();
   a.do_eval = a.eval_strategy != "no";
   return a;
+}
+
+// Names the arguments that are given and that the runs do without.
+void explain_left_out(const TrainingArguments& given, const TrainingArguments& used) {
+  const Json asked = to_json(given), run = to_json(used), usual = to_json(TrainingArguments());
+  std::string list;
+  for (const auto& [name, value] : asked.items()) {
+    if (value == run.at(name) || value == usual.at(name)) continue;
+    list += fmt::format("{}--{} {}", list.empty() ? "" : ", ", name,
+                        value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  if (!list.empty())
+    log_info(
+        "without effect here: {}. The runs save one checkpoint at their end and stop after a number of "
+        "steps; "
+        "the bits of a step do not depend on these",
+        list);
 }
 
 std::string difference_of(const hub::TensorView& a, const hub::TensorView& b) {
@@ -130,8 +148,10 @@ void compare_checkpoints(const fs::path& whole, const fs::path& resumed, ResumeR
 ResumeReport verify_resume(const MakeTrainer& make_trainer, const TrainingArguments& arguments, int64_t steps,
                            const Observer& observer) {
   const TrainingArguments a = without_saves(arguments);
-  TrainingArguments settled = a;  // "~" in output_dir
+  TrainingArguments settled = a, given = arguments;  // "~" in output_dir
   settle(settled);
+  settle(given);
+  explain_left_out(given, settled);
   const Scratch scratch(fmt::format("{}.verify-resume-{}", settled.output_dir, ::getpid()));
   const fs::path whole = scratch.path / "whole", parts = scratch.path / "parts";
   ResumeReport report;

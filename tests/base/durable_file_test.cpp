@@ -37,6 +37,10 @@ TEST(DurableFile, AFullDiskLeavesTheOldFile) {
   EXPECT_THAT(error, AllOf(HasSubstr((folder / "f").string() + ": cannot write it: No space left"),
                            HasSubstr("the file needs 4104 bytes"), HasSubstr("the old file is unchanged")));
   EXPECT_EQ(read_file(folder / "f"), "old");
+  fs::create_symlink("/dev/full", folder / "fresh.tmp");
+  EXPECT_THAT(test::error_of([&] { write_file(folder / "fresh", "x"); }),
+              AllOf(HasSubstr("fresh: cannot write it: No space left"), HasSubstr("free some space"),
+                    testing::Not(HasSubstr("the old file"))));
 }
 
 TEST(DurableFile, SaysWhyItCannotBeCreated) {

@@ -130,6 +130,29 @@ TEST(Config, TheSavedArgumentsRepeatTheRun) {
   EXPECT_EQ(first.dump(), second.dump());
 }
 
+// A file of all arguments, as graft and the reference save it: nothing is said about the defaults in it.
+TEST(Config, DefaultsInAFileAreNotSaid) {
+  const World world;
+  const std::string rows = world.rows("train.csv", 40, 1), eval = world.rows("eval.csv", 20, 2);
+  graft_output(world.train_args(world / "first",
+                                {"--train_file", rows, "--validation_file", eval, "--max_steps", "2"}));
+  Json saved = read_json(world / "first/training_args.json");
+  saved.update(
+      {{"fp16", false}, {"dataloader_pin_memory", true}, {"local_rank", -1}, {"push_to_hub", false}});
+  const auto said = [&](const std::string& output) {
+    const Result r = run_graft(
+        {"train", "--config", world.write("args.json", saved.dump()), "--output_dir", world / output});
+    EXPECT_EQ(r.code, 0) << r.err;
+    return r.err;
+  };
+  const std::string quiet = said("second");
+  for (const char* word : {"is taken here", "no effect"}) EXPECT_THAT(quiet, Not(HasSubstr(word)));
+  saved["logging_dir"] = world / "logs";
+  saved["dataloader_pin_memory"] = false;
+  EXPECT_THAT(said("third"), AllOf(HasSubstr("--logging_dir is taken here"),
+                                   HasSubstr("--dataloader_pin_memory false has no effect here")));
+}
+
 TEST(Config, LogLevelAndProgress) {
   const World world;
   const std::vector<std::string> args = {"--train_file",          world.rows("train.csv", 40, 1),

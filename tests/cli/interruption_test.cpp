@@ -55,6 +55,18 @@ TEST(LongStep, IsHeardAtOnceAndDropped) {
   EXPECT_EQ(read_json(world / "out/trainer_state.json")["global_step"], 0);
 }
 
+// Before the training a signal ends the program, and what happened is said: here while it tokenises.
+TEST_P(Interruption, BeforeTheTrainingIsSaid) {
+  World world;
+  RunningGraft graft(world.train_args("out", {"--train_file", world.rows("train.csv", 40000, 1)}));
+  while (graft.read_error_line().find("graft 0.") == std::string::npos) {
+  }
+  graft.send(GetParam());
+  EXPECT_THAT(rest_of(graft),
+              HasSubstr("Stopped before the training: no step was done and nothing is saved."));
+  EXPECT_EQ(graft.wait(), 128 + GetParam());
+}
+
 // Whenever a run is killed, what lies in its folders is an old model or a new one, never a mixture: every
 // folder that looks like a model answers. (A folder may lack config.json for an instant; then no program
 // loads it.)

@@ -67,6 +67,49 @@ TEST(Options, WhatIsNeededIsSaid) {
   expect_usage_error({"pull"}, {"graft pull ORG/NAME"});
 }
 
+TEST(Options, OneFileOfRowsIsRead) {
+  const World world;
+  const std::string a = world.rows("a.csv", 8, 1), b = world.rows("b.csv", 8, 2);
+  expect_usage_error(
+      world.train_args("out", {"--train_file", a, b}),
+      {"--train_file is given 2 files (", "a.csv, ", "and --task sequence-classification reads one",
+       "join the rows of the files into one file"});
+  expect_usage_error(world.train_args("out", {"--train_file", a, "--validation_file", a, b, "--do_eval"}),
+                     {"--validation_file is given 2 files (", "en=dev.en.csv,de=dev.de.csv"});
+}
+
+TEST(Options, FoldersOfAReportAndOfTokensAreCheckedFirst) {
+  const World world;
+  const std::string rows = world.rows("a.csv", 8, 1), blocker = world.write("blocker", "");
+  expect_usage_error(world.train_args("out", {"--train_file", rows, "--report_to", "tensorboard",
+                                              "--logging_dir", blocker + "/logs"}),
+                     {"--logging_dir " + blocker + "/logs: ", "is a file", "choose a folder"});
+  EXPECT_FALSE(std::filesystem::exists(world / "out/model.safetensors"));
+  const Result tokens =
+      run_graft(world.train_args("tokens", {"--train_file", world.lines("t.txt", 40, 1), "--task",
+                                            "masked-lm", "--tokenized_path", blocker + "/t"}));
+  EXPECT_EQ(tokens.code, 1);
+  EXPECT_THAT(tokens.err,
+              testing::AllOf(testing::HasSubstr(blocker + "/t"), testing::HasSubstr("--tokenized_path")));
+}
+
+TEST(Options, AnUnfinishedRunIsNoModel) {
+  const World world;
+  for (const int step : {8, 10}) world.write("run/checkpoint-" + std::to_string(step) + "/config.json", "{}");
+  const std::string rows = world.rows("a.csv", 8, 1);
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"train", "--model", world / "run", "--train_file", rows, "--output_dir", world / "out"},
+           {"predict", "--model", world / "run", "--input", rows},
+           {"tokenize", "--model", world / "run", "--input", rows},
+           {"embed", "--model", world / "run", "--input", rows, "--output", world / "e.npy"}}) {
+    const Result r = run_graft(args);
+    EXPECT_EQ(r.code, 1) << args.front();
+    EXPECT_THAT(
+        r.err, testing::AllOf(testing::HasSubstr("the run did not end"), testing::HasSubstr("checkpoint-10")))
+        << args.front();
+  }
+}
+
 TEST(Options, RefusedNamesSayWhy) {
   const std::vector<std::string> start = {"train", "--model", "x", "--train_file", "y"};
   const auto with = [&](std::vector<std::string> more) {

@@ -146,8 +146,49 @@ TEST_P(Dying, OfAFullDiskLosesNothing) {
     const Result full = run.run("out", "full", at);
     EXPECT_EQ(full.code, 1) << at << ": " << full.err;
     EXPECT_THAT(full.err, HasSubstr("No space left on device")) << at;
+    EXPECT_FALSE(full.err.find("the old file is unchanged") != std::string::npos &&
+                 full.err.find("tmp-checkpoint") != std::string::npos)
+        << full.err;
+    for (const auto& entry : fs::directory_iterator(run.world() / "out"))
+      EXPECT_THAT(entry.path().filename().string(), testing::Not(testing::StartsWith("tmp-"))) << at;
     run.expect_same_end("out", fmt::format("full at call {}", at));
   }
+}
+
+TEST_P(Dying, OfTooSmallADiskIsRefusedBeforeTheFirstStep) {
+  if (kSanitized) return;
+  const DyingRun run(GetParam());
+  const Result small = run.run("out", "free", 20000);
+  EXPECT_EQ(small.code, 1);
+  EXPECT_THAT(small.err, AllOf(HasSubstr("the disk has 0.0 MB free, and the run needs "),
+                               HasSubstr("the first checkpoint ("), HasSubstr("nothing was trained"),
+                               testing::Not(HasSubstr("grad_norm"))));
+  run.expect_same_end("out", "after a disk that is too small");
+}
+
+// A disk that is full for the event files alone: known before the first step, or the report ends with a
+// warning.
+TEST(DyingReports, DoNotEndATrainingThatRuns) {
+  if (kSanitized) return;
+  World world;
+  const auto run = [&](const std::string& out, int64_t at) {
+    RunOptions options;
+    options.environment = {{"LD_PRELOAD", GRAFT_FILE_FAULTS},
+                           {"FAULT_FOLDER", world / "logs"},
+                           {"FAULT_KIND", "full"},
+                           {"FAULT_AT", std::to_string(at)}};
+    return run_graft(world.train_args(out, {"--train_file", world.rows("train.csv", 16, 1), "--max_steps",
+                                            "8", "--logging_steps", "1", "--report_to", "tensorboard",
+                                            "--logging_dir", world / "logs"}),
+                     options);
+  };
+  const Result late = run("late", 8);
+  EXPECT_EQ(late.code, 0) << late.err;
+  EXPECT_THAT(late.err, AllOf(HasSubstr("No space left on device; training goes on, this report ends"),
+                              HasSubstr("done; the model is in")));
+  const Result early = run("early", 1);
+  EXPECT_NE(early.code, 0);
+  EXPECT_THAT(early.err, AllOf(HasSubstr("logs"), testing::Not(HasSubstr("grad_norm"))));
 }
 
 INSTANTIATE_TEST_SUITE_P(Tasks, Dying, testing::Values("sequence-classification", "masked-lm"),
@@ -226,6 +267,10 @@ TEST(VerifyResume, ProvesItOnTheUsersRun) {
   EXPECT_THAT(r.out, AllOf(HasSubstr("identical: 6 steps at once and 3 + 3 steps with a restart from disk"),
                            HasSubstr("tensors of weights and optimizer")));
   EXPECT_FALSE(fs::exists(world / "out"));
+  EXPECT_THAT(graft_output({"verify-resume", "--help"}),
+              AllOf(HasSubstr("--verify_steps steps of the run twice"), HasSubstr("Exit code 0")));
+  args.insert(args.end(), {"--test_file", world / "train.csv"});
+  EXPECT_THAT(run_graft(args).err, HasSubstr("--test_file has no effect here"));
   args.emplace_back("--json");
   EXPECT_EQ(parse_json(run_graft(args).out, "stdout")["identical"], true);
 }

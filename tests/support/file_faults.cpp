@@ -1,10 +1,12 @@
 // Loaded before libc (LD_PRELOAD) into the program: counts its calls that change files below FAULT_FOLDER
 // and, at call FAULT_AT, kills the process before or after it (FAULT_KIND before, after), or lets this call
-// and all later ones that need space fail as on a full disk (full). At its end a process writes the number of
+// and all later ones that need space fail as on a full disk (full). With the kind "free" the disk below that
+// folder tells that it has FAULT_AT bytes free, and no call fails. At its end a process writes the number of
 // its calls to the file FAULT_COUNT.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -126,6 +128,16 @@ int unlinkat(int folder, const char* path, int flags) noexcept {
 int remove(const char* path) noexcept {
   static const auto real = next<int (*)(const char*)>("remove");
   return with_fault(is_below(path), false, [&] { return real(path); });
+}
+
+int statvfs(const char* path, struct statvfs* info) noexcept {
+  static const auto real = next<int (*)(const char*, struct statvfs*)>("statvfs");
+  const int result = real(path, info);
+  if (result == 0 && is_below(path) && std::strcmp(variable("FAULT_KIND"), "free") == 0) {
+    info->f_frsize = 1;
+    info->f_bavail = static_cast<fsblkcnt_t>(std::atol(variable("FAULT_AT")));
+  }
+  return result;
 }
 
 }  // extern "C"

@@ -318,6 +318,16 @@ TEST(Settle, FieldsThatAreNotFiniteAreRefused) {
   a = {};
   a.optim = "adam";
   EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("--optim adam is not implemented"));
+  for (const auto& [other, meant] : {std::pair{"adam", "adamw_torch"},
+                                     {"adamw_hf", "adamw_torch"},
+                                     {"adamw_torch_xla", "adamw_torch"},
+                                     {"adamw_anyprecision", "adamw_torch"},
+                                     {"rmsprop_bnb_32bit", "rmsprop"},
+                                     {"SGD", "sgd"}}) {
+    a.optim = other;
+    const std::string error = error_of([&] { settle(a); });
+    EXPECT_THAT(error.substr(error.find("adagrad")), HasSubstr(meant)) << error;  // the hint, not the list
+  }
   a = {};
   a.lr_scheduler_kwargs = "{\"power\": 2}";
   EXPECT_THAT(error_of([&] { settle(a); }), HasSubstr("setting of linear, which has none"));

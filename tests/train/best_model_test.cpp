@@ -157,9 +157,91 @@ TEST_F(Best, AloneIsResumedFrom) {
 TEST_F(Best, AnUnknownMetricIsAnErrorWithTheList) {
   TrainingArguments a = arguments();
   a.metric_for_best_model = "acuracy";
-  EXPECT_THAT(error_of([&] { run_.trainer(a).train(); }),
+  int64_t steps = 0;
+  const auto train = [&] { run_.trainer(a).train({.on_step = [&](const TrainProgress&) { ++steps; }}); };
+  EXPECT_THAT(error_of(train),
               AllOf(HasSubstr("the evaluation has no eval_acuracy; it has: eval_loss, eval_accuracy"),
                     HasSubstr("did you mean eval_accuracy?")));
+  EXPECT_THROW(train(), UsageError);
+  a.metric_for_best_model = "pearson";  // of another kind of labels
+  EXPECT_THAT(error_of(train), AllOf(HasSubstr("no eval_pearson"), HasSubstr("name one of them")));
+  a.metric_for_best_model = "accuracy";
+  a.prediction_loss_only = true;
+  EXPECT_THAT(error_of(train), HasSubstr("it has: eval_loss, eval_samples"));
+  a.metric_for_best_model = "acuracy";
+  a.lr_scheduler_type = "reduce_lr_on_plateau";  // follows it too
+  EXPECT_THAT(error_of(train), HasSubstr("no eval_acuracy"));
+  EXPECT_EQ(steps, 0);
+  a.eval_strategy = "no";  // nothing is compared
+  a.lr_scheduler_type = "linear";
+  EXPECT_EQ(error_of(train), "");
+  EXPECT_EQ(steps, 12);
+}
+
+// The loss decides by default, and sets with names have a loss each.
+TEST_F(Best, OfNamedSetsNeedsAMetric) {
+  TrainingArguments a = arguments();
+  a.load_best_model_at_end = true;
+  const TinyRun& run = run_.run();
+  TaskData data{Dataset::from_file(run.single_csv("train.csv", 19, 1)), {}, run.tokenizer()};
+  data.eval_sets = {{"same", data.train}};
+  Trainer trainer(run.model("sequence-classification", {"blue", "green", "red"}), a, data);
+  EXPECT_THAT(
+      error_of([&] { trainer.train(); }),
+      AllOf(HasSubstr("eval_loss decides which model is the best, and the evaluation has no eval_loss; it "
+                      "has: eval_same_loss"),
+            HasSubstr("--metric_for_best_model")));
+}
+
+// The output, its metrics and the step in the results are of one model.
+TEST_F(Best, IsNamedInTheResultsByItsStep) {
+  TrainingArguments a = arguments();
+  a.load_best_model_at_end = true;
+  const TrainResult result = run_.trainer(a).train();
+  const auto step = static_cast<int64_t>(value_of(result.train_metrics, "best_global_step"));
+  ASSERT_LT(step, result.global_step);
+  const Json all = read_json(run_ / "out/all_results.json");
+  EXPECT_EQ(all["best_global_step"].get<int64_t>(), step);
+  a.output_dir = (run_ / "again").string();
+  const Dataset eval = Dataset::from_file(run_ / "eval.csv");
+  Trainer saved(load_model(run_ / "out"), a, {eval, eval, run_.run().tokenizer()});
+  EXPECT_EQ(value_of(saved.evaluate(), "eval_loss"), all["eval_loss"].get<double>());
+}
+
+// best/ of a run that goes on in another folder comes along; one that is damaged or gone is named at the
+// start.
+TEST_F(Best, OfAResumedRunIsLookedForAtItsStart) {
+  TrainingArguments a = arguments();
+  a.load_best_model_at_end = true;
+  a.save_strategy = "steps";
+  a.save_steps = 2;
+  EXPECT_TRUE(run_.trainer(a).train(stop_after(8)).interrupted);
+  const fs::path out = run_ / "out";
+  const auto best = verified_manifest(out / "best").at("global_step").get<int64_t>();
+  ASSERT_LT(best, 8);
+  // The log until the first step.
+  const auto resumed = [&](const std::string& from, const std::string& to) {
+    TrainingArguments b = a;
+    b.output_dir = (run_ / to).string();
+    b.resume_from_checkpoint = from == "true" ? from : (run_ / from).string();
+    return log_of_run([&] { run_.trainer(b).train(stop_after(9)); });
+  };
+  EXPECT_THAT(resumed("out/checkpoint-8", "on"),
+              HasSubstr(fmt::format(
+                  "on/best: the model of the best evaluation so far (step {}) is copied from ", best)));
+  EXPECT_EQ(verified_manifest(run_ / "on/best").at("global_step").get<int64_t>(), best);
+  write_file(out / "best/model.safetensors", "damaged");
+  EXPECT_THAT(resumed("out/checkpoint-8", "from_checkpoint"),  // which has the same weights
+              HasSubstr("is copied from " + (out / checkpoint_name(best)).string()));
+  EXPECT_THAT(resumed("true", "out"), HasSubstr("out/best: the model of the best evaluation so far"));
+  EXPECT_EQ(verified_manifest(out / "best").at("global_step").get<int64_t>(), best);
+  fs::remove_all(out / "best");
+  fs::remove_all(out / checkpoint_name(best));
+  EXPECT_THAT(
+      resumed("true", "out"),
+      AllOf(HasSubstr(fmt::format("the model of the best evaluation so far (step {}) is not there", best)),
+            HasSubstr("out/best: there is no such folder"),
+            HasSubstr("without one the output is the model of the last step")));
 }
 
 TEST_F(Best, StopsEarlyAndAResumedRunKnowsIt) {

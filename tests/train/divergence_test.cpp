@@ -242,6 +242,32 @@ TEST(Divergence, CollapseToOneLabelIsSaidOnce) {
   EXPECT_THAT(learned.log, Not(HasSubstr("the model ignores its input")));
 }
 
+TEST(Divergence, ALossThatStaysAtTheEntropyOfTheLabelsIsSaid) {
+  const auto choose = [](double rate) {
+    return [rate](TrainingArguments& a) {
+      a.learning_rate = rate;
+      a.per_device_train_batch_size = 4;
+      a.num_train_epochs = 4;  // of 16 steps
+    };
+  };
+  const WatchedRun stuck = train(choose(0));
+  EXPECT_EQ(count(stuck.log, "nothing was learned: the training loss of the last epoch is "), 1u)
+      << stuck.log;
+  EXPECT_THAT(stuck.log, HasSubstr("how often each label occurs has 1.0"));  // close to ln 3
+  EXPECT_THAT(train(choose(3e-3)).log, Not(HasSubstr("nothing was learned")));
+  // Another loss has another bound, and a short run says nothing.
+  EXPECT_THAT(train([&](TrainingArguments& a) {
+                choose(0)(a);
+                a.label_smoothing_factor = 0.1;
+              }).log,
+              Not(HasSubstr("nothing was learned")));
+  EXPECT_THAT(train([&](TrainingArguments& a) {
+                choose(0)(a);
+                a.num_train_epochs = 2;
+              }).log,
+              Not(HasSubstr("nothing was learned")));
+}
+
 // The frozen scale of zero lets no gradient through: nothing below layer 1's output learns.
 TEST(Divergence, VanishingGradientsNameTheLayer) {
   const WatchedRun run = train(

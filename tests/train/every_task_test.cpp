@@ -2,9 +2,12 @@
 // batch size, and nothing depends on the number of threads.
 #include "train/every_task.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/model_case.h"
+#include "train/arguments.h"
+#include "train/metric_names.h"
 #include "train/parts.h"
 
 namespace graft::train {
@@ -88,6 +91,26 @@ TEST(EveryTask, EvaluationDoesNotDependOnTheBatchSize) {
         }
       }
     }
+  }
+}
+
+// With the options that add metrics, and names of the types of entities.
+TEST(EveryTask, NamesOfAllItsMetricsAreKnownBeforeAnEvaluation) {
+  const EveryTask tasks;
+  for (const TaskCase& c : every_task()) {
+    TrainingArguments a = tasks.arguments(c);
+    a.skip_memory_metrics = false;
+    for (const std::string name : c.task->own_options)
+      if (name == "return_entity_level_metrics" || name == "version_2_with_negative")
+        set_argument(a, name, "true");
+    Trainer trainer(tasks.model(c), a, tasks.data(c, 8, 23));
+    const std::vector<std::string> before = evaluation_names(trainer.parts());
+    const LogEntry metrics = trainer.evaluate();
+    EXPECT_GE(metrics.size(), 5u) << c.name();
+    for (const auto& [name, value] : metrics)
+      EXPECT_TRUE(std::find(before.begin(), before.end(), name) != before.end()) << c.name() << " " << name;
+    EXPECT_THAT(error_of([&] { check_metric("acuracy", before); }), testing::HasSubstr("no eval_acuracy"))
+        << c.name();
   }
 }
 

@@ -337,6 +337,35 @@ TEST(AutoFindBatchSize, KeepsTheBatchTheScheduleAndTheResult) {
   }
 }
 
+// An evaluation whose batch does not fit is cut as well, and its metrics are those of the whole batches.
+TEST(AutoFindBatchSize, CutsTheBatchesOfEvaluations) {
+  if (graft::test::kSanitized) return;
+  TinyRun run;
+  const auto train = run.single_csv("train.csv", 16, 1), eval = run.single_csv("eval.csv", 400, 2);
+  const TempDir dir;
+  const auto evaluated = [&](uint64_t megabytes) {
+    return in_child([&]() -> std::string {
+      TrainingArguments a = run.arguments();
+      a.per_device_eval_batch_size = 400;
+      a.auto_find_batch_size = true;
+      a.max_steps = 1;
+      std::string said;
+      set_log_sink([&](LogLevel, const std::string& line) { said += line + "\n"; });
+      Trainer trainer(wide_model(dir, "sequence-classification"), a,
+                      {Dataset::from_file(train), Dataset::from_file(eval), run.tokenizer()});
+      if (megabytes > 0 && !limit_to(RLIMIT_DATA, megabytes)) return "no limit";
+      const LogEntry metrics = trainer.train().metrics;
+      const bool cut = said.find("an evaluation computes ") != std::string::npos;
+      return fmt::format("{} {} {}", cut ? "pieces" : "whole", value_of(metrics, "eval_loss"),
+                         value_of(metrics, "eval_accuracy"));
+    });
+  };
+  const std::string whole = evaluated(0), cut = evaluated(232);
+  EXPECT_THAT(whole, testing::StartsWith("whole ")) << whole;
+  EXPECT_THAT(cut, testing::StartsWith("pieces ")) << cut;
+  EXPECT_EQ(whole.substr(whole.find(' ')), cut.substr(cut.find(' ')));
+}
+
 TEST(AutoFindBatchSize, CutsEveryBatchEqually) {
   TinyRun run;
   const Dataset data = Dataset::from_file(run.single_csv("train.csv", 20, 1));

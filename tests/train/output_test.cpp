@@ -31,8 +31,9 @@ TEST(RunLog, ABetterEvaluationThanTheLastIsNamed) {
   const Dataset data = Dataset::from_file(run.single_csv("train.csv", 24, 1));
   Trainer t(run.model("sequence-classification", {"blue", "green", "red"}), a, {data, data, run.tokenizer()});
   const auto said = [&](const char* metric, std::vector<double> values, std::vector<int64_t> checkpoints,
-                        int64_t stopped_at = 30) {
+                        int64_t stopped_at = 30, int64_t best_step = -1) {
     TrainState state;
+    state.best_step = best_step;
     state.checkpoints = std::move(checkpoints);
     const Observer observer;
     StepPlan plan;
@@ -49,13 +50,22 @@ TEST(RunLog, ABetterEvaluationThanTheLastIsNamed) {
             "eval_accuracy was best at step 20: 0.7500; the saved model is that of step 30: 0.6250; that of "
             "step 20 "
             "is in checkpoint-20\n");
-  EXPECT_THAT(
-      said("eval_accuracy", {0.75, NAN, 0.625}, {}),
-      AllOf(HasSubstr("best at step 10: 0.7500"), HasSubstr("--save_strategy steps --save_steps 10 keeps")));
+  EXPECT_THAT(said("eval_accuracy", {0.75, NAN, 0.625}, {}),
+              AllOf(HasSubstr("best at step 10: 0.7500"),
+                    HasSubstr("--load_best_model_at_end true --metric_for_best_model accuracy takes")));
   EXPECT_EQ(said("eval_accuracy", {0.5, 0.75, 0.75}, {}), "");
   EXPECT_EQ(said("eval_accuracy", {0.5, NAN, NAN}, {}), "");
   EXPECT_EQ(said("eval_accuracy", {0.75, 0.5, 0.625}, {}, 34), "");  // interrupted behind the last evaluation
   EXPECT_EQ(said("eval_f1_macro", {0.75, 0.5, 0.625}, {}), "");      // not the one that compares models
+  // With options that keep a best model the advice is about them.
+  t.parts().arguments.metric_for_best_model = "loss";
+  EXPECT_THAT(said("eval_accuracy", {0.75, 0.5, 0.625}, {}, 30, 20),
+              AllOf(HasSubstr("best/ has that of step 20, the best by eval_loss"),
+                    HasSubstr("--metric_for_best_model accuracy chooses by accuracy")));
+  EXPECT_THAT(said("eval_accuracy", {0.75, 0.5, 0.625}, {}, 30, 10),
+              HasSubstr("; that of step 10 is in best/\n"));
+  t.parts().arguments.eval_strategy = "no";  // --eval_on_start and the end
+  EXPECT_THAT(said("eval_accuracy", {0.75, 0.5}, {}, 20), testing::EndsWith("step 20: 0.5000\n"));
 }
 
 TEST(PrimaryMetric, FollowsTheProblemType) {

@@ -7,6 +7,7 @@
 #include "models/model_case.h"
 #include "support/thread_collective.h"
 #include "train/elementwise_optimizer.h"
+#include "train/gradient_cache.h"
 #include "train/parts.h"
 #include "train/tiny_run.h"
 
@@ -111,6 +112,18 @@ TEST_F(Ranks, TrainMaskedLmAndMoreRanksThanExamplesLeft) {
   const auto model = [&](int) { return run_.model("masked-lm", {}, 0.1); };
   const std::vector<Outcome> one = train(1, model, data, "one"), two = train(2, model, data, "two");
   expect_equal(two, one[0]);  // the 33rd line: one rank has nothing in that batch
+}
+
+// Each rank would have the outputs of its own share of the mini-batches.
+TEST(RanksOfAGradientCache, AreRefusedByName) {
+  run_ranks(2, [](Collective& collective) {
+    TrainingArguments a;
+    EXPECT_NO_THROW(check_ranks(a, collective));
+    a.gradient_cache = true;
+    EXPECT_THAT(error_of([&] { check_ranks(a, collective); }),
+                testing::HasSubstr("--gradient_cache true is refused with 2 processes"));
+    EXPECT_NO_THROW(check_ranks(a, engine::single_process()));
+  });
 }
 
 TEST_F(Ranks, StopTogether) {

@@ -244,5 +244,21 @@ TEST(ReferenceArguments, OlderNamesAreTakenAndTheReleasesThatRefuseThemAreNamed)
   EXPECT_EQ(answer_to("eval_strategy", "no").log, "");
 }
 
+TEST(ReferenceArguments, DefaultsAreKnown) {
+  for (const auto& [name, value] : {std::pair{"dataloader_pin_memory", "True"},
+                                    {"dataloader_num_workers", "0"},
+                                    {"fp16", "False"},
+                                    {"ddp_timeout", "1800"},
+                                    {"hub_strategy", "every_save"}})
+    EXPECT_TRUE(is_reference_default(name, value)) << name;
+  for (const auto& [name, value] : {std::pair{"dataloader_pin_memory", "false"},
+                                    {"dataloader_num_workers", "4"},
+                                    {"fp16", "true"},
+                                    {"deepspeed", ""},
+                                    {"learning_rate", "5e-05"},
+                                    {"nonsense", "0"}})
+    EXPECT_FALSE(is_reference_default(name, value)) << name;
+}
+
 }  // namespace
 }  // namespace graft::train

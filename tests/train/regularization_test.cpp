@@ -16,8 +16,10 @@ namespace graft::train {
 namespace {
 using namespace graft::test;
 using engine::Parameter;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 // 24 examples in batches of 8: three steps an epoch.
 class RegularizationTest : public testing::Test {
@@ -132,6 +134,34 @@ TEST_F(RegularizationTest, TheSavedAndTheEvaluatedModelIsTheAverage) {
   a.ema_decay = 0;
   Trainer evaluator(graft::test::load_model(run_ / "out"), a, {data_, eval_, run_.tokenizer()});
   EXPECT_EQ(value_of(evaluator.evaluate(), "eval_loss"), value_of(result.metrics, "eval_loss"));
+}
+
+TEST_F(RegularizationTest, WhatWouldHaveNoEffectIsRefusedOrSaid) {
+  TrainingArguments a = run_.arguments();
+  a.num_train_epochs = 2;
+  a.swa_start = 5;
+  EXPECT_THAT(
+      error_of([&] { train(model(), a, {}); }),
+      AllOf(HasSubstr("--swa_start 5: the run of 6 steps (2 epochs) has no end of an epoch from step 15 on"),
+            HasSubstr("no weights are averaged"), HasSubstr("an earlier --swa_start")));
+  a.swa_start = 2;
+  EXPECT_THAT(log_of_run([&] { train(model(), a, {}); }), HasSubstr("only the last weights are averaged"));
+  a.swa_start = 0.5;  // of the steps: both ends count
+  EXPECT_THAT(log_of_run([&] { train(model(), a, {}); }), Not(HasSubstr("only the last weights")));
+  a.swa_start = 0;
+  a.gradual_unfreezing = 4;
+  EXPECT_THAT(error_of([&] { train(model(), a, {}); }),
+              AllOf(HasSubstr("--gradual_unfreezing is 4, but below its head the model has 2 layers"),
+                    HasSubstr("3 adds all of them")));
+  a.gradual_unfreezing = 1;
+  EXPECT_THAT(log_of_run([&] { train(model(), a, {}); }), HasSubstr(" tensors stay frozen"));
+  a.peft_type = "linear_probing";
+  EXPECT_THAT(log_of_run([&] { train(model(), a, {}); }), HasSubstr("--gradual_unfreezing 1 has no effect"));
+  a = run_.arguments();
+  a.eval_strategy = "steps";
+  a.eval_delay = 100;
+  EXPECT_THAT(log_of_run([&] { train(model(), a, {}); }),
+              HasSubstr("--eval_delay 100 is longer than the run of 9 steps"));
 }
 
 TEST_F(RegularizationTest, SwaAveragesEpochsAtItsOwnRate) {

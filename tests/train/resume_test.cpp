@@ -12,6 +12,7 @@
 #include "train/arguments.h"
 #include "train/checkpoint.h"
 #include "train/resume_run.h"
+#include "train/run_record.h"
 #include "train/verify_resume.h"
 
 namespace graft::train {
@@ -175,7 +176,8 @@ TEST_F(Resume, RefusesOtherDataAndBatchesAndModels) {
   EXPECT_THAT(refused({}, 20), HasSubstr("the training data have 20 examples (was 19)"));
   EXPECT_THAT(refused([](TrainingArguments& a) { a.per_device_train_batch_size = 8; }),
               HasSubstr("--per_device_train_batch_size 8 (was 4)"));
-  EXPECT_THAT(refused([](TrainingArguments& a) { a.data_seed = 3; }), HasSubstr("--data_seed 3 (was null)"));
+  EXPECT_THAT(refused([](TrainingArguments& a) { a.data_seed = 3; }),
+              HasSubstr("--data_seed 3 (it was not given)"));
   TrainingArguments a = run_.arguments("out");
   a.resume_from_checkpoint = "true";
   const Dataset data = Dataset::from_file(run_ / "train.csv");
@@ -220,6 +222,45 @@ TEST_F(Resume, OtherSettingsAreNamed) {
   });
   EXPECT_THAT(log_, AllOf(HasSubstr("--learning_rate 0.0001 (was 0.003)"),
                           HasSubstr("the run has 12 steps now, not 10")));
+}
+
+TEST_F(Resume, NamesWhatWasNotGivenBefore) {
+  interrupted(4, {}, [](TrainingArguments& a) { a.freeze = "bert.embeddings.*"; });
+  EXPECT_THAT(log_,
+              AllOf(HasSubstr("--freeze bert.embeddings.* (it was not given)"), Not(HasSubstr("(was )"))));
+  interrupted(
+      4, [](TrainingArguments& a) { a.freeze = "bert.embeddings.*"; },
+      [](TrainingArguments& a) { a.freeze = ""; });
+  EXPECT_THAT(log_, HasSubstr("no --freeze (it was bert.embeddings.*)"));
+}
+
+TEST(SameModel, AnotherOneIsNamedByAFewKeys) {
+  Json there = {{"model_type", "bert"}}, here = {{"model_type", "bert"}};
+  for (const char* key : {"a", "b", "c", "d", "e"}) there[key] = 1, here[key] = 2;
+  const std::string error = error_of([&] { check_same_model(here, there, "out/checkpoint-2"); });
+  EXPECT_THAT(error, AllOf(HasSubstr("out/checkpoint-2: is a checkpoint of another model"),
+                           HasSubstr("\"a\" is 1 there and 2 here"), HasSubstr(" and 2 more"),
+                           Not(HasSubstr("\"e\""))));
+  here["model_type"] = "roberta";
+  EXPECT_THAT(
+      error_of([&] { check_same_model(here, there, "x"); }),
+      AllOf(HasSubstr("\"model_type\" is \"bert\" there and \"roberta\" here"), Not(HasSubstr("\"a\""))));
+  here = there;
+  here["id2label"] = std::string(5000, 'x');
+  EXPECT_LT(error_of([&] { check_same_model(here, there, "x"); }).size(), 400u);
+}
+
+TEST_F(Resume, TakesTheNewestCheckpointOfARunsFolder) {
+  train_whole();
+  stop(4);
+  TrainingArguments a = run_.arguments("elsewhere");
+  a.resume_from_checkpoint = (run_ / "out").string() + "/";
+  EXPECT_THAT(log_of_run([&] { run_.trainer(a).train(); }),
+              HasSubstr("resumed from " + (run_ / "out/checkpoint-4").string()));
+  EXPECT_EQ(read_file(run_ / "elsewhere/model.safetensors"), read_file(run_ / "whole/model.safetensors"));
+  fs::remove_all(run_ / "out/checkpoint-4");
+  EXPECT_THAT(error_of([&] { run_.trainer(a).train(); }),
+              AllOf(HasSubstr("out: is a model and no checkpoint"), HasSubstr("--model")));
 }
 
 TEST_F(Resume, AFinishedRunEndsWithSuccess) {
@@ -297,6 +338,19 @@ TEST_F(Resume, IsVerifiedOnTheUsersOwnRun) {
   EXPECT_EQ(report.log_lines, 1);
   for (const fs::path& path : list_folder(run_.run().dir().path()))
     EXPECT_THAT(path.string(), Not(HasSubstr("verify-resume")));
+}
+
+TEST_F(Resume, VerifyingNamesWhatItLeavesOut) {
+  TrainingArguments a = run_.arguments("proof");
+  a.eval_strategy = "epoch";
+  a.early_stopping_patience = 2;
+  a.load_best_model_at_end = true;
+  const auto make = [&](const TrainingArguments& b) {
+    return std::unique_ptr<Trainer>(new Trainer(run_.trainer(b)));
+  };
+  const std::string log = log_of_run([&] { EXPECT_EQ(verify_resume(make, a, 4, {}).difference, ""); });
+  EXPECT_THAT(log, AllOf(HasSubstr("without effect here: "), HasSubstr("--early_stopping_patience 2"),
+                         HasSubstr("--load_best_model_at_end true"), Not(HasSubstr("--eval_strategy"))));
 }
 
 TEST_F(Resume, TheFirstDifferenceIsNamed) {
