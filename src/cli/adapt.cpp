@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/stage_hooks.h"
 #include "cli/train_options.h"
 #include "cli/verbs.h"
 #include "train/argument_values.h"
@@ -113,19 +114,7 @@ int adapt(int argc, char** argv) {
   constexpr double kSimCseRate = 3e-5;  // of the paper
   if (o.objective == "simcse" && !options.given("learning_rate")) o.job.arguments.learning_rate = kSimCseRate;
   const EndOnSignals ends("\nStopped. Completed stages are kept; the same command goes on from there.\n");
-  transfer::Hooks hooks;
-  hooks.train = [&](Trainer& trainer) {
-    Observer observer;
-    observer.on_log = say_log_entry;
-    if (!o.job.arguments.disable_tqdm.value_or(false)) observer.on_step = show_progress;
-    const StopOnSignals stop(trainer);
-    TrainResult result = trainer.train(observer);
-    end_progress();
-    return result;
-  };
-  hooks.loaded = [&](const Model& model, const std::string& name) {
-    say_loaded(model, name, train::training_precision(o.job.arguments.bf16));
-  };
+  const transfer::Hooks hooks = stage_hooks(o.job.arguments);
   if (o.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
   const transfer::AdaptResult result = transfer::adapt(o, find_model(o.job.model), hooks);
   if (result.interrupted) {

@@ -30,6 +30,7 @@ struct Verb {
 constexpr Verb kVerbs[] = {
     {"train", train, "fine-tune a checkpoint on labelled data, or pretrain it on text"},
     {"adapt", adapt, "continued pretraining on text of a domain, and what it gains on a task"},
+    {"xling", xling, "train on one language, and the scores of every language: the matrix"},
     {"evaluate", evaluate, "metrics of a fine-tuned model on labelled data"},
     {"predict", predict, "labels and scores for texts, as jsonl"},
     {"embed", embed, "embeddings of texts, as .npy or jsonl"},

@@ -8,6 +8,7 @@ namespace graft::cli {
 std::vector<std::string> train_options();  // the names of the options of `graft train`
 int train(int argc, char** argv);
 int adapt(int argc, char** argv);
+int xling(int argc, char** argv);
 int evaluate(int argc, char** argv);
 int embed(int argc, char** argv);
 int predict(int argc, char** argv);

@@ -6,8 +6,6 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
-#include "hub/sentence_transformers.h"
-#include "hub/state_dict.h"
 #include "train/arguments.h"
 #include "train/output.h"
 #include "train/output_lock.h"
@@ -22,8 +20,6 @@ namespace graft::transfer {
 namespace fs = std::filesystem;
 
 namespace {
-
-void copy_content(const fs::path& from, const fs::path& to) { write_file(to, MappedFile(from).text()); }
 
 class Adaptation {
  public:
@@ -257,23 +253,7 @@ class Adaptation {
   // The model of the last stage becomes that of the output folder.
   void publish() {
     const fs::path last = stages_.task ? final_task_ : stages_.tapt ? final_tapt_ : dapt_model_;
-    StagedFiles staged(output_);
-    for (const fs::path& path : list_folder(last)) {
-      const std::string name = path.filename().string();
-      if (name == "key.json" || name == "manifest.json" || name == "stage.json" || name == "LOCK") continue;
-      if (!is_folder(path)) {
-        copy_content(path, staged.path() / name);
-        continue;
-      }
-      if (!hub::is_sentence_transformers_file(name)) continue;
-      make_folders(staged.path() / name);
-      for (const fs::path& file : list_folder(path))
-        if (!is_folder(file)) copy_content(file, staged.path() / name / file.filename());
-    }
-    write_json(staged.path() / "adapt_results.json", to_json(result_, job_));
-    staged.publish("config.json", [](const std::string& name) {
-      return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
-    });
+    publish_model(last, output_, {{"adapt_results.json", to_json(result_, job_).dump(2) + "\n"}});
     result_.model = output_;
   }
 
@@ -306,7 +286,7 @@ AdaptResult adapt(AdaptJob job, const fs::path& checkpoint, const Hooks& hooks) 
   check_options(job, stages);
   train::expand_home(job.job.arguments.output_dir);
   train::check(job.job.arguments);
-  check_output(job, job.job.arguments.output_dir);
+  check_output(job.job.arguments.output_dir, job.job.overwrite_output_dir);
   const train::OutputLock lock(job.job.arguments.output_dir);
   Adaptation adaptation(job, stages, checkpoint, hooks);
   return adaptation.run();

@@ -71,14 +71,6 @@ void check_options(const AdaptJob& job, const Stages& stages) {
   if (job.seeds.empty()) throw UsageError("--seeds is empty");
 }
 
-void check_output(const AdaptJob& job, const fs::path& output) {
-  const bool ours = path_exists(output / "stages");
-  if (is_folder(output) && !list_folder(output).empty() && !ours && !job.job.overwrite_output_dir)
-    fail_with("choose another --output_dir, or give --overwrite_output_dir true",
-              "{}: the output folder is not empty and holds no stages; nothing was written", output.string());
-  train::prepare_output(output);
-}
-
 // "name=value,name=value", or a json file of arguments.
 void set_arguments(TrainingArguments& arguments, const std::string& option, const std::string& values) {
   try {

@@ -15,8 +15,6 @@ struct Stages {
 Stages parse_stages(const std::string& list);
 // Files that are missing, or that no stage reads.
 void check_options(const AdaptJob& job, const Stages& stages);
-// A folder that holds something else than an earlier adaptation.
-void check_output(const AdaptJob& job, const std::filesystem::path& output);
 // "name=value,name=value", or a json file of arguments. `option`: its name, for messages.
 void set_arguments(TrainingArguments& arguments, const std::string& option, const std::string& values);
 

@@ -23,6 +23,17 @@ FinetuningResult finetune(const std::string& name, const std::filesystem::path& 
                           const train::TrainJob& job, uint64_t seed, bool keeps_model,
                           const std::filesystem::path& root, const Hooks& hooks);
 
+// What decides the result of training `job`, which is checked, from the model in `from` (a config.json for
+// random weights): for the key of a stage. The test files are not part of it.
+Json training_key(const std::filesystem::path& from, const train::TrainJob& job);
+
+// Trains the model of `from` on `data` into the folder of the stage, from its newest checkpoint on.
+// stage.json then has what `finish` returns, which may change the folder. False if the training was
+// interrupted.
+using Finish = std::function<Json(Trainer&, train::TrainState&, const TrainResult&)>;
+bool train_stage(Stage& stage, train::TrainJob job, const std::filesystem::path& from, TaskData data,
+                 const Hooks& hooks, const Finish& finish);
+
 // "test_accuracy": what the scores are.
 std::string score_name(const train::TrainJob& job, const Trainer& trainer);
 

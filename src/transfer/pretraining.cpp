@@ -12,6 +12,7 @@
 #include "train/arguments.h"
 #include "train/parts.h"
 #include "train/saved_arguments.h"
+#include "train/train_state.h"
 #include "transfer/carry_over.h"
 #include "transfer/contrastive.h"
 #include "transfer/new_head.h"
@@ -148,7 +149,8 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
   Trainer trainer(model, arguments, std::move(data));
   trainer.parts().job_options = {{"task", s.objective.head->task}, {"model", from.string()}};
   out.before = scores_of(trainer.evaluate(), s.objective, text.has_general);
-  const TrainResult result = hooks.train(trainer);
+  train::TrainState state;
+  const TrainResult result = hooks.train(trainer, state);
   out.seconds = result.seconds;
   out.steps = result.global_step;
   out.interrupted = result.interrupted;

@@ -32,7 +32,8 @@ std::string in_words(const Objective& objective);
 
 // What the command line does with a Trainer: progress, signals.
 struct Hooks {
-  std::function<TrainResult(Trainer&)> train;
+  // Trainer::train with this state.
+  std::function<TrainResult(Trainer&, train::TrainState&)> train;
   std::function<void(const Model& model, const std::string& name)> loaded{};
 };
 

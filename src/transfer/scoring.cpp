@@ -11,8 +11,8 @@
 namespace graft::transfer {
 namespace fs = std::filesystem;
 
-Scorer::Scorer(const Model& model, const fs::path& folder, const fs::path& test_file,
-               DatasetOptions columns) {
+Scorer::Scorer(const Model& model, const fs::path& folder, const fs::path& test_file, DatasetOptions columns,
+               const std::string& language) {
   const tasks::TaskEntry& task = tasks::task_of(model);
   TrainingArguments arguments = train::saved_arguments(folder);
   const tasks::Input input = input_of(task, arguments.span_corruption);
@@ -28,6 +28,7 @@ Scorer::Scorer(const Model& model, const fs::path& folder, const fs::path& test_
   data.tokenizer = Tokenizer::from_pretrained(folder);
   arguments.max_seq_length = train::inference_length(0, arguments, model, *data.tokenizer);
   arguments.per_device_eval_batch_size = 32;
+  if (!language.empty()) arguments.language = language;
   arguments.bf16 = train::inference_precision(std::nullopt, arguments).bf16;
   trainer_ = std::make_unique<Trainer>(model, arguments, std::move(data));
 }

@@ -10,9 +10,10 @@ namespace graft::transfer {
 
 class Scorer {
  public:
-  // `folder` holds the tokenizer and the settings of training. Throws Error for a file that does not fit.
+  // `folder` holds the tokenizer and the settings of training. `language`: whose rules compare answers to
+  // questions; "" = that of training. Throws Error for a file that does not fit.
   Scorer(const Model& model, const std::filesystem::path& folder, const std::filesystem::path& test_file,
-         DatasetOptions columns);
+         DatasetOptions columns, const std::string& language = "");
   ~Scorer();
   // Loss and metrics of the model with the weights that it has now, without a prefix.
   LogEntry evaluate();

@@ -3,13 +3,16 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "data/rows.h"
 #include "hub/sentence_transformers.h"
 #include "hub/sha256.h"
+#include "hub/state_dict.h"
 #include "train/manifest.h"
+#include "train/output.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -55,6 +58,36 @@ Stage open_stage(const fs::path& root, const std::string& name, const Json& inpu
   make_folders(stage.folder);
   write_json(stage.folder / "key.json", stage.key);
   return stage;
+}
+
+void check_output(const fs::path& output, bool overwrite) {
+  const bool ours = path_exists(output / "stages");
+  if (is_folder(output) && !list_folder(output).empty() && !ours && !overwrite)
+    fail_with("choose another --output_dir, or give --overwrite_output_dir true",
+              "{}: the output folder is not empty and holds no stages; nothing was written", output.string());
+  train::prepare_output(output);
+}
+
+void publish_model(const fs::path& from, const fs::path& output,
+                   const std::map<std::string, std::string>& files) {
+  const auto copy = [](const fs::path& file, const fs::path& to) { write_file(to, MappedFile(file).text()); };
+  StagedFiles staged(output);
+  for (const fs::path& path : list_folder(from)) {
+    const std::string name = path.filename().string();
+    if (name == "key.json" || name == "manifest.json" || name == "stage.json" || name == "LOCK") continue;
+    if (!is_folder(path)) {
+      copy(path, staged.path() / name);
+      continue;
+    }
+    if (!hub::is_sentence_transformers_file(name)) continue;
+    make_folders(staged.path() / name);
+    for (const fs::path& file : list_folder(path))
+      if (!is_folder(file)) copy(file, staged.path() / name / file.filename());
+  }
+  for (const auto& [name, text] : files) write_file(staged.path() / name, text);
+  staged.publish("config.json", [](const std::string& name) {
+    return hub::is_written_weights(name) || hub::is_sentence_transformers_file(name);
+  });
 }
 
 std::string resumption_of(const Stage& stage) {

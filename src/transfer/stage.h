@@ -5,6 +5,7 @@
 // A folder without manifest.json is a stage that was interrupted; the trainer's checkpoints in it go on.
 #pragma once
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,13 @@ Stage open_stage(const std::filesystem::path& root, const std::string& name, con
 std::string resumption_of(const Stage& stage);
 // Removes checkpoints and temporary files and writes the manifest.
 void complete_stage(Stage& stage);
+
+// Throws Error for an output folder that holds something else than stages, unless it may be overwritten, and
+// for one that cannot be written.
+void check_output(const std::filesystem::path& output, bool overwrite);
+// The model of a stage becomes that of the output folder, together with `files`: text by name.
+void publish_model(const std::filesystem::path& from, const std::filesystem::path& output,
+                   const std::map<std::string, std::string>& files);
 
 // sha256 by name of the files of a model's folder that a training may read: those of the folder itself and of
 // sentence-transformers' modules.

@@ -1,0 +1,99 @@
+// What the options of `graft xling` must not be.
+#include <algorithm>
+
+#include "base/error.h"
+#include "train/arguments.h"
+#include "train/evaluation_sets.h"
+#include "transfer/languages.h"
+#include "transfer/xling.h"
+
+namespace graft::transfer {
+namespace {
+
+void refuse(bool given, const char* name, const std::string& why, const std::string& hint = "") {
+  if (given) throw UsageError(fmt::format("--{} is refused: {}", name, why), hint);
+}
+
+// Labels of a target must not choose a model. A file without a name is the source's.
+void take_validation_file(XlingJob& job) {
+  const auto named = train::named_files(job.job.validation_file);
+  for (const auto& [language, file] : named) {
+    check_language(language, fmt::format("--validation_file {}={}", language, file));
+    if (language == job.source_language) continue;
+    throw UsageError(
+        fmt::format(
+            "--validation_file {}={} is refused: {} is a target language, and a model that is chosen by "
+            "labels of a target is not transferred without them",
+            language, file, language_name(language)),
+        fmt::format("give development data of the source language alone: --validation_file {}=FILE; "
+                    "--few_shot and --train_files train on labelled rows of a target and say so",
+                    job.source_language));
+  }
+  if (!named.empty()) job.job.validation_file = {named.front().second};
+  if (job.job.validation_file.size() > 1)
+    throw UsageError("--validation_file takes one file: the source language's",
+                     "several training languages are compared by --test_files");
+}
+
+void check_few_shot(const XlingJob& job) {
+  refuse(job.few_shot.empty() && !job.few_shot_files.empty(), "few_shot_files",
+         "without --few_shot nothing reads them", "--few_shot 1,5,10 trains on so many rows of each label");
+  refuse(job.few_shot.empty() && !job.few_shot_arguments.empty(), "few_shot_arguments",
+         "there is no --few_shot");
+  if (!job.few_shot.empty() && job.few_shot_files.empty())
+    throw UsageError("--few_shot needs --few_shot_files: the labelled rows that it draws from",
+                     "--few_shot_files de=train.de.csv,fr=train.fr.csv");
+  for (size_t i = 0; i < job.few_shot.size(); ++i)
+    if (job.few_shot[i] < 1 || (i > 0 && job.few_shot[i] <= job.few_shot[i - 1]))
+      throw UsageError(fmt::format("--few_shot: {} is out of place: the numbers of rows ascend from 1 on",
+                                   job.few_shot[i]),
+                       "--few_shot 1,5,10");
+}
+
+void check_arguments(const XlingJob& job) {
+  const TrainingArguments& a = job.job.arguments;
+  refuse(!job.job.test_file.empty(), "test_file", "each language has a test file of its own",
+         "--test_files de=test.de.csv,fr=test.fr.csv");
+  refuse(a.do_predict, "do_predict", "`graft predict` reads the result");
+  refuse(a.do_eval && !*a.do_eval, "do_eval false",
+         "the scores of the source's development rows are part of the result");
+  refuse(!a.peft_type.empty(), "peft_type", "xling trains whole models",
+         "`graft train` trains adapters, and `graft evaluate` scores them on each language");
+  refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric");
+  const bool several = job.train_files.size() > 0;
+  refuse(several && !job.job.train_file.empty(), "train_file", "--train_files has the training languages",
+         fmt::format("add the source to them: --train_files {}=FILE,de=FILE", job.source_language));
+  if (!several && job.job.train_file.empty())
+    throw UsageError("--train_file is needed: labelled rows of the source language",
+                     "--train_files en=FILE,de=FILE trains on several languages");
+  if (job.job.train_file.size() > 1)
+    throw UsageError("--train_file takes one file: the source language's",
+                     "--train_files en=FILE,de=FILE trains on several languages");
+  refuse(!several && job.sampling_temperature != 1, "sampling_temperature",
+         "it mixes the languages of --train_files");
+}
+
+}  // namespace
+
+TrainingArguments xling_arguments() {
+  TrainingArguments a;
+  a.average_checkpoints = kAveragedCheckpoints;
+  return a;
+}
+
+void check_xling(XlingJob& job) {
+  check_language(job.source_language, "--source_language " + job.source_language);
+  if (job.test_files.empty())
+    throw UsageError("--test_files is needed: a test file for each language",
+                     "--test_files de=test.de.csv,fr=test.fr.csv");
+  if (job.seeds.empty()) throw UsageError("--seeds is empty", "--seeds 1,2,3 trains three times");
+  for (size_t i = 0; i < job.seeds.size(); ++i)
+    if (std::count(job.seeds.begin(), job.seeds.end(), job.seeds[i]) > 1)
+      throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", job.seeds[i]),
+                       "give each seed once");
+  check_arguments(job);
+  check_few_shot(job);
+  take_validation_file(job);
+}
+
+}  // namespace graft::transfer
