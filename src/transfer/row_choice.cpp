@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/philox.h"
+#include "transfer/quiet_log.h"
 #include "transfer/words.h"
 
 namespace graft::transfer {
@@ -52,6 +53,7 @@ Dataset rows_at(const Dataset& from, const std::vector<size_t>& indices) {
   std::vector<Example> examples;
   examples.reserve(indices.size());
   for (const size_t i : indices) examples.push_back(from[i]);
+  const QuietLog quiet;  // what there is to say of labels and tags was said of the file
   return Dataset(std::move(examples), from.origin());
 }
 

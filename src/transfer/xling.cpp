@@ -20,6 +20,7 @@
 #include "transfer/adapt_options.h"
 #include "transfer/finetuning.h"
 #include "transfer/languages.h"
+#include "transfer/quiet_log.h"
 #include "transfer/row_choice.h"
 #include "transfer/scoring.h"
 #include "transfer/xling_data.h"
@@ -52,22 +53,6 @@ class Clock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// While it lives warnings alone are logged: a score repeats what was said of its file.
-class QuietLog {
- public:
-  QuietLog() : notes_(is_logged(LogLevel::info)) {
-    if (notes_) set_log_threshold(LogThreshold::warnings);
-  }
-  ~QuietLog() {
-    if (notes_) set_log_threshold(LogThreshold::all);
-  }
-  QuietLog(const QuietLog&) = delete;
-  QuietLog& operator=(const QuietLog&) = delete;
-
- private:
-  bool notes_;
-};
-
 // Of a run that has ended; null where none was asked for.
 train::WeightAverage* average_of(const train::TrainState& state) {
   for (const auto& one : state.stateful)
@@ -89,6 +74,7 @@ class Matrix {
         output_(job.job.arguments.output_dir),
         root_(output_ / "stages"),
         data_(read_files(job)) {
+    result_.task = job.job.task->head->task;
     columns_ = job.job.columns;
     columns_.max_samples = job.job.max_predict_samples;
     settle_arguments();

@@ -59,7 +59,7 @@ struct TrainingRows {
 };
 
 struct XlingResult {
-  std::string metric;
+  std::string task, metric;
   bool larger_is_better = true;
   std::vector<TrainingRows> training;
   int64_t held_out = 0;                  // rows of the source that were put aside for development; 0 = a file

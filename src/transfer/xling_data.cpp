@@ -9,6 +9,7 @@
 #include "base/nearest.h"
 #include "base/shown.h"
 #include "transfer/languages.h"
+#include "transfer/quiet_log.h"
 #include "transfer/row_choice.h"
 
 namespace graft::transfer {
@@ -236,6 +237,7 @@ Dataset rows_of_run(const XlingData& data, const XlingJob& job, uint64_t seed, s
       examples.push_back(rows[under[at]]);
     origins.push_back(file.file.string());
   }
+  const QuietLog quiet;
   return Dataset(std::move(examples), enumeration(origins));
 }
 

@@ -10,7 +10,7 @@
 namespace graft::transfer {
 namespace {
 
-void refuse(bool given, const char* name, const std::string& why, const std::string& hint = "") {
+void refuse(bool given, const char* name, const std::string& why, const std::string& hint) {
   if (given) throw UsageError(fmt::format("--{} is refused: {}", name, why), hint);
 }
 
@@ -39,7 +39,7 @@ void check_few_shot(const XlingJob& job) {
   refuse(job.few_shot.empty() && !job.few_shot_files.empty(), "few_shot_files",
          "without --few_shot nothing reads them", "--few_shot 1,5,10 trains on so many rows of each label");
   refuse(job.few_shot.empty() && !job.few_shot_arguments.empty(), "few_shot_arguments",
-         "there is no --few_shot");
+         "there is no --few_shot", "--few_shot 1,5,10 trains on so many rows of each label");
   if (!job.few_shot.empty() && job.few_shot_files.empty())
     throw UsageError("--few_shot needs --few_shot_files: the labelled rows that it draws from",
                      "--few_shot_files de=train.de.csv,fr=train.fr.csv");
@@ -54,12 +54,12 @@ void check_arguments(const XlingJob& job) {
   const TrainingArguments& a = job.job.arguments;
   refuse(!job.job.test_file.empty(), "test_file", "each language has a test file of its own",
          "--test_files de=test.de.csv,fr=test.fr.csv");
-  refuse(a.do_predict, "do_predict", "`graft predict` reads the result");
+  refuse(a.do_predict, "do_predict", "the result is a table", "`graft predict` labels texts with the model");
   refuse(a.do_eval && !*a.do_eval, "do_eval false",
-         "the scores of the source's development rows are part of the result");
+         "the scores of the source's development rows are part of the result", "leave it out");
   refuse(!a.peft_type.empty(), "peft_type", "xling trains whole models",
          "`graft train` trains adapters, and `graft evaluate` scores them on each language");
-  refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric");
+  refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric", "leave it out");
   const bool several = job.train_files.size() > 0;
   refuse(several && !job.job.train_file.empty(), "train_file", "--train_files has the training languages",
          fmt::format("add the source to them: --train_files {}=FILE,de=FILE", job.source_language));
@@ -70,7 +70,7 @@ void check_arguments(const XlingJob& job) {
     throw UsageError("--train_file takes one file: the source language's",
                      "--train_files en=FILE,de=FILE trains on several languages");
   refuse(!several && job.sampling_temperature != 1, "sampling_temperature",
-         "it mixes the languages of --train_files");
+         "it mixes the languages of --train_files", "--train_files en=FILE,de=FILE instead of --train_file");
 }
 
 }  // namespace

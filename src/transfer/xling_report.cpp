@@ -207,9 +207,10 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
            : fmt::format("development: {}; no row of a target chose anything",
                          job.job.validation_file.front()));
   if (has_average(r))
-    note(fmt::format(
-        "the weights are the average of {} places of the run; \"not averaged\" has those of its end",
-        r.averaged));
+    note(
+        fmt::format("the weights are the average of those at {} evenly spaced points of the run; \"not "
+                    "averaged\": those at its end",
+                    r.averaged));
   if (r.source_text.max_length > 0)
     note(fmt::format("the model reads {} tokens at once; longer rows are {}", r.source_text.max_length,
                      r.source_text.in_windows ? "read in windows" : "truncated"));
@@ -299,7 +300,7 @@ Json to_json(const XlingResult& r, const XlingJob& job) {
   Json average = summary(scores, averages(r, &LanguageScores::last));
   average["gap"] = number_or_null(gap(r, scores));
   Json out = {
-      {"task", job.job.task->head->task},
+      {"task", r.task},
       {"metric", r.metric},
       {"larger_is_better", r.larger_is_better},
       {"seeds", job.seeds},

@@ -15,8 +15,8 @@ namespace fs = std::filesystem;
 using Names = std::set<std::string>;
 
 const std::vector<std::string> kVerbs = {
-    "train",           "evaluate", "predict",       "tokenize", "info",  "parity", "pull",   "generate",
-    "train-tokenizer", "embed",    "verify-resume", "adapt",    "prune", "merge",  "distill"};
+    "train",           "evaluate", "predict",       "tokenize", "info",  "parity", "pull",    "generate",
+    "train-tokenizer", "embed",    "verify-resume", "adapt",    "prune", "merge",  "distill", "xling"};
 
 Names options_of(const std::string& verb) {
   const std::string help = graft_output({verb, "--help"});
@@ -42,6 +42,11 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
   static const std::map<std::string, std::vector<std::string>> table = {
       {"transfer/adapt.cpp", {"adapt"}},
       {"transfer/adapt_options.cpp", {"adapt"}},
+      {"transfer/xling.cpp", {"xling"}},
+      {"transfer/xling_data.cpp", {"xling"}},
+      {"transfer/xling_options.cpp", {"xling"}},
+      {"transfer/xling_report.cpp", {"xling"}},
+      {"transfer/stage.cpp", {"adapt", "xling"}},
       {"transfer/contrastive.cpp", {"adapt"}},
       {"transfer/corpus.cpp", {"adapt"}},
       {"transfer/corpus_report.cpp", {"adapt"}},
