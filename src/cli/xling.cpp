@@ -98,6 +98,7 @@ int xling(int argc, char** argv) {
   for (const std::string& k : train::words_of(o.few_shot_list))
     o.few_shot.push_back(train::parse_integer("few_shot", k));
   train::use_log_level(o.job.arguments.log_level);
+  const EndOnSignals ends("\nStopped. Completed seeds are kept; the same command goes on from there.\n");
   transfer::check_xling(o);  // before the download
   if (o.job.model.empty() == o.job.config_name.empty())
     throw UsageError("give --model (a checkpoint) or --config_name (random weights), one of the two",

@@ -12,7 +12,7 @@
 namespace graft::transfer {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNoScore = std::numeric_limits<double>::quiet_NaN();
 
 // Columns as wide as their widest cell; all but the first are aligned on the right.
 class Table {
@@ -48,7 +48,7 @@ std::string number(double value, const char* sign = "") {
   return *sign ? fmt::format("{:+.4f}", value) : fmt::format("{:.4f}", value);
 }
 
-double mean(const std::vector<double>& values) { return values.empty() ? kNaN : mean_of(values); }
+double mean(const std::vector<double>& values) { return values.empty() ? kNoScore : mean_of(values); }
 
 // Of each seed: the mean of the targets.
 std::vector<double> averages(const XlingResult& r, std::vector<double> LanguageScores::*of) {
@@ -77,7 +77,7 @@ double gap(const XlingResult& r, const std::vector<double>& scores) {
 }
 
 double gain(const XlingResult& r, const std::vector<double>& average, const std::vector<double>& last) {
-  if (last.empty()) return kNaN;
+  if (last.empty()) return kNoScore;
   return r.larger_is_better ? mean(average) - mean(last) : mean(last) - mean(average);
 }
 
