@@ -77,6 +77,9 @@ struct TrainingArguments {
   int64_t max_seq_length = 0;                        // 0 = the task's default, within the model's limit
   double mlm_probability = 0.15;
   bool whole_word_mask = false;
+  bool span_mask = false;     // masked-lm: spans of whole words, as SpanBERT
+  double geometric_p = 0.2;   // of their lengths in words
+  int64_t span_upper = 10;    // the longest
   bool line_by_line = false;  // language models: each line of text is a sequence; default: text is packed
   bool join_texts = false;    // causal-lm: attention crosses the texts of a block, as in run_clm
   int64_t max_target_length = 128;     // tokens of a target (seq2seq-lm); max_seq_length is for the source
@@ -133,7 +136,7 @@ struct TrainingArguments {
   double swa_lr = 0;                    // learning rate from there on; 0 = the schedule's
   int64_t average_checkpoints = 0;      // last evaluations, or epochs, whose weights are averaged
   // Parameter-efficient tuning, with the names and defaults of peft.
-  std::string peft_type{};            // lora, ia3, bitfit, linear_probing, ...; "" = full fine-tuning
+  std::string peft_type{};            // lora, ia3, seq_bn, bitfit, linear_probing, ...; "" = full fine-tuning
   int64_t lora_r = 8;                 // rank
   double lora_alpha = 8;              // the product is scaled by alpha / r
   double lora_dropout = 0;            // on the input of the product
@@ -143,6 +146,19 @@ struct TrainingArguments {
   bool use_rslora = false;            // scaled by alpha / sqrt(r)
   bool use_dora = false;              // the lengths of the weights' rows are trained apart
   std::string init_lora_weights = "true";  // true, gaussian, pissa
+  // Bottleneck adapters (peft_type seq_bn, double_seq_bn, par_bn), with the names of AdapterHub's library;
+  // without a value as that peft_type has it.
+  std::optional<double> reduction_factor{};  // hidden size / size of the bottleneck
+  std::string non_linearity{};
+  std::optional<bool> mh_adapter{}, output_adapter{};             // places: attention, feed-forward part
+  std::optional<bool> original_ln_before{}, original_ln_after{};  // the layer's own norm around the adapter
+  std::optional<bool> ln_before{}, ln_after{};                    // norms of the adapter's own
+  std::string residual_before_ln{};                               // true, false, post_add
+  std::optional<bool> adapter_residual_before_ln{};
+  std::string adapter_scaling{};  // a number, learned or channel
+  std::string init_weights{};     // bert, mam_adapter, houlsby
+  std::string leave_out{};        // numbers of the layers without adapters
+  double adapter_dropout = 0;     // on the adapter's output
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",

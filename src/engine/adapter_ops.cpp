@@ -15,20 +15,7 @@ Parameter* part_at(Tape& tape, Parameter* first, int i) {
   return &*(std::find_if(all.begin(), all.end(), [&](const Parameter& p) { return &p == first; }) + i);
 }
 
-// A parameter as a value [rows, cols] of basic operations, which add its gradient to the store.
-Var value_of(Tape& tape, Parameter& p, int64_t rows, int64_t cols) {
-  const Var v = tape.result(make_tensor(tape.parameters().value(p), rows, cols), p.trainable);
-  tape.on_backward(v, [v, rows, cols, parameter = &p](Tape& t) {
-    BasicArgs args{.op = BasicOp::copy, .a = v->grad};
-    args.out = make_tensor(t.parameters().grad(*parameter), rows, cols);
-    args.add = parameter->has_grad;
-    t.kernels().basic(args);
-    if (!t.planning()) parameter->has_grad = true;
-  });
-  return v;
-}
-
-// The same without a gradient.
+// A parameter as a value, without a gradient.
 Var constant_of(Tape& tape, const Parameter& p) {
   return tape.constant(make_tensor(tape.parameters().value(p), p.rows(), p.cols()));
 }
@@ -99,6 +86,18 @@ Var scaled_by_factors(Tape& tape, Var x, const Linear& layer) {
 }
 
 }  // namespace
+
+Var value_of(Tape& tape, Parameter& p, int64_t rows, int64_t cols) {
+  const Var v = tape.result(make_tensor(tape.parameters().value(p), rows, cols), p.trainable);
+  tape.on_backward(v, [v, rows, cols, parameter = &p](Tape& t) {
+    BasicArgs args{.op = BasicOp::copy, .a = v->grad};
+    args.out = make_tensor(t.parameters().grad(*parameter), rows, cols);
+    args.add = parameter->has_grad;
+    t.kernels().basic(args);
+    if (!t.planning()) parameter->has_grad = true;
+  });
+  return v;
+}
 
 Var low_rank_sum(Tape& tape, Var x, const Linear& layer) {
   // The factors of the parameters with an adapter, and where their columns begin.

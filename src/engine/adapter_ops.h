@@ -14,6 +14,9 @@ Var rescaled_linear(Tape& tape, Var x, const Linear& layer, Activation activatio
 
 void release_data(Tape& tape, Var temporary);
 
+// A parameter as a value [rows, cols] of basic operations, which add its gradient to the store.
+Var value_of(Tape& tape, Parameter& p, int64_t rows, int64_t cols);
+
 // The layer's own product, with `addend` [T,N], which may be null, added before the activation.
 Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, Var addend);
 

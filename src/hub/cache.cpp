@@ -216,8 +216,8 @@ SnapshotState state_of(const fs::path& snapshot) {
   const auto has = [&](const char* file) { return path_exists(snapshot / file); };
   SnapshotState state;
   state.config = has("config.json") || has("adapter_config.json");
-  for (const char* file :
-       {"model.safetensors", "pytorch_model.bin", "adapter_model.safetensors", "adapter_model.bin"})
+  for (const char* file : {"model.safetensors", "pytorch_model.bin", "adapter_model.safetensors",
+                           "adapter_model.bin", "adapter.safetensors", "pytorch_adapter.bin"})
     state.weights |= has(file);
   for (const char* file : {"model.safetensors.index.json", "pytorch_model.bin.index.json"})
     state.weights |= has(file) && has_all_shards(snapshot / file);

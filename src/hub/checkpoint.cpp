@@ -166,7 +166,8 @@ bool is_written_weights(const std::string& name) {
   const bool is_shard =
       name.starts_with("model-") && name.ends_with(".safetensors") && name.find("-of-") != std::string::npos;
   return is_shard || name == kSingle || name == kIndex || name == "adapter_config.json" ||
-         name == "adapter_model.safetensors" || name == "base_model.json";
+         name == "adapter_model.safetensors" || name == "base_model.json" || name == "adapter.safetensors" ||
+         name == "model_head.safetensors" || name == "head_config.json";
 }
 
 }  // namespace graft::hub

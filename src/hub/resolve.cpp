@@ -18,17 +18,22 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kConfigs[] = {"config.json", "adapter_config.json"};
-// Downloaded in addition to the tokenizer's files: the pooling of sentence-transformers.
+// Downloaded in addition to the tokenizer's files: the pooling of sentence-transformers, the head beside an
+// adapter of AdapterHub.
 constexpr const char* kSmallFiles[] = {"generation_config.json",
                                        "tokenizer.json",
                                        "modules.json",
                                        "sentence_bert_config.json",
                                        "config_sentence_transformers.json",
-                                       "1_Pooling/config.json"};
+                                       "1_Pooling/config.json",
+                                       "head_config.json",
+                                       "model_head.safetensors",
+                                       "pytorch_model_head.bin"};
 // The first one that a model has is used.
 constexpr const char* kWeights[] = {"model.safetensors",         "model.safetensors.index.json",
                                     "pytorch_model.bin",         "pytorch_model.bin.index.json",
-                                    "adapter_model.safetensors", "adapter_model.bin"};
+                                    "adapter_model.safetensors", "adapter_model.bin",
+                                    "adapter.safetensors",       "pytorch_adapter.bin"};
 
 std::vector<std::string> subfolders(const fs::path& folder) {
   std::vector<std::string> names;

@@ -10,6 +10,7 @@
 #include "base/nearest.h"
 #include "hub/sha256.h"
 #include "models/adapter_folder.h"
+#include "models/bottleneck.h"
 #include "models/low_rank.h"
 #include "models/state.h"
 #include "models/weights.h"
@@ -219,8 +220,14 @@ void add_adapter(State& state, PeftConfig config, uint64_t seed) {
     fail_with("graft merge makes a whole model of it, which can get new adapters",
               "{}: the model has adapters already", state.origin.string());
   auto adapter = std::make_unique<ModelAdapter>();
-  const std::map<std::string, Parameter*> modules = selected(state, config);
+  const std::map<std::string, Parameter*> modules =
+      config.bottleneck ? std::map<std::string, Parameter*>() : selected(state, config);
   state.parameters.reopen();
+  if (config.bottleneck) try {
+      declare_bottlenecks(state, *config.bottleneck);
+    } catch (const Error& e) {  // what was asked for does not fit the model
+      throw UsageError(e.what(), e.hint());
+    }
   for (const auto& [module, matrix] : modules) {
     adapt(state, config, module, *matrix);
     config.fan_in_fan_out |= matrix->stored_transposed;

@@ -55,6 +55,9 @@ std::string base_sha256(const State& state);
 // saved as a whole one, and cannot be trained.
 void merge_adapter(State& state);
 void unmerge_adapter(State& state);
+// Throws Error for a model with bottleneck adapters, which have no product. `what`: "merged into the
+// weights".
+void refuse_bottleneck(const State& state, const char* what);
 // w [rows, cols] of a matrix += factor * b a, each element in double.
 void add_product(const State& state, const engine::Parameter& matrix, const engine::Adapter& adapter,
                  double factor, float* w);

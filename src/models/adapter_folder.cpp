@@ -15,6 +15,7 @@
 #include "base/shown.h"
 #include "hub/resolve.h"
 #include "hub/torch_bin.h"
+#include "models/bottleneck_folder.h"
 #include "models/registry.h"
 #include "models/state.h"
 
@@ -58,9 +59,11 @@ bool holds_model(const fs::path& folder) { return is_folder(folder) && path_exis
 
 fs::path find_base(const fs::path& folder, const PeftConfig& config) {
   const std::string& name = config.base_model_name_or_path;
-  const std::string key =
-      fmt::format("\"base_model_name_or_path\" in {}", (folder / kAdapterConfig).string());
-  if (name.empty()) fail_with("write the folder or the name of the base model there", "{} is empty", key);
+  const std::string key = fmt::format("\"{}\" in {}", config.base_key(), (folder / kAdapterConfig).string());
+  if (name.empty())
+    fail_with("write the folder or the name of the base model there",
+              "{} is {}: it is not known which base model the adapter belongs to", key,
+              config.bottleneck ? "null" : "empty");
   const fs::path given = name,
                  last = given.filename().empty() ? given.parent_path().filename() : given.filename();
   std::error_code ignored;
@@ -117,19 +120,57 @@ bool is_adapter_folder(const fs::path& folder) {
   return true;
 }
 
+namespace {
+
+// Throws for a base of another kind or size than adapter_config.json states.
+void check_base_of_bottleneck(const AdapterFolder& adapter) {
+  const BottleneckConfig& c = *adapter.config.bottleneck;
+  const ModelConfig base = ModelConfig::from_file(adapter.base / "config.json");
+  const std::string hint =
+      fmt::format("correct \"{}\" in {}", adapter.base_key(), (adapter.folder / kAdapterConfig).string());
+  if (!c.model_type.empty() && c.model_type != base.model_type())
+    fail_with(hint, "{}: the adapter was made for a model of model_type \"{}\", and {} is \"{}\"",
+              adapter.folder.string(), shown(c.model_type), adapter.base.string(), shown(base.model_type()));
+  const Family* family = find_family_or_null(base);
+  const int64_t hidden = family ? base.size_or(family->sizes.hidden_size, 0) : 0;
+  if (c.hidden_size > 0 && hidden > 0 && c.hidden_size != hidden)
+    fail_with(hint, "{}: the adapter was made for a hidden size of {}, and that of {} is {}",
+              adapter.folder.string(), c.hidden_size, adapter.base.string(), hidden);
+}
+
+// The base's config with the head of head_config.json.
+ModelConfig config_of_head(const AdapterFolder& adapter, ModelConfig config) {
+  const Family* family = find_family_or_null(config);
+  if (adapter.head_task.empty() || !family) return config;
+  const FamilyHead& head = find_head(*family, adapter.head_task, config);
+  config.json()["architectures"] = Json::array({class_name(*family, *head.kind)});
+  if (head.kind->has_labels && !adapter.head_labels.empty()) config.set_labels(adapter.head_labels);
+  return config;
+}
+
+}  // namespace
+
 AdapterFolder open_adapter(const fs::path& folder) {
   AdapterFolder out;
   out.folder = folder;
   out.config = PeftConfig::from_file(folder / kAdapterConfig);
-  out.tensors = read_tensors(folder);
+  if (out.config.bottleneck) {
+    BottleneckFiles files = read_bottleneck_files(folder, *out.config.bottleneck);
+    out.tensors = std::move(files.tensors);
+    out.head_task = std::move(files.head_task);
+    out.head_labels = std::move(files.head_labels);
+  } else {
+    out.tensors = read_tensors(folder);
+  }
   out.base = find_base(folder, out.config);
+  if (out.config.bottleneck) check_base_of_bottleneck(out);
   if (path_exists(folder / kBaseModel)) {
     const Json json = read_json(folder / kBaseModel);
     out.base_sha256 = json.value("sha256", "");
     const std::string type = json.value("model_type", ""),
                       found = ModelConfig::from_file(out.base / "config.json").model_type();
     if (!type.empty() && type != found)
-      fail_with(fmt::format("correct \"base_model_name_or_path\" in {}", (folder / kAdapterConfig).string()),
+      fail_with(fmt::format("correct \"{}\" in {}", out.base_key(), (folder / kAdapterConfig).string()),
                 "{}: the adapter was trained on a model of model_type \"{}\", and {} is \"{}\"",
                 folder.string(), shown(type), out.base.string(), shown(found));
   }
@@ -140,6 +181,7 @@ ModelConfig config_of_adapter(const AdapterFolder& adapter) {
   const fs::path own = adapter.folder / "config.json";
   if (path_exists(own)) return ModelConfig::from_file(own);
   ModelConfig config = ModelConfig::from_file(adapter.base / "config.json");
+  if (adapter.config.bottleneck) return config_of_head(adapter, std::move(config));
   const std::string task = task_of_peft(adapter.config.task_type);
   const Family* family = find_family_or_null(config);
   if (task.empty() || !family) return config;

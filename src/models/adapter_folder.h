@@ -1,5 +1,6 @@
 // A folder of adapters as peft writes it: adapter_config.json, adapter_model.safetensors (or .bin), and the
-// name of the base model, whose folder is found and loaded.
+// name of the base model, whose folder is found and loaded. Or as AdapterHub's library writes it
+// (bottleneck_folder.h).
 #pragma once
 #include <filesystem>
 #include <string>
@@ -21,6 +22,9 @@ struct AdapterFolder {
   std::filesystem::path folder, base;  // `base`: the folder of the base model
   PeftConfig config;
   hub::StateDict tensors;  // with peft's prefixes taken off their names
+  std::string head_task;   // of AdapterHub's head_config.json; "" where it has none
+  std::vector<std::string> head_labels;
+  const char* base_key() const { return config.base_key(); }
   std::string
       base_sha256;  // of base_model.json, which graft writes beside the adapter; "" where it is missing
 };
@@ -47,11 +51,12 @@ hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& 
 void load_adapter(State& state, const AdapterFolder& adapter, bool new_head = false);
 
 // What load_adapter reads: the tensors under peft's names, adapter_config.json and base_model.json.
-WeightsToWrite adapter_tensors_to_write(const State& state, DType dtype);
-Json adapter_config_to_write(const State& state);
-Json base_model_to_write(const State& state);
-void write_adapter(const std::filesystem::path& folder, const WeightsToWrite& weights, const Json& config,
-                   const Json& base_model);
+struct AdapterToWrite {
+  WeightsToWrite tensors, head;  // `head`: of AdapterHub's folders, which have a file of its own for it
+  Json config, head_config, base_model;  // null: no such file
+};
+AdapterToWrite adapter_to_write(const State& state, DType dtype);
+void write_adapter(const std::filesystem::path& folder, const AdapterToWrite& adapter);
 // Reads the values back that write_adapter stored as float32, bit for bit; the model is unchanged if one is
 // missing.
 void restore_adapter(State& state, const std::filesystem::path& folder);

@@ -6,9 +6,12 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "base/nearest.h"
 #include "base/shown.h"
 #include "models/adapter_folder.h"
+#include "models/bottleneck.h"
+#include "models/bottleneck_folder.h"
 #include "models/registry.h"
 #include "models/state.h"
 
@@ -54,16 +57,34 @@ Parameter& matrix_of(State& state, const AdapterFolder& adapter, const hub::Tens
 
 void check_shape(const AdapterFolder& adapter, const hub::TensorView& t, const std::vector<int64_t>& wanted) {
   if (t.shape == wanted) return;
-  fail_with(fmt::format("the base model must be the one that the adapter was trained on; "
-                        "\"base_model_name_or_path\" in {} names it",
-                        (adapter.folder / kAdapterConfig).string()),
-            "{}: tensor {} is {}, but for the model in {} it must be {}", t.file, shown(t.name),
-            tensor_shape(t.shape), adapter.base.string(), tensor_shape(wanted));
+  fail_with(
+      fmt::format("the base model must be the one that the adapter was trained on; \"{}\" in {} names it",
+                  adapter.base_key(), (adapter.folder / kAdapterConfig).string()),
+      "{}: tensor {} is {}, but for the model in {} it must be {}", t.file, shown(t.name),
+      tensor_shape(t.shape), adapter.base.string(), tensor_shape(wanted));
+}
+
+// A tensor of a bottleneck adapter for which the model has no parameter.
+[[noreturn]] void fail_without_bottleneck(const State& state, const AdapterFolder& folder,
+                                          const hub::TensorView& t) {
+  fail_with(
+      fmt::format("the base model must be the one that the adapter was trained on; \"{}\" in {} names it",
+                  folder.base_key(), (folder.folder / kAdapterConfig).string()),
+      "{}: tensor {} has no place in {} in {}, whose layers have adapters as \"config\" in {} states", t.file,
+      shown(t.name), state.config.model_type(), folder.base.string(), kAdapterConfig);
 }
 
 // Declares the adapters that the file has tensors of.
 void declare_adapters(State& state, const AdapterFolder& folder) {
   const PeftConfig& config = folder.config;
+  if (config.bottleneck) {
+    std::map<std::string, int64_t> sizes;
+    for (const auto& [name, size] : bottleneck_sizes(folder.tensors, *config.bottleneck)) {
+      sizes[name] = size;
+      sizes[other_backbone_name(*state.family, name)] = size;  // with and without the base prefix
+    }
+    return declare_bottlenecks(state, *config.bottleneck, sizes);
+  }
   for (const hub::TensorView& t : folder.tensors.tensors()) {
     const std::string part = adapter_part(t.name);
     if (part != ".lora_A.weight" && part != ".ia3_l") continue;
@@ -102,11 +123,11 @@ void load_tensor(State& state, const AdapterFolder& folder, const hub::TensorVie
 
 void check_base(const State& state, const AdapterFolder& folder) {
   if (folder.base_sha256.empty() || folder.base_sha256 == state.adapter->base_sha256) return;
-  fail_with(fmt::format(
-                "correct \"base_model_name_or_path\" in {}, or remove {} to use the adapter with this model",
-                (folder.folder / kAdapterConfig).string(), (folder.folder / kBaseModel).string()),
-            "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
-            folder.folder.string(), folder.base.string());
+  fail_with(
+      fmt::format("correct \"{}\" in {}, or remove {} to use the adapter with this model", folder.base_key(),
+                  (folder.folder / kAdapterConfig).string(), (folder.folder / kBaseModel).string()),
+      "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
+      folder.folder.string(), folder.base.string());
 }
 
 }  // namespace
@@ -118,13 +139,15 @@ void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
   state.parameters.allocate();
   for (Parameter& p : state.parameters.parameters())
     if (p.adapter) adapter->matrices.push_back(&p);
-  if (adapter->matrices.empty())
+  if (adapter->matrices.empty() && !folder.config.bottleneck)
     fail("{}: holds no tensor of an adapter (lora_A, ia3_l)", folder.tensors.tensors().front().file);
   std::set<const Parameter*> filled;
   for (const hub::TensorView& t : folder.tensors.tensors()) {
     const std::string part = adapter_part(t.name);
     Parameter* p = find_parameter(state, t.name);
     if (!p && !part.empty()) matrix_of(state, folder, t, part);
+    if (!p && folder.config.bottleneck && is_bottleneck_tensor(t.name))
+      fail_without_bottleneck(state, folder, t);
     if (!p && part.empty() && !state.head->is_bare) {
       state.report.unexpected.push_back(t.name);
     } else if (p) {
@@ -140,6 +163,11 @@ void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
       load_tensor(state, folder, t, *p);
       filled.insert(p);
     }
+  }
+  for (Parameter& p : state.parameters.parameters()) {  // a head that neither folder has is trained with them
+    const auto& missing = state.report.missing;
+    if (!p.of_adapter && !p.unused && std::find(missing.begin(), missing.end(), p.name) != missing.end())
+      p.with_adapter = true;
   }
   for (const Parameter& p : state.parameters.parameters())
     if (p.of_adapter && !filled.count(&p))
@@ -190,23 +218,35 @@ std::vector<int64_t> doubled_shape(const Parameter& p, const Doubled& d) {
 
 }  // namespace
 
-WeightsToWrite adapter_tensors_to_write(const State& state, DType dtype) {
+namespace {
+
+bool is_saved_with_adapter(const Parameter& p) {
+  return p.of_adapter || (p.with_adapter && !is_separate_module(p));
+}
+
+void add_parameter(WeightsToWrite& out, const State& state, const Parameter& p, std::string name,
+                   DType dtype) {
+  out.values.push_back(state.parameters.read_value(p));
+  out.tensors.push_back(
+      {std::move(name), stored_shape(p), dtype, out.values.back().data(), p.stored_transposed});
+}
+
+WeightsToWrite peft_tensors_to_write(const State& state, DType dtype) {
   WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
-    if (!p.of_adapter && (!p.with_adapter || is_separate_module(p))) continue;
+    if (!is_saved_with_adapter(p)) continue;
     const std::string name = "base_model.model." + saved_name(state, p);
     if (const Doubled d = doubled(state, p); d.matrix) {
       out.made.push_back(doubled_values(state, p, d));
       out.tensors.push_back({name, doubled_shape(p, d), dtype, out.made.back().data(), false});
       continue;
     }
-    out.values.push_back(state.parameters.read_value(p));
-    out.tensors.push_back({name, stored_shape(p), dtype, out.values.back().data(), p.stored_transposed});
+    add_parameter(out, state, p, name, dtype);
   }
   return out;
 }
 
-Json adapter_config_to_write(const State& state) {
+Json peft_config_to_write(const State& state) {
   PeftConfig config = state.adapter->config;
   if (!state.adapter->taken_out.empty()) {  // the scale stays
     config.r *= 2;
@@ -215,23 +255,53 @@ Json adapter_config_to_write(const State& state) {
   return config.json();
 }
 
-Json base_model_to_write(const State& state) {
-  return {{"model_type", state.config.model_type()}, {"sha256", state.adapter->base_sha256}};
+}  // namespace
+
+AdapterToWrite adapter_to_write(const State& state, DType dtype) {
+  AdapterToWrite out;
+  const PeftConfig& config = state.adapter->config;
+  out.base_model = {{"model_type", state.config.model_type()}, {"sha256", state.adapter->base_sha256}};
+  if (!config.bottleneck) {
+    out.tensors = peft_tensors_to_write(state, dtype);
+    out.config = peft_config_to_write(state);
+    return out;
+  }
+  for (const Parameter& p : state.parameters.parameters()) {
+    if (!is_saved_with_adapter(p)) continue;
+    const std::string name = saved_name(state, p);
+    add_parameter(p.of_adapter ? out.tensors : out.head, state, p, name, dtype);
+    const std::string second = p.of_adapter ? second_name_of_norm(name, *config.bottleneck) : "";
+    if (!second.empty()) add_parameter(out.tensors, state, p, second, dtype);
+  }
+  out.config =
+      bottleneck_config_to_write(state, *config.bottleneck, config.base_model_name_or_path, config.revision);
+  if (!out.head.tensors.empty()) out.head_config = head_config_to_write(state);
+  return out;
 }
 
-void write_adapter(const fs::path& folder, const WeightsToWrite& weights, const Json& config,
-                   const Json& base_model) {
-  hub::write_safetensors(folder / kAdapterTensors, weights.tensors);
-  write_json(folder / kAdapterConfig, config);
-  write_json(folder / kBaseModel, base_model);
+void write_adapter(const fs::path& folder, const AdapterToWrite& adapter) {
+  const bool of_peft = adapter.config.find("peft_type") != adapter.config.end();
+  hub::write_safetensors(folder / (of_peft ? kAdapterTensors : kBottleneckTensors), adapter.tensors.tensors);
+  if (!adapter.head_config.is_null()) {
+    hub::write_safetensors(folder / kHeadTensors, adapter.head.tensors);
+    write_json(folder / kHeadConfig, adapter.head_config);
+  }
+  write_json(folder / kAdapterConfig, adapter.config);
+  write_json(folder / kBaseModel, adapter.base_model);
 }
 
 void restore_adapter(State& state, const fs::path& folder) {
-  const hub::StateDict dict = hub::read_safetensors(folder / kAdapterTensors);
+  const bool of_peft = !state.adapter->config.bottleneck;
+  const hub::StateDict dict =
+                           hub::read_safetensors(folder / (of_peft ? kAdapterTensors : kBottleneckTensors)),
+                       head = !of_peft && path_exists(folder / kHeadTensors)
+                                  ? hub::read_safetensors(folder / kHeadTensors)
+                                  : hub::StateDict();
   std::vector<std::pair<const hub::TensorView*, Parameter*>> found;
   for (Parameter& p : state.parameters.parameters()) {
-    if (!p.of_adapter && (!p.with_adapter || is_separate_module(p))) continue;
-    const hub::TensorView* t = dict.find("base_model.model." + saved_name(state, p));
+    if (!is_saved_with_adapter(p)) continue;
+    const std::string name = (of_peft ? "base_model.model." : "") + saved_name(state, p);
+    const hub::TensorView* t = (of_peft || p.of_adapter ? dict : head).find(name);
     if (!t) fail("{}: the tensor of {} is missing", folder.string(), p.name);
     const Doubled d = doubled(state, p);
     const std::vector<int64_t> shape = d.matrix ? doubled_shape(p, d) : stored_shape(p);

@@ -186,6 +186,7 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
 
 Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const try {
   if (vocab_size < 0) fail("vocab_size is {}; 0 keeps the vocabulary", vocab_size);
+  models::refuse_bottleneck(*state_, "made part of a whole model");
   auto state = std::make_shared<State>();
   state->origin = state_->origin;
   state->config = state_->config;
@@ -203,6 +204,7 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
 }
 
 std::shared_ptr<State> models::rebuild(const State& from, ModelConfig config) {
+  refuse_bottleneck(from, "made part of a whole model");
   auto state = std::make_shared<State>();
   state->origin = from.origin;
   state->config = std::move(config);

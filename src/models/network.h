@@ -43,6 +43,7 @@ Inputs make_inputs(engine::Tape& tape, const data::Sequences& sequences, const d
 Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch);
 
 class CausalDecoder;
+struct PostNormLayer;
 
 class Encoder {
  public:
@@ -56,6 +57,8 @@ class Encoder {
   virtual engine::Parameter* word_embeddings() const = 0;
   // The same as a decoder (models/decoder.h); null if it does not generate.
   virtual const CausalDecoder* decoder() const { return nullptr; }
+  // Its layers, where they may have bottleneck adapters (models/bottleneck.h); null otherwise.
+  virtual std::vector<PostNormLayer>* post_norm_layers() { return nullptr; }
 };
 
 class Head {

@@ -88,6 +88,15 @@ void read_lora(PeftConfig& c, const Json& json, const std::string& origin) {
   }
 }
 
+PeftConfig config_of_bottleneck(const Json& json, const std::string& origin) {
+  PeftConfig c;
+  c.peft_type = PeftType::bottleneck;
+  c.bottleneck = BottleneckConfig::read(json, origin);
+  c.base_model_name_or_path = text_or_empty(json, c.base_key(), origin);
+  c.revision = text_or_empty(json, "revision", origin);
+  return c;
+}
+
 Json list_or_null(const std::vector<std::string>& names) { return names.empty() ? Json() : Json(names); }
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json() : Json(text); }
@@ -98,6 +107,7 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
   const Json json = read_json(file);
   const std::string origin = file.string();
   if (!json.is_object()) fail("{}: must be a json object", origin);
+  if (is_bottleneck_file(json)) return config_of_bottleneck(json, origin);
   PeftConfig c;
   const std::string type = text_or_empty(json, "peft_type", origin);
   if (type == "IA3") {

@@ -1,16 +1,19 @@
-// adapter_config.json: how the adapters of a model were made, as peft 0.21 reads and writes it.
+// adapter_config.json: how the adapters of a model were made, as peft 0.21 or, for bottlenecks, AdapterHub's
+// library (bottleneck_config.h) reads and writes it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
+#include "models/bottleneck_config.h"
 
 namespace graft::models {
 
-enum class PeftType : uint8_t { lora, ia3 };
+enum class PeftType : uint8_t { lora, ia3, bottleneck };
 
 struct PeftConfig {
   PeftType peft_type = PeftType::lora;
@@ -27,10 +30,14 @@ struct PeftConfig {
   bool fan_in_fan_out = false;  // the checkpoint holds the matrices as [in, out]
   std::string task_type;        // SEQ_CLS, ...; "" = null
   std::string base_model_name_or_path, revision;
+  std::optional<BottleneckConfig> bottleneck{};  // of PeftType::bottleneck, and nothing above task_type then
+
+  // The key of the file that names the base model.
+  const char* base_key() const { return bottleneck ? "model_name" : "base_model_name_or_path"; }
 
   // Throws Error naming file and key, for another peft_type too.
   static PeftConfig from_file(const std::filesystem::path& file);
-  Json json() const;
+  Json json() const;  // of peft's
   // The factor of a product of rank `rank` in a module.
   double scaling(const std::string& module, int64_t rank) const;
 };

@@ -47,9 +47,7 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
   if (state.family->saved_form) state.family->saved_form(out.config);
   out.generation_config = state.generation_config;
   if (state.saves_adapter()) {
-    out.weights = adapter_tensors_to_write(state, stored->second);
-    out.adapter_config = adapter_config_to_write(state);
-    out.base_model = base_model_to_write(state);
+    out.adapter = adapter_to_write(state, stored->second);
   } else {
     out.weights = tensors_to_write(state, stored->second);
   }
@@ -66,10 +64,10 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
 
 void write_model(const ModelToSave& model, const fs::path& folder) {
   StagedFiles staged(folder);
-  if (model.adapter_config.is_null())
+  if (model.adapter.config.is_null())
     hub::write_checkpoint(staged.path(), model.weights.tensors);
   else
-    write_adapter(staged.path(), model.weights, model.adapter_config, model.base_model);
+    write_adapter(staged.path(), model.adapter);
   write_json(staged.path() / "config.json", model.config);
   if (!model.generation_config.is_null())
     write_json(staged.path() / "generation_config.json", model.generation_config);

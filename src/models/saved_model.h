@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "models/adapter_folder.h"
 #include "models/state.h"
 #include "models/weights.h"
 
@@ -16,7 +17,7 @@ struct ModelToSave {
   bool has_modules = false;  // a sentence encoder
   hub::SentenceTransformer modules;
   std::vector<WeightsToWrite> dense;  // of each feed-forward module
-  Json adapter_config, base_model;    // not null: `weights` are adapters of a base model
+  AdapterToWrite adapter;             // with a config: in place of `weights`, the adapters of a base model
 };
 
 // `dtype` is the stored type: float32, float16 or bfloat16. Throws Error for another.

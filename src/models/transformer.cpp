@@ -87,6 +87,19 @@ Var PostNormLayer::attend(Tape& tape, engine::Slice q, engine::Slice k, engine::
   return engine::disentangled_attention(tape, q, k, v, projected, attention, probabilities, q_rows, k_rows);
 }
 
+namespace {
+
+// norm(residual + dropout(x)), with an adapter if the layer has one.
+Var joined(Tape& tape, Var x, Var residual, const engine::Norm& norm,
+           const std::optional<Bottleneck>& adapter, float dropout, const std::string& scope,
+           const Rows& rows) {
+  if (!adapter) return engine::residual_norm(tape, x, residual, norm, dropout, scope, rows);
+  return with_bottleneck(tape, *adapter, engine::dropout(tape, x, dropout, scope, rows), residual, norm,
+                         rows);
+}
+
+}  // namespace
+
 Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSelection& rows,
                            const RelativePositions& positions) const {
   const int64_t width = attention.num_heads * attention.head_dim;
@@ -108,12 +121,12 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
     context = attend(tape, {q, 0}, {kv, 0}, {kv, width}, positions, out_rows, inputs.rows);
   }
   const Var a = linear(tape, context, chosen(attention_output));
-  const Var middle = engine::residual_norm(tape, a, residual, attention_norm, attention_output_dropout,
-                                           scope + ".attention.output", out_rows);
+  const Var middle = joined(tape, a, residual, attention_norm, attention_bottleneck, attention_output_dropout,
+                            scope + ".attention.output", out_rows);
   const Var wide = linear(tape, middle, chosen(intermediate), activation);
   const Var narrow = linear(tape, wide, chosen(output));
-  return engine::residual_norm(tape, narrow, middle, output_norm, hidden_dropout, scope + ".output",
-                               out_rows);
+  return joined(tape, narrow, middle, output_norm, output_bottleneck, hidden_dropout, scope + ".output",
+                out_rows);
 }
 
 Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, const Inputs& inputs,

@@ -2,7 +2,9 @@
 // architectures set the parameter names.
 #pragma once
 #include <array>
+#include <optional>
 
+#include "models/bottleneck.h"
 #include "models/config.h"
 #include "models/network.h"
 #include "models/scope.h"
@@ -29,6 +31,7 @@ struct PostNormLayer {
   engine::Linear position_key, position_query;  // of RelativePositions::embeddings; either may be none
   float attention_output_dropout = 0, hidden_dropout = 0;
   std::string scope;  // keys the layer's dropout
+  std::optional<Bottleneck> attention_bottleneck, output_bottleneck;
 
   // x [T,H] -> [n,H]. Queries are computed for the selected rows only.
   engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const RowSelection& rows,

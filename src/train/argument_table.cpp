@@ -135,6 +135,13 @@ const std::vector<Argument>& argument_table() {
        "share of tokens masked in masked-lm, or in spans of span_corruption",
        {0, 1, without_min}},
       {"whole_word_mask", &T::whole_word_mask, "mask whole words in masked-lm"},
+      {"span_mask", &T::span_mask,
+       "masked-lm: mask spans of whole words (SpanBERT); --mlm_probability is the share of tokens in them"},
+      {"geometric_p",
+       &T::geometric_p,
+       "span_mask: lengths in words are geometric with this parameter",
+       {1e-6, 1, without_max}},
+      {"span_upper", &T::span_upper, "span_mask: words of the longest span", {1, 1000}},
       {"line_by_line", &T::line_by_line,
        "masked-lm, causal-lm: each line a sequence; default: packed to max_seq_length"},
       {"join_texts", &T::join_texts,
@@ -312,8 +319,10 @@ const std::vector<Argument>& argument_table() {
        {0, 1e3}},
       // Parameter-efficient tuning.
       {"peft_type", &T::peft_type,
-       "train few parameters: lora or ia3 (adapters, saved as peft does), bitfit (biases and head), "
-       "linear_probing "
+       "train few parameters: lora or ia3 (adapters, saved as peft does), seq_bn, double_seq_bn or par_bn "
+       "(bottleneck adapters of Pfeiffer, of Houlsby, parallel ones, saved as AdapterHub does), bitfit "
+       "(biases and "
+       "head), linear_probing "
        "(the head, over hidden states that are computed once); default: all parameters"},
       {"lora_r", &T::lora_r, "lora: rank", {1, 1e5}},
       {"lora_alpha", &T::lora_alpha, "lora: the adapter is scaled by alpha / r", {0, 1e6, without_min}},
@@ -343,6 +352,47 @@ const std::vector<Argument>& argument_table() {
        "lora: true (b is zero), gaussian, or pissa (the largest singular values of the matrix)",
        {},
        text_or_switch},
+      {"reduction_factor",
+       &T::reduction_factor,
+       "bottleneck adapters: hidden size / size of the bottleneck; default: 16, of par_bn 2",
+       {0, 1e6, without_min}},
+      {"non_linearity", &T::non_linearity,
+       "bottleneck adapters: the activation; default: relu, of double_seq_bn swish"},
+      {"mh_adapter", &T::mh_adapter,
+       "bottleneck adapters: one behind the attention; default: double_seq_bn only"},
+      {"output_adapter", &T::output_adapter,
+       "bottleneck adapters: one behind the feed-forward part; default: true"},
+      {"original_ln_before", &T::original_ln_before,
+       "bottleneck adapters: the layer's own sum and norm before the adapter; default: seq_bn only"},
+      {"original_ln_after", &T::original_ln_after,
+       "bottleneck adapters: the layer's own sum and norm behind the adapter; default: true"},
+      {"ln_before", &T::ln_before, "bottleneck adapters: a new norm of the adapter's input; default: false"},
+      {"ln_after", &T::ln_after, "bottleneck adapters: a new norm of the adapter's output; default: false"},
+      {"residual_before_ln",
+       &T::residual_before_ln,
+       "bottleneck adapters with original_ln_before: what is added to the output: true (the layer's output "
+       "before "
+       "sum and norm), post_add (the sum) or false (its norm); default: true",
+       {},
+       text_or_switch},
+      {"adapter_residual_before_ln", &T::adapter_residual_before_ln,
+       "bottleneck adapters with ln_after: that is added before the new norm; default: false"},
+      {"adapter_scaling", &T::adapter_scaling,
+       "bottleneck adapters: factor of the output: a number, learned (one) or channel (one for each column); "
+       "default: 1, of par_bn 4"},
+      {"init_weights", &T::init_weights,
+       "bottleneck adapters: bert (deviation 0.02), mam_adapter (the projection up is zero) or houlsby "
+       "(0.01, "
+       "truncated); default: bert, of par_bn mam_adapter"},
+      {"leave_out",
+       &T::leave_out,
+       "bottleneck adapters: numbers of the layers that get none (0,1)",
+       {},
+       list},
+      {"adapter_dropout",
+       &T::adapter_dropout,
+       "bottleneck adapters: dropout on the output",
+       {0, 1, without_max}},
   };
   return table;
 }

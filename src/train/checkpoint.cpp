@@ -161,6 +161,8 @@ std::map<const void*, std::vector<hub::TensorToWrite*>> CheckpointFiles::tensors
     for (hub::TensorToWrite& t : all) by_memory[t.bytes ? t.bytes : t.data].push_back(&t);
   };
   add(model_.weights.tensors);
+  add(model_.adapter.tensors.tensors);
+  add(model_.adapter.head.tensors);
   for (models::WeightsToWrite& dense : model_.dense) add(dense.tensors);
   add(optimizer_);
   add(stateful_);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "models/bottleneck.h"
 #include "models/state.h"
 #include "models/weights.h"
 #include "train/argument_values.h"
@@ -139,12 +140,15 @@ void log_few(const models::State& state, const TrainingArguments& a) {
   if (!state.saves_adapter())
     return log_info("{}: {:.0f} parameters are trained: {}", a.peft_type, beside, share);
   const models::PeftConfig& config = state.adapter->config;
-  log_info(
-      "{}: {:.0f} parameters in {} modules ({}){} are trained: {}",
-      config.peft_type == models::PeftType::lora ? "lora" : "ia3", adapters, state.adapter->matrices.size(),
-      adapted_modules(state),
-      beside > 0 ? fmt::format(" and {:.0f} of {}", beside, fmt::join(config.modules_to_save, ", ")) : "",
-      share);
+  const std::string modules = config.bottleneck ? "the head"
+                                                : fmt::format("{}", fmt::join(config.modules_to_save, ", ")),
+                    head = beside > 0 ? fmt::format(" and {:.0f} of {}", beside, modules) : "";
+  if (config.bottleneck)
+    return log_info("bottleneck: {:.0f} parameters in {} adapters{} are trained: {}", adapters,
+                    models::count_bottlenecks(state), head, share);
+  log_info("{}: {:.0f} parameters in {} modules ({}){} are trained: {}",
+           config.peft_type == models::PeftType::lora ? "lora" : "ia3", adapters,
+           state.adapter->matrices.size(), adapted_modules(state), head, share);
 }
 
 void log_choice(const models::State& state, const TrainingArguments& a) {

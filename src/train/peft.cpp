@@ -25,12 +25,23 @@ struct PeftMethod {
   std::vector<const char*> options;
 };
 
+const std::vector<const char*>& bottleneck_options() {
+  static const std::vector<const char*> names = {
+      "reduction_factor",  "non_linearity", "mh_adapter", "output_adapter",     "original_ln_before",
+      "original_ln_after", "ln_before",     "ln_after",   "residual_before_ln", "adapter_residual_before_ln",
+      "adapter_scaling",   "init_weights",  "leave_out",  "adapter_dropout"};
+  return names;
+}
+
 const std::vector<PeftMethod>& peft_methods() {
   static const std::vector<PeftMethod> table = {
       {"lora",
        {"lora_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "layers_to_transform",
         "use_rslora", "use_dora", "init_lora_weights"}},
       {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}},
+      {"seq_bn", bottleneck_options()},
+      {"double_seq_bn", bottleneck_options()},
+      {"par_bn", bottleneck_options()},
       {"bitfit", {}},
       {"linear_probing", {}}};
   return table;
@@ -49,17 +60,58 @@ std::string init_of(const TrainingArguments& a) {
   return a.init_lora_weights == "True" ? "true" : a.init_lora_weights;
 }
 
-std::vector<int64_t> layers_of(const TrainingArguments& a) {
+std::vector<int64_t> layers_of(const char* option, const std::string& words) {
   std::vector<int64_t> layers;
-  for (const std::string& word : words_of(a.layers_to_transform)) {
-    layers.push_back(parse_integer("layers_to_transform", word));
-    check_range("layers_to_transform", static_cast<double>(layers.back()), {0, 1e4});
+  for (const std::string& word : words_of(words)) {
+    layers.push_back(parse_integer(option, word));
+    check_range(option, static_cast<double>(layers.back()), {0, 1e4});
   }
   return layers;
 }
 
+bool is_bottleneck(const std::string& peft_type) {
+  const std::string name = models::bottleneck_name(peft_type);
+  return name == "seq_bn" || name == "double_seq_bn" || name == "par_bn";
+}
+
+// The configuration of the peft_type with what the arguments change.
+models::BottleneckConfig bottleneck_of_arguments(const TrainingArguments& a) {
+  models::BottleneckConfig c = models::BottleneckConfig::of_name(a.peft_type);
+  c.mh_adapter = a.mh_adapter.value_or(c.mh_adapter);
+  c.output_adapter = a.output_adapter.value_or(c.output_adapter);
+  c.reduction_factor = a.reduction_factor.value_or(c.reduction_factor);
+  if (!a.non_linearity.empty()) c.non_linearity = a.non_linearity;
+  c.original_ln_before = a.original_ln_before.value_or(c.original_ln_before);
+  c.original_ln_after = a.original_ln_after.value_or(c.original_ln_after);
+  c.ln_before = a.ln_before.value_or(c.ln_before);
+  c.ln_after = a.ln_after.value_or(c.ln_after);
+  if (a.residual_before_ln == "post_add")
+    c.residual_before_ln = "post_add";
+  else if (!a.residual_before_ln.empty())
+    c.residual_before_ln = parse_switch("residual_before_ln", a.residual_before_ln) ? "true" : "false";
+  c.adapter_residual_before_ln = a.adapter_residual_before_ln.value_or(c.adapter_residual_before_ln);
+  if (a.adapter_scaling == "learned" || a.adapter_scaling == "channel")
+    c.trained_scaling = a.adapter_scaling;
+  else if (!a.adapter_scaling.empty())
+    c.scaling = parse_real("adapter_scaling", a.adapter_scaling);
+  if (!a.init_weights.empty()) c.init_weights = a.init_weights;
+  c.leave_out = layers_of("leave_out", a.leave_out);
+  c.dropout = a.adapter_dropout;
+  try {
+    c.check("--peft_type " + a.peft_type);
+  } catch (const Error& e) {
+    throw UsageError(e.what(), e.hint());
+  }
+  return c;
+}
+
 PeftConfig config_of_arguments(const TrainingArguments& a) {
   PeftConfig c;
+  if (is_bottleneck(a.peft_type)) {
+    c.peft_type = PeftType::bottleneck;
+    c.bottleneck = bottleneck_of_arguments(a);
+    return c;
+  }
   c.peft_type = a.peft_type == "ia3" ? PeftType::ia3 : PeftType::lora;
   c.r = a.lora_r;
   c.lora_alpha = a.lora_alpha;
@@ -69,11 +121,13 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
   c.init_lora_weights = init_of(a);
   c.target_modules = words_of(a.target_modules);
   c.modules_to_save = words_of(a.modules_to_save);
-  c.layers_to_transform = layers_of(a);
+  c.layers_to_transform = layers_of("layers_to_transform", a.layers_to_transform);
   return c;
 }
 
-bool makes_adapter(const TrainingArguments& a) { return a.peft_type == "lora" || a.peft_type == "ia3"; }
+bool makes_adapter(const TrainingArguments& a) {
+  return a.peft_type == "lora" || a.peft_type == "ia3" || is_bottleneck(a.peft_type);
+}
 
 // BitFit and linear probing train a head; only the last can read the encoder's results from a cache.
 void check_head(const models::State& state, const TrainingArguments& a) {
@@ -89,18 +143,22 @@ void check_same(const models::State& state, const TrainingArguments& a) {
   if (!a.peft_type.empty() && !makes_adapter(a))
     throw UsageError(
         fmt::format("--peft_type {}: the model in {} has adapters", a.peft_type, state.origin.string()),
-        "graft merge makes a whole model of it");
+        state.adapter->config.bottleneck ? "start from their base model"
+                                         : "graft merge makes a whole model of it");
   const PeftConfig& has = state.adapter->config;
   const bool lora = has.peft_type == PeftType::lora;
   if (a.peft_type.empty()) return log_info("{}: its adapters are trained further", state.origin.string());
   const PeftConfig asked = config_of_arguments(a);
   const bool same = asked.peft_type == has.peft_type &&
+                    (!has.bottleneck || asked.bottleneck->json() == has.bottleneck->json()) &&
                     (!lora || (asked.r == has.r && asked.lora_alpha == has.lora_alpha &&
                                asked.use_dora == has.use_dora && asked.use_rslora == has.use_rslora));
   if (!same)
     throw UsageError(fmt::format("--peft_type {}: the model in {} has other adapters already ({})",
                                  a.peft_type, state.origin.string(),
-                                 lora ? fmt::format("lora, r {}, alpha {}", has.r, has.lora_alpha) : "ia3"),
+                                 lora             ? fmt::format("lora, r {}, alpha {}", has.r, has.lora_alpha)
+                                 : has.bottleneck ? "bottlenecks, \"config\" in adapter_config.json"
+                                                  : "ia3"),
                      "leave --peft_type out to train them further");
 }
 
@@ -111,9 +169,9 @@ void check_peft(const TrainingArguments& a) {
   const PeftMethod* method = nullptr;
   for (const PeftMethod& m : peft_methods()) {
     names.emplace_back(m.name);
-    if (a.peft_type == m.name) method = &m;
+    if (models::bottleneck_name(a.peft_type) == m.name) method = &m;
   }
-  if (!a.peft_type.empty()) check_known("peft_type", a.peft_type, names);
+  if (!a.peft_type.empty()) check_known("peft_type", models::bottleneck_name(a.peft_type), names);
   static const Json defaults = to_json(TrainingArguments());
   const Json given = to_json(a);
   for (const PeftMethod& other : peft_methods())
@@ -132,14 +190,15 @@ void check_peft(const TrainingArguments& a) {
   if (a.use_dora && init_of(a) == "pissa")
     throw UsageError("--init_lora_weights pissa is refused with --use_dora",
                      "each changes what the weights of the base model are; give one of them");
-  layers_of(a);
+  layers_of("layers_to_transform", a.layers_to_transform);
+  if (is_bottleneck(a.peft_type)) bottleneck_of_arguments(a);
   if (a.peft_type == "linear_probing" && (a.neftune_noise_alpha > 0 || a.gradient_checkpointing))
     throw UsageError(
         fmt::format("--{} is refused with --peft_type linear_probing: the encoder runs once",
                     a.gradient_checkpointing ? "gradient_checkpointing" : "neftune_noise_alpha"));
   if (method && a.mixout > 0)
     throw UsageError("--mixout is refused with --peft_type: the pretrained weights do not move",
-                     "give --lora_dropout with lora");
+                     "give --lora_dropout with lora, --adapter_dropout with bottleneck adapters");
 }
 
 bool is_chosen(const models::State& state, const engine::Parameter& p, const TrainingArguments& a) {
@@ -157,6 +216,8 @@ void add_adapter(Model& model, const TrainingArguments& a) {
   if (state.saves_adapter()) return check_same(state, a);
   if (a.peft_type.empty()) return;
   if (!makes_adapter(a)) return check_head(state, a);
+  if (const std::string name = models::bottleneck_name(a.peft_type); name != a.peft_type)
+    log_info("--peft_type {} is the older name of {}", a.peft_type, name);
   models::add_adapter(state, config_of_arguments(a), a.seed);
 }
 

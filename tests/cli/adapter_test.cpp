@@ -82,6 +82,35 @@ TEST_F(AdapterProgram, AreMergedIntoAWholeModel) {
   EXPECT_THAT(r.err, HasSubstr("is no folder of adapters"));
 }
 
+// Of AdapterHub: --peft_type seq_bn and others.
+TEST_F(AdapterProgram, BottlenecksAreTrainedReadAndNotMerged) {
+  const Result r = train("bn", {"--peft_type", "houlsby", "--reduction_factor", "4", "--max_steps", "4",
+                                "--learning_rate", "0.01", "--leave_out", "1"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, AllOf(HasSubstr("--peft_type houlsby is the older name of double_seq_bn"),
+                           HasSubstr("bottleneck: "), HasSubstr(" parameters in 2 adapters and ")));
+  const std::string folder = world_ / "bn";
+  const Json config = read_json(folder + "/adapter_config.json");
+  EXPECT_EQ(config.at("model_name"), Json(fs::weakly_canonical(world_.model()).string()));
+  EXPECT_EQ(config.at("config").at("reduction_factor"), Json(4));
+  EXPECT_EQ(config.at("config").at("non_linearity"), Json("swish"));
+  const std::string dev = world_.rows("dev.csv", 16, 2);
+  EXPECT_THAT(graft_output({"evaluate", "--model", folder, "--test_file", dev}), HasSubstr("eval_accuracy"));
+  EXPECT_THAT(graft_output({"info", "--model", folder}), HasSubstr("bert for sequence-classification"));
+  EXPECT_EQ(json_lines(graft_output({"embed", "--model", folder}, "good\n")).size(), 1u);
+  EXPECT_EQ(json_lines(graft_output({"predict", "--model", folder}, "good\n")).size(), 1u);
+  Result m = run_graft({"merge", "--adapter", folder, "--output_dir", world_ / "merged"});
+  EXPECT_EQ(m.code, 1);
+  EXPECT_THAT(m.err, AllOf(HasSubstr("cannot be merged into the weights"), HasSubstr("use the folder")));
+  EXPECT_FALSE(fs::exists(world_ / "merged"));
+  // A whole model, or adapters of peft, replace its files.
+  ASSERT_EQ(train("bn", {"--peft_type", "lora", "--max_steps", "1", "--overwrite_output_dir", "true"}).code,
+            0);
+  for (const char* file : {"/adapter.safetensors", "/model_head.safetensors", "/head_config.json"})
+    EXPECT_FALSE(fs::exists(folder + file)) << file;
+  EXPECT_TRUE(fs::exists(folder + "/adapter_model.safetensors"));
+}
+
 TEST_F(AdapterProgram, AFullRunReplacesTheFilesOfAdapters) {
   ASSERT_EQ(train("out", {"--peft_type", "lora", "--max_steps", "1"}).code, 0);
   ASSERT_EQ(train("out", {"--max_steps", "1", "--overwrite_output_dir", "true"}).code, 0);

@@ -3,7 +3,6 @@ steps of adapters agree with peft's.
 
     <environment>/bin/python3 check_peft.py WORK [FAMILY...]
 """
-import json
 import sys
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import torch
 import transformers
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 
-import check_training
 import families
-from common import TOLERANCE, Counter, GraftError, graft, json_lines, worst_difference
-from families import FAMILIES
+from adapted import base_model, compare, compare_steps, graft_probabilities, probabilities, save_base, train
+from common import Counter, GraftError, graft
 
 # method -> (options of `graft train`, peft's configuration). DistilBERT and others have no default in peft: targets are given.
 TARGETS = {"distilbert": (["q_lin", "v_lin"], ["k_lin", "v_lin", "lin2"], ["lin2"]), "gpt2": (["c_attn"], ["c_attn", "mlp.c_proj"], ["mlp.c_proj"]),
@@ -27,7 +25,6 @@ USUAL = (["query", "value"], ["key", "value", "output.dense"], ["output.dense"])
 METHODS = ["lora", "rslora", "dora", "ia3", "pissa"]
 CHECKED = {"bert": METHODS, "distilbert": METHODS, "roberta": ["lora", "ia3"], "gpt2": ["lora", "dora", "ia3"], "modernbert": ["lora", "ia3"],
            "mpnet": ["lora"], "deberta-v2": ["lora", "ia3"], "electra": ["lora"], "albert": ["lora"], "xlm-roberta": ["lora"]}
-LIMIT = 2e-5  # relative, of a step's loss
 
 
 def options_of(method):
@@ -47,45 +44,9 @@ def config_of(method, family):
     return LoraConfig(task_type="SEQ_CLS", **{"target_modules": lora, "fan_in_fan_out": family == "gpt2", **settings})
 
 
-def probabilities(model, tokenizer, texts):
-    model.eval()
-    rows = []
-    for text in texts:
-        with torch.no_grad():
-            rows.append(torch.softmax(model(**tokenizer(text, return_tensors="pt")).logits[0].double(), -1).tolist())
-    return rows
-
-
-def graft_probabilities(folder, texts, work):
-    path = work / "texts.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    out = json_lines(graft("predict", {"model": folder, "input": path, "bf16": "false", "return_all_scores": "true"}))
-    return [list(row["scores"].values()) for row in out]
-
-
-def compare(counter, what, got, want, problems):
-    difference = worst_difference(got, want)
-    counter.difference(difference)
-    counter.count("probabilities", sum(map(len, want)))
-    if not difference <= TOLERANCE:
-        problems.append(f"{what}: probabilities differ by {difference:.2g}")
-
-
-def base_model(start):
-    return transformers.AutoModelForSequenceClassification.from_pretrained(start)
-
-
 def check(counter, family, method, work):
-    work.mkdir(parents=True)
     problems = []
-    tokenizer = families.make_tokenizer(family, work / "tokenizer")
-    model = families.make_model(family, "single", tokenizer)
-    for name in check_training.DROPOUTS:
-        if getattr(model.config, name, None) is not None:
-            setattr(model.config, name, 0.0)
-    start = work / "start"
-    model.save_pretrained(start)
-    tokenizer.save_pretrained(start)
+    start, tokenizer = save_base(family, work)
     texts = families.sentences(8, 5)
 
     # peft writes, graft reads: adapters of random values over the same base.
@@ -99,13 +60,7 @@ def check(counter, family, method, work):
     compare(counter, "read", graft_probabilities(work / "theirs", texts, work), probabilities(written, tokenizer, texts), problems)
 
     # graft trains, peft reads; the steps of both from the same first adapter.
-    rows = check_training.rows_of("single")
-    path = work / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    run = {"model": start, "task": "sequence-classification", "train_file": path, "bf16": "false", "train_sampling_strategy": "sequential",
-           **check_training.ARGUMENTS, "learning_rate": 5e-3, **options_of(method)}
-    graft("train", {**run, "output_dir": work / "ours"})
-    graft("train", {**run, "output_dir": work / "first", "max_steps": 1, "learning_rate": 0})
+    rows = train(start, work, options_of(method))
     loaded = PeftModel.from_pretrained(base_model(start), work / "ours")
     compare(counter, "written", graft_probabilities(work / "ours", texts, work), probabilities(loaded, tokenizer, texts), problems)
     graft("merge", {"adapter": work / "ours", "output_dir": work / "merged"})
@@ -113,20 +68,7 @@ def check(counter, family, method, work):
     if method == "pissa":  # its base is changed: peft trains another form of it
         return problems
     first = PeftModel.from_pretrained(base_model(start), work / "first", is_trainable=True)
-    saved = check_training.ARGUMENTS["learning_rate"]
-    check_training.ARGUMENTS["learning_rate"] = run["learning_rate"]
-    losses, _ = check_training.reference_steps(first, tokenizer, "single", rows, work / "reference")
-    check_training.ARGUMENTS["learning_rate"] = saved
-    history = json.loads((work / "ours" / "trainer_state.json").read_text())["log_history"]
-    ours = [entry["loss"] for entry in history if "loss" in entry]
-    if len(ours) != len(losses):
-        problems.append(f"{len(ours)} steps of graft, {len(losses)} of peft")
-    for step, (got, want) in enumerate(zip(ours, losses)):
-        difference = abs(got - want) / abs(want)
-        counter.difference(difference)
-        if not difference <= LIMIT:
-            problems.append(f"step {step + 1}: loss {got:.8f}, peft {want:.8f} ({difference:.2g} relative)")
-    counter.count("losses", len(losses))
+    compare_steps(counter, first, tokenizer, rows, work, problems)
     return problems
 
 
