@@ -38,7 +38,9 @@ MlmMasker::MlmMasker(std::optional<int32_t> mask_id, std::vector<uint8_t> specia
 
 void MlmMasker::mask(int64_t epoch, int64_t example, int32_t* ids, const uint8_t* word_starts, int32_t length,
                      int32_t first_row, MaskedRows& masked) const {
-  if (options_.whole_word && !word_starts) fail("whole-word masking needs the starts of words");
+  if ((options_.whole_word || options_.spans.on) && !word_starts)
+    fail("whole-word masking needs the starts of words");
+  if (options_.spans.on) return mask_spans(epoch, example, ids, word_starts, length, first_row, masked);
   const PhiloxKey key = philox_key(options_.seed, static_cast<uint64_t>(epoch), "mlm");
   const auto low = static_cast<uint32_t>(example),
              high = static_cast<uint32_t>(static_cast<uint64_t>(example) >> 32);
@@ -51,11 +53,34 @@ void MlmMasker::mask(int64_t epoch, int64_t example, int32_t* ids, const uint8_t
     if (!chosen || is_special(id)) continue;
     masked.rows.push_back(first_row + i);
     masked.labels.push_back(id);
-    if (draw[1] < kToMask) {
-      ids[i] = mask_id_;
-    } else if (draw[1] < kToRandom) {
-      ids[i] = static_cast<int32_t>(uint64_t{draw[2]} * static_cast<uint64_t>(vocab_size_) >> 32);
-    }
+    ids[i] = replaced(id, draw[1], draw[2]);
+  }
+}
+
+int32_t MlmMasker::replaced(int32_t id, uint32_t kind, uint32_t random) const {
+  if (kind < kToMask) return mask_id_;
+  if (kind >= kToRandom) return id;
+  return static_cast<int32_t>(uint64_t{random} * static_cast<uint64_t>(vocab_size_) >> 32);
+}
+
+void MlmMasker::mask_spans(int64_t epoch, int64_t example, int32_t* ids, const uint8_t* word_starts,
+                           int32_t length, int32_t first_row, MaskedRows& masked) const {
+  const auto step = static_cast<uint64_t>(epoch);
+  const PhiloxKey key = philox_key(options_.seed, step, "mlm");
+  const auto low = static_cast<uint32_t>(example),
+             high = static_cast<uint32_t>(static_cast<uint64_t>(example) >> 32);
+  std::vector<uint8_t> maskable(static_cast<size_t>(length));
+  for (int32_t i = 0; i < length; ++i) maskable[static_cast<size_t>(i)] = !is_special(ids[i]);
+  const std::vector<int32_t> span_of =
+      choose_spans(PhiloxStream(philox_key(options_.seed, step, "mlm.spans"), static_cast<uint64_t>(example)),
+                   maskable, word_starts, options_.mlm_probability, options_.spans);
+  for (int32_t i = 0; i < length; ++i) {
+    const int32_t span = span_of[static_cast<size_t>(i)];
+    if (span < 0) continue;
+    masked.rows.push_back(first_row + i);
+    masked.labels.push_back(ids[i]);
+    const uint32_t kind = philox4x32(key, {low, high, static_cast<uint32_t>(span), 1})[0];
+    ids[i] = replaced(ids[i], kind, philox4x32(key, {low, high, static_cast<uint32_t>(i), 0})[2]);
   }
 }
 

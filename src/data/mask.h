@@ -4,6 +4,7 @@
 #include <optional>
 #include <vector>
 
+#include "data/span_mask.h"
 #include "graft/tokenizer.h"
 
 namespace graft::data {
@@ -12,6 +13,7 @@ struct MlmOptions {
   double mlm_probability = 0.15;
   bool whole_word = false;  // masks all tokens of a word or none
   uint64_t seed = 42;
+  SpanMaskOptions spans{};  // `on`: spans of whole words
 };
 
 // The targets of the masked-LM head.
@@ -25,6 +27,8 @@ struct MaskedRows {
 // unchanged (10 %), as in transformers' DataCollatorForLanguageModeling. Special tokens are never selected.
 // Whole words: a word is selected with mlm_probability, and its tokens are replaced independently. Each
 // choice is a function of (seed, epoch, example, position) and does not depend on process, batch or order.
+// Spans (data/span_mask.h): mlm_probability of a sequence's tokens, and all tokens of a span become mask
+// tokens (80 %), random ids (10 %) or stay (10 %); a function of (seed, epoch, example) and the sequence.
 class MlmMasker {
  public:
   // Throws Error when the tokenizer has no mask token or the probability is not in (0, 1].
@@ -34,11 +38,16 @@ class MlmMasker {
 
   // Masks tokens of `ids` [length] in place and appends rows (first_row + position) and original ids to
   // `masked`. `example` is the index of the sequence in the data set. `word_starts` [length] is required for
-  // whole words only. Evaluation passes a fixed epoch (-1), so that it always masks the same tokens.
+  // whole words and spans only. Evaluation passes a fixed epoch (-1), so that it always masks the same
+  // tokens.
   void mask(int64_t epoch, int64_t example, int32_t* ids, const uint8_t* word_starts, int32_t length,
             int32_t first_row, MaskedRows& masked) const;
 
  private:
+  void mask_spans(int64_t epoch, int64_t example, int32_t* ids, const uint8_t* word_starts, int32_t length,
+                  int32_t first_row, MaskedRows& masked) const;
+  // The mask token, a random id or `id`, by two words of 32 random bits.
+  int32_t replaced(int32_t id, uint32_t kind, uint32_t random) const;
   bool is_special(int32_t id) const {
     return id >= 0 && id < vocab_size_ && special_[static_cast<size_t>(id)] != 0;
   }

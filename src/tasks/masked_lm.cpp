@@ -53,6 +53,7 @@ data::MlmMasker make_masker(const Model& model, const Tokenizer& tokenizer, cons
   mlm.mlm_probability = settings.mlm_probability;
   mlm.whole_word = settings.whole_word_mask;
   mlm.seed = settings.seed;
+  mlm.spans = {settings.span_mask, settings.geometric_p, settings.span_upper};
   const int64_t rows = embedding_rows(model);
   if (tokenizer.vocab_size() <= rows) return data::MlmMasker(tokenizer, mlm);
   std::vector<uint8_t> special(static_cast<size_t>(rows));
@@ -68,7 +69,7 @@ std::unique_ptr<Task> make_masked_lm(const Model& /*model*/, LabelKind /*labels*
 
 PreparedTask prepare_masked_lm(Model& model, const TaskData& data, const FeatureSettings& settings) {
   data::TextBlockOptions options;
-  options.word_starts = settings.whole_word_mask;
+  options.word_starts = settings.whole_word_mask || settings.span_mask;
   data::TextBlocks blocks = read_corpus(model, data, settings, options, "sequences");
   const data::MlmMasker masker = make_masker(model, *data.tokenizer, settings);
   PreparedTask out;
@@ -91,16 +92,16 @@ void add_sample_masks(data::RaggedBatch& batch, const Model& /*model*/) {
 }  // namespace
 
 const TaskEntry& masked_lm_task() {
-  static const TaskEntry entry = {
-      &models::kMaskedLm,
-      Input::text,
-      Answer::mask_fills,
-      0,
-      {"line_by_line", "whole_word_mask", "mlm_probability", "label_smoothing_factor", "r_drop_alpha"},
-      nullptr,
-      make_masked_lm,
-      prepare_masked_lm,
-      add_sample_masks};
+  static const TaskEntry entry = {&models::kMaskedLm,
+                                  Input::text,
+                                  Answer::mask_fills,
+                                  0,
+                                  {"line_by_line", "whole_word_mask", "span_mask", "geometric_p",
+                                   "span_upper", "mlm_probability", "label_smoothing_factor", "r_drop_alpha"},
+                                  nullptr,
+                                  make_masked_lm,
+                                  prepare_masked_lm,
+                                  add_sample_masks};
   return entry;
 }
 

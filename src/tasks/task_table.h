@@ -34,7 +34,9 @@ enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, entities, 
 struct FeatureSettings {
   int64_t max_seq_length = 0;
   double mlm_probability = 0.15;
-  bool whole_word_mask = false;
+  bool whole_word_mask = false, span_mask = false;
+  double geometric_p = 0.2;  // of span_mask
+  int64_t span_upper = 10;
   bool line_by_line = false;  // each line of text is a sequence
   bool join_texts = false;    // attention and positions cross the texts of a block, as in run_clm
   int64_t max_target_length = 128;

@@ -207,6 +207,13 @@ void check(const TrainingArguments& a) {
     throw UsageError(
         "--auto_find_batch_size true is refused with --max_tokens_per_batch",
         "give the number of tokens that fits: the message of a batch that does not fit names it");
+  if (a.span_mask && a.whole_word_mask)
+    throw UsageError("--whole_word_mask is refused with --span_mask: spans consist of whole words",
+                     "give one of the two");
+  for (const auto& [name, given] : {std::pair{"geometric_p", a.geometric_p != defaults.geometric_p},
+                                    {"span_upper", a.span_upper != defaults.span_upper}})
+    if (given && !a.span_mask)
+      throw UsageError(fmt::format("--{} is for --span_mask true", name), "add --span_mask");
   check_peft(a);
   if (a.output_dir.empty()) throw UsageError("--output_dir is empty", "give the folder for the results");
   check_best(a);

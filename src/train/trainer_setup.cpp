@@ -64,6 +64,9 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   settings.max_seq_length = arguments.max_seq_length;
   settings.mlm_probability = arguments.mlm_probability;
   settings.whole_word_mask = arguments.whole_word_mask;
+  settings.span_mask = arguments.span_mask;
+  settings.geometric_p = arguments.geometric_p;
+  settings.span_upper = arguments.span_upper;
   settings.line_by_line = arguments.line_by_line;
   settings.join_texts = arguments.join_texts;
   settings.max_target_length = arguments.max_target_length;

@@ -33,6 +33,18 @@ TEST(MaskedLm, PackedLineByLineAndWholeWords) {
   const Json words =
       json_lines(graft_output(masked_args(world, "words", {"--whole_word_mask", "--line_by_line"}))).front();
   EXPECT_NE(words["train_loss"], lines["train_loss"]);
+
+  const std::vector<std::string> spans = {"--span_mask", "--geometric_p", "0.4", "--span_upper", "3"};
+  const Json first = json_lines(graft_output(masked_args(world, "spans", spans))).front(),
+             again = json_lines(graft_output(masked_args(world, "again", spans))).front();
+  EXPECT_EQ(first["train_loss"], again["train_loss"]);
+  EXPECT_NE(first["train_loss"], p["train_loss"]);
+  Result r = run_graft(masked_args(world, "both", {"--span_mask", "--whole_word_mask"}));
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("--whole_word_mask is refused with --span_mask"));
+  r = run_graft(masked_args(world, "lone", {"--span_upper", "4"}));
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("--span_upper is for --span_mask true"));
 }
 
 TEST(MaskedLm, FromTheCheckpointThatItWroteThenFineTuned) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/fake_tokenizer.h"
@@ -139,6 +140,164 @@ TEST(MlmMasker, BlockThatBeginsWithinAWord) {
   MaskedRows masked;
   masker.mask(0, 0, ids.data(), starts.data(), 3, 0, masked);
   EXPECT_EQ(masked.rows.size(), 3u);
+}
+
+MlmOptions span_options(double share, uint64_t seed = 42) {
+  MlmOptions o = options(share, false, seed);
+  o.spans.on = true;
+  return o;
+}
+
+// Words of one to three tokens; every hundredth token is special.
+struct Words {
+  Ids ids = sentence(400);
+  std::vector<uint8_t> starts = std::vector<uint8_t>(ids.size(), 1);
+  Words() {
+    for (size_t i = 1; i < ids.size(); ++i) {
+      starts[i] = i % 7 != 2 && i % 7 != 4 && i % 7 != 5;
+      if (i % 100 == 0) ids[i] = 3, starts[i] = 1;
+      if (i % 100 == 1) starts[i] = 1;
+    }
+  }
+  MaskedRows masked(const MlmMasker& masker, int64_t example, Ids& out, int64_t epoch = 0) const {
+    out = ids;
+    MaskedRows rows;
+    masker.mask(epoch, example, out.data(), starts.data(), static_cast<int32_t>(out.size()), 0, rows);
+    return rows;
+  }
+};
+
+TEST(MlmMasker, SpansHideTheShareInWholeWords) {
+  const Words words;
+  const int64_t maskable = 402 - 2 - 4;
+  for (const double share : {0.15, 0.5}) {
+    const MlmMasker masker = masker_with(span_options(share));
+    int64_t chosen = 0, hidden = 0, kept = 0, spans = 0;
+    for (int64_t example = 0; example < 600; ++example) {
+      Ids ids;
+      const MaskedRows masked = words.masked(masker, example, ids);
+      std::vector<uint8_t> is_masked(ids.size());
+      for (size_t k = 0; k < masked.rows.size(); ++k) {
+        const auto row = static_cast<size_t>(masked.rows[k]);
+        is_masked[row] = 1;
+        ASSERT_EQ(masked.labels[k], words.ids[row]);
+        ASSERT_TRUE(words.ids[row] > 4) << "a special token";
+      }
+      for (size_t i = 1; i < ids.size(); ++i)
+        if (!words.starts[i]) ASSERT_EQ(is_masked[i], is_masked[i - 1]) << "a word is hidden in part";
+      // The first token of a run decides for its span; runs may be longer than a span where two meet.
+      for (size_t i = 1; i < ids.size(); ++i) {
+        if (!is_masked[i] || is_masked[i - 1]) continue;
+        ++spans;
+        hidden += ids[i] == kMask;
+        kept += ids[i] == words.ids[i];
+      }
+      chosen += static_cast<int64_t>(masked.rows.size());
+    }
+    // The share is an expectation for each sequence: its deviation is below that of one word.
+    EXPECT_NEAR(static_cast<double>(chosen) / (600 * maskable), share, 0.001) << share;
+    expect_rate(hidden, spans, 0.8 + 0.1 / 1005);
+    expect_rate(kept, spans, 0.1 + 0.1 / 1005);
+  }
+}
+
+TEST(MlmMasker, SpansAreReplacedAlike) {
+  // So few spans that they hardly ever meet.
+  const Ids clean = sentence(2000);
+  const std::vector<uint8_t> starts(clean.size(), 1);
+  const MlmMasker masker = masker_with(span_options(0.004));
+  int64_t alike = 0, runs = 0, too_long = 0;
+  for (int64_t example = 0; example < 1000; ++example) {
+    Ids ids = clean;
+    MaskedRows masked;
+    masker.mask(0, example, ids.data(), starts.data(), static_cast<int32_t>(ids.size()), 0, masked);
+    size_t first = 0;
+    for (size_t k = 1; k <= masked.rows.size(); ++k) {
+      if (k < masked.rows.size() && masked.rows[k] == masked.rows[k - 1] + 1) continue;
+      int64_t hidden = 0, kept = 0;
+      for (size_t i = first; i < k; ++i) {
+        const auto row = static_cast<size_t>(masked.rows[i]);
+        hidden += ids[row] == kMask, kept += ids[row] == clean[row];
+      }
+      const auto size = static_cast<int64_t>(k - first);
+      too_long += size > 10;
+      if (size > 1) ++runs, alike += hidden == size || kept == size || hidden + kept == 0;
+      first = k;
+    }
+  }
+  EXPECT_GT(runs, 1000);
+  EXPECT_GT(alike, runs * 97 / 100);
+  EXPECT_LT(too_long, runs / 100);
+}
+
+TEST(SpanMask, LengthsAreThoseOfATruncatedGeometricDistribution) {
+  SpanMaskOptions spans;
+  spans.on = true;
+  const int32_t n = 4000;
+  const std::vector<uint8_t> maskable(n, 1), starts(n, 1);
+  std::vector<int64_t> count(11, 0);
+  int64_t all = 0;
+  for (uint64_t seed = 0; seed < 3000; ++seed) {
+    // The first span of each draw: no other one is in its way, and the budget is far away.
+    const std::vector<int32_t> span_of =
+        choose_spans(PhiloxStream(philox_key(seed, 0, "test")), maskable, starts.data(), 0.05, spans);
+    const auto first = std::find(span_of.begin(), span_of.end(), 0);
+    ASSERT_NE(first, span_of.end());
+    const int64_t length = std::count(span_of.begin(), span_of.end(), 0);
+    ASSERT_LE(length, 10);
+    if (n - (first - span_of.begin()) <= 10) continue;  // at the end of the text
+    ++count[static_cast<size_t>(length)];
+    ++all;
+  }
+  const double whole = 1 - std::pow(0.8, 10);
+  double mean = 0;
+  for (size_t k = 1; k <= 10; ++k) {
+    expect_rate(count[k], all, 0.2 * std::pow(0.8, static_cast<double>(k) - 1) / whole);
+    mean += static_cast<double>(k) * static_cast<double>(count[k]) / static_cast<double>(all);
+  }
+  EXPECT_NEAR(mean, 3.8, 0.15);  // the paper's mean
+}
+
+TEST(MlmMasker, SpansAreAFunctionOfSeedEpochAndExample) {
+  const Words words;
+  const auto rows = [&](uint64_t seed, int64_t epoch, int64_t example) {
+    Ids ids;
+    MaskedRows masked = words.masked(masker_with(span_options(0.15, seed)), example, ids, epoch);
+    masked.rows.insert(masked.rows.end(), ids.begin(), ids.end());
+    return masked.rows;
+  };
+  EXPECT_EQ(rows(1, 2, 3), rows(1, 2, 3));
+  EXPECT_NE(rows(1, 2, 3), rows(2, 2, 3));
+  EXPECT_NE(rows(1, 2, 3), rows(1, 3, 3));
+  EXPECT_NE(rows(1, 2, 3), rows(1, 2, 4));
+  EXPECT_NE(rows(1, -1, 3), rows(1, 0, 3));
+}
+
+// All, none and one maskable token, and a text without words that fit.
+TEST(MlmMasker, SpansOfShortTexts) {
+  const MlmMasker all = masker_with(span_options(1.0));
+  Ids ids{2, 7, 8, 9, 3};
+  std::vector<uint8_t> starts{1, 1, 0, 1, 1};
+  MaskedRows masked;
+  all.mask(0, 0, ids.data(), starts.data(), 5, 10, masked);
+  EXPECT_EQ(masked.rows, (Ids{11, 12, 13}));
+  EXPECT_EQ(masked.labels, (Ids{7, 8, 9}));
+  Ids none{2, 3};
+  masked.clear();
+  all.mask(0, 0, none.data(), starts.data(), 2, 0, masked);
+  EXPECT_TRUE(masked.rows.empty());
+  // A word of three tokens in a text that may hide 0.45 on average.
+  const MlmMasker few = masker_with(span_options(0.15));
+  int64_t hidden = 0;
+  for (int64_t example = 0; example < 4000; ++example) {
+    Ids word{2, 7, 8, 9, 3};
+    const std::vector<uint8_t> one{1, 1, 0, 0, 1};
+    masked.clear();
+    few.mask(0, example, word.data(), one.data(), 5, 0, masked);
+    ASSERT_TRUE(masked.rows.empty() || masked.rows.size() == 3);
+    hidden += !masked.rows.empty();
+  }
+  expect_rate(hidden, 4000, 0.15);
 }
 
 TEST(MlmMasker, Errors) {
