@@ -75,7 +75,8 @@ class Reader {
   }
   void warn_of_unknown_keys() const {
     for (const auto& [key, value] : json_.items()) {
-      const auto is = [&](const auto& known) { return key == known; };
+      const std::string& name = key;  // clang 14 captures no structured binding
+      const auto is = [&](const auto& known) { return name == known; };
       if (std::any_of(seen_.begin(), seen_.end(), is) ||
           std::any_of(std::begin(kHarmless), std::end(kHarmless), is))
         continue;

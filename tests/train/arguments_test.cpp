@@ -224,7 +224,10 @@ TEST(Settle, EveryRangeHoldsAtItsBounds) {
     const auto complaint_about = [&](double value) {
       TrainingArguments a;
       a.eval_strategy = "epoch";  // what early stopping needs
-      if (std::string_view(argument.name).starts_with("lora_")) a.peft_type = "lora";
+      const std::string_view name = argument.name;
+      if (name.starts_with("lora_")) a.peft_type = "lora";
+      if (name == "reduction_factor" || name == "adapter_dropout") a.peft_type = "seq_bn";
+      a.span_mask = name == "geometric_p" || name == "span_upper";
       std::visit(
           [&](auto member) {
             auto& field = a.*member;

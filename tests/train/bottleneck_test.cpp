@@ -15,6 +15,7 @@
 #include "models/model_case.h"
 #include "train/arguments.h"
 #include "train/every_task.h"
+#include "train/parts.h"
 #include "train/resume_run.h"
 #include "train/tiny_run.h"
 #include "train/verify_resume.h"
