@@ -206,11 +206,17 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
                          r.held_out, job.source_language)
            : fmt::format("development: {}; no row of a target chose anything",
                          job.job.validation_file.front()));
-  if (has_average(r))
-    note(
-        fmt::format("the weights are the average of those at {} evenly spaced points of the run; \"not "
-                    "averaged\": those at its end",
-                    r.averaged));
+  if (has_average(r)) {
+    note(fmt::format(
+        "the weights are the average of those at {} evenly spaced points of the run; \"not averaged\": those "
+        "at its end",
+        r.averaged));
+    if (const double dev = gain(r, r.dev, r.dev_last); dev < 0)
+      note(fmt::format(
+          "on the development rows of {} the average is worse by {:.4f}, as after short runs: compare "
+          "with --average_checkpoints 0, which keeps the weights of the end",
+          job.source_language, -dev));
+  }
   if (r.source_text.max_length > 0)
     note(fmt::format("the model reads {} tokens at once; longer rows are {}", r.source_text.max_length,
                      r.source_text.in_windows ? "read in windows" : "truncated"));

@@ -259,8 +259,8 @@ TEST(LanguageText, ATokenizerThatDoesNotHaveTheLanguageIsNamed) {
 TEST(LanguageText, RowsInAnotherScriptAreSaid) {
   TempDir dir;
   std::vector<Example> rows = {row("\u043C\u043E\u0441\u043A\u0432\u0430 abc", "a", 2),
-                               row("guten tag", "b", 3), row("\u0434\u0430 \u0434\u0430 \u0434\u0430", "b", 4),
-                               row("42", "b", 5)};
+                               row("guten tag", "b", 3),
+                               row("\u0434\u0430 \u0434\u0430 \u0434\u0430", "b", 4), row("42", "b", 5)};
   EXPECT_EQ(script_complaint(read(dir, rows)),
             "1 of 4 rows are mostly in Latin script, the others in Cyrillic (first: line 3)");
   rows.erase(rows.begin() + 1);
@@ -353,6 +353,11 @@ TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
   EXPECT_NEAR(json["average"]["gap"].get<double>(), 0.45, 1e-12);
   EXPECT_NEAR(json["targets"][1]["gain_of_averaging"].get<double>(), -0.1, 1e-12);
   EXPECT_NEAR(json["few_shot"]["languages"][0]["curve"]["5"]["mean"].get<double>(), 0.7, 1e-12);
+
+  EXPECT_THAT(table, Not(HasSubstr("--average_checkpoints 0")));
+  std::swap(r.dev, r.dev_last);
+  EXPECT_THAT(table_of(r, job), HasSubstr("on the development rows of en the average is worse by 0.1000"));
+  std::swap(r.dev, r.dev_last);
 
   r.larger_is_better = false;  // a loss: the worst is the largest, and a gap is what is lost
   EXPECT_EQ(to_json(r, job)["worst"], "de");
