@@ -74,7 +74,7 @@ bool threads_chosen = false;  // by --num_threads
 
 void on_signal(int signal) {
   if (const char* text = last_words) {
-    const std::string_view said = text;
+    const std::string_view said = signal_below_bar ? text : text + 1;  // they begin with a line end
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, said.data(), said.size());
     ::_exit(128 + signal);
   }
@@ -204,6 +204,7 @@ void say_unused(const LoadReport& report) {
 namespace {
 
 void handle_signals() {
+  signal_below_bar = on_terminal();
   struct sigaction action {};
   action.sa_handler = on_signal;
   ::sigaction(SIGINT, &action, nullptr);
@@ -230,7 +231,6 @@ EndOnSignals::~EndOnSignals() {
 StopOnSignals::StopOnSignals(Trainer& trainer, const char* afterwards) : afterwards_(last_words) {
   if (afterwards_ && afterwards) afterwards_ = afterwards;
   to_stop = &trainer;
-  signal_below_bar = on_terminal();
   last_words = nullptr;
   handle_signals();
 }

@@ -43,8 +43,8 @@ void say_unused(const LoadReport& report);  // only the unused tensors of the ch
 // Records that --num_threads was given, for say_loaded.
 void threads_were_chosen();
 
-// During its lifetime SIGINT and SIGTERM print `text`, which lives as long, and end the program with 130 or
-// 143.
+// During its lifetime SIGINT and SIGTERM print `text`, which lives as long and begins with a line end, and
+// end the program with 130 or 143.
 class EndOnSignals {
  public:
   explicit EndOnSignals(const char* text);

@@ -134,8 +134,8 @@ TEST(Config, TheSavedArgumentsRepeatTheRun) {
 TEST(Config, DefaultsInAFileAreNotSaid) {
   const World world;
   const std::string rows = world.rows("train.csv", 40, 1), eval = world.rows("eval.csv", 20, 2);
-  graft_output(world.train_args(world / "first",
-                                {"--train_file", rows, "--validation_file", eval, "--max_steps", "2"}));
+  graft_output(world.train_args(
+      world / "first", {"--train_file", rows, "--validation_file", eval, "--num_train_epochs", "1"}));
   Json saved = read_json(world / "first/training_args.json");
   saved.update(
       {{"fp16", false}, {"dataloader_pin_memory", true}, {"local_rank", -1}, {"push_to_hub", false}});

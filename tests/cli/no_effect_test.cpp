@@ -190,8 +190,8 @@ TEST_F(NoEffect, AConfigFileGivesEachOptionOneValue) {
   refused(R"({"max_steps": 1, "seed": 2, "max_steps": 3})", "\"max_steps\" is given twice");
   refused("{ \"seed\": {\"a\": [\"}\"]}, \"se\\u0065d\": 3}", "\"seed\" is given twice");
   EXPECT_THAT(
-      said({"--config", world.write("ok.json", R"({"ray_scope": ["last"], "debug": [], "bf16": null})")}),
-      HasSubstr("--ray_scope last has no effect here"));
+      said({"--config", world.write("ok.json", R"({"dataloader_num_workers": [4], "debug": [], "bf16": null})")}),
+      HasSubstr("--dataloader_num_workers 4 has no effect here"));
 }
 
 TEST_F(NoEffect, NumbersThatNoIntegerHolds) {

@@ -69,28 +69,32 @@ TEST(Options, WhatIsNeededIsSaid) {
 
 TEST(Options, OneFileOfRowsIsRead) {
   const World world;
-  const std::string a = world.rows("a.csv", 8, 1), b = world.rows("b.csv", 8, 2);
+  const std::string a = world.rows("a.csv", 8, 1), b = world.rows("b.csv", 8, 2),
+                    c = world.rows("c.csv", 8, 3);
   expect_usage_error(
       world.train_args("out", {"--train_file", a, b}),
       {"--train_file is given 2 files (", "a.csv, ", "and --task sequence-classification reads one",
        "join the rows of the files into one file"});
-  expect_usage_error(world.train_args("out", {"--train_file", a, "--validation_file", a, b, "--do_eval"}),
+  expect_usage_error(world.train_args("out", {"--train_file", a, "--validation_file", b, c, "--do_eval"}),
                      {"--validation_file is given 2 files (", "en=dev.en.csv,de=dev.de.csv"});
 }
 
 TEST(Options, FoldersOfAReportAndOfTokensAreCheckedFirst) {
+  using testing::AllOf;
+  using testing::HasSubstr;
   const World world;
   const std::string rows = world.rows("a.csv", 8, 1), blocker = world.write("blocker", "");
-  expect_usage_error(world.train_args("out", {"--train_file", rows, "--report_to", "tensorboard",
-                                              "--logging_dir", blocker + "/logs"}),
-                     {"--logging_dir " + blocker + "/logs: ", "is a file", "choose a folder"});
+  const Result report = run_graft(world.train_args(
+      "out", {"--train_file", rows, "--report_to", "tensorboard", "--logging_dir", blocker + "/logs"}));
+  EXPECT_EQ(report.code, 2);
+  EXPECT_THAT(report.err, AllOf(HasSubstr("--logging_dir " + blocker + "/logs: "), HasSubstr("is a file"),
+                                HasSubstr("choose a folder")));
   EXPECT_FALSE(std::filesystem::exists(world / "out/model.safetensors"));
   const Result tokens =
       run_graft(world.train_args("tokens", {"--train_file", world.lines("t.txt", 40, 1), "--task",
                                             "masked-lm", "--tokenized_path", blocker + "/t"}));
   EXPECT_EQ(tokens.code, 1);
-  EXPECT_THAT(tokens.err,
-              testing::AllOf(testing::HasSubstr(blocker + "/t"), testing::HasSubstr("--tokenized_path")));
+  EXPECT_THAT(tokens.err, AllOf(HasSubstr(blocker + "/t"), HasSubstr("--tokenized_path")));
 }
 
 TEST(Options, AnUnfinishedRunIsNoModel) {

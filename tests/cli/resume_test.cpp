@@ -160,7 +160,7 @@ TEST_P(Dying, OfTooSmallADiskIsRefusedBeforeTheFirstStep) {
   const DyingRun run(GetParam());
   const Result small = run.run("out", "free", 20000);
   EXPECT_EQ(small.code, 1);
-  EXPECT_THAT(small.err, AllOf(HasSubstr("the disk has 0.0 MB free, and the run needs "),
+  EXPECT_THAT(small.err, AllOf(HasSubstr("the disk has 20.0 kB free, and the run needs "),
                                HasSubstr("the first checkpoint ("), HasSubstr("nothing was trained"),
                                testing::Not(HasSubstr("grad_norm"))));
   run.expect_same_end("out", "after a disk that is too small");

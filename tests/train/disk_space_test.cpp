@@ -52,16 +52,13 @@ class DiskSpace : public testing::Test {
                   return disk_needs(parts, state, plan);
                 });
   }
+  // What is logged.
   std::string said(const TrainingArguments& a, int64_t free) const {
-    std::string error;
-    const std::string log = log_of_run([&] {
-      error = error_of([&] {
-        with(a, 0, {}, [&](const auto& parts, TrainState& state, const StepPlan& plan) {
-          check_disk_space(parts, state, plan, free);
-        });
+    return log_of_run([&] {
+      with(a, 0, {}, [&](const auto& parts, TrainState& state, const StepPlan& plan) {
+        check_disk_space(parts, state, plan, free);
       });
     });
-    return error + "\n" + log;
   }
   ResumeRun run_;
 };
@@ -112,7 +109,7 @@ TEST_F(DiskSpace, FollowsTheStrategyTheLimitsAndWhatIsThere) {
 TEST_F(DiskSpace, TooLittleIsRefusedAndSomeIsWarnedOf) {
   const TrainingArguments a = arguments();
   const DiskNeeds needed = needs(a);
-  EXPECT_THAT(said(a, static_cast<int64_t>(needed.least) - 1),
+  EXPECT_THAT(error_of([&] { said(a, static_cast<int64_t>(needed.least) - 1); }),
               AllOf(HasSubstr("the disk has "), HasSubstr("the run needs "),
                     HasSubstr("the first checkpoint ("), HasSubstr("best/ ("), HasSubstr("the model ("),
                     HasSubstr("nothing was trained"), HasSubstr("--output_dir on another disk")));
@@ -120,8 +117,8 @@ TEST_F(DiskSpace, TooLittleIsRefusedAndSomeIsWarnedOf) {
               AllOf(HasSubstr("the run may need "), HasSubstr("up to 3 checkpoints"),
                     HasSubstr("--save_total_limit 1"), Not(HasSubstr("nothing was trained"))));
   EXPECT_THAT(said(a, static_cast<int64_t>(needed.all)), HasSubstr("the run may need "));
-  EXPECT_EQ(said(a, static_cast<int64_t>(needed.all + needed.all / 20)), "\n");
-  EXPECT_EQ(said(a, -1), "\n");  // what the disk of the tests has
+  EXPECT_EQ(said(a, static_cast<int64_t>(needed.all + needed.all / 20)), "");
+  EXPECT_EQ(said(a, -1), "");  // what the disk of the tests has
 }
 
 }  // namespace

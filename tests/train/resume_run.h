@@ -14,7 +14,12 @@ namespace graft::test {
 inline std::string log_of_run(const std::function<void()>& f) {
   std::string log;
   const LogSink former = set_log_sink([&](LogLevel, const std::string& text) { log += text + "\n"; });
-  f();
+  try {
+    f();
+  } catch (...) {
+    set_log_sink(former);
+    throw;
+  }
   set_log_sink(former);
   return log;
 }

@@ -225,13 +225,12 @@ TEST_F(Resume, OtherSettingsAreNamed) {
 }
 
 TEST_F(Resume, NamesWhatWasNotGivenBefore) {
-  interrupted(4, {}, [](TrainingArguments& a) { a.freeze = "bert.embeddings.*"; });
-  EXPECT_THAT(log_,
-              AllOf(HasSubstr("--freeze bert.embeddings.* (it was not given)"), Not(HasSubstr("(was )"))));
-  interrupted(
-      4, [](TrainingArguments& a) { a.freeze = "bert.embeddings.*"; },
-      [](TrainingArguments& a) { a.freeze = ""; });
-  EXPECT_THAT(log_, HasSubstr("no --freeze (it was bert.embeddings.*)"));
+  const Change decay = [](TrainingArguments& a) { a.weight_decay_patterns = "*.bias=0.01"; };
+  interrupted(4, {}, decay);
+  EXPECT_THAT(log_, AllOf(HasSubstr("--weight_decay_patterns *.bias=0.01 (it was not given)"),
+                          Not(HasSubstr("(was )"))));
+  interrupted(4, decay, [](TrainingArguments& a) { a.weight_decay_patterns = ""; });
+  EXPECT_THAT(log_, HasSubstr("no --weight_decay_patterns (it was *.bias=0.01)"));
 }
 
 TEST(SameModel, AnotherOneIsNamedByAFewKeys) {
