@@ -189,9 +189,9 @@ TEST_F(NoEffect, AConfigFileGivesEachOptionOneValue) {
   refused(R"({"ddp_backend": ["gloo", "nccl"]})", "--ddp_backend gloo, nccl is refused");
   refused(R"({"max_steps": 1, "seed": 2, "max_steps": 3})", "\"max_steps\" is given twice");
   refused("{ \"seed\": {\"a\": [\"}\"]}, \"se\\u0065d\": 3}", "\"seed\" is given twice");
-  EXPECT_THAT(
-      said({"--config", world.write("ok.json", R"({"dataloader_num_workers": [4], "debug": [], "bf16": null})")}),
-      HasSubstr("--dataloader_num_workers 4 has no effect here"));
+  EXPECT_THAT(said({"--config",
+                    world.write("ok.json", R"({"dataloader_num_workers": [4], "debug": [], "bf16": null})")}),
+              HasSubstr("--dataloader_num_workers 4 has no effect here"));
 }
 
 TEST_F(NoEffect, NumbersThatNoIntegerHolds) {
