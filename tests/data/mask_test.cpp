@@ -183,8 +183,11 @@ TEST(MlmMasker, SpansHideTheShareInWholeWords) {
         ASSERT_EQ(masked.labels[k], words.ids[row]);
         ASSERT_TRUE(words.ids[row] > 4) << "a special token";
       }
-      for (size_t i = 1; i < ids.size(); ++i)
-        if (!words.starts[i]) ASSERT_EQ(is_masked[i], is_masked[i - 1]) << "a word is hidden in part";
+      for (size_t i = 1; i < ids.size(); ++i) {
+        if (!words.starts[i]) {
+          ASSERT_EQ(is_masked[i], is_masked[i - 1]) << "a word is hidden in part";
+        }
+      }
       // The first token of a run decides for its span; runs may be longer than a span where two meet.
       for (size_t i = 1; i < ids.size(); ++i) {
         if (!is_masked[i] || is_masked[i - 1]) continue;
