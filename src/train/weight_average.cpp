@@ -22,6 +22,14 @@ void each_float(int64_t n, const F& f) {
   });
 }
 
+// Whether a run may have more places than the average counts. Evaluations at each r-th part of the steps,
+// rounded up to whole steps, are at most 1 / r.
+bool keeps_last(const TrainingArguments& a) {
+  constexpr double kRounding = 1e-9;
+  const bool by_ratio = a.eval_strategy == "steps" && a.eval_steps && *a.eval_steps < 1;
+  return !by_ratio || 1 > *a.eval_steps * (static_cast<double>(a.average_checkpoints) + kRounding);
+}
+
 }  // namespace
 
 AverageKind average_kind(const TrainingArguments& a) {
@@ -41,7 +49,7 @@ int64_t average_bytes(const engine::ParameterStore& store, const TrainingArgumen
   if (kind == AverageKind::none) return 0;
   int64_t floats = 0;
   for (const Parameter& p : store.parameters()) floats += p.trainable ? p.size : 0;
-  return 4 * floats * (kind == AverageKind::last ? 1 + a.average_checkpoints : 1);
+  return 4 * floats * (kind == AverageKind::last && keeps_last(a) ? 1 + a.average_checkpoints : 1);
 }
 
 WeightAverage::WeightAverage(engine::ParameterStore& store, const TrainingArguments& a, int64_t swa_start)
@@ -50,7 +58,8 @@ WeightAverage::WeightAverage(engine::ParameterStore& store, const TrainingArgume
       decay_(a.ema_decay),
       window_(a.average_checkpoints),
       swa_start_(swa_start),
-      at_evaluations_(a.eval_strategy != "no") {
+      at_evaluations_(a.eval_strategy != "no"),
+      keeps_last_(kind_ == AverageKind::last && keeps_last(a)) {
   for (Parameter& p : store.parameters())
     if (p.trainable) averaged_.push_back({&p, std::vector<float>(static_cast<size_t>(p.size)), {}});
 }
@@ -87,7 +96,7 @@ void WeightAverage::add() {
                                                   : 1 / static_cast<double>(added_);
   for (Averaged& a : averaged_) {
     const engine::HostRead w = store_.read_value(*a.parameter);
-    if (kind_ != AverageKind::last) {
+    if (!keeps_last_) {
       each_float(w.size(), [&](size_t i) {
         a.mean[i] +=
             static_cast<float>(rest * (static_cast<double>(w.data()[i]) - static_cast<double>(a.mean[i])));
@@ -154,7 +163,7 @@ void WeightAverage::load(const Json& values, std::span<const StateTensor> tensor
     if (added == 0) break;
     const Parameter& p = *a.parameter;
     Averaged one{a.parameter, find((model_is_average ? "weights." : "average.") + p.name, p), {}};
-    for (int64_t k = 0; kind_ == AverageKind::last && k < added; ++k)
+    for (int64_t k = 0; keeps_last_ && k < added; ++k)
       one.last.push_back(find(fmt::format("last.{}.{}", k, p.name), p));
     read.push_back(std::move(one));
   }

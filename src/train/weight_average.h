@@ -16,7 +16,8 @@ enum class AverageKind : uint8_t {
 };
 // Throws UsageError for more than one of them.
 AverageKind average_kind(const TrainingArguments& arguments);
-// Bytes of its copies of the weights.
+// Bytes of its copies of the weights: one for each place of AverageKind::last, unless no run has more places
+// (evaluations at a ratio of all steps). A running mean then needs one.
 int64_t average_bytes(const engine::ParameterStore& store, const TrainingArguments& arguments);
 
 class WeightAverage final : public Stateful {
@@ -55,6 +56,7 @@ class WeightAverage final : public Stateful {
   double decay_;
   int64_t window_, swa_start_, added_ = 0;
   bool at_evaluations_, swapped_ = false;
+  bool keeps_last_;  // weights leave the average of AverageKind::last
   std::vector<Averaged> averaged_;
 };
 

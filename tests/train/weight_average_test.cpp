@@ -74,6 +74,35 @@ TEST(WeightAverage, AverageCheckpointsIsTheMeanOfTheLastOnes) {
   EXPECT_EQ(w.get(), 4);
 }
 
+TEST(WeightAverage, ARunningMeanHasTheSameValuesWhereNoPlaceLeaves) {
+  TrainingArguments every_tenth = averaging(0, 0, 10, "steps"), every_fifth = averaging(0, 0, 4, "steps");
+  every_tenth.eval_steps = 0.1;
+  every_fifth.eval_steps = 0.2;  // five places, of which four count
+  AveragedWeight w;
+  EXPECT_EQ(average_bytes(w.store, every_tenth), 4 * 2);
+  EXPECT_EQ(average_bytes(w.store, every_fifth), 4 * 2 * 5);
+  WeightAverage running(w.store, every_tenth, 0), window(w.store, averaging(0, 0, 10, "steps"), 0);
+  for (const float value : {1.0f, 5.0f, 7.5f}) {
+    w.set(value);
+    running.add();
+    window.add();
+  }
+  EXPECT_EQ(running.num_added(), 3);
+  window.swap();
+  const float expected = w.get();
+  window.swap();
+  EXPECT_EQ(running.tensors().size(), 1u);
+
+  AveragedWeight loaded;
+  loaded.set(w.get());
+  WeightAverage resumed(loaded.store, every_tenth, 0);
+  resumed.load(parse_json(running.values().dump(), "state"), running.tensors());
+  running.swap();
+  EXPECT_NEAR(w.get(), expected, 1e-6);
+  resumed.swap();
+  EXPECT_EQ(loaded.get(), w.get());
+}
+
 TEST(WeightAverage, WithoutAnyWeightsNothingIsExchanged) {
   AveragedWeight w;
   w.set(7);
