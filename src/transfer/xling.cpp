@@ -163,8 +163,8 @@ class Matrix {
       const auto& [file, rows] = data_.tests[i];
       LanguageScores one;
       one.file = file;
-      one.trained_on = std::any_of(data_.training.begin(), data_.training.end(),
-                                   [&](const auto& t) { return t.file.language == file.language; });
+      const std::vector<std::string> trained_on = languages(data_.training);
+      one.trained_on = std::find(trained_on.begin(), trained_on.end(), file.language) != trained_on.end();
       one.text = text(rows);
       one.missing_labels = missing[i];
       for (const Example& e : rows.examples()) one.rows_in_training += trained.count(key_of_row(e)) ? 1 : 0;
