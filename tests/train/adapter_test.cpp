@@ -10,13 +10,11 @@
 #include "graft/adapter.h"
 #include "graft/pipeline.h"
 #include "models/adapter_folder.h"
-#include "models/model_case.h"
 #include "models/registry.h"
 #include "models/weights.h"
+#include "train/adapter_base.h"
 #include "train/checkpoint.h"
-#include "train/every_task.h"
 #include "train/resume_run.h"
-#include "train/tiny_run.h"
 #include "train/verify_resume.h"
 
 namespace graft::train {
@@ -29,11 +27,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const std::vector<std::string>& colour_names() {
-  static const std::vector<std::string> names = {"blue", "green", "red"};
-  return names;
-}
-
 std::map<std::string, std::vector<float>> values_by_name(const Model& model) {
   std::map<std::string, std::vector<float>> out;
   for (const Parameter& p : model.state().parameters.parameters()) {
@@ -43,43 +36,11 @@ std::map<std::string, std::vector<float>> values_by_name(const Model& model) {
   return out;
 }
 
-// A base model in a folder, and runs that train adapters of it.
-class Adapters : public testing::Test {
+class Adapters : public AdapterBase {
  protected:
-  Adapters() { save_base("base", 42); }
-  void save_base(const std::string& name, uint64_t seed, const std::string& model_type = "bert") const {
-    run_.model("sequence-classification", colour_names(), 0.1, model_type, seed).save_pretrained(run_ / name);
-    run_.tokenizer()->save(run_ / name);
-  }
-  // As `graft train` loads it: the head is new.
-  Model base(const std::string& name = "base") const {
-    ModelOptions options;
-    options.labels = colour_names();
-    return Model::from_pretrained(run_ / name, options);
-  }
-  TrainingArguments arguments(const std::string& out = "out") const {
-    TrainingArguments a = run_.arguments();
-    a.output_dir = (run_ / out).string();
-    a.peft_type = "lora";
-    a.learning_rate = 1e-2;
-    return a;
-  }
-  TaskData data(int rows = 300) const {
-    return {Dataset::from_file(run_.single_csv("train.csv", rows, 1)),
-            Dataset::from_file(run_.single_csv("eval.csv", 60, 2)), run_.tokenizer()};
-  }
-  // Two steps from a base with dropout; returns the model.
-  Model trained(TrainingArguments a) const {
-    a.max_steps = 4;
-    Trainer trainer(base(), a, data(40));
-    trainer.train();
-    return trainer.parts().model;
-  }
-  std::string refused(const TrainingArguments& a) const {
-    return error_of([&] { Trainer(base(), a, data(10)); });
-  }
-  data::RaggedBatch batch() const { return RandomFeatures(base(), 12, 20).batch(12); }
-  TinyRun run_;
+  TrainingArguments arguments(const std::string& out = "out") const { return arguments_of("lora", out); }
+  TaskData data(int rows = 300) const { return AdapterBase::data(rows); }
+  data::RaggedBatch batch() const { return AdapterBase::batch(base()); }
 };
 
 TEST_F(Adapters, TrainThemselvesAndTheHeadOnly) {
@@ -336,7 +297,7 @@ TEST_F(Adapters, WithOptionsThatDoNotFitAreRefused) {
   a.use_dora = true;
   EXPECT_THAT(refused(a), HasSubstr("--use_dora is for --peft_type lora, not for ia3"));
   a = arguments();
-  EXPECT_THAT(error_of([&] { Trainer(run_.model("sequence-classification", colour_names()), a, data(10)); }),
+  EXPECT_THAT(error_of([&] { Trainer(run_.model("sequence-classification", colours()), a, data(10)); }),
               HasSubstr("this one has random weights"));
 }
 
@@ -373,7 +334,7 @@ TEST_F(Adapters, OfAnotherBaseAreRefused) {
     Json config = read_json(run_ / "out/adapter_config.json");
     config["base_model_name_or_path"] = name;
     write_json(run_ / "out/adapter_config.json", config);
-    EXPECT_EQ(Model::from_pretrained(run_ / "out").labels(), colour_names()) << name;
+    EXPECT_EQ(Model::from_pretrained(run_ / "out").labels(), colours()) << name;
   }
 }
 

@@ -12,12 +12,8 @@
 #include "graft/pipeline.h"
 #include "models/adapter_folder.h"
 #include "models/bottleneck.h"
-#include "models/model_case.h"
-#include "train/arguments.h"
-#include "train/every_task.h"
-#include "train/parts.h"
+#include "train/adapter_base.h"
 #include "train/resume_run.h"
-#include "train/tiny_run.h"
 #include "train/verify_resume.h"
 
 namespace graft::train {
@@ -29,11 +25,6 @@ using engine::Parameter;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-const std::vector<std::string>& colours() {
-  static const std::vector<std::string> names = {"blue", "green", "red"};
-  return names;
-}
 
 // A configuration and the changes of it, as options.
 struct Case {
@@ -55,48 +46,22 @@ const std::vector<Case>& cases() {
   return table;
 }
 
-class Bottlenecks : public testing::Test {
+class Bottlenecks : public AdapterBase {
  protected:
-  Bottlenecks() { save_base("base", 42); }
-  void save_base(const std::string& name, uint64_t seed, const std::string& model_type = "bert") const {
-    run_.model("sequence-classification", colours(), 0.1, model_type, seed).save_pretrained(run_ / name);
-    run_.tokenizer()->save(run_ / name);
-  }
-  Model base(const std::string& name = "base") const {
-    ModelOptions options;
-    options.labels = colours();
-    return Model::from_pretrained(run_ / name, options);
-  }
   TrainingArguments arguments(const Case& c, const std::string& out = "out") const {
-    TrainingArguments a = run_.arguments();
-    a.output_dir = (run_ / out).string();
-    a.peft_type = c.peft_type;
+    TrainingArguments a = arguments_of(c.peft_type, out);
     a.reduction_factor = 4;
     for (const auto& [name, value] : c.options) set_argument(a, name, value);
-    a.learning_rate = 1e-2;
     return a;
   }
-  TaskData data(int rows = 40) const {
-    return {Dataset::from_file(run_.single_csv("train.csv", rows, 1)),
-            Dataset::from_file(run_.single_csv("eval.csv", 60, 2)), run_.tokenizer()};
-  }
-  Model trained(TrainingArguments a) const {
-    a.max_steps = 4;
-    Trainer trainer(base(), a, data());
-    trainer.train();
-    return trainer.parts().model;
-  }
-  std::string refused(const Case& c) const {
-    return error_of([&] { Trainer(base(), arguments(c), data(10)); });
-  }
-  static data::RaggedBatch batch(const Model& model) { return RandomFeatures(model, 12, 20).batch(12); }
+  TaskData data(int rows = 40) const { return AdapterBase::data(rows); }
+  std::string refused(const Case& c) const { return AdapterBase::refused(arguments(c)); }
   Json edited(const std::function<void(Json&)>& edit) const {
     Json config = read_json(run_ / "out/adapter_config.json");
     edit(config);
     write_json(run_ / "out/adapter_config.json", config);
     return config;
   }
-  TinyRun run_;
 };
 
 void move_adapters(const Model& model, const std::vector<float>& direction, float step) {
