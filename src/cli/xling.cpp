@@ -26,17 +26,14 @@ struct XlingOptions : transfer::XlingJob {
 Options declare_xling(XlingOptions& o) {
   Options options(
       "xling", "train on one language, score every language, and print the matrix",
-      {"graft xling --model DIR --train_file en.train.csv --test_files "
-       "en=en.test.csv,de=de.test.csv,fr=fr.test.csv "
-       "--output_dir matrix",
+      {"graft xling --model DIR --train_file en.train.csv --output_dir matrix \\",
+       "    --test_files en=en.test.csv,de=de.test.csv,fr=fr.test.csv",
        "graft xling --model DIR --task ner --train_file en.conll --validation_file en.dev.conll \\",
        "    --test_files de=de.conll,zh=zh.conll --seeds 1,2,3,4,5 --output_dir matrix",
        "graft xling --model DIR --train_file en.csv --test_files de=de.test.csv --few_shot 1,5,10 \\",
        "    --few_shot_files de=de.train.csv --output_dir curve",
        "graft xling --model DIR --train_files en=en.csv,de=de.csv,fr=fr.csv --sampling_temperature 2 \\",
-       "    --max_rows_per_language 10000 --test_files de=de.test.csv,fr=fr.test.csv,ru=ru.test.csv "
-       "--output_dir "
-       "joint"});
+       "    --max_rows_per_language 10000 --test_files de=de.test.csv,ru=ru.test.csv --output_dir joint"});
   o.job.arguments = transfer::xling_arguments();
   declare_job(options, o.job);
   options.list(

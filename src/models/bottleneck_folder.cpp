@@ -155,7 +155,7 @@ std::vector<std::string> labels_of(const Json& config, const Json& file) {
   for (const Json* from : {&config, &file}) {
     if (!from->is_object()) continue;
     const auto it = from->find("label2id");
-    if (it == from->end() || !it->is_object() || it->size() == 0) continue;
+    if (it == from->end() || !it->is_object() || it->empty()) continue;
     std::vector<std::string> names(it->size());
     for (const auto& [label, id] : it->items()) {
       if (!id.is_number_integer() || id.get<int64_t>() < 0 ||

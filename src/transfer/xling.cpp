@@ -65,7 +65,7 @@ train::WeightAverage* average_of(const train::TrainState& state) {
 
 class Matrix {
  public:
-  Matrix(XlingJob& job, fs::path checkpoint, fs::path tokenizer, const Hooks& hooks)
+  Matrix(XlingJob& job, fs::path checkpoint, const fs::path& tokenizer, const Hooks& hooks)
       : job_(job),
         checkpoint_(std::move(checkpoint)),
         tokenizer_folder_(models::tokenizer_folder(tokenizer)),
@@ -230,12 +230,14 @@ class Matrix {
 
   static std::vector<std::string> languages(const std::vector<LanguageRows>& rows) {
     std::vector<std::string> out;
+    out.reserve(rows.size());
     for (const LanguageRows& one : rows) out.push_back(one.file.language);
     return out;
   }
 
   std::vector<std::string> target_names() const {
     std::vector<std::string> out;
+    out.reserve(result_.targets.size());
     for (const LanguageScores& one : result_.targets) out.push_back(one.file.language);
     return out;
   }

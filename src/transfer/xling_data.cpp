@@ -83,6 +83,7 @@ void check_dev_rows(const XlingData& data, const XlingJob& job) {
 std::vector<LanguageRows> read_all(const XlingJob& job, const std::vector<LanguageFile>& files,
                                    int64_t max_samples) {
   std::vector<LanguageRows> out;
+  out.reserve(files.size());
   for (const LanguageFile& f : files) out.push_back({f, read(job, f.file, max_samples)});
   return out;
 }

@@ -60,7 +60,7 @@ void check_arguments(const XlingJob& job) {
   refuse(!a.peft_type.empty(), "peft_type", "xling trains whole models",
          "`graft train` trains adapters, and `graft evaluate` scores them on each language");
   refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric", "leave it out");
-  const bool several = job.train_files.size() > 0;
+  const bool several = !job.train_files.empty();
   refuse(several && !job.job.train_file.empty(), "train_file", "--train_files has the training languages",
          fmt::format("add the source to them: --train_files {}=FILE,de=FILE", job.source_language));
   if (!several && job.job.train_file.empty())
