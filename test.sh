@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds graft and checks it.
-#   ./test.sh          the default tier: about twelve minutes on two cores (Zen 5), builds with two compilers included
+#   ./test.sh          the default tier: about thirteen minutes on two cores, builds with two compilers included
 #   ./test.sh --fast   build, include check, format, fast tests
 #   ./test.sh --slow   everything: slow tests, all sanitizers over the fast tests, a minute of every fuzz target
 #   ./test.sh --interop  build, then compare with the releases of tests/interop/pins.toml (from PyPI, kept in .interop/)
