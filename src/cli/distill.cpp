@@ -21,7 +21,7 @@ namespace {
 
 struct DistillCommand : transfer::DistillOptions {
   std::string teacher_name, student_name, config, validation, cache;
-  std::vector<std::string> texts, pieces;
+  std::vector<std::string> texts, pieces, added_pieces;
   bool json = false;
 };
 
@@ -76,6 +76,7 @@ Options declare(DistillCommand& o) {
       "pairs of sentences: files of SOURCE TAB TARGET without a header, or two files en.txt,de.txt; the "
       "teacher reads the first sentence and the student learns both");
   options.integer("add_pieces", o.add_pieces, "new pieces of the second sentences of --parallel", {1, 1e7});
+  options.list("pieces_file", o.added_pieces, "text of the new pieces, instead of those sentences");
   options.flag("align", o.align, "new pieces start from those of the teacher with which they are aligned");
   options.text("validation_file", o.validation,
                "labelled data (or pairs) on which the table scores the models");
@@ -133,6 +134,7 @@ void find_files(DistillCommand& o) {
   o.teacher_cache = o.cache;
   o.train_file.assign(o.texts.begin(), o.texts.end());
   o.vocabulary.assign(o.pieces.begin(), o.pieces.end());
+  o.pieces_file.assign(o.added_pieces.begin(), o.added_pieces.end());
 }
 
 }  // namespace

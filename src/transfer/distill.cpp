@@ -71,6 +71,8 @@ void check_distill_options(const DistillOptions& o) {
     throw UsageError("--add_pieces needs --parallel: the pieces are those of its second sentences");
   if (o.align && o.add_pieces == 0)
     throw UsageError("--align needs --add_pieces: it is where new pieces start");
+  if (!o.pieces_file.empty() && o.add_pieces == 0)
+    throw UsageError("--pieces_file needs --add_pieces: how many pieces of it are added");
   check_distill_arguments(o.arguments);
   train::check(o.arguments);
 }

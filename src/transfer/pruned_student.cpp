@@ -43,15 +43,15 @@ class TextFile {
   fs::path path_;
 };
 
-// The first `n` pieces of a vocabulary trained on `text` that `files` does not have.
-std::vector<std::string> new_pieces(const fs::path& text, int64_t n, const text::VocabularyFiles& files,
-                                    const Tokenizer& teacher) {
+// The first `n` pieces of a vocabulary trained on `texts` that `files` does not have.
+std::vector<std::string> new_pieces(const std::vector<fs::path>& texts, int64_t n,
+                                    const text::VocabularyFiles& files, const Tokenizer& teacher) {
   constexpr int32_t kAlphabet = 5000;
   TrainTokenizerOptions options;
   options.vocab_size = static_cast<int32_t>(2 * n + kAlphabet);  // many are there already
   options.limit_alphabet = kAlphabet;
   options.lowercase = teacher.normalize("A") == "a";
-  const auto trained = train_tokenizer({text}, options);
+  const auto trained = train_tokenizer(texts, options);
   std::vector<std::string> pieces;
   for (int32_t id = 0; id < trained->vocab_size() && std::ssize(pieces) < n; ++id)
     if (!trained->is_special(id) && !files.has(trained->id_to_token(id)))
@@ -169,7 +169,7 @@ class NewRows {
   Translations translations_;
 };
 
-void add_new_pieces(const DistillOptions& o, const ParallelText& pairs, const fs::path& text,
+void add_new_pieces(const DistillOptions& o, const ParallelText& pairs, const std::vector<fs::path>& texts,
                     const fs::path& folder) {
   const auto teacher = Tokenizer::from_pretrained(o.teacher);
   if (teacher->kind() != "WordPiece")
@@ -184,7 +184,7 @@ void add_new_pieces(const DistillOptions& o, const ParallelText& pairs, const fs
   tokenizer->save(files_folder);
   text::VocabularyFiles files(files_folder);
   const int32_t first = files.num_ids();
-  files.append(new_pieces(text, o.add_pieces, files, *teacher));
+  files.append(new_pieces(texts, o.add_pieces, files, *teacher));
   const auto extended = Tokenizer::from_pretrained(files_folder);
   remove_tree(files_folder);
   const Model model = former.with_task(options, files.num_ids());
@@ -217,16 +217,16 @@ void make_pruned_student(const DistillOptions& o, const ParallelText& pairs, con
   options.vocabulary_size = o.vocabulary_size;
   options.min_count = o.min_count;
   std::optional<TextFile> source, target;
-  if (o.add_pieces > 0) {
-    source.emplace(folder.string() + ".source.txt", pairs.source);
-    target.emplace(folder.string() + ".target.txt", pairs.target);
-    if (options.vocabulary.empty()) options.vocabulary = {source->path()};
-  }
+  std::vector<fs::path> texts = o.pieces_file;
+  if (o.add_pieces > 0 && options.vocabulary.empty())
+    options.vocabulary = {source.emplace(folder.string() + ".source.txt", pairs.source).path()};
+  if (o.add_pieces > 0 && texts.empty())
+    texts = {target.emplace(folder.string() + ".target.txt", pairs.target).path()};
   const PruneReport report = prune(options);
   log_info("student: {} layers, {} pieces, {} parameters; the teacher has {}, {}, {}", report.after.layers,
            report.after.vocabulary, report.after.parameters, report.before.layers, report.before.vocabulary,
            report.before.parameters);
-  if (o.add_pieces > 0) add_new_pieces(o, pairs, target->path(), folder);
+  if (o.add_pieces > 0) add_new_pieces(o, pairs, texts, folder);
 }
 
 }  // namespace graft::transfer

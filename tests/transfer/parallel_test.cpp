@@ -203,6 +203,14 @@ TEST_F(ParallelDistillation, TheStudentLearnsTheOtherSide) {
   EXPECT_FALSE(has_unknown("student"));
 }
 
+TEST_F(ParallelDistillation, NewPiecesComeFromTheFileThatIsNamed) {
+  options_.pieces_file = {run_.dir().write("more.txt", "\xD1\x8D\xD1\x8D \xD1\x8E\xD1\x8E\n")};
+  train(true, "student");
+  const auto tokenizer = Tokenizer::from_pretrained(run_ / "student");
+  EXPECT_TRUE(tokenizer->token_to_id("\xD1\x8D\xD1\x8D"));
+  EXPECT_FALSE(tokenizer->token_to_id(in_cyrillic("red")));
+}
+
 TEST_F(ParallelDistillation, OptionsThatNeedEachOther) {
   const auto complaint = [&] {
     options_.arguments.output_dir = run_ / "out";
@@ -216,6 +224,9 @@ TEST_F(ParallelDistillation, OptionsThatNeedEachOther) {
   options_.align = true;
   options_.layers = "1";
   EXPECT_THAT(complaint(), HasSubstr("--align needs --add_pieces"));
+  options_.align = false;
+  options_.pieces_file = {run_ / "source.csv"};
+  EXPECT_THAT(complaint(), HasSubstr("--pieces_file needs --add_pieces"));
 }
 
 }  // namespace
