@@ -10,7 +10,7 @@ The blocks of a page run in order, in one folder that shows the project's files 
 Two texts are equal when all but their numbers is. Integers are equal. A processor that rounds otherwise trains otherwise, as another
 seed would: percentages and points may differ by 2, or by N where the fence says ```console points=N, and means of correct answers by
 the same share; WORD=N in the fence is for the lines that hold the word. Other numbers with decimals may differ by 0.02 or a twentieth,
-or by 0.15 where the fence has points=N; megabytes, which depend on the kernels, by three tenths. Times and rates are not compared. Folders inside the project count from its root.
+or by 0.15 where the fence has points=N; megabytes, which depend on the kernels, by a fifth, or by N percent of WORD=N. Times and rates are not compared. Folders inside the project count from its root.
 """
 import os
 import pathlib
@@ -55,7 +55,7 @@ def close(expected, got, after, points):
     if re.match(r"( - \d+)? ?(%|points)", after):
         return abs(a - b) <= points
     if re.match(r" ?(MB|GB)", after):
-        return abs(a - b) <= 0.3 * abs(a)
+        return abs(a - b) <= max(20, points) / 100 * abs(a)
     if re.fullmatch(r"[+-]?\d+", expected):
         return a == b
     if of := re.match(r" of (\d+)", after):
