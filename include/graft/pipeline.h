@@ -33,19 +33,41 @@ struct PipelineOptions {
       source_prefix{};  // of an encoder-decoder: before each source; default: as in training
 };
 
+// A folder of adapters (peft's or AdapterHub's, `graft train --peft_type`) and the name that it gets.
+struct NamedAdapter {
+  std::string name;
+  std::filesystem::path folder;
+};
+
 // Sequence classification. Thread-safe: many threads may call one pipeline, and results do not depend on it.
 // It holds the weights and no training memory.
 class GRAFT_API Pipeline {
  public:
   // Loads a folder that `graft train` or Python wrote. Throws Error as Model and Tokenizer do.
   explicit Pipeline(const std::filesystem::path& folder, const PipelineOptions& options = {});
+  // A base model, which may lack a head, and adapters of it. The first of them is active, as in peft.
+  Pipeline(const std::filesystem::path& base, const std::vector<NamedAdapter>& adapters,
+           const PipelineOptions& options = {});
   ~Pipeline();
   Pipeline(Pipeline&&) noexcept;
 
   Prediction operator()(const std::string& text) const;
-  // Many texts. `pairs` is empty, or holds the second text of each.
+  // Many texts. `pairs` is empty, or holds the second text of each. `adapter`: the name of a loaded one, for
+  // this call; "" = the active one.
   std::vector<Prediction> predict(const std::vector<std::string>& texts,
-                                  const std::vector<std::string>& pairs = {}) const;
+                                  const std::vector<std::string>& pairs = {},
+                                  const std::string& adapter = {}) const;
+
+  // Adapters over this model, under peft's names. An adapter has the head, the labels, the length and the
+  // precision of its own folder, and the same results as a pipeline of that folder, to the bit; the weights
+  // of the base are in memory once. No other call may run at the same time as these three.
+  // Throws Error for a name that is taken, a folder without adapters, and adapters of another base.
+  void load_adapter(const std::filesystem::path& folder, const std::string& name);
+  // What predict, labels and model mean from here on. Throws Error for a name that is not loaded.
+  void set_adapter(const std::string& name);
+  // The base with its own head. Throws Error if it has none.
+  void disable_adapters();
+
   const std::vector<std::string>& labels() const;
   const Model& model() const;
   // Number of texts truncated at max_seq_length since construction.

@@ -3,23 +3,23 @@
 #include <fmt/format.h>
 
 #include <filesystem>
-#include <functional>
 #include <optional>
 
 #include "base/json.h"
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
-#include "cli/output_stream.h"
+#include "cli/predict_adapters.h"
 #include "cli/predict_examples.h"
 #include "cli/predict_tokens.h"
+#include "cli/prediction_stream.h"
 #include "cli/profile.h"
 #include "cli/rerank.h"
 #include "cli/verbs.h"
-#include "data/example_reader.h"
 #include "graft/error.h"
 #include "graft/pipeline.h"
 #include "graft/text_generation.h"
+#include "tasks/sequence_classification.h"
 #include "tasks/task_table.h"
 #include "train/inference.h"
 #include "train/saved_arguments.h"
@@ -27,20 +27,6 @@
 
 namespace graft::cli {
 namespace {
-
-using Texts = std::vector<std::string>;
-
-std::string dump(const Json& line) { return line.dump() + "\n"; }
-
-std::string json_line(const Prediction& p, bool all_scores) {
-  Json line = {{"label", p.label}, {"score", p.score}};
-  if (all_scores) {
-    Json scores = Json::object();
-    for (const LabelScore& s : p.scores) scores[s.label] = s.score;
-    line["scores"] = std::move(scores);
-  }
-  return dump(line);
-}
 
 // As the reference: an array of tokens for a text with one mask, an array of such arrays for more masks.
 std::string json_line(const std::vector<std::vector<MaskFill>>& masks) {
@@ -60,73 +46,8 @@ std::string json_line(const TextLoss& t) {
   return dump({{"loss", t.loss}, {"perplexity", t.perplexity}, {"tokens", t.tokens}});
 }
 
-// Answers a batch of texts (and their pairs): one line of output each.
-using Answer = std::function<std::string(const Texts& texts, const Texts& pairs)>;
-
-// Predicts in batches with bounded memory. All rows that have arrived are answered before it waits for more.
-class Stream {
- public:
-  Stream(std::unique_ptr<data::RowReader> rows, const std::string& input, const DatasetOptions& columns,
-         const std::string& output, size_t batch_size)
-      : name_(data::name_of(input)),
-        reader_(std::move(rows), input, texts_of(columns)),
-        out_(output),
-        batch_size_(batch_size) {}
-
-  bool has_pairs() const { return reader_.has_pairs(); }
-
-  void run(const Answer& answer) {
-    for (Example row; reader_.next(row);) {
-      texts_.push_back(std::move(row.text));
-      if (has_pairs()) pairs_.push_back(std::move(row.text_pair));
-      lines_.push_back(row.line);
-      if (texts_.size() == batch_size_ || !reader_.has_buffered_row()) hand_over(answer);
-    }
-    if (!texts_.empty()) hand_over(answer);
-    out_.finish();
-  }
-
- private:
-  static DatasetOptions texts_of(DatasetOptions columns) {
-    columns.ignore_label = true;
-    return columns;
-  }
-
-  // Adds file and line to a TextError. The texts before it are answered first.
-  void hand_over(const Answer& answer) {
-    try {
-      out_.write(answer(texts_, pairs_));
-    } catch (const train::TextError& e) {
-      const size_t good = e.index();
-      if (good > 0) {
-        texts_.resize(good);
-        if (has_pairs()) pairs_.resize(good);
-        out_.write(answer(texts_, pairs_));
-        out_.flush();
-      }
-      throw Error(fmt::format("{}: line {}: {}", name_, lines_[good], e.reason()), e.hint());
-    }
-    out_.flush();
-    texts_.clear();
-    pairs_.clear();
-    lines_.clear();
-  }
-
-  std::string name_;
-  data::ExampleReader reader_;
-  OutputStream out_;
-  size_t batch_size_;
-  Texts texts_, pairs_;
-  std::vector<int64_t> lines_;
-};
-
-void say_truncated(int64_t count) {
-  if (count > 0)
-    say(fmt::format("warning: {} texts were truncated at max_seq_length; --max_seq_length keeps more",
-                    count));
-}
-
 struct PredictOptions : InferenceOptions {
+  std::vector<std::string> adapters;
   std::string input = "-", output = "-";
   int64_t top_k = 5;
   bool all_scores = false;
@@ -144,10 +65,15 @@ Options declare(PredictOptions& o) {
        "echo 'a fine film' | graft predict --model results",
        "echo 'Angela Merkel was in Paris' | graft predict --model ner --aggregation_strategy first",
        "graft predict --model results --input tickets.csv --text_column body --output labels.jsonl",
+       "graft predict --model base --adapter spam=results/spam --adapter topic=results/topic --input "
+       "texts.txt",
        "echo 'a fine [MASK]' | graft predict --model bert-base-uncased --top_k 3",
        R"(graft predict --model reranker --input queries.jsonl --top_k 5   # {"query": "...", "candidates": [...]})",
        R"(echo '{"question": "Who?", "context": "Ann did."}' | graft predict --model qa-model)"});
   options.inference(o);
+  options.list("adapter", o.adapters,
+               "NAME=DIR: adapters over the base --model, each with its own labels, which is loaded once for "
+               "all; a line of output for each text and adapter, with the name as \"adapter\"");
   options.text(
       "input", o.input,
       "a text a line, or .csv .tsv .jsonl .json, each also .gz .zst .xz; - = standard input: a text a line, "
@@ -219,7 +145,8 @@ int predict(int argc, char** argv) {
   pipeline_options.max_seq_length = static_cast<int>(o.max_seq_length);
   pipeline_options.bf16 = o.bf16;
   const std::filesystem::path folder = find_model(o.model);
-  const tasks::TaskEntry& task = tasks::find_task(train::trained_task(folder));
+  const tasks::TaskEntry& task = o.adapters.empty() ? tasks::find_task(train::trained_task(folder))
+                                                    : tasks::sequence_classification_task();
   check_options(options, o, task, folder);
   const train::Precision precision = train::inference_precision(o.bf16, train::saved_arguments(folder));
   const auto batch_size = static_cast<size_t>(o.batch_size);
@@ -230,7 +157,7 @@ int predict(int argc, char** argv) {
   };
   const auto answer_rows = [&](const auto& pipeline, std::unique_ptr<data::RowReader> rows, bool reads_pairs,
                                const auto& lines_of) {
-    Stream stream(std::move(rows), o.input, o.columns, o.output, batch_size);
+    PredictionStream stream(std::move(rows), o.input, o.columns, o.output, batch_size);
     if (stream.has_pairs() && !reads_pairs)
       throw UsageError("pairs of texts are for classification; name one --text_column");
     stream.run(lines_of);
@@ -241,7 +168,12 @@ int predict(int argc, char** argv) {
     answer_rows(pipeline, data::open_rows(o.input), reads_pairs, lines_of);
   };
   const ExamplesToPredict examples = {folder, o.input, o.output, o.columns, pipeline_options};
-  if (task.answer == tasks::Answer::entities) {
+  if (!o.adapters.empty()) {
+    if (options.given("top_k"))
+      throw UsageError("--top_k is refused with --adapter: --return_all_scores shows all labels");
+    predict_with_adapters(
+        {folder, o.model, o.adapters, o.input, o.output, o.columns, pipeline_options, o.all_scores});
+  } else if (task.answer == tasks::Answer::entities) {
     TokenClassificationOptions token_options;
     static_cast<PipelineOptions&>(token_options) = pipeline_options;
     token_options.aggregation = parse_aggregation(o.aggregation_strategy);
@@ -300,7 +232,7 @@ int predict(int argc, char** argv) {
             "candidates; --return_all_scores shows all labels");
       answer_rows(pipeline, std::move(rows), true, [&](const Texts& texts, const Texts& pairs) {
         std::string lines;
-        for (const Prediction& p : pipeline.predict(texts, pairs)) lines += json_line(p, o.all_scores);
+        for (const Prediction& p : pipeline.predict(texts, pairs)) lines += dump(prediction_json(p, o.all_scores));
         return lines;
       });
     }

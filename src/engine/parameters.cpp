@@ -60,6 +60,7 @@ Parameter& ParameterStore::add(Parameter parameter) { return *add_group({std::mo
 
 std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) {
   std::vector<Parameter*> out;
+  const auto first = static_cast<int64_t>(parameters_.size());
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
   grad_size_ = (grad_size_ + kAlign - 1) / kAlign * kAlign;
   for (Parameter& p : group) {
@@ -67,6 +68,7 @@ std::vector<Parameter*> ParameterStore::add_group(std::vector<Parameter> group) 
     if (find(p.name)) fail("parameter {} was declared twice", p.name);
     p.size = 1;
     for (const int64_t n : p.shape) p.size *= n;
+    p.group = first;
     p.offset = size_;
     size_ += p.size;
     p.grad_offset = p.row_sparse ? -1 : grad_size_;
@@ -154,6 +156,38 @@ void move_floats(const Device& device, float* to, float* from, int64_t n) {
 
 }  // namespace
 
+void ParameterStore::share_values(ParameterStore& from, const std::vector<Parameter*>& parameters) {
+  if (allocated() || lender_) fail("values can be shared once, before the store is allocated");
+  lender_ = &from;
+  for (Parameter* p : parameters) {
+    const Parameter* found = from.find(p->name);
+    if (found && found->shape == p->shape) p->shared = found;
+  }
+  size_ = 0;
+  for (size_t begin = 0, end = 0; begin < parameters_.size(); begin = end) {
+    for (end = begin; end < parameters_.size() && parameters_[end].group == parameters_[begin].group;) ++end;
+    bool whole = true;  // the group lies together in both stores
+    for (size_t i = begin; i < end; ++i) {
+      const Parameter &p = parameters_[i], &first = parameters_[begin];
+      whole &= p.shared && first.shared && p.shared->offset - first.shared->offset == p.offset - first.offset;
+    }
+    size_ = (size_ + kAlign - 1) / kAlign * kAlign;
+    for (size_t i = begin; i < end; ++i) {
+      Parameter& p = parameters_[i];
+      if (!whole) p.shared = nullptr;
+      p.offset = whole ? p.shared->offset : size_;
+      if (!whole) size_ += p.size;
+    }
+  }
+}
+
+HostWrite ParameterStore::write_value(const Parameter& p) {
+  if (p.shared)
+    fail_with("load the model alone: it then has weights of its own",
+              "{} cannot be changed: several models share these weights", p.name);
+  return {device(), value(p), p.size};
+}
+
 void ParameterStore::allocate() {
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
   FloatBuffer values(std::max<int64_t>(size_, kAlign), device());
@@ -170,6 +204,9 @@ void ParameterStore::reopen() {
 
 void ParameterStore::allocate_grads() {
   if (has_grads_) return;
+  if (lender_)
+    fail_with("load the model alone: it then has weights of its own",
+              "a model that shares the weights of another cannot be trained");
   grads_ = FloatBuffer(std::max<int64_t>(grad_size_, kAlign), device());
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (!sparse_[i]) continue;

@@ -66,6 +66,8 @@ struct Parameter {
   bool is_linear = false;        // the matrix of a linear layer: it may have an adapter
   bool of_adapter = false;       // belongs to an adapter and not to the model itself
   bool with_adapter = false;     // trained and saved beside the adapters of a model (a head)
+  int64_t group = 0;             // index of the first parameter of its add_group
+  const Parameter* shared = nullptr;  // of another store, whose values are this one's too (share_values)
   Adapter adapter{};
 
   int64_t rows() const { return shape.size() > 1 ? shape[0] : 1; }
@@ -126,6 +128,11 @@ class ParameterStore {
   // The same for factors of a layer's outputs or inputs, NAME.ia3_l, which start as ones.
   const Adapter& adapt_by_factors(Parameter& matrix, bool scales_input);
   bool adapters_drop() const { return adapters_drop_; }  // one of them has dropout
+  // Before the first allocate(): these parameters have the values that `from` has for their names, in its
+  // memory. `from` must outlive this store. A parameter that `from` lacks, or has in another shape, keeps
+  // memory of its own, and so does its whole group. Shared values cannot be written or trained here.
+  void share_values(ParameterStore& from, const std::vector<Parameter*>& parameters);
+  ParameterStore* lender() const { return lender_; }  // of the shared values; null: there are none
   // Fixes the layout and allocates zero values. add() is an error afterwards, until reopen().
   void allocate();
   // Lets parameters be added to an allocated store without gradients. The next allocate() keeps all values;
@@ -146,7 +153,10 @@ class ParameterStore {
   int64_t num_parameters() const;
 
   // Memory of the device; null before allocation, as in a plan.
-  float* value(const Parameter& p) const { return allocated() ? values_.data() + p.offset : nullptr; }
+  float* value(const Parameter& p) const {
+    if (p.shared) return lender_->value(*p.shared);
+    return allocated() ? values_.data() + p.offset : nullptr;
+  }
   float* grad(const Parameter& p) const {
     return grads_.size() > 0 ? grads_.data() + p.grad_offset : nullptr;
   }
@@ -157,14 +167,15 @@ class ParameterStore {
   // Values and gradients for host code; a row-sparse gradient is read from sparse_grad.
   HostRead read_value(const Parameter& p) const { return {device(), value(p), p.size}; }
   HostRead read_grad(const Parameter& p) const { return {device(), grad(p), p.size}; }
-  HostWrite write_value(const Parameter& p) { return {device(), value(p), p.size}; }
+  // Throws Error for shared values.
+  HostWrite write_value(const Parameter& p);
   // Clears all gradients. The memory is kept; the next write overwrites it.
   void clear_grads();
   // Writes zeros into the gradients of parameters that no backward pass reached.
   void settle_grads();
 
-  int64_t value_size() const { return size_; }
-  int64_t grad_size() const;  // of the dense gradients of trained parameters
+  int64_t value_size() const { return size_; }  // floats of its own memory
+  int64_t grad_size() const;                    // of the dense gradients of trained parameters
   // The entry for (first parameter, number of parameters, kind of layout), empty at the first call. Hold
   // derived_mutex() during the call and while filling the entry. References stay valid.
   Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }
@@ -174,6 +185,7 @@ class ParameterStore {
 
  private:
   const Device* device_;
+  ParameterStore* lender_ = nullptr;
   std::deque<Parameter> parameters_;
   std::vector<std::unique_ptr<SparseGrad>> sparse_;  // by parameter index, null for dense
   FloatBuffer values_, grads_;

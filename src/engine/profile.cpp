@@ -28,6 +28,7 @@ Work work_of(Tensor x, const int64_t*, Tensor) { return {0, 2 * bytes_of(x)}; }
 Work work_of(Tensor from, Tensor to) { return {0, bytes_of(from, to)}; }
 Work work_of(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as, bool transposed,
              bool both) {
+  if (first.shared) return work_of(*store.lender(), *first.shared, count, w, as, transposed, both);
   const std::lock_guard lock(store.derived_mutex());
   int64_t forms = 0;
   for (const bool form : {transposed, !transposed}) {

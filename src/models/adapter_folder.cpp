@@ -27,6 +27,7 @@ using engine::Parameter;
 namespace {
 
 constexpr const char* kBin = "adapter_model.bin";
+constexpr size_t kPathLimit = 1000;  // of characters that a message shows
 
 // peft's name of a tensor as the model's: without "base_model.model." and what wraps a module.
 std::string own_name(std::string name) {
@@ -55,6 +56,19 @@ hub::StateDict read_tensors(const fs::path& folder) {
   return out;
 }
 
+fs::path last_part(const fs::path& path) {
+  return path.filename().empty() ? path.parent_path().filename() : path.filename();
+}
+
+// The folders that a name in adapter_config.json may mean: beside `folder`, in the working directory, or
+// moved with `folder`.
+std::vector<fs::path> places_of_base(const fs::path& folder, const fs::path& name) {
+  std::error_code ignored;
+  const fs::path whole = fs::absolute(folder, ignored);
+  const fs::path above = whole.filename().empty() ? whole.parent_path().parent_path() : whole.parent_path();
+  return {folder / name, name, above / last_part(name)};
+}
+
 bool holds_model(const fs::path& folder) { return is_folder(folder) && path_exists(folder / "config.json"); }
 
 fs::path find_base(const fs::path& folder, const PeftConfig& config) {
@@ -64,12 +78,9 @@ fs::path find_base(const fs::path& folder, const PeftConfig& config) {
     fail_with("write the folder or the name of the base model there",
               "{} is {}: it is not known which base model the adapter belongs to", key,
               config.bottleneck ? "null" : "empty");
-  const fs::path given = name,
-                 last = given.filename().empty() ? given.parent_path().filename() : given.filename();
+  const fs::path given = name;
   std::error_code ignored;
-  const fs::path whole = fs::absolute(folder, ignored);
-  const fs::path above = whole.filename().empty() ? whole.parent_path().parent_path() : whole.parent_path();
-  for (const fs::path& path : {folder / given, given, above / last}) {
+  for (const fs::path& path : places_of_base(folder, given)) {
     if (!holds_model(path) || fs::equivalent(path, folder, ignored)) continue;
     if (is_adapter_folder(path))
       fail_with("merge that one first: graft merge", "{}: its base {} is an adapter too", folder.string(),
@@ -126,8 +137,7 @@ namespace {
 void check_base_of_bottleneck(const AdapterFolder& adapter) {
   const BottleneckConfig& c = *adapter.config.bottleneck;
   const ModelConfig base = ModelConfig::from_file(adapter.base / "config.json");
-  const std::string hint =
-      fmt::format("correct \"{}\" in {}", adapter.base_key(), (adapter.folder / kAdapterConfig).string());
+  const std::string hint = adapter.hint_of_base();
   if (!c.model_type.empty() && c.model_type != base.model_type())
     fail_with(hint, "{}: the adapter was made for a model of model_type \"{}\", and {} is \"{}\"",
               adapter.folder.string(), shown(c.model_type), adapter.base.string(), shown(base.model_type()));
@@ -136,6 +146,19 @@ void check_base_of_bottleneck(const AdapterFolder& adapter) {
   if (c.hidden_size > 0 && hidden > 0 && c.hidden_size != hidden)
     fail_with(hint, "{}: the adapter was made for a hidden size of {}, and that of {} is {}",
               adapter.folder.string(), c.hidden_size, adapter.base.string(), hidden);
+}
+
+// Throws for a given base that is not the one of adapter_config.json: nothing else tells them apart.
+void check_name_of_base(const AdapterFolder& adapter) {
+  const std::string& name = adapter.config.base_model_name_or_path;
+  std::string revision;
+  std::error_code ignored;
+  if (name.empty() || hub_name(adapter.base, revision) == name) return;
+  for (const fs::path& path : places_of_base(adapter.folder, name))
+    if (fs::equivalent(path, adapter.base, ignored)) return;
+  if (last_part(name) == last_part(fs::weakly_canonical(adapter.base, ignored))) return;  // it was moved
+  fail_with(adapter.hint_of_base(), "{}: the adapter was made for the base model {}, and not for {}",
+            adapter.folder.string(), shown(name, kPathLimit), adapter.base.string());
 }
 
 // The base's config with the head of head_config.json.
@@ -150,9 +173,17 @@ ModelConfig config_of_head(const AdapterFolder& adapter, ModelConfig config) {
 
 }  // namespace
 
-AdapterFolder open_adapter(const fs::path& folder) {
+std::string AdapterFolder::hint_of_base() const {
+  if (base_was_given && !config.base_model_name_or_path.empty())
+    return fmt::format("give the base model that it was trained on: {}",
+                       shown(config.base_model_name_or_path, kPathLimit));
+  return fmt::format("correct \"{}\" in {}", base_key(), (folder / kAdapterConfig).string());
+}
+
+AdapterFolder open_adapter(const fs::path& folder, const fs::path& base) {
   AdapterFolder out;
   out.folder = folder;
+  out.base_was_given = !base.empty();
   out.config = PeftConfig::from_file(folder / kAdapterConfig);
   if (out.config.bottleneck) {
     BottleneckFiles files = read_bottleneck_files(folder, *out.config.bottleneck);
@@ -162,7 +193,7 @@ AdapterFolder open_adapter(const fs::path& folder) {
   } else {
     out.tensors = read_tensors(folder);
   }
-  out.base = find_base(folder, out.config);
+  out.base = out.base_was_given ? base : find_base(folder, out.config);
   if (out.config.bottleneck) check_base_of_bottleneck(out);
   if (path_exists(folder / kBaseModel)) {
     const Json json = read_json(folder / kBaseModel);
@@ -170,9 +201,11 @@ AdapterFolder open_adapter(const fs::path& folder) {
     const std::string type = json.value("model_type", ""),
                       found = ModelConfig::from_file(out.base / "config.json").model_type();
     if (!type.empty() && type != found)
-      fail_with(fmt::format("correct \"{}\" in {}", out.base_key(), (folder / kAdapterConfig).string()),
+      fail_with(out.hint_of_base(),
                 "{}: the adapter was trained on a model of model_type \"{}\", and {} is \"{}\"",
                 folder.string(), shown(type), out.base.string(), shown(found));
+  } else if (out.base_was_given) {
+    check_name_of_base(out);
   }
   return out;
 }
@@ -204,11 +237,11 @@ ModelConfig config_of_adapter(const AdapterFolder& adapter) {
   return config;
 }
 
-fs::path tokenizer_folder(const fs::path& folder) {
+fs::path tokenizer_folder(const fs::path& folder, const fs::path& base) {
   if (!is_adapter_folder(folder) || path_exists(folder / "tokenizer.json")) return folder;
   for (const char* name : kTokenizerFiles)
     if (path_exists(folder / name)) return folder;
-  return find_base(folder, PeftConfig::from_file(folder / kAdapterConfig));
+  return base.empty() ? find_base(folder, PeftConfig::from_file(folder / kAdapterConfig)) : base;
 }
 
 hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& base) {

@@ -20,6 +20,7 @@ bool is_adapter_folder(const std::filesystem::path& folder);
 
 struct AdapterFolder {
   std::filesystem::path folder, base;  // `base`: the folder of the base model
+  bool base_was_given = false;         // by the caller, not by the folder's config
   PeftConfig config;
   hub::StateDict tensors;  // with peft's prefixes taken off their names
   std::string head_task;   // of AdapterHub's head_config.json; "" where it has none
@@ -27,11 +28,14 @@ struct AdapterFolder {
   const char* base_key() const { return config.base_key(); }
   std::string
       base_sha256;  // of base_model.json, which graft writes beside the adapter; "" where it is missing
+  // For a base that is not the one the adapter was made for.
+  std::string hint_of_base() const;
 };
 
 // Finds the base by base_model_name_or_path: a folder (relative to the working directory or to `folder`, or
-// beside `folder` under its last name), or a model of the hub. Throws Error if there is none.
-AdapterFolder open_adapter(const std::filesystem::path& folder);
+// beside `folder` under its last name), or a model of the hub. Throws Error if there is none. `base`: the
+// folder of the base instead; throws Error if the adapter names another one and has no base_model.json.
+AdapterFolder open_adapter(const std::filesystem::path& folder, const std::filesystem::path& base = {});
 
 // Sets base_model_name_or_path: the hub's name of a folder in its cache, else the whole path. Throws Error
 // for a model that came from no folder.
@@ -41,14 +45,20 @@ void name_base(PeftConfig& config, const std::filesystem::path& base);
 // as many labels as the head has outputs.
 ModelConfig config_of_adapter(const AdapterFolder& adapter);
 // The folder of the tokenizer and of other files: the adapter's own where it has them, else its base's. Any
-// other folder is returned as it is.
-std::filesystem::path tokenizer_folder(const std::filesystem::path& folder);
+// other folder is returned as it is. `base`: of the adapter, where it is known.
+std::filesystem::path tokenizer_folder(const std::filesystem::path& folder,
+                                       const std::filesystem::path& base = {});
 
 // The tensors of the base that the adapter does not replace.
 hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& base);
 // Gives a model with the base's weights the folder's adapters and the modules that were trained with them.
 // Throws Error for an adapter of another model. `new_head`: a head of another shape stays new.
 void load_adapter(State& state, const AdapterFolder& adapter, bool new_head = false);
+
+// The base in memory with the folder's adapters: the same as Model::from_pretrained of the folder, to the
+// bit, but its parameters are those of `base` where the adapter does not replace them. `adapter` was opened
+// with the folder of `base`. Such a model computes, and is neither trained nor merged.
+Model load_over(const Model& base, const AdapterFolder& adapter, const ModelOptions& options);
 
 // What load_adapter reads: the tensors under peft's names, adapter_config.json and base_model.json.
 struct AdapterToWrite {

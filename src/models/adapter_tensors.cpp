@@ -123,11 +123,10 @@ void load_tensor(State& state, const AdapterFolder& folder, const hub::TensorVie
 
 void check_base(const State& state, const AdapterFolder& folder) {
   if (folder.base_sha256.empty() || folder.base_sha256 == state.adapter->base_sha256) return;
-  fail_with(
-      fmt::format("correct \"{}\" in {}, or remove {} to use the adapter with this model", folder.base_key(),
-                  (folder.folder / kAdapterConfig).string(), (folder.folder / kBaseModel).string()),
-      "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
-      folder.folder.string(), folder.base.string());
+  fail_with(fmt::format("{}, or remove {} to use the adapter with this model", folder.hint_of_base(),
+                        (folder.folder / kBaseModel).string()),
+            "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
+            folder.folder.string(), folder.base.string());
 }
 
 }  // namespace

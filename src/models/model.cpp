@@ -66,8 +66,22 @@ void settle_modules(ModelConfig& config, const ModelOptions& options, const fs::
   if (options.normalize) modules.normalize = *options.normalize;
 }
 
-// Parameters declared and allocated, values not yet set.
-void build(State& state, const ModelOptions& options, bool from_scratch) {
+// The parameters of the base in memory are the model's own, but for those that the adapter replaces or that
+// the base's checkpoint lacks.
+void share_base(State& state, const models::AdapterFolder& adapter) {
+  const std::vector<std::string>& made = state.base->load_report().missing;
+  std::vector<engine::Parameter*> shared;
+  for (engine::Parameter& p : state.parameters.parameters()) {
+    const bool replaced = adapter.tensors.find(p.name) ||
+                          adapter.tensors.find(models::other_backbone_name(*state.family, p.name));
+    if (!replaced && std::find(made.begin(), made.end(), p.name) == made.end()) shared.push_back(&p);
+  }
+  state.parameters.share_values(state.base->state().parameters, shared);
+}
+
+// Parameters declared and allocated, values not yet set. `adapter`: of a model that shares its base.
+void build(State& state, const ModelOptions& options, bool from_scratch,
+           const models::AdapterFolder* adapter = nullptr) {
   state.task = models::canonical_task(options.task);
   state.labels_given = !options.labels.empty();
   state.family = &models::find_family(state.config);
@@ -85,6 +99,7 @@ void build(State& state, const ModelOptions& options, bool from_scratch) {
     for (const char* key : {"id2label", "label2id", "num_labels"}) state.config.json().erase(key);
   state.config.check(state.family->sizes);
   state.network = head.make(state.parameters, state.config);
+  if (state.base) share_base(state, *adapter);
   state.parameters.allocate();
   state.config.json()["architectures"] = Json::array({models::class_name(*state.family, *state.head)});
 }
@@ -96,18 +111,21 @@ bool is_bare(const ModelOptions& options) {
                      [&](const models::HeadKind* kind) { return task == kind->task && kind->is_bare; });
 }
 
-// A base model with the adapters of a folder.
-Model load_with_adapter(const fs::path& folder, const ModelOptions& options) {
-  const models::AdapterFolder adapter = models::open_adapter(folder);
+// A base model with the adapters of a folder. `in_memory`: that base, whose weights are shared; null: it is
+// loaded.
+Model load_with_adapter(const models::AdapterFolder& adapter, const ModelOptions& options,
+                        const Model* in_memory) {
+  const fs::path& folder = adapter.folder;
   auto state = std::make_shared<State>();
   state->origin = folder;
+  if (in_memory) state->base = std::make_unique<Model>(*in_memory);
   state->config = models::config_of_adapter(adapter);
   const hub::StateDict base = hub::read_checkpoint(adapter.base);
   const hub::StateDict weights = models::base_tensors(adapter, base);
   settle(state->config, &weights);
   const bool own_modules = path_exists(folder / "modules.json");
   if (is_bare(options)) settle_modules(state->config, options, own_modules ? folder : adapter.base);
-  build(*state, options, false);
+  build(*state, options, false, &adapter);
   for (const fs::path& from : {folder, adapter.base})
     if (state->head->generates() && state->generation_config.is_null() &&
         path_exists(from / "generation_config.json"))
@@ -134,7 +152,8 @@ bool keeps_head(const State& state, const ModelOptions& options) {
 
 Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options) try {
   if (!is_folder(folder)) fail("{}: no such folder", folder.string());
-  if (models::is_adapter_folder(folder)) return load_with_adapter(folder, options);
+  if (models::is_adapter_folder(folder))
+    return load_with_adapter(models::open_adapter(folder), options, nullptr);
   if (!path_exists(folder / "config.json")) {
     if (const fs::path staged = staging_folder(folder); path_exists(staged / "config.json")) {
       fail_with(fmt::format("save again, or move the files of {} up into {}: they are whole", staged.string(),
@@ -201,6 +220,10 @@ Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const tr
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
+}
+
+Model models::load_over(const Model& base, const AdapterFolder& adapter, const ModelOptions& options) {
+  return load_with_adapter(adapter, options, &base);
 }
 
 std::shared_ptr<State> models::rebuild(const State& from, ModelConfig config) {

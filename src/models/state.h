@@ -27,6 +27,7 @@ struct State {
   engine::ParameterStore parameters;
   Network network;
   std::unique_ptr<ModelAdapter> adapter;  // null: a whole model
+  std::unique_ptr<Model> base;            // whose weights the parameters share; null: they have their own
   LoadReport report;
   // Whether it is saved as adapters of its base model.
   bool saves_adapter() const { return adapter && adapter->merged.empty(); }

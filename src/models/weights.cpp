@@ -215,7 +215,7 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
           fmt::format("{} {} -> {}", p.name, shape_text(t->shape), shape_text(stored_shape(p))));
       continue;
     }
-    load_values(*t, p, state.parameters.write_value(p).data());
+    if (!p.shared) load_values(*t, p, state.parameters.write_value(p).data());
   }
   for (const auto& [name, t] : tensors) {
     if (!used.count(t) && !is_known_extra(state, name)) state.report.unexpected.push_back(name);

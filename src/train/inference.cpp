@@ -19,12 +19,22 @@ TextError::TextError(size_t index, size_t count, const Error& cause)
       index_(index),
       reason_(cause.what()) {}
 
+namespace {
+
+// Empty where the folder names its base itself.
+std::filesystem::path base_of(const Model& model) {
+  const models::State& state = model.state();
+  return state.base ? state.base->state().origin : std::filesystem::path();
+}
+
+}  // namespace
+
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
     : Inference(load_trained(folder, task), folder, options) {}
 
 Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options)
     : model_(std::move(model)),
-      tokenizer_(Tokenizer::from_pretrained(models::tokenizer_folder(folder))),
+      tokenizer_(Tokenizer::from_pretrained(models::tokenizer_folder(folder, base_of(model_)))),
       options_(options) {
   const Range batch{1, 1e6}, threads{0, 1e4}, length{0, 1e9};
   check_range("batch_size", options.batch_size, batch);
@@ -81,7 +91,7 @@ void Inference::consider_packing(int64_t rows) const {
   models::State& state = model_.state();
   const int64_t before = rows_.fetch_add(rows);
   if (before >= kRowsThatPay || before + rows < kRowsThatPay) return;
-  const uint64_t weights = static_cast<uint64_t>(state.parameters.value_size()) * sizeof(float);
+  const uint64_t weights = static_cast<uint64_t>(state.parameters.num_parameters()) * sizeof(float);
   state.packed_fp32 = weights < tightest_memory_limit().left() / kShareOfMemory;
 }
 

@@ -35,7 +35,7 @@ class Inference {
   // Throws Error if config.json names the head of another task, or if the head is missing.
   Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options);
 
-  // The same with a model that was loaded from the folder.
+  // The same with a model that was loaded from the folder, over a base in memory or alone.
   Inference(Model model, const std::filesystem::path& folder, PipelineOptions options);
 
   const Model& model() const { return model_; }

@@ -13,6 +13,7 @@
 #include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "models/registry.h"
+#include "models/state.h"
 #include "train/checkpoint.h"
 
 namespace graft::train {
@@ -60,13 +61,16 @@ std::optional<FoundHead> find_head_of_tensors(const models::Family& family, cons
   return found;
 }
 
+hub::StateDict tensors_of(const std::filesystem::path& folder) {
+  return models::is_adapter_folder(folder) ? models::open_adapter(folder).tensors
+                                           : hub::read_checkpoint(folder);
+}
+
 // Heads of the family of which the checkpoint holds a tensor. Of heads that share names the one that explains
 // more of the tensors, else the first of the family.
-std::vector<const models::HeadKind*> heads_of_tensors(const std::filesystem::path& folder,
+std::vector<const models::HeadKind*> heads_of_tensors(const hub::StateDict& tensors,
                                                       const models::Family& family,
                                                       models::ModelConfig config) {
-  const hub::StateDict tensors =
-      models::is_adapter_folder(folder) ? models::open_adapter(folder).tensors : hub::read_checkpoint(folder);
   models::resolve_second_spellings(config);
   if (family.settle) family.settle(config, &tensors);
   if (config.label_names().empty()) config.set_labels({"LABEL_0", "LABEL_1"});
@@ -101,11 +105,10 @@ std::string how_to_name(const models::Family& family, const std::vector<const mo
   return fmt::format("{}", fmt::join(choices, " or "));
 }
 
-}  // namespace
-
-void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config) {
+[[noreturn]] void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config,
+                                    const hub::StateDict& tensors) {
   const models::Family& family = models::find_family(config);
-  const std::vector<const models::HeadKind*> heads = heads_of_tensors(folder, family, config);
+  const std::vector<const models::HeadKind*> heads = heads_of_tensors(tensors, family, config);
   fail_with(
       heads.empty()
           ? "fine-tune it first: graft train (graft embed writes embeddings without a head)"
@@ -113,6 +116,48 @@ void fail_without_head(const std::filesystem::path& folder, const models::ModelC
                         how_to_name(family, heads)),
       "{}: {}{}", folder.string(), models::head_in_words(config),
       heads.empty() && !names_a_class(config) ? ", and the checkpoint holds no tensor of a head" : "");
+}
+
+// Where config.json names no class.
+std::string head_of_tensors(const std::filesystem::path& folder, const models::ModelConfig& config,
+                            const hub::StateDict& tensors) {
+  const models::Family& family = models::find_family(config);
+  const std::vector<const models::HeadKind*> found = heads_of_tensors(tensors, family, config);
+  if (found.size() > 1) {
+    fail_with(
+        fmt::format("write {} into config.json", how_to_name(family, found)),
+        "{}: config.json names no head (\"architectures\"), and the checkpoint holds the tensors of two",
+        folder.string());
+  }
+  return found.empty() ? "" : found[0]->task;
+}
+
+// Throws Error if the head of the folder is not that of `task`.
+void check_head(const std::filesystem::path& folder, const models::ModelConfig& config,
+                const std::string& found, const std::string& task) {
+  if (found == task) return;
+  fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
+            folder.string(), task,
+            names_a_class(config) ? models::head_in_words(config)
+                                  : fmt::format("the checkpoint holds a {} head", found));
+}
+
+void check_loaded(const Model& model, const std::filesystem::path& folder,
+                  const models::ModelConfig& config) {
+  if (!model.load_report().missing.empty()) {
+    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
+              folder.string(), model.load_report().missing.front());
+  }
+  if (!names_a_class(config)) {
+    log_info("{}: config.json names no head (\"architectures\"); the tensors are those of {}",
+             folder.string(), model.task());
+  }
+}
+
+}  // namespace
+
+void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config) {
+  fail_without_head(folder, config, tensors_of(folder));
 }
 
 void check_run_ended(const std::filesystem::path& folder) {
@@ -135,15 +180,7 @@ models::ModelConfig config_of(const std::filesystem::path& folder) {
 
 std::string head_task(const std::filesystem::path& folder, const models::ModelConfig& config) {
   if (names_a_class(config)) return models::task_of_config(config);
-  const models::Family& family = models::find_family(config);
-  const std::vector<const models::HeadKind*> found = heads_of_tensors(folder, family, config);
-  if (found.size() > 1) {
-    fail_with(
-        fmt::format("write {} into config.json", how_to_name(family, found)),
-        "{}: config.json names no head (\"architectures\"), and the checkpoint holds the tensors of two",
-        folder.string());
-  }
-  return found.empty() ? "" : found[0]->task;
+  return head_of_tensors(folder, config, tensors_of(folder));
 }
 
 std::string trained_task(const std::filesystem::path& folder) {
@@ -157,23 +194,28 @@ Model load_trained(const std::filesystem::path& folder, const std::string& task)
   const models::ModelConfig config = config_of(folder);
   const std::string found = head_task(folder, config);
   if (found.empty()) fail_without_head(folder, config);
-  if (found != task) {
-    fail_with(fmt::format("fine-tune it first: graft train --task {}", task), "{}: not a {} model: {}",
-              folder.string(), task,
-              names_a_class(config) ? models::head_in_words(config)
-                                    : fmt::format("the checkpoint holds a {} head", found));
-  }
+  check_head(folder, config, found, task);
   ModelOptions options;
   options.task = task;
   Model model = Model::from_pretrained(folder, options);
-  if (!model.load_report().missing.empty()) {
-    fail_with("fine-tune it first: graft train", "{}: the checkpoint has no trained head ({} is missing)",
-              folder.string(), model.load_report().missing.front());
-  }
-  if (!names_a_class(config)) {
-    log_info("{}: config.json names no head (\"architectures\"); the tensors are those of {}",
-             folder.string(), task);
-  }
+  check_loaded(model, folder, config);
+  return model;
+}
+
+Model load_trained_over(const Model& base, const std::filesystem::path& folder, const std::string& task) {
+  if (!is_folder(folder) || !models::is_adapter_folder(folder))
+    fail_with("an adapter's folder holds adapter_config.json and no weights of a whole model",
+              "{}: is no folder of adapters", folder.string());
+  const models::AdapterFolder adapter = models::open_adapter(folder, base.state().origin);
+  const models::ModelConfig config = models::config_of_adapter(adapter);
+  const std::string found = names_a_class(config) ? models::task_of_config(config)
+                                                  : head_of_tensors(folder, config, adapter.tensors);
+  if (found.empty()) fail_without_head(folder, config, adapter.tensors);
+  check_head(folder, config, found, task);
+  ModelOptions options;
+  options.task = task;
+  Model model = models::load_over(base, adapter, options);
+  check_loaded(model, folder, config);
   return model;
 }
 

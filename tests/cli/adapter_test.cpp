@@ -1,4 +1,6 @@
 // graft train --peft_type, end to end: a folder of adapters, which every verb reads.
+#include <tuple>
+
 #include "base/file.h"
 #include "cli/graft_program.h"
 
@@ -121,6 +123,58 @@ TEST_F(AdapterProgram, AFullRunReplacesTheFilesOfAdapters) {
             0);
   EXPECT_FALSE(fs::exists(world_ / "out/model.safetensors"));
   EXPECT_TRUE(fs::exists(world_ / "out/adapter_config.json"));
+}
+
+// Each line names its adapter and has the numbers of the folder alone.
+TEST_F(AdapterProgram, SeveralPredictOverOneBase) {
+  ASSERT_EQ(train("one", {"--peft_type", "lora", "--max_steps", "4", "--learning_rate", "0.01"}).code, 0);
+  ASSERT_EQ(train("two", {"--peft_type", "seq_bn", "--max_steps", "4", "--learning_rate", "0.02"}).code, 0);
+  const std::string input = world_.write("texts.txt", "good\nbad\na good day\n");
+  const std::vector<std::string> both = {"predict",
+                                         "--model",
+                                         world_.model(),
+                                         "--adapter",
+                                         "spam=" + world_ / "one",
+                                         "--adapter",
+                                         "topic=" + world_ / "two",
+                                         "--input",
+                                         input};
+  const std::vector<Json> lines = json_lines(graft_output(both));
+  ASSERT_EQ(lines.size(), 6u);
+  for (const auto& [name, folder, first] :
+       {std::tuple{"spam", "one", size_t{0}}, {"topic", "two", size_t{1}}}) {
+    const std::vector<Json> alone =
+        json_lines(graft_output({"predict", "--model", world_ / folder, "--input", input}));
+    ASSERT_EQ(alone.size(), 3u);
+    for (size_t i = 0; i < alone.size(); ++i) {
+      const Json& line = lines[2 * i + first];
+      EXPECT_EQ(line.at("adapter"), Json(name));
+      EXPECT_EQ(line.at("label"), alone[i].at("label"));
+      EXPECT_EQ(line.at("score"), alone[i].at("score"));
+    }
+  }
+  const auto refused = [&](std::vector<std::string> more, int code) {
+    std::vector<std::string> args = {"predict", "--model", world_.model(), "--input", input};
+    args.insert(args.end(), more.begin(), more.end());
+    const Result r = run_graft(args);
+    EXPECT_EQ(r.code, code) << r.err;
+    EXPECT_EQ(r.out, "");
+    return r.err;
+  };
+  const std::string one = "a=" + world_ / "one";
+  EXPECT_THAT(refused({"--adapter", world_ / "one"}, 2), HasSubstr("is not NAME=DIR"));
+  EXPECT_THAT(refused({"--adapter", one, "--adapter", one}, 2), HasSubstr("the name a is given twice"));
+  EXPECT_THAT(refused({"--adapter", "a=" + world_.model()}, 1), HasSubstr("is no folder of adapters"));
+  EXPECT_THAT(refused({"--adapter", one, "--top_k", "2"}, 2), HasSubstr("--return_all_scores"));
+  EXPECT_THAT(refused({"--adapter", one, "--stride", "2"}, 2), HasSubstr("it labels no words"));
+  const std::string ranked = world_.write("ranked.jsonl", R"({"query": "good", "candidates": ["bad"]})");
+  EXPECT_THAT(refused({"--adapter", one, "--input", ranked}, 2), HasSubstr("one model ranks them"));
+  // A base of other weights.
+  ASSERT_EQ(train("other", {"--max_steps", "1", "--learning_rate", "0.01"}).code, 0);
+  const Result r = run_graft({"predict", "--model", world_ / "other", "--adapter", one, "--input", input});
+  EXPECT_EQ(r.code, 1);
+  EXPECT_THAT(r.err,
+              AllOf(HasSubstr("was trained on other weights than those of"), HasSubstr(world_.model())));
 }
 
 TEST_F(AdapterProgram, SaysWhatDoesNotFit) {

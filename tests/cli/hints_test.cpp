@@ -99,6 +99,7 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       // what training alone checks
       {"models/adapter.cpp", {"train"}},
       {"cli/merge_adapter.cpp", {"merge"}},
+      {"cli/predict_adapters.cpp", {"predict"}},
       {"models/adapter_tensors.cpp", {"train"}},
       {"train/hidden_cache.cpp", {"train"}},
       {"train/peft.cpp", {"train"}},

@@ -41,6 +41,41 @@ TEST(ParameterStore, GroupsLieNextToEachOtherAndOthersAreAligned) {
   for (int64_t i = 0; i < store.value_size(); ++i) ASSERT_EQ(store.value(first)[i], 0);
 }
 
+// A group in the memory of both stores would not be one matrix.
+TEST(ParameterStore, SharesValuesOfWholeGroups) {
+  ParameterStore lender, store;
+  for (ParameterStore* s : {&lender, &store}) {
+    s->add(named("a", {3, 5}));
+    s->add_group({named("q", {3, 5}), named("k", {3, 5})});
+    s->add_group({named("v", {3, 5}), named("w", {3, 5})});
+  }
+  lender.add(named("head", {2, 5}));
+  lender.allocate();
+  Parameter& head = store.add(named("head", {4, 5}));
+  std::vector<Parameter*> shared;
+  for (Parameter& p : store.parameters())
+    if (p.name != "w") shared.push_back(&p);
+  store.share_values(lender, shared);
+  store.allocate();
+  for (const char* name : {"a", "q", "k"})
+    EXPECT_EQ(store.value(*store.find(name)), lender.value(*lender.find(name))) << name;
+  for (const char* name : {"v", "w", "head"})
+    EXPECT_NE(store.value(*store.find(name)), lender.value(*lender.find(name))) << name;
+  EXPECT_EQ(store.value(*store.find("w")) - store.value(*store.find("v")), 15);
+  EXPECT_EQ(store.value_size(), 64);  // v, w and the head
+  const float* before = store.value(*store.find("a"));
+  store.reopen();
+  store.add(named("adapter", {8}));
+  store.allocate();
+  EXPECT_EQ(store.value(*store.find("a")), before);
+  store.write_value(head).data()[0] = 1;
+  EXPECT_EQ(lender.value(*lender.find("head"))[0], 0);
+  EXPECT_THAT(error_of([&] { store.write_value(*store.find("a")); }),
+              testing::HasSubstr("a cannot be changed"));
+  EXPECT_THAT(error_of([&] { store.allocate_grads(); }), testing::HasSubstr("cannot be trained"));
+  EXPECT_THAT(error_of([&] { store.share_values(lender, shared); }), testing::HasSubstr("before"));
+}
+
 TEST(ParameterStore, PointersStayAndNamesAreFound) {
   ParameterStore store;
   Parameter* first = &store.add(named("first", {2}));

@@ -198,6 +198,7 @@ const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, in
 
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
                            bool transposed, bool both) {
+  if (first.shared) return packed_weights(*store.lender(), *first.shared, count, w, as, transposed, both);
   const std::lock_guard lock(store.derived_mutex());
   const PackedMatrix* packed = fresh_form(store, first, count, w, as, transposed);
   // The values are in cache now; the backward pass would read them from memory again.
