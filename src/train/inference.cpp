@@ -32,10 +32,12 @@ std::filesystem::path base_of(const Model& model) {
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
     : Inference(load_trained(folder, task), folder, options) {}
 
-Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options)
+Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options,
+                     std::shared_ptr<PassMemories> memories)
     : model_(std::move(model)),
       tokenizer_(Tokenizer::from_pretrained(models::tokenizer_folder(folder, base_of(model_)))),
-      options_(options) {
+      options_(options),
+      memories_(std::move(memories)) {
   const Range batch{1, 1e6}, threads{0, 1e4}, length{0, 1e9};
   check_range("batch_size", options.batch_size, batch);
   check_range("num_threads", options.num_threads, threads);
@@ -107,16 +109,16 @@ double Inference::loss(const tasks::Task& task, const data::RaggedBatch& batch) 
 }
 
 std::unique_ptr<StepMemory> Inference::borrow() const {
-  const std::lock_guard lock(mutex_);
-  if (free_.empty()) return std::make_unique<StepMemory>(model_.state().parameters.device());
-  auto memory = std::move(free_.back());
-  free_.pop_back();
+  const std::lock_guard lock(memories_->mutex);
+  if (memories_->free.empty()) return std::make_unique<StepMemory>(model_.state().parameters.device());
+  auto memory = std::move(memories_->free.back());
+  memories_->free.pop_back();
   return memory;
 }
 
 void Inference::give_back(std::unique_ptr<StepMemory> memory) const {
-  const std::lock_guard lock(mutex_);
-  free_.push_back(std::move(memory));
+  const std::lock_guard lock(memories_->mutex);
+  memories_->free.push_back(std::move(memory));
 }
 
 ThreadsOfACall::ThreadsOfACall(int n) : before_(n > 0 ? num_threads() : 0) {

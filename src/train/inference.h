@@ -30,13 +30,20 @@ class TextError : public Error {
   std::string reason_;
 };
 
+// The memory of passes, of which each call borrows one. Models that take turns share it.
+struct PassMemories {
+  std::mutex mutex;
+  std::vector<std::unique_ptr<StepMemory>> free;  // reused by later calls
+};
+
 class Inference {
  public:
   // Throws Error if config.json names the head of another task, or if the head is missing.
   Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options);
 
   // The same with a model that was loaded from the folder, over a base in memory or alone.
-  Inference(Model model, const std::filesystem::path& folder, PipelineOptions options);
+  Inference(Model model, const std::filesystem::path& folder, PipelineOptions options,
+            std::shared_ptr<PassMemories> memories = std::make_shared<PassMemories>());
 
   const Model& model() const { return model_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -68,8 +75,7 @@ class Inference {
   Precision precision_;
   mutable std::atomic<int64_t> truncated_ = 0;
   mutable std::atomic<int64_t> rows_ = 0;  // that were computed
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<StepMemory>> free_;  // reused by later calls
+  std::shared_ptr<PassMemories> memories_;
 };
 
 // Sets the number of threads of the calling thread (0 = unchanged). The destructor restores it.

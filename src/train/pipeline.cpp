@@ -65,8 +65,9 @@ Prediction make_prediction(const float* logits, const std::vector<std::string>& 
 
 // A model with a head: that of the folder itself, or of an adapter.
 struct Classifier {
-  Classifier(Model model, const std::filesystem::path& folder, const PipelineOptions& options)
-      : inference(std::move(model), folder, options),
+  Classifier(Model model, const std::filesystem::path& folder, const PipelineOptions& options,
+             const std::shared_ptr<train::PassMemories>& memories)
+      : inference(std::move(model), folder, options, memories),
         labels(inference.model().labels()),
         scores(scores_of(inference.model(), labels.size())) {}
   train::Inference inference;
@@ -113,6 +114,7 @@ std::pair<Model, bool> load_base(const std::filesystem::path& folder) {
 
 struct Pipeline::Parts {
   PipelineOptions options;
+  std::shared_ptr<train::PassMemories> memories = std::make_shared<train::PassMemories>();
   std::optional<Model> base;        // of the adapters; none: the folder holds adapters itself
   std::unique_ptr<Classifier> own;  // the folder's own head; null: it has none
   std::vector<std::pair<std::string, std::unique_ptr<Classifier>>> adapters;
@@ -123,7 +125,7 @@ Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& o
     : parts_(std::make_unique<Parts>()) {
   Parts& p = *parts_;
   p.options = options;
-  p.own = std::make_unique<Classifier>(train::load_trained(folder, task_name()), folder, options);
+  p.own = std::make_unique<Classifier>(train::load_trained(folder, task_name()), folder, options, p.memories);
   if (!p.own->inference.model().state().adapter) p.base = p.own->inference.model();
   p.active = p.own.get();
 } catch (...) {
@@ -138,7 +140,7 @@ Pipeline::Pipeline(const std::filesystem::path& base, const std::vector<NamedAda
   p.options = options;
   auto [model, has_head] = load_base(base);
   p.base = model;
-  if (has_head) p.own = std::make_unique<Classifier>(model, base, options);
+  if (has_head) p.own = std::make_unique<Classifier>(model, base, options, p.memories);
   for (const NamedAdapter& a : adapters) load_adapter(a.folder, a.name);
   p.active = p.adapters.front().second.get();
 } catch (...) {
@@ -161,7 +163,7 @@ void Pipeline::load_adapter(const std::filesystem::path& folder, const std::stri
               p.own->inference.model().state().origin.string());
   p.adapters.emplace_back(
       name, std::make_unique<Classifier>(train::load_trained_over(*p.base, folder, task_name()), folder,
-                                         p.options));
+                                         p.options, p.memories));
 } catch (...) {
   rethrow_as_error();
 }

@@ -97,8 +97,9 @@ void StepMemory::expect_copy(uint64_t bytes, bool wanted) {
 bool StepMemory::prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                          bool record) {
   const auto sizes = sizes_of(batch);
-  bool fits = recorded_ || !record;
-  for (size_t i = 0; i < sizes.size(); ++i) fits &= sizes[i] <= largest_[i];
+  Planned& planned = planned_[&state];
+  bool fits = planned.recorded || !record;
+  for (size_t i = 0; i < sizes.size(); ++i) fits &= sizes[i] <= planned.largest[i];
   if (fits) return false;
   if (!budget_) measure();
   MemoryNeeds needs = plan_pass(state, task, batch, record);
@@ -109,8 +110,8 @@ bool StepMemory::prepare(const models::State& state, const tasks::Task* task, co
     arena_.reserve(with_growth(needs, device_));
   arena_.populate(needs.arena);
   needs_ = needs;
-  for (size_t i = 0; i < sizes.size(); ++i) largest_[i] = std::max(largest_[i], sizes[i]);
-  recorded_ |= record;
+  for (size_t i = 0; i < sizes.size(); ++i) planned.largest[i] = std::max(planned.largest[i], sizes[i]);
+  planned.recorded |= record;
   return true;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -34,7 +35,7 @@ class StepMemory {
   // `wanted`: throws Error where it does not fit.
   void expect_copy(uint64_t bytes, bool wanted);
   // Returns true if memory grew. Throws Error if the batch does not fit the process's budget; memory is then
-  // unchanged.
+  // unchanged. Models may take turns.
   bool prepare(const models::State& state, const tasks::Task* task, const data::RaggedBatch& batch,
                bool record);
   // Bytes of the arena: activations and their gradients.
@@ -54,8 +55,11 @@ class StepMemory {
   std::optional<MemoryBudget> budget_;
   PassSize decided_by_ = PassSize::batch_size;
   uint64_t in_use_ = 0, former_peak_ = 0;
-  std::array<int64_t, 6> largest_{};  // sizes of the batches so far: see sizes_of in runner.cpp
-  bool recorded_ = false;
+  struct Planned {
+    std::array<int64_t, 6> largest{};  // sizes of the batches so far: see sizes_of in runner.cpp
+    bool recorded = false;
+  };
+  std::map<const models::State*, Planned> planned_;
 };
 
 // Forward and backward of one micro-batch: adds to the gradients, returns its share of the loss. `check`: the

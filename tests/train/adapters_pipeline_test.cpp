@@ -112,6 +112,22 @@ TEST_F(AdaptersPipeline, AnswerManyThreadsByName) {
   EXPECT_EQ(same, 32);
 }
 
+// Each needs another amount of it.
+TEST_F(AdaptersPipeline, TakeTurnsInOneMemory) {
+  const std::vector<NamedAdapter> adapters = {
+      {"ia3", adapter("ia3", "ia3", colours())},
+      {"bottleneck", adapter("bottleneck", "double_seq_bn", {"x", "y"})},
+      {"lora", adapter("lora", "lora", {"no", "yes"})}};
+  const Pipeline together(run_ / "base", adapters);
+  for (const size_t n : {1, 4, 32, 2}) {
+    std::vector<std::string> texts;
+    for (size_t i = 0; i < n; ++i) texts.push_back(texts_[i % texts_.size()] + (i % 3 ? " be bi" : ""));
+    for (const NamedAdapter& a : adapters)
+      EXPECT_EQ(scores(together.predict(texts, {}, a.name)), scores(Pipeline(a.folder).predict(texts)))
+          << a.name << n;
+  }
+}
+
 TEST_F(AdaptersPipeline, ShareTheWeightsOfTheBase) {
   Pipeline pipeline(run_ / "base", {{"lora", adapter("lora", "lora", {"no", "yes"})},
                                     {"bottleneck", adapter("bottleneck", "seq_bn", colours())}});
