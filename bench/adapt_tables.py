@@ -7,18 +7,10 @@ Rows: sst2-200 sst2-2000 ncbi-disease chemprot scicite; default: all. Needs ../s
 (scripts/get-model.sh). Each row is one `graft adapt --stages dapt,task`, whose command is printed. With --work the stages are kept: a second run
 takes them from the cache. Prints the tables of graft and one line of markdown a row. The standard library only.
 """
-import argparse
-import json
 import lzma
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
-HERE = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("GRAFT_SHARED", HERE.parent / "shared")) / "data"
+from rows import SHARED, run_graft, table
+
 CORPORA = SHARED / "corpora" / "en"
 
 # SciCite's sentences are of computer science and medicine. The English text nearest to the first is that of software documentation.
@@ -65,15 +57,8 @@ def run(name, row, args, work):
     command = [args.graft, "adapt", "--model", args.model, "--stages", "dapt,task", "--corpus", corpus(row["corpus"], work),
                "--control", corpus(row["control"], work), "--max_corpus_bytes", args.corpus_bytes, "--task", row["task"],
                "--train_file", train, "--test_file", test, "--max_train_samples", row["labels"], "--task_arguments", row["arguments"],
-               "--seeds", args.seeds, "--remove_overlap", "true", "--output_dir", work / name, *args.more]
-    command = [str(part) for part in command]
-    print("\n## " + name + "\n" + " ".join(command), flush=True)
-    start = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, stderr=None if args.verbose else subprocess.DEVNULL)
-    if done.returncode != 0:
-        sys.exit(f"graft adapt failed with exit code {done.returncode}; --verbose shows why")
-    print(done.stdout + f"{time.monotonic() - start:.0f} s", flush=True)
-    return json.loads((work / name / "adapt_results.json").read_text())
+               "--seeds", args.seeds, "--remove_overlap", "true", "--disable_tqdm", "true", "--output_dir", work / name, *args.more]
+    return run_graft(name, command, work / name / "adapt_results.json")
 
 
 def markdown(name, results):
@@ -88,21 +73,5 @@ def markdown(name, results):
     return "| " + " | ".join(cells) + " |"
 
 
-def main():
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--graft", default=str(HERE / "build" / "graft"))
-    parser.add_argument("--model", default=str(HERE / "models" / "all-MiniLM-L6-v2"))
-    parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--corpus_bytes", default="4000000")
-    parser.add_argument("--work")
-    parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("rows", nargs="*", default=list(ROWS))
-    args, args.more = parser.parse_known_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(args.work or temporary)
-        work.mkdir(parents=True, exist_ok=True)
-        lines = [markdown(name, run(name, ROWS[name], args, work)) for name in args.rows]
-    print("\n| row | metric | base | DAPT | control | perplexity of the domain |\n|---|---|---|---|---|---|\n" + "\n".join(lines))
-
-
-main()
+table(__doc__, ROWS, run, markdown, ["row", "metric", "base", "DAPT", "control", "perplexity of the domain"],
+      options=[("--corpus_bytes", dict(default="4000000"))])

@@ -7,17 +7,9 @@ Rows: sib200 xsid-intents xsid-slots ud-pos panx xquad; default: the first, seco
 (scripts/get-model.sh). Each row is one `graft xling`, whose command is printed. With --work its stages are kept: a second run takes them from
 the cache. Prints the tables of graft and one line of markdown a row. The standard library only.
 """
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from rows import SHARED, run_graft, table
 
-HERE = Path(__file__).resolve().parent.parent
-SETS = Path(os.environ.get("GRAFT_SHARED", HERE.parent / "shared")) / "data" / "sets"
+SETS = SHARED / "sets"
 
 # The English test file is left out where there is none: gaps are then measured against the development rows.
 ROWS = {
@@ -49,14 +41,7 @@ def run(name, row, args, work):
                "--validation_file", SETS / row["dev"], "--test_files", tests, "--seeds", args.seeds,
                "--max_train_samples", args.max_train_samples or row["rows"], *row["options"], "--save_strategy", "no", "--logging_strategy", "no",
                "--disable_tqdm", "true", "--output_dir", out, *args.more]
-    command = [str(part) for part in command]
-    print("$ " + " ".join(command), file=sys.stderr, flush=True)
-    start = time.time()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{name}: graft xling ended with code {done.returncode}")
-    print(f"\n## {name} ({time.time() - start:.0f} s)\n\n{done.stdout}", flush=True)
-    return json.loads((out / "xling_results.json").read_text(encoding="utf-8"))
+    return run_graft(name, command, out / "xling_results.json")
 
 
 def score(summary):
@@ -75,22 +60,5 @@ def markdown(name, results):
     return f"| {name} | {results['metric']} | {score(source)} | {score(average)} | {average['gap']:.3f} | {results['worst']} | {gain} | {languages} |"
 
 
-def main():
-    parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--graft", default=str(HERE / "build" / "graft"))
-    parser.add_argument("--model", default=str(HERE / "models" / "all-MiniLM-L6-v2"))
-    parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--max_train_samples", type=int, help="default: 701 for sib200, 2000 for the others")
-    parser.add_argument("--work")
-    parser.add_argument("rows", nargs="*", default=DEFAULT)
-    args, args.more = parser.parse_known_args()
-    for name in [n for n in args.rows if n not in ROWS]:
-        parser.error(f"{name} is no row; rows: {' '.join(ROWS)}")
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(args.work or temporary)
-        work.mkdir(parents=True, exist_ok=True)
-        lines = [markdown(name, run(name, ROWS[name], args, work)) for name in args.rows]
-    print("| set | metric | en | average | gap | worst | gain of averaging | each language |\n|---|---|---|---|---|---|---|---|\n" + "\n".join(lines))
-
-
-main()
+table(__doc__, ROWS, run, markdown, ["set", "metric", "en", "average", "gap", "worst", "gain of averaging", "each language"], DEFAULT,
+      [("--max_train_samples", dict(type=int, help="default: 701 for sib200, 2000 for the others"))])
