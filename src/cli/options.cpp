@@ -92,6 +92,8 @@ Options::Option& Options::add(const std::string& name, const std::string& help) 
   return options_.back();
 }
 
+void Options::explain(const std::string& name, const std::string& help) { find(name)->help = help; }
+
 void Options::text(const std::string& name, std::string& to, const std::string& help, bool required) {
   Option& o = add(name, help);
   o.required = required;
@@ -436,11 +438,11 @@ void Options::print_help() const {
   };
   fmt::print("\nOptions:\n");
   for (const Option& o : options_) {
-    if (!o.training) print(o);
+    if (!o.training && !o.help.empty()) print(o);
   }
   if (training_) fmt::print("\nTraining arguments (names and defaults of Hugging Face):\n");
   for (const Option& o : options_) {
-    if (o.training) print(o);
+    if (o.training && !o.help.empty()) print(o);
   }
   fmt::print(
       "\nDashes and underscores are interchangeable in option names; numbers may be written 10_000.\n");

@@ -36,6 +36,8 @@ class Options {
   Options(std::string verb, std::string summary, std::vector<std::string> examples);
 
   void text(const std::string& name, std::string& to, const std::string& help, bool required = false);
+  // What a declared option is for in this verb. "": it is refused, and --help leaves it out.
+  void explain(const std::string& name, const std::string& help);
   // A text that may be empty.
   void any_text(const std::string& name, std::string& to, const std::string& help);
   void list(const std::string& name, std::vector<std::string>& to, const std::string& help);

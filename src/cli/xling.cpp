@@ -36,6 +36,13 @@ Options declare_xling(XlingOptions& o) {
        "    --max_rows_per_language 10000 --test_files de=de.test.csv,ru=ru.test.csv --output_dir joint"});
   o.job.arguments = transfer::xling_arguments();
   declare_job(options, o.job);
+  options.explain("train_file", "training data of --source_language: one file");
+  options.explain(
+      "validation_file",
+      "development data of --source_language, which alone chooses the model: one file; default: a "
+      "part of its training rows");
+  options.explain("max_predict_samples", "use the first N rows of each of --test_files");
+  for (const char* refused : {"test_file", "do_predict"}) options.explain(refused, "");
   options.list(
       "test_files", o.test_files,
       "a test file for each language: de=FILE,fr=FILE. It is read for the score alone; that of the source "

@@ -44,10 +44,11 @@ Json training_key(const fs::path& from, const train::TrainJob& job) {
 }
 
 bool train_stage(Stage& stage, train::TrainJob job, const fs::path& from, TaskData data, const Hooks& hooks,
-                 const Finish& finish) {
+                 const Finish& finish, std::optional<Model> loaded) {
   job.arguments.output_dir = stage.folder.string();
   job.arguments.resume_from_checkpoint = resumption_of(stage);
-  const Model model = train::load_model(job, from, data);
+  const Model model = loaded ? *loaded : train::load_model(job, from, data);
+  loaded.reset();
   if (hooks.loaded)
     hooks.loaded(model,
                  fmt::format("{}, stage {} with seed {}", from.string(), stage.name, job.arguments.seed));

@@ -1,6 +1,7 @@
 // Fine-tuning on the task as a cached stage, several seeds each, and the comparison of ways to get there.
 #pragma once
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,10 +30,10 @@ Json training_key(const std::filesystem::path& from, const train::TrainJob& job)
 
 // Trains the model of `from` on `data` into the folder of the stage, from its newest checkpoint on.
 // stage.json then has what `finish` returns, which may change the folder. False if the training was
-// interrupted.
+// interrupted. `loaded`: that model, where the caller has loaded it as train::load_model does.
 using Finish = std::function<Json(Trainer&, train::TrainState&, const TrainResult&)>;
 bool train_stage(Stage& stage, train::TrainJob job, const std::filesystem::path& from, TaskData data,
-                 const Hooks& hooks, const Finish& finish);
+                 const Hooks& hooks, const Finish& finish, std::optional<Model> loaded = std::nullopt);
 
 // "test_accuracy": what the scores are.
 std::string score_name(const train::TrainJob& job, const Trainer& trainer);

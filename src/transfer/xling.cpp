@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/error.h"
 #include "base/folder.h"
@@ -131,17 +132,18 @@ class Matrix {
     return a;
   }
 
-  Model probe() const {
-    QuietLog quiet;
+  // The model that the first seed trains.
+  Model load_first() const {
     TaskData data;
     data.train = rows_of_run(data_, job_, job_.seeds.front());
     data.tokenizer = tokenizer_;
-    return train::load_model(job_.job, checkpoint_, data);
+    return train::load_model(job_of(job_.seeds.front()), checkpoint_, data);
   }
 
   // Everything about the files that can be said before training.
   void describe() {
-    const Model model = probe();
+    const Model model = load_first();
+    untrained_ = model;
     const auto missing = check_labels(data_, job_, model.labels());
     const int64_t length = train::training_length(job_.job.arguments.max_seq_length, model, *tokenizer_);
     const tasks::Input input = job_.job.task->input;
@@ -205,7 +207,7 @@ class Matrix {
     result_.shots_of_labels = input == tasks::Input::labelled_rows;
     Shots shots;
     shots.language = file.language;
-    const std::vector<size_t> candidates = candidates_of(file, rows);
+    const std::vector<size_t>& candidates = candidates_.emplace_back(candidates_of(file, rows));
     shots.left_out = static_cast<int64_t>(rows.size() - candidates.size());
     const size_t most = draw_shots(rows, candidates, job_.few_shot.back(), result_.shots_of_labels, 0).size();
     if (candidates.empty() || most < static_cast<size_t>(job_.few_shot.back()))
@@ -250,7 +252,7 @@ class Matrix {
     if (result_.source) score(seed, folder, *result_.source);
     for (LanguageScores& target : result_.targets) score(seed, folder, target);
     for (size_t i = 0; i < data_.few_shot.size(); ++i)
-      if (!few_shot(seed, folder, data_.few_shot[i], result_.shots[i])) return false;
+      if (!few_shot(seed, folder, data_.few_shot[i], candidates_[i], result_.shots[i])) return false;
     return true;
   }
 
@@ -306,8 +308,11 @@ class Matrix {
         }
         return out;
       };
-      if (!train_stage(stage, job, checkpoint_, std::move(data), hooks_, finish)) return false;
+      if (!train_stage(stage, job, checkpoint_, std::move(data), hooks_, finish,
+                       std::exchange(untrained_, std::nullopt)))
+        return false;
     }
+    untrained_.reset();
     const Json json = read_json(stage.folder / "stage.json");
     result_.metric = json.at("metric").get<std::string>();
     result_.larger_is_better = json.at("larger_is_better").get<bool>();
@@ -357,7 +362,8 @@ class Matrix {
     log_info("seed {}: {}: {} {:.4f}{}", seed, to.file.language, result_.metric, to.scores.back(), last);
   }
 
-  bool few_shot(uint64_t seed, const fs::path& folder, const LanguageRows& from, Shots& to) {
+  bool few_shot(uint64_t seed, const fs::path& folder, const LanguageRows& from,
+                const std::vector<size_t>& candidates, Shots& to) {
     const LanguageFile& test = data_.test_of(to.language)->file;
     TrainingArguments arguments = few_shot_arguments();
     arguments.seed = seed;
@@ -370,7 +376,6 @@ class Matrix {
     const fs::path report = stage.folder / "stage.json";
     if (!stage.complete) {
       const Clock clock;
-      const std::vector<size_t> candidates = candidates_of(from.file, from.rows);
       Json json = Json::object();
       for (const int64_t k : job_.few_shot) {
         Json scores = Json::array();
@@ -430,6 +435,8 @@ class Matrix {
   const Hooks& hooks_;
   fs::path output_, root_, first_;  // first_: the model of the first seed
   XlingData data_;
+  std::vector<std::vector<size_t>> candidates_;  // of each few-shot file
+  std::optional<Model> untrained_;               // of the first seed, until it trains
   DatasetOptions columns_;
   struct {
     std::optional<Model> average, last;

@@ -64,6 +64,14 @@ int folders_of(const std::string& output, const std::string& name) {
   return n;
 }
 
+TEST(Xling, TheHelpHasTheFilesThatItReads) {
+  const std::string help = graft_output({"xling", "--help"});
+  EXPECT_THAT(help, AllOf(HasSubstr("--test_files VALUE..."), Not(HasSubstr("--test_file VALUE")),
+                          HasSubstr("development data of --source_language")));
+  EXPECT_THAT(run_graft({"xling", "--test_file", "x.csv", "--test_files", "de=y.csv"}).err,
+              HasSubstr("--test_file is refused: each language has a test file of its own"));
+}
+
 TEST(Xling, TheMatrixOfAZeroShotRun) {
   World world;
   const Files files(world);
