@@ -30,12 +30,23 @@ Options declare_adapt(AdaptOptions& o) {
       {"graft adapt --model bert-base-uncased --corpus abstracts.txt.xz --output_dir adapted",
        "graft adapt --model DIR --corpus texts/ --replay general.txt.xz --replay_ratio 0.1 --output_dir "
        "adapted",
+       "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt.xz --sampling_temperature 3.3 --output_dir "
+       "adapted",
+       "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt --parallel de-fr.tsv --tlm_share 0.5 \\",
+       "    --output_dir adapted",
        "graft adapt --model DIR --stages dapt,tapt,task --corpus domain.txt --control other.txt \\",
        "    --task ner --train_file train.conll --test_file test.conll --output_dir adapted"});
   o.job.arguments = transfer::adaptation_arguments();
   declare_job(options, o.job);
-  options.list("corpus", o.corpus,
-               "text of the domain: files, as --train_file takes them, and folders of such");
+  options.explain("train_file", "labelled data of the stages tapt (its texts) and task");
+  options.explain("validation_file",
+                  "evaluation data of the stage task; its texts are looked for in the corpus");
+  options.explain("test_file", "labelled data that the stage task is scored on; looked for as well");
+  for (const char* refused : {"config_name", "tokenizer_name", "do_predict"}) options.explain(refused, "");
+  options.list(
+      "corpus", o.corpus,
+      "text of the domain: files, as --train_file takes them, and folders of such; or a file of each "
+      "language, de=FILE,fr=FILE");
   options.text(
       "stages", o.stages,
       "dapt (text of --corpus), tapt (texts of --train_file, without labels), task (fine-tuning); in this "
@@ -53,7 +64,11 @@ Options declare_adapt(AdaptOptions& o) {
       "head_learning_rate", "learning rate of these steps", fmt::format("{}", o.head_learning_rate),
       [&o](const std::string& v) { o.head_learning_rate = train::parse_real("head_learning_rate", v); });
   options.list("held_out_file", o.held_out_file,
-               "text to measure perplexity on, in place of a share of the corpus");
+               "text to measure perplexity on, in place of a share of the corpus; with the languages of "
+               "--corpus where it names them");
+  options.list("parallel", o.parallel,
+               "pairs of sentences for translation language modelling beside masked-lm on --corpus: files of "
+               "SOURCE TAB TARGET without a header, or two files en.txt,de.txt");
   const auto real = [&](const char* name, double& to, const train::Range& range, const char* help) {
     options.value(name, help, fmt::format("{}", to), [&to, name, range](const std::string& v) {
       to = train::parse_real(name, v);
@@ -62,8 +77,20 @@ Options declare_adapt(AdaptOptions& o) {
   };
   real("held_out_percentage", o.held_out_percentage, {0, 50, train::Range::Ends::without_min},
        "share of the corpus that is held out, at most 256 KiB of text");
+  options.value(
+      "tlm_share",
+      "share of --parallel in the tokens of an epoch, which has the corpus once; default: each pair "
+      "once",
+      "", [&o](const std::string& v) {
+        o.tlm_share = train::parse_real("tlm_share", v);
+        train::check_range("tlm_share", *o.tlm_share, {0, 0.95, train::Range::Ends::without_min});
+      });
+  real("sampling_temperature", o.sampling_temperature, {1, 100},
+       "share of a language of --corpus: its tokens to the power of 1 / N (XLM-R's alpha is 1 / N, 0.3); 1 = "
+       "its tokens");
   options.integer("max_corpus_bytes", o.max_corpus_bytes,
-                  "train on so many bytes of the corpus, sampled by content; 0 = all", {0, 1e15});
+                  "train on so many bytes of the corpus (of each language), sampled by content; 0 = all",
+                  {0, 1e15});
   options.flag("remove_duplicates", o.remove_duplicates, "leave out texts that occur more than once");
   real("near_duplicates", o.near_duplicates, {0, 2, train::Range::Ends::without_min},
        "Jaccard similarity (runs of 5 words) from which on texts are duplicates; above 1: equal texts alone");

@@ -84,7 +84,7 @@ data::TextBlocks read_corpus(const Model& model, const TaskData& data, const Fea
   std::vector<std::filesystem::path> all = data.train_files;
   all.insert(all.end(), data.eval_files.begin(), data.eval_files.end());
   std::optional<data::TokenCache> cache;
-  if (settings.tokenized_path)
+  if (settings.tokenized_path && !all.empty())
     cache = data::choose_token_cache(*settings.tokenized_path, settings.overwrite_cache, all);
   const auto read = [&](const std::vector<std::filesystem::path>& files) {
     return cache ? data::read_cached_text_blocks(files, *data.tokenizer, options, *cache)

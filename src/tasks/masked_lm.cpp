@@ -38,17 +38,16 @@ MetricValues MaskedLm::metrics_of_loss(double loss) const { return {{"perplexity
 void MaskedFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index,
                                       int64_t epoch) const {
   const int32_t first = batch.rows(), length = tokens_.length(i);
-  batch.append_sequence(tokens_.row(i), nullptr, length, index);
+  const int32_t* types =
+      token_type_ids_.empty() ? nullptr : token_type_ids_.data() + tokens_.offsets[static_cast<size_t>(i)];
+  batch.append_sequence(tokens_.row(i), types, length, index);
   data::MaskedRows masked;
   masker_.mask(epoch, i, batch.input_ids.data() + first, tokens_.row_word_starts(i), length, first, masked);
   batch.label_rows.insert(batch.label_rows.end(), masked.rows.begin(), masked.rows.end());
   batch.labels.insert(batch.labels.end(), masked.labels.begin(), masked.labels.end());
 }
 
-namespace {
-
-// Random replacements are drawn from ids that have a row in the embedding.
-data::MlmMasker make_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings) {
+data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings) {
   data::MlmOptions mlm;
   mlm.mlm_probability = settings.mlm_probability;
   mlm.whole_word = settings.whole_word_mask;
@@ -63,6 +62,8 @@ data::MlmMasker make_masker(const Model& model, const Tokenizer& tokenizer, cons
   return data::MlmMasker(mask, std::move(special), mlm);
 }
 
+namespace {
+
 std::unique_ptr<Task> make_masked_lm(const Model& /*model*/, LabelKind /*labels*/) {
   return std::make_unique<MaskedLm>();
 }
@@ -71,7 +72,7 @@ PreparedTask prepare_masked_lm(Model& model, const TaskData& data, const Feature
   data::TextBlockOptions options;
   options.word_starts = settings.whole_word_mask || settings.span_mask;
   data::TextBlocks blocks = read_corpus(model, data, settings, options, "sequences");
-  const data::MlmMasker masker = make_masker(model, *data.tokenizer, settings);
+  const data::MlmMasker masker = mlm_masker(model, *data.tokenizer, settings);
   PreparedTask out;
   out.task = std::make_unique<MaskedLm>();
   if (blocks.train.size() > 0) out.train = std::make_unique<MaskedFeatures>(std::move(blocks.train), masker);

@@ -25,8 +25,9 @@ class MaskedLm : public Task {
 // Sequences that are masked differently in every epoch.
 class MaskedFeatures : public Features {
  public:
-  MaskedFeatures(data::TokenStore tokens, data::MlmMasker masker)
-      : tokens_(std::move(tokens)), masker_(std::move(masker)) {}
+  // `token_type_ids`: empty, or parallel to the ids of `tokens`.
+  MaskedFeatures(data::TokenStore tokens, data::MlmMasker masker, std::vector<int32_t> token_type_ids = {})
+      : tokens_(std::move(tokens)), masker_(std::move(masker)), token_type_ids_(std::move(token_type_ids)) {}
 
   int64_t size() const override { return tokens_.size(); }
   int32_t length(int64_t i) const override { return tokens_.length(i); }
@@ -37,7 +38,11 @@ class MaskedFeatures : public Features {
  private:
   data::TokenStore tokens_;
   data::MlmMasker masker_;
+  std::vector<int32_t> token_type_ids_;
 };
+
+// Random replacements are drawn from ids that have a row in the embedding.
+data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings);
 
 const TaskEntry& masked_lm_task();
 

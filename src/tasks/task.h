@@ -33,6 +33,11 @@ class Features {
   // The sequences of example i, one or several, by RaggedBatch::append_sequence. The key of an only one is
   // `index`; several have the keys data::sequence_key(index, 0), ...
   virtual void append_sequences(data::RaggedBatch& batch, int64_t i, int64_t index, int64_t epoch) const = 0;
+  // Those of an example of `other`, for features that are made of others.
+  static void append_sequences_of(const Features& other, data::RaggedBatch& batch, int64_t i, int64_t index,
+                                  int64_t epoch) {
+    other.append_sequences(batch, i, index, epoch);
+  }
 };
 
 // Streaming metrics; exact for any batch size and for parts of the data in several processes.

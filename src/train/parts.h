@@ -44,6 +44,9 @@ struct Trainer::Parts {
 
 namespace train {
 
+// Those of the features, from arguments that a Trainer has settled. `evaluates` is left out.
+tasks::FeatureSettings feature_settings(const TrainingArguments& arguments);
+
 // Trains on these features with their task instead of those of the model's own: for a Trainer that was made
 // without data, and before it trains.
 void use_features(Trainer::Parts& parts, tasks::PreparedTask features);

@@ -41,6 +41,43 @@ void set_loss_options(Trainer::Parts& p, const TrainingArguments& a) {
 
 }  // namespace
 
+tasks::FeatureSettings train::feature_settings(const TrainingArguments& a) {
+  tasks::FeatureSettings settings;
+  settings.max_seq_length = a.max_seq_length;
+  settings.mlm_probability = a.mlm_probability;
+  settings.whole_word_mask = a.whole_word_mask;
+  settings.span_mask = a.span_mask;
+  settings.geometric_p = a.geometric_p;
+  settings.span_upper = a.span_upper;
+  settings.line_by_line = a.line_by_line;
+  settings.join_texts = a.join_texts;
+  settings.max_target_length = a.max_target_length;
+  settings.source_prefix = a.source_prefix;
+  settings.span_corruption = a.span_corruption;
+  settings.mean_noise_span_length = a.mean_noise_span_length;
+  settings.predict_with_generate = a.predict_with_generate;
+  settings.generation_max_length = a.generation_max_length;
+  settings.generation_num_beams = a.generation_num_beams;
+  settings.loss = a.loss;
+  settings.scale = a.scale;
+  settings.triplet_margin = a.triplet_margin;
+  settings.distance_metric = a.distance_metric;
+  settings.gradient_cache = a.gradient_cache;
+  settings.batch_size = a.per_device_train_batch_size;
+  settings.max_tokens_per_batch = a.max_tokens_per_batch;
+  settings.gradient_accumulation_steps = a.gradient_accumulation_steps;
+  settings.drop_last = a.dataloader_drop_last;
+  settings.questions = question_settings(a);
+  settings.label_all_tokens = a.label_all_tokens;
+  settings.stride = a.stride;
+  settings.strict_entities = a.strict_entities;
+  settings.return_entity_level_metrics = a.return_entity_level_metrics;
+  settings.tokenized_path = a.tokenized_path;
+  settings.overwrite_cache = a.overwrite_cache;
+  settings.seed = a.seed;
+  return settings;
+}
+
 void train::use_features(Trainer::Parts& p, tasks::PreparedTask features) {
   p.features = std::move(features);
   set_loss_options(p, p.arguments);
@@ -60,39 +97,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   train::use_precision(p.model, *arguments.bf16);
   p.model.state().gradient_checkpointing = arguments.gradient_checkpointing;
   arguments.max_seq_length = train::training_length(arguments.max_seq_length, p.model, *data.tokenizer);
-  tasks::FeatureSettings settings;
-  settings.max_seq_length = arguments.max_seq_length;
-  settings.mlm_probability = arguments.mlm_probability;
-  settings.whole_word_mask = arguments.whole_word_mask;
-  settings.span_mask = arguments.span_mask;
-  settings.geometric_p = arguments.geometric_p;
-  settings.span_upper = arguments.span_upper;
-  settings.line_by_line = arguments.line_by_line;
-  settings.join_texts = arguments.join_texts;
-  settings.max_target_length = arguments.max_target_length;
-  settings.source_prefix = arguments.source_prefix;
-  settings.span_corruption = arguments.span_corruption;
-  settings.mean_noise_span_length = arguments.mean_noise_span_length;
-  settings.predict_with_generate = arguments.predict_with_generate;
-  settings.generation_max_length = arguments.generation_max_length;
-  settings.generation_num_beams = arguments.generation_num_beams;
-  settings.loss = arguments.loss;
-  settings.scale = arguments.scale;
-  settings.triplet_margin = arguments.triplet_margin;
-  settings.distance_metric = arguments.distance_metric;
-  settings.gradient_cache = arguments.gradient_cache;
-  settings.batch_size = arguments.per_device_train_batch_size;
-  settings.max_tokens_per_batch = arguments.max_tokens_per_batch;
-  settings.gradient_accumulation_steps = arguments.gradient_accumulation_steps;
-  settings.drop_last = arguments.dataloader_drop_last;
-  settings.questions = train::question_settings(arguments);
-  settings.label_all_tokens = arguments.label_all_tokens;
-  settings.stride = arguments.stride;
-  settings.strict_entities = arguments.strict_entities;
-  settings.return_entity_level_metrics = arguments.return_entity_level_metrics;
-  settings.tokenized_path = arguments.tokenized_path;
-  settings.overwrite_cache = arguments.overwrite_cache;
-  settings.seed = arguments.seed;
+  tasks::FeatureSettings settings = train::feature_settings(arguments);
   if (!arguments.do_eval)
     arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty() || !data.eval_sets.empty();
   settings.evaluates = *arguments.do_eval && data.eval_sets.empty();

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "models/registry.h"
 #include "train/arguments.h"
 #include "train/output.h"
 #include "train/output_lock.h"
@@ -14,6 +15,8 @@
 #include "train/trained_model.h"
 #include "transfer/adapt_options.h"
 #include "transfer/finetuning.h"
+#include "transfer/line_file.h"
+#include "transfer/parallel_text.h"
 #include "transfer/stage.h"
 
 namespace graft::transfer {
@@ -34,8 +37,7 @@ class Adaptation {
     settings_.objective = choose_objective(job.objective, train::config_of(checkpoint_));
     settings_.arguments = job.job.arguments;
     result_.measure = settings_.objective.measure();
-    if (job.plan && settings_.objective.contrastive)
-      throw UsageError("--plan is refused for --objective simcse: its pilot is measured by perplexity");
+    check_objective();
     settings_.head_steps = job.head_steps;
     settings_.head_learning_rate = job.head_learning_rate;
     settings_.dropout = job.job.dropout;
@@ -63,6 +65,22 @@ class Adaptation {
  private:
   // Task texts are few: the paper takes 100 epochs; ten cost a tenth and gain most of it.
   static constexpr double kTaptEpochs = 10;
+
+  // What the objective of the model cannot do.
+  void check_objective() const {
+    const Objective& objective = settings_.objective;
+    if (job_.plan && objective.contrastive)
+      throw UsageError("--plan is refused for --objective simcse: its pilot is measured by perplexity");
+    if (objective.contrastive && !files_by_language(job_.corpus, "corpus").empty())
+      throw UsageError("--corpus with languages is refused for --objective simcse: it reads one corpus",
+                       "give the files without languages");
+    if (!job_.parallel.empty() && objective.head != &models::kMaskedLm)
+      throw UsageError(
+          fmt::format("--parallel is refused: translation language modelling predicts masked tokens, and the "
+                      "objective of model_type \"{}\" is {} here",
+                      train::config_of(checkpoint_).model_type(), in_words(objective)),
+          "take a model of a family with masked-lm, such as BERT or XLM-RoBERTa, and --objective masked-lm");
+  }
 
   void settle_length() {
     int64_t& length = settings_.arguments.max_seq_length;
@@ -129,9 +147,9 @@ class Adaptation {
   }
 
   // A stage of pretraining and its row; false if it was interrupted.
-  bool add_row(const std::string& name, const fs::path& from, const fs::path& corpus,
+  bool add_row(const std::string& name, const fs::path& from, const PretrainingText& text,
                const PretrainingSettings& settings, fs::path& model) {
-    PretrainingResult r = pretrain(name, from, corpus, settings, root_, hooks_);
+    PretrainingResult r = pretrain(name, from, text, settings, root_, hooks_);
     if (r.interrupted) return false;
     model = r.folder;
     result_.stages.push_back({name, std::move(r)});
@@ -145,6 +163,37 @@ class Adaptation {
     o.replay_ratio = job_.replay_ratio;
     o.max_bytes = static_cast<uint64_t>(job_.max_corpus_bytes);
     return prepare("corpus", o);
+  }
+
+  // All text of the stage dapt: one corpus or that of each language, and pairs.
+  PretrainingText prepare_domain_text() {
+    PretrainingText text;
+    text.sampling_temperature = job_.sampling_temperature;
+    text.tlm_share = job_.tlm_share;
+    if (!job_.parallel.empty()) text.parallel = prepare_parallel();
+    const std::vector<LanguageFile> held_out = files_by_language(job_.held_out_file, "held_out_file");
+    for (const LanguageFile& one : files_by_language(job_.corpus, "corpus")) {
+      CorpusOptions o = corpus_options({one.file.string()}, "corpus");
+      for (const LanguageFile& other : held_out)
+        if (other.language == one.language) o.held_out_files = {other.file};
+      o.max_bytes = static_cast<uint64_t>(job_.max_corpus_bytes);
+      text.corpora.push_back({one.language, prepare("corpus-" + one.language, o)});
+    }
+    if (text.corpora.empty()) text.corpora.push_back({"", prepare_domain()});
+    return text;
+  }
+
+  // The pairs as lines SOURCE TAB TARGET, cleaned and held out as those of a corpus.
+  fs::path prepare_parallel() {
+    const ParallelText pairs = read_parallel(job_.parallel);
+    const fs::path lines = root_ / "parallel.txt";
+    make_folders(root_);
+    LineFile out(lines);
+    for (size_t i = 0; i < pairs.source.size(); ++i) out.append(pairs.source[i] + "\t" + pairs.target[i]);
+    out.finish();
+    const fs::path prepared = prepare("parallel", corpus_options({lines.string()}, "parallel"));
+    remove_file(lines);
+    return prepared;
   }
 
   void make_plan_of_run() {
@@ -178,19 +227,20 @@ class Adaptation {
   }
 
   bool pretrain_all() {
-    fs::path corpus;
     if (stages_.dapt) {
-      corpus = prepare_domain();
+      const PretrainingText text = prepare_domain_text();
+      const fs::path& corpus = text.corpora.front().folder;
       if (job_.extend_vocabulary > 0) extend(corpus);
-      if (!add_row("dapt", start_, corpus, settings_, dapt_model_)) return false;
+      if (!add_row("dapt", start_, text, settings_, dapt_model_)) return false;
+      if (!job_.control.empty() && !control(corpus)) return false;
     }
-    if (!job_.control.empty() && !control(corpus)) return false;
     if (!stages_.tapt) return true;
     const fs::path texts = root_ / "task-texts.txt";
     job_.job.model = checkpoint_.string();
     train::check_job(job_.job);
     write_task_texts(job_.job, texts);
-    const fs::path prepared = prepare("task-text", corpus_options({texts.string()}, "train_file"));
+    const PretrainingText prepared = {
+        .corpora = {{"", prepare("task-text", corpus_options({texts.string()}, "train_file"))}}};
     remove_file(texts);
     const fs::path& from = stages_.dapt ? dapt_model_ : start_;
     if (!add_row(stages_.dapt ? "dapt-tapt" : "tapt", from, prepared, tapt_, final_tapt_)) return false;
@@ -203,7 +253,7 @@ class Adaptation {
     CorpusOptions o = corpus_options(job_.control, "control");
     o.held_out_files = {corpus / "held_out.txt"};
     o.max_bytes = MappedFile(corpus / "train.txt").size();
-    const fs::path prepared = prepare("control-corpus", o);
+    const PretrainingText prepared = {.corpora = {{"", prepare("control-corpus", o)}}};
     return add_row("control", start_, prepared, settings_, control_model_);
   }
 

@@ -24,13 +24,16 @@ inline constexpr double kHeadLearningRate = 1e-3;
 
 struct AdaptJob {
   train::TrainJob job;  // the model, the task's files, and the arguments of continued pretraining
-  std::vector<std::string> corpus, held_out_file, exclude_file, replay, control, general;
+  // corpus and held_out_file: files, or de=FILE,fr=FILE. parallel: as read_parallel takes it.
+  std::vector<std::string> corpus, held_out_file, exclude_file, replay, control, general, parallel;
   std::string objective, stages = "dapt", task_arguments, tapt_arguments;
   std::vector<uint64_t> seeds = {1, 2, 3};
   int64_t head_steps = kHeadSteps;
   double head_learning_rate = kHeadLearningRate;
   double held_out_percentage = 5, near_duplicates = 0.8, replay_ratio = 0.1;
-  int64_t max_corpus_bytes = 0;  // of the domain text that is trained on; 0 = all
+  double sampling_temperature = 1;    // of the languages of the corpus
+  std::optional<double> tlm_share{};  // of --parallel in the tokens of an epoch; without one each pair once
+  int64_t max_corpus_bytes = 0;       // of the domain text that is trained on; 0 = all
   int64_t extend_vocabulary = 0, pilot_steps = 50;
   bool plan = false;  // measures and recommends, and trains a pilot alone
   bool remove_duplicates = true, remove_overlap = false, ablation = true;

@@ -1,5 +1,7 @@
 #include "transfer/adapt_options.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
@@ -12,7 +14,62 @@ namespace fs = std::filesystem;
 
 namespace {
 constexpr const char *kDapt = "dapt", *kTapt = "tapt", *kTask = "task";
+
+void refuse_option(bool given, const char* name, const std::string& why) {
+  if (given) throw UsageError(fmt::format("--{} is refused: {}", name, why));
+}
+
+void check_languages(const AdaptJob& job) {
+  const std::vector<LanguageFile> languages = files_by_language(job.corpus, "corpus");
+  const bool named = !languages.empty();
+  check_different_files(languages, "corpus");
+  refuse_option(!named && job.sampling_temperature != 1, "sampling_temperature",
+                "it mixes languages, and --corpus names none; write --corpus de=FILE,fr=FILE");
+  const std::vector<LanguageFile> held_out = files_by_language(job.held_out_file, "held_out_file");
+  if (named == held_out.empty() && !job.held_out_file.empty())
+    throw UsageError(fmt::format("--held_out_file names {} and --corpus names {}",
+                                 named ? "no languages" : "languages", named ? "languages" : "none"),
+                     "name the languages of both: --corpus de=FILE,fr=FILE --held_out_file de=FILE,fr=FILE");
+  for (const auto* one : {&languages, &held_out})
+    for (const LanguageFile& file : *one) {
+      const auto& others = one == &languages ? held_out : languages;
+      const bool found = std::any_of(others.begin(), others.end(), [&](const LanguageFile& other) {
+        return other.language == file.language;
+      });
+      if (!found && !held_out.empty())
+        throw UsageError(fmt::format("--{} has no file of {}", one == &languages ? "held_out_file" : "corpus",
+                                     file.language),
+                         "name the same languages in both");
+    }
+  const char* why = "--corpus names languages; text of one corpus is needed for it";
+  refuse_option(named && job.plan, "plan", why);
+  refuse_option(named && !job.control.empty(), "control", why);
+  refuse_option(named && job.extend_vocabulary > 0, "extend_vocabulary", why);
+  refuse_option(named && !job.replay.empty(), "replay",
+                "--corpus names languages; general text can be a part of a language's file");
+}
+
+void check_parallel(const AdaptJob& job, const Stages& stages) {
+  refuse_option(job.parallel.empty() && job.tlm_share.has_value(), "tlm_share", "there is no --parallel");
+  refuse_option(!stages.dapt && !job.parallel.empty(), "parallel",
+                "--stages has no dapt, which reads the pairs");
+  refuse_option(job.plan && !job.parallel.empty(), "parallel", "--plan measures the text of --corpus alone");
+}
 }  // namespace
+
+std::vector<LanguageFile> files_by_language(const std::vector<std::string>& values,
+                                            const std::string& option) {
+  std::vector<std::string> named, files;
+  for (const std::string& value : values) {
+    const bool has_language = !path_exists(value) && value.find('=') != std::string::npos;
+    (has_language ? named : files).push_back(value);
+  }
+  if (!named.empty() && !files.empty())
+    throw UsageError(fmt::format("--{}: some files have a language ({}) and some have none ({})", option,
+                                 named.front(), files.front()),
+                     fmt::format("give each a language: --{} de=FILE,fr=FILE", option));
+  return language_files(named, option);
+}
 
 Stages parse_stages(const std::string& list) {
   Stages stages;
@@ -33,40 +90,42 @@ Stages parse_stages(const std::string& list) {
 
 void check_options(const AdaptJob& job, const Stages& stages) {
   const bool reads_task = stages.tapt || stages.task;
-  const auto refuse = [](bool given, const char* name, const std::string& why) {
-    if (given) throw UsageError(fmt::format("--{} is refused: {}", name, why));
-  };
   if (stages.dapt && job.corpus.empty())
     throw UsageError("--corpus is needed: files or folders of text of the domain",
                      "--stages tapt,task adapts on the texts of --train_file alone");
-  refuse(!stages.dapt && !job.corpus.empty(), "corpus", "--stages has no dapt");
-  refuse(!stages.dapt && job.extend_vocabulary > 0, "extend_vocabulary",
-         "--stages has no dapt, whose text gives the pieces");
-  refuse(!stages.dapt && job.plan, "plan", "--stages has no dapt");
-  refuse(!job.plan && !job.general.empty(), "general", "it is compared by --plan true; --replay mixes it in");
-  refuse(!stages.dapt && !job.control.empty(), "control", "--stages has no dapt, which it is compared with");
+  refuse_option(!stages.dapt && !job.corpus.empty(), "corpus", "--stages has no dapt");
+  refuse_option(!stages.dapt && job.extend_vocabulary > 0, "extend_vocabulary",
+                "--stages has no dapt, whose text gives the pieces");
+  refuse_option(!stages.dapt && job.plan, "plan", "--stages has no dapt");
+  check_languages(job);
+  check_parallel(job, stages);
+  refuse_option(!job.plan && !job.general.empty(), "general",
+                "it is compared by --plan true; --replay mixes it in");
+  refuse_option(!stages.dapt && !job.control.empty(), "control",
+                "--stages has no dapt, which it is compared with");
   if (reads_task && job.job.train_file.empty())
     throw UsageError(fmt::format("--stages {} needs --train_file", job.stages));
-  refuse(!reads_task && !job.job.train_file.empty(), "train_file", "--stages has neither tapt nor task");
+  refuse_option(!reads_task && !job.job.train_file.empty(), "train_file",
+                "--stages has neither tapt nor task");
   for (const auto& [name, files] :
        {std::pair{"validation_file", &job.job.validation_file}, {"test_file", &job.job.test_file}})
-    refuse(
+    refuse_option(
         !reads_task && !files->empty(), name,
         "--stages has no task; --held_out_file is text to measure perplexity on, --exclude_file a test set "
         "that the corpus may contain");
   if (stages.task && job.job.test_file.empty() && job.job.validation_file.empty())
     throw UsageError("--stages with task needs --test_file or --validation_file: the scores are those on it");
-  refuse(!stages.task && !job.task_arguments.empty(), "task_arguments", "--stages has no task");
-  refuse(!stages.tapt && !job.tapt_arguments.empty(), "tapt_arguments", "--stages has no tapt");
-  refuse(job.remove_overlap && job.exclude_file.empty() && job.job.test_file.empty() &&
-             job.job.validation_file.empty(),
-         "remove_overlap", "there is no --exclude_file");
-  refuse(!job.job.config_name.empty(), "config_name", "adapt continues from the weights of --model");
-  refuse(!job.job.tokenizer_name.empty(), "tokenizer_name",
-         "the embeddings of --model belong to its tokenizer");
-  refuse(!job.job.arguments.peft_type.empty(), "peft_type",
-         "adapt trains the whole model; fine-tune its result with it");
-  refuse(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
+  refuse_option(!stages.task && !job.task_arguments.empty(), "task_arguments", "--stages has no task");
+  refuse_option(!stages.tapt && !job.tapt_arguments.empty(), "tapt_arguments", "--stages has no tapt");
+  refuse_option(job.remove_overlap && job.exclude_file.empty() && job.job.test_file.empty() &&
+                    job.job.validation_file.empty(),
+                "remove_overlap", "there is no --exclude_file");
+  refuse_option(!job.job.config_name.empty(), "config_name", "adapt continues from the weights of --model");
+  refuse_option(!job.job.tokenizer_name.empty(), "tokenizer_name",
+                "the embeddings of --model belong to its tokenizer");
+  refuse_option(!job.job.arguments.peft_type.empty(), "peft_type",
+                "adapt trains the whole model; fine-tune its result with it");
+  refuse_option(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
   if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
   if (job.seeds.empty()) throw UsageError("--seeds is empty");
 }

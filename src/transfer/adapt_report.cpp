@@ -17,11 +17,25 @@ Json number_or_null(double value) { return std::isfinite(value) ? Json(value) : 
 Json json_of_scores(const HeldOutScores& p) {
   Json json = {{"held_out", p.domain ? Json(*p.domain) : Json(nullptr)}};
   if (p.general) json["general"] = *p.general;
+  if (p.tlm) json["tlm"] = *p.tlm;
+  for (const auto& [language, score] : p.languages) json["languages"][language] = score;
   return json;
 }
 
+// The parts of a stage that has several: its languages, and pairs of sentences.
+std::string rows_of_parts(const PretrainingResult& r) {
+  std::string text;
+  const auto row = [&](const std::string& name, std::optional<double> before, std::optional<double> after) {
+    text += fmt::format("  {:<12} {:>10} {:>10}\n", name, number(before), number(after));
+  };
+  for (size_t i = 0; i < r.after.languages.size(); ++i)
+    row(r.after.languages[i].first, r.before.languages[i].second, r.after.languages[i].second);
+  if (r.after.tlm) row("tlm", r.before.tlm, r.after.tlm);
+  return text;
+}
+
 std::string stage_table(const AdaptResult& result) {
-  bool general = false;
+  bool general = false, languages = false;
   for (const StageRow& row : result.stages) general |= row.result.after.general.has_value();
   std::string text = fmt::format("{:<14} {:>10} {:>10}", result.measure, "before", "after");
   if (general) text += fmt::format(" {:>15} {:>14}", "general before", "general after");
@@ -31,7 +45,10 @@ std::string stage_table(const AdaptResult& result) {
     if (general) text += fmt::format(" {:>15} {:>14}", number(r.before.general), number(r.after.general));
     text +=
         fmt::format(" {:>8} {:>9.0f}{}\n", r.steps, r.seconds + r.head_seconds, r.cached ? "  (cached)" : "");
+    text += rows_of_parts(r);
+    languages |= !r.after.languages.empty();
   }
+  if (languages) text += "of several languages: the geometric mean, then each\n";
   return text;
 }
 
@@ -74,6 +91,9 @@ Json to_json(const AdaptResult& result, const AdaptJob& job) {
                       {"seconds", r.seconds},
                       {"head_seconds", r.head_seconds},
                       {"folder", r.folder.filename().string()}});
+  for (size_t i = 0; i < result.stages.size(); ++i)
+    if (const auto& mixture = result.stages[i].result.mixture; !mixture.empty())
+      stages[i]["mixture"] = to_json(mixture);
   for (const Arm& arm : result.arms) {
     Json json = {{"arm", arm.name},
                  {"scores", arm.scores},

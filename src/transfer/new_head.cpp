@@ -13,16 +13,15 @@
 namespace graft::transfer {
 namespace {
 
-constexpr size_t kReadBytes = size_t{4} << 20;
+constexpr size_t kReadBytes = size_t{4} << 20;  // of all files together
 
-std::vector<double> count_tokens(const std::filesystem::path& lines, const Tokenizer& tokenizer,
-                                 size_t size) {
+void count_tokens(const std::filesystem::path& lines, size_t bytes, const Tokenizer& tokenizer,
+                  std::vector<double>& counts) {
   EncodeOptions options;
   options.add_special_tokens = false;
   options.ids_only = true;
-  std::vector<double> counts(size, 0);
   const MappedFile file(lines);
-  std::string_view rest = file.text().substr(0, kReadBytes);
+  std::string_view rest = file.text().substr(0, bytes);
   std::vector<std::string> texts;
   while (!rest.empty()) {
     texts.clear();
@@ -34,9 +33,8 @@ std::vector<double> count_tokens(const std::filesystem::path& lines, const Token
     }
     for (const Encoding& e : tokenizer.encode_batch(texts, {}, options))
       for (const int32_t id : e.input_ids)
-        if (id >= 0 && static_cast<size_t>(id) < size) ++counts[static_cast<size_t>(id)];
+        if (id >= 0 && static_cast<size_t>(id) < counts.size()) ++counts[static_cast<size_t>(id)];
   }
-  return counts;
 }
 
 }  // namespace
@@ -49,14 +47,16 @@ bool has_new_head(const Model& model) {
 }
 
 void start_from_frequencies(const Model& model, const Tokenizer& tokenizer,
-                            const std::filesystem::path& lines) {
+                            const std::vector<std::filesystem::path>& files) {
   models::State& state = model.state();
   const int64_t vocabulary = state.network.encoder->word_embeddings()->rows();
   const auto& missing = model.load_report().missing;
   for (const engine::Parameter& p : state.parameters.parameters()) {
     if (p.shape != std::vector<int64_t>{vocabulary} || models::is_backbone(*state.family, p.name)) continue;
     if (std::find(missing.begin(), missing.end(), p.name) == missing.end()) continue;
-    const std::vector<double> counts = count_tokens(lines, tokenizer, static_cast<size_t>(vocabulary));
+    std::vector<double> counts(static_cast<size_t>(vocabulary), 0);
+    for (const std::filesystem::path& file : files)
+      count_tokens(file, kReadBytes / files.size(), tokenizer, counts);
     double total = 0;
     for (const double c : counts) total += c + 1;  // one more each: no token is impossible
     const engine::HostWrite bias = state.parameters.write_value(p);

@@ -109,7 +109,8 @@ void pilot(const PlanInputs& inputs, PretrainingSettings settings, const fs::pat
            const fs::path& root, const Hooks& hooks, Plan& plan) {
   settings.arguments.max_steps = inputs.pilot_steps;
   settings.arguments.save_strategy = "no";
-  const PretrainingResult r = pretrain("pilot", inputs.model, sample, settings, root, hooks);
+  const PretrainingResult r =
+      pretrain("pilot", inputs.model, {.corpora = {{"", sample}}}, settings, root, hooks);
   plan.interrupted = r.interrupted;
   if (r.interrupted) return;
   plan.pilot_steps = r.steps;

@@ -16,6 +16,7 @@
 #include "transfer/carry_over.h"
 #include "transfer/contrastive.h"
 #include "transfer/new_head.h"
+#include "transfer/pretraining_text.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -39,25 +40,13 @@ std::string name_of_objective(const Objective& o) {
   return o.contrastive ? kSimCse : o.span_corruption ? kSpanCorruption : o.head->task;
 }
 
-double value_of(const LogEntry& entry, const std::string& name) {
-  for (const auto& [key, value] : entry)
-    if (key == name) return value;
-  fail("the evaluation gave no {}", name);
-}
-
-HeldOutScores scores_of(const LogEntry& metrics, const Objective& objective, bool has_general) {
-  const char* measure = objective.measure();
-  if (!has_general) return {value_of(metrics, fmt::format("eval_{}", measure)), std::nullopt};
-  const auto named = [&](const char* set) {
-    return value_of(metrics, fmt::format("eval_{}_{}", set, measure));
-  };
-  return {named(kDomain), named(kGeneral)};
-}
-
 Json stored_scores(const HeldOutScores& p) {
   Json json = Json::object();
   if (p.domain) json[kDomain] = *p.domain;
   if (p.general) json[kGeneral] = *p.general;
+  if (p.tlm) json[kTlm] = *p.tlm;
+  for (const auto& [language, score] : p.languages)
+    json["languages"].push_back({{"language", language}, {"score", score}});
   return json;
 }
 
@@ -65,39 +54,11 @@ HeldOutScores scores_in(const Json& json) {
   HeldOutScores p;
   if (json.contains(kDomain)) p.domain = json.at(kDomain).get<double>();
   if (json.contains(kGeneral)) p.general = json.at(kGeneral).get<double>();
+  if (json.contains(kTlm)) p.tlm = json.at(kTlm).get<double>();
+  if (json.contains("languages"))
+    for (const Json& one : json.at("languages"))
+      p.languages.emplace_back(one.at("language").get<std::string>(), one.at("score").get<double>());
   return p;
-}
-
-struct Text {
-  fs::path train, held_out, general;
-  bool has_general = false;
-};
-
-Text text_in(const fs::path& corpus) {
-  Text text = {corpus / "train.txt", corpus / "held_out.txt", corpus / "general_held_out.txt", false};
-  text.has_general = path_exists(text.general);
-  return text;
-}
-
-TaskData data_of(const Text& text, const Objective& objective, const fs::path& tokenizer) {
-  TaskData data;
-  if (objective.contrastive) {
-    data = contrastive_data(text.train, text.held_out, text.has_general ? text.general : fs::path());
-    data.tokenizer = Tokenizer::from_pretrained(tokenizer);
-    return data;
-  }
-  data.train_files = {text.train};
-  data.tokenizer = Tokenizer::from_pretrained(tokenizer);
-  if (!text.has_general) {
-    data.eval_files = {text.held_out};
-    return data;
-  }
-  for (const auto& [name, file] : {std::pair{kDomain, &text.held_out}, {kGeneral, &text.general}}) {
-    EvaluationSet set{name};
-    set.files = {*file};
-    data.eval_sets.push_back(std::move(set));
-  }
-  return data;
 }
 
 Model load(const fs::path& folder, const PretrainingSettings& s) {
@@ -108,21 +69,20 @@ Model load(const fs::path& folder, const PretrainingSettings& s) {
   return Model::from_pretrained(folder, options);
 }
 
-Json key_of_pretraining(const fs::path& from, const Text& text, const PretrainingSettings& s,
+Json key_of_pretraining(const fs::path& from, const PretrainingText& text, const PretrainingSettings& s,
                         const TrainingArguments& arguments) {
-  std::vector<fs::path> files = {text.train, text.held_out};
-  if (text.has_general) files.push_back(text.general);
   Json dropout = Json::object();
   for (const auto& [name, p] : s.dropout) dropout[name] = p;
-  return {{"objective", name_of_objective(s.objective)},
-          {"model", model_fingerprint(from)},
-          {"text", files_fingerprint(files)},
-          {"dropout", dropout},
-          {"arguments", deciding_arguments(arguments)}};
+  Json key = {{"objective", name_of_objective(s.objective)},
+              {"model", model_fingerprint(from)},
+              {"dropout", dropout},
+              {"arguments", deciding_arguments(arguments)}};
+  key.update(key_of(text));
+  return key;
 }
 
 // Trains in the folder of the stage and completes it.
-PretrainingResult run_stage(const std::string& name, const fs::path& from, const Text& text,
+PretrainingResult run_stage(const std::string& name, const fs::path& from, const PretrainingText& text,
                             const PretrainingSettings& s, TrainingArguments arguments, const fs::path& root,
                             const Hooks& hooks) {
   Stage stage = open_stage(root, name, key_of_pretraining(from, text, s, arguments));
@@ -134,6 +94,7 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
     out.after = scores_in(results.at("after"));
     out.seconds = results.at("seconds").get<double>();
     out.steps = results.at("steps").get<int64_t>();
+    if (results.contains("mixture")) out.mixture = mixture_rows(results.at("mixture"));
     out.cached = true;
     log_info("{}: taken from the cache {}: every input byte is the same", name, stage.folder.string());
     return out;
@@ -145,22 +106,28 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
   const Model model = load(from, s);
   if (hooks.loaded) hooks.loaded(model, fmt::format("{}, stage {}", from.string(), name));
   TaskData data = data_of(text, s.objective, from);
-  if (has_new_head(model)) start_from_frequencies(model, *data.tokenizer, text.train);
+  if (has_new_head(model)) start_from_frequencies(model, *data.tokenizer, training_files(text));
   Trainer trainer(model, arguments, std::move(data));
   trainer.parts().job_options = {{"task", s.objective.head->task}, {"model", from.string()}};
-  out.before = scores_of(trainer.evaluate(), s.objective, text.has_general);
+  if (is_mixed(text)) {
+    out.mixture = use_mixture(trainer, text);
+    log_mixture(out.mixture, text, name);
+  }
+  out.before = scores_of(trainer.evaluate(), s.objective, text);
   train::TrainState state;
   const TrainResult result = hooks.train(trainer, state);
   out.seconds = result.seconds;
   out.steps = result.global_step;
   out.interrupted = result.interrupted;
   if (out.interrupted) return out;
-  out.after = scores_of(result.metrics, s.objective, text.has_general);
+  out.after = scores_of(result.metrics, s.objective, text);
   carry_over(from, stage.folder);
-  write_json(stage.folder / "stage.json", {{"before", stored_scores(out.before)},
-                                           {"after", stored_scores(out.after)},
-                                           {"seconds", out.seconds},
-                                           {"steps", out.steps}});
+  Json results = {{"before", stored_scores(out.before)},
+                  {"after", stored_scores(out.after)},
+                  {"seconds", out.seconds},
+                  {"steps", out.steps}};
+  if (is_mixed(text)) results["mixture"] = to_json(out.mixture);
+  write_json(stage.folder / "stage.json", results);
   complete_stage(stage);
   return out;
 }
@@ -219,9 +186,8 @@ Json deciding_arguments(const TrainingArguments& arguments) {
   return all;
 }
 
-PretrainingResult pretrain(const std::string& name, const fs::path& from, const fs::path& corpus,
+PretrainingResult pretrain(const std::string& name, const fs::path& from, const PretrainingText& text,
                            const PretrainingSettings& s, const fs::path& root, const Hooks& hooks) {
-  const Text text = text_in(corpus);
   const Model probe = load(from, s);
   if (!has_new_head(probe)) return run_stage(name, from, text, s, s.arguments, root, hooks);
   if (s.head_steps == 0) {

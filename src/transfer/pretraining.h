@@ -10,6 +10,7 @@
 
 #include "graft/trainer.h"
 #include "models/family.h"
+#include "transfer/mixture.h"
 #include "transfer/stage.h"
 
 namespace graft::transfer {
@@ -37,6 +38,21 @@ struct Hooks {
   std::function<void(const Model& model, const std::string& name)> loaded{};
 };
 
+struct CorpusOfLanguage {
+  std::string language;          // "" where the corpus is the only one
+  std::filesystem::path folder;  // that prepare_corpus filled
+};
+
+// The text of a stage.
+struct PretrainingText {
+  std::vector<CorpusOfLanguage> corpora;  // one, or one of each language
+  // Languages: the tokens to the power of 1 / temperature are the shares in an epoch.
+  double sampling_temperature = 1;
+  // Pairs of sentences for translation language modelling, beside the text: prepared lines SOURCE TAB TARGET.
+  std::optional<std::filesystem::path> parallel{};
+  std::optional<double> tlm_share{};  // of their tokens in an epoch; without one each pair once
+};
+
 struct PretrainingSettings {
   Objective objective;
   TrainingArguments arguments;  // output_dir and resume_from_checkpoint are the stage's
@@ -47,7 +63,8 @@ struct PretrainingSettings {
 
 // The measure of the objective on held-out text; none where there is no such text.
 struct HeldOutScores {
-  std::optional<double> domain, general;
+  std::optional<double> domain, general, tlm;  // domain: of several languages the geometric mean
+  std::vector<std::pair<std::string, double>> languages{};
 };
 
 struct PretrainingResult {
@@ -56,14 +73,15 @@ struct PretrainingResult {
   double seconds = 0, head_seconds = 0;  // of its training
   int64_t steps = 0;
   bool cached = false, interrupted = false, new_head = false;
+  std::vector<MixtureRow> mixture{};  // empty where one corpus is all data
 };
 
-// `corpus`: a folder that prepare_corpus filled. A checkpoint without the objective's head gets one, which is
+// A checkpoint without the objective's head gets one, which is
 // trained alone first as a stage of its own; "before" is then the measure with that head on the unchanged
 // body. Tensors and modules of `from` that the pretrained class lacks (a pooler, sentence-transformers'
 // modules) are carried over to the result.
 PretrainingResult pretrain(const std::string& name, const std::filesystem::path& from,
-                           const std::filesystem::path& corpus, const PretrainingSettings& settings,
+                           const PretrainingText& text, const PretrainingSettings& settings,
                            const std::filesystem::path& root, const Hooks& hooks);
 
 // The arguments that decide the result of a training, for the key of a stage.

@@ -232,6 +232,66 @@ TEST(Adapt, SimCseKeepsASentenceEncoder) {
   EXPECT_NE(graft_output({"embed", "--model", world / "out"}, "a good film\n"), "");
 }
 
+TEST(Adapt, LanguagesAndPairsAreMixedAndScored) {
+  World world;
+  std::string pairs;
+  for (int i = 0; i < 60; ++i)
+    pairs += "a good film " + std::to_string(i) + "\tbad film it was " + std::to_string(i) + "\n";
+  const std::string en = world.lines("en.txt", 240, 1), de = world.lines("de.txt", 60, 2),
+                    parallel = world.write("p.tsv", pairs);
+  const std::vector<std::string> args =
+      adapt_args(world, world.model(), "out",
+                 {"--corpus", "en=" + en + ",de=" + de, "--sampling_temperature", "3", "--parallel", parallel,
+                  "--tlm_share", "0.25", "--max_steps", "3", "--json"});
+  const Result r = run_graft(args);
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, AllOf(HasSubstr("corpus-de: 60 lines"), HasSubstr("parallel: 60 lines"),
+                           HasSubstr("dapt: an epoch has (--sampling_temperature 3):\nlanguage "),
+                           HasSubstr("share before  share after\nen ")));
+  const Json row = row_of(json_lines(r.out).front()["stages"], "stage", "dapt");
+  EXPECT_TRUE(row["after"]["languages"].contains("de"));
+  EXPECT_LT(row["after"]["tlm"].get<double>(), row["before"]["tlm"].get<double>());
+  EXPECT_EQ(row["mixture"].size(), 3u);
+  EXPECT_NEAR(row["mixture"][2]["share_after"].get<double>(), 0.25, 0.02);
+
+  const Result again = run_graft({args.begin(), args.end() - 1});
+  EXPECT_THAT(again.err, HasSubstr("\ndapt: taken from the cache"));
+  EXPECT_THAT(again.out, AllOf(HasSubstr("\n  en "), HasSubstr("\n  de "), HasSubstr("\n  tlm "),
+                               HasSubstr("the geometric mean")));
+  pairs[0] = 'A';
+  world.write("p.tsv", pairs);
+  EXPECT_THAT(run_graft(args).err, Not(HasSubstr("\ndapt: taken from the cache")));
+}
+
+TEST(Adapt, LanguagesAndPairsThatDoNotFitAreRefused) {
+  World world;
+  const std::string en = world.lines("en.txt", 50, 1), de = world.lines("de.txt", 50, 2),
+                    pairs = world.write("p.tsv", "a\tb\n"), both = "en=" + en + ",de=" + de;
+  const auto error = [&](const std::vector<std::string>& more) {
+    const Result r = run_graft(adapt_args(world, world.model(), "out", more));
+    EXPECT_EQ(r.code, 2) << r.err;
+    return r.err;
+  };
+  EXPECT_THAT(error({"--corpus", en, "--sampling_temperature", "3"}),
+              HasSubstr("--sampling_temperature is refused: it mixes languages"));
+  EXPECT_THAT(error({"--corpus", en, "de=" + de}), HasSubstr("some files have a language"));
+  EXPECT_THAT(error({"--corpus", "en=" + en + ",german=" + de}), HasSubstr("did you mean de (German)?"));
+  EXPECT_THAT(error({"--corpus", "en=" + en + ",de=" + en}), HasSubstr("hold the same bytes"));
+  EXPECT_THAT(error({"--corpus", both, "--replay", en}), HasSubstr("--replay is refused"));
+  EXPECT_THAT(error({"--corpus", both, "--plan"}), HasSubstr("--plan is refused"));
+  EXPECT_THAT(error({"--corpus", both, "--held_out_file", de}),
+              HasSubstr("--held_out_file names no languages and --corpus names languages"));
+  EXPECT_THAT(error({"--corpus", both, "--held_out_file", "de=" + de}),
+              HasSubstr("--held_out_file has no file of en"));
+  EXPECT_THAT(error({"--corpus", both, "--objective", "simcse"}),
+              HasSubstr("refused for --objective simcse"));
+  EXPECT_THAT(error({"--corpus", en, "--tlm_share", "0.5"}), HasSubstr("there is no --parallel"));
+  EXPECT_THAT(error({"--corpus", en, "--parallel", pairs, "--plan"}), HasSubstr("--parallel is refused"));
+  EXPECT_THAT(error({"--corpus", en, "--parallel", pairs, "--objective", "simcse"}),
+              AllOf(HasSubstr("--parallel is refused: translation language modelling predicts masked tokens"),
+                    HasSubstr("is simcse")));
+}
+
 TEST(Adapt, BadCorporaAreNamed) {
   World world;
   const std::string model = world.model();

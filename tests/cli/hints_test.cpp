@@ -52,6 +52,7 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"transfer/corpus_report.cpp", {"adapt"}},
       {"transfer/plan.cpp", {"adapt"}},
       {"transfer/pretraining.cpp", {"adapt"}},
+      {"transfer/pretraining_text.cpp", {"adapt"}},
       {"transfer/text_source.cpp", {"adapt"}},
       {"transfer/vocabulary.cpp", {"adapt"}},
       // Trainer and what it alone calls
@@ -127,7 +128,7 @@ const std::map<std::string, std::vector<std::string>>& exceptions() {
       {"transfer/vocabulary_choice.cpp", {"prune", "distill"}},
       {"transfer/distill.cpp", {"distill"}},
       {"transfer/distill_texts.cpp", {"distill"}},
-      {"transfer/parallel_text.cpp", {"distill"}},
+      {"transfer/parallel_text.cpp", {"distill", "adapt"}},
       {"transfer/pruned_student.cpp", {"distill"}},
       {"models/selection.cpp", {"prune"}},
       {"data/text_reader.cpp", {"prune", "distill"}},

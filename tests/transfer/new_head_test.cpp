@@ -29,7 +29,7 @@ TEST(NewHead, StartsFromTheFrequenciesOfTokens) {
   options.task = models::kMaskedLm.task;
   const Model model = Model::from_pretrained(folder, options);
   ASSERT_TRUE(has_new_head(model));
-  start_from_frequencies(model, *Tokenizer::from_pretrained(folder), dir.write("t.txt", "a a b\na\n"));
+  start_from_frequencies(model, *Tokenizer::from_pretrained(folder), {dir.write("t.txt", "a a b\na\n")});
   const engine::ParameterStore& store = model.state().parameters;
   const engine::HostRead bias = store.read_value(*store.find("cls.predictions.bias"));
   const double total = 4 + 8;
@@ -45,7 +45,7 @@ TEST(NewHead, ATrainedHeadStaysAsItIs) {
   Model::from_pretrained(make_encoder(dir), options).save_pretrained(dir / "trained");
   const Model model = Model::from_pretrained(dir / "trained", options);
   EXPECT_FALSE(has_new_head(model));
-  start_from_frequencies(model, *Tokenizer::from_pretrained(dir / "m"), dir.write("t.txt", "a a b\na\n"));
+  start_from_frequencies(model, *Tokenizer::from_pretrained(dir / "m"), {dir.write("t.txt", "a a b\na\n")});
   const engine::ParameterStore& store = model.state().parameters;
   EXPECT_EQ(store.read_value(*store.find("cls.predictions.bias"))[5], 0);
 }
