@@ -21,6 +21,22 @@ constexpr std::array<std::pair<const char*, const char*>, 4> kOlderNames = {
      {"parallel", "par_bn"},
      {"scaled_parallel", "scaled_par_bn"}}};
 
+// The keys of "config" that are true or false.
+struct Flag {
+  const char* key;
+  bool BottleneckConfig::*member;
+};
+
+constexpr std::array<Flag, 8> kFlags = {
+    {{"mh_adapter", &BottleneckConfig::mh_adapter},
+     {"output_adapter", &BottleneckConfig::output_adapter},
+     {"original_ln_before", &BottleneckConfig::original_ln_before},
+     {"original_ln_after", &BottleneckConfig::original_ln_after},
+     {"ln_before", &BottleneckConfig::ln_before},
+     {"ln_after", &BottleneckConfig::ln_after},
+     {"is_parallel", &BottleneckConfig::is_parallel},
+     {"adapter_residual_before_ln", &BottleneckConfig::adapter_residual_before_ln}}};
+
 // Keys that change what is computed in ways that graft does not have, with the only value it accepts.
 struct RefusedSetting {
   const char* key;
@@ -240,17 +256,10 @@ BottleneckConfig BottleneckConfig::read(const Json& file, const std::string& ori
     for (const char* key : {"mh_adapter", "output_adapter", "reduction_factor", "non_linearity"})
       if (!read.find(key))
         fail_with("download the adapter again", "{}: \"config\" has no \"{}\"", origin, key);
-    read.flag("mh_adapter", c.mh_adapter);
-    read.flag("output_adapter", c.output_adapter);
+    for (const Flag& flag : kFlags) read.flag(flag.key, c.*flag.member);
     read_factors(c, read);
     read.text("non_linearity", c.non_linearity);
-    read.flag("original_ln_before", c.original_ln_before);
-    read.flag("original_ln_after", c.original_ln_after);
-    read.flag("ln_before", c.ln_before);
-    read.flag("ln_after", c.ln_after);
-    read.flag("is_parallel", c.is_parallel);
     read_residual(c, read);
-    read.flag("adapter_residual_before_ln", c.adapter_residual_before_ln);
     read_scaling(c, read);
     read.text("init_weights", c.init_weights);
     read_left_out(c, read);
@@ -287,25 +296,17 @@ void BottleneckConfig::check(const std::string& origin) const {
   parse_activation(non_linearity, origin);
 }
 
-// The keys of BnConfig.to_dict().
+// The keys of BnConfig.to_dict(), in the order of the alphabet.
 Json BottleneckConfig::json() const {
-  Json out = Json::object();
-  out["adapter_residual_before_ln"] = adapter_residual_before_ln;
-  out["cross_adapter"] = false;
+  std::map<std::string, Json> out;
+  for (const Flag& flag : kFlags) out[flag.key] = this->*flag.member;
+  for (const char* key : {"cross_adapter", "phm_layer", "use_gating"}) out[key] = false;
   out["dropout"] = dropout;
   out["init_weights"] = init_weights;
   out["inv_adapter"] = nullptr;
   out["inv_adapter_reduction_factor"] = nullptr;
-  out["is_parallel"] = is_parallel;
   out["leave_out"] = Json(leave_out);
-  out["ln_after"] = ln_after;
-  out["ln_before"] = ln_before;
-  out["mh_adapter"] = mh_adapter;
   out["non_linearity"] = non_linearity;
-  out["original_ln_after"] = original_ln_after;
-  out["original_ln_before"] = original_ln_before;
-  out["output_adapter"] = output_adapter;
-  out["phm_layer"] = false;
   if (layer_factors.empty()) {
     out["reduction_factor"] = number_json(reduction_factor);
   } else {
@@ -318,8 +319,7 @@ Json BottleneckConfig::json() const {
   // The library tells a factor from a name by its type: 4.0, not 4.
   out["scaling"] = trained_scaling.empty() ? Json(scaling) : Json(trained_scaling);
   out["stochastic_depth"] = 0.0;
-  out["use_gating"] = false;
-  return out;
+  return Json(out);
 }
 
 int64_t BottleneckConfig::size_in(int64_t layer, int64_t hidden) const {
