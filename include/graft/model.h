@@ -63,7 +63,7 @@ class GRAFT_API Model {
   std::vector<std::string> labels() const;  // id2label; empty for masked-lm
   std::string problem_type() const;         // "" = inferred from the labels
   int64_t num_parameters() const;
-  int64_t max_positions() const;  // tokens a sequence may have; 0 = no limit
+  int64_t max_positions() const;  // tokens a sequence may have beside virtual ones; 0 = no limit
   const LoadReport& load_report() const;
 
   models::State& state() const { return *state_; }

@@ -145,7 +145,10 @@ struct TrainingArguments {
   std::string layers_to_transform{};  // numbers of layers; "" = all
   bool use_rslora = false;            // scaled by alpha / sqrt(r)
   bool use_dora = false;              // the lengths of the weights' rows are trained apart
-  std::string init_lora_weights = "true";  // true, gaussian, pissa
+  std::string init_lora_weights = "true";     // true, gaussian, pissa
+  int64_t num_virtual_tokens = 20;            // of prompt_tuning
+  std::string prompt_tuning_init = "RANDOM";  // RANDOM, TEXT
+  std::string prompt_tuning_init_text{};      // of TEXT: its tokens' embeddings are the first values
   // Bottleneck adapters (peft_type seq_bn, double_seq_bn, par_bn), with the names of AdapterHub's library;
   // without a value as that peft_type has it.
   std::optional<double> reduction_factor{};  // hidden size / size of the bottleneck

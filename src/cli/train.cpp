@@ -45,6 +45,8 @@ Options declare(TrainOptions& o) {
        "graft train --model DIR --task masked-lm --span_mask --train_file corpus.txt --output_dir spans",
        "graft train --model DIR --peft_type seq_bn --train_file train.csv --output_dir adapter   # or lora, "
        "...",
+       "graft train --model DIR --peft_type prompt_tuning --num_virtual_tokens 20 --train_file train.csv \\",
+       "    --output_dir prompt --learning_rate 1e-2",
        "graft train --model bert-base-uncased --task question-answering --train_file train-v1.1.json \\",
        "    --validation_file dev-v1.1.json --output_dir qa-model",
        "graft train --model DIR --task sentence-embedding --train_file pairs.csv --output_dir encoder   # "

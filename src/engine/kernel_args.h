@@ -152,10 +152,11 @@ struct ResidualNormBackwardArgs {
 
 // y[T,H] = dropout(norm(sum of table rows)). Tables without ids are skipped; without gamma there is no norm.
 struct EmbeddingArgs {
-  const float* tables[3] = {nullptr, nullptr, nullptr};
-  const int32_t* ids[3] = {nullptr, nullptr, nullptr};  // [T]
-  Tensor z, y, y_bf16;                                  // z keeps the sum
-  const float *gamma = nullptr, *beta = nullptr;        // beta may be null
+  // A row of the sum has the rows of the tables that its ids name; a negative id names none.
+  const float* tables[4] = {nullptr, nullptr, nullptr, nullptr};
+  const int32_t* ids[4] = {nullptr, nullptr, nullptr, nullptr};  // [T]
+  Tensor z, y, y_bf16;                                           // z keeps the sum
+  const float *gamma = nullptr, *beta = nullptr;                 // beta may be null
   NormKind kind = NormKind::layer_norm;
   float *mean = nullptr, *rstd = nullptr;
   float eps = 1e-12f;

@@ -71,7 +71,7 @@ struct Groups {
 Groups group_by_id(const int32_t* ids, int64_t T, int64_t skip) {
   Groups g;
   for (int64_t r = 0; r < T; ++r) {
-    if (ids[r] != skip) g.order.push_back(static_cast<int32_t>(r));
+    if (ids[r] != skip && ids[r] >= 0) g.order.push_back(static_cast<int32_t>(r));
   }
   std::stable_sort(g.order.begin(), g.order.end(), [&](int32_t a, int32_t b) { return ids[a] < ids[b]; });
   for (size_t i = 0; i < g.order.size(); ++i) {
@@ -125,10 +125,10 @@ void embedding_gradient(Tape& tape, Parameter* table, const int32_t* ids, Tensor
 }
 
 // Ids must be rows of their table: a tokenizer or a length that does not fit the checkpoint ends here, not in
-// memory.
-void check_ids(const Tape& tape, const Parameter& table, const int32_t* ids, int64_t T) {
+// memory. `more`: ids that follow those of the table.
+void check_ids(const Tape& tape, const Parameter& table, const int32_t* ids, int64_t T, int64_t more = 0) {
   for (int64_t r = 0; !tape.planning() && r < T; ++r) {
-    if (ids[r] >= 0 && ids[r] < table.rows()) continue;
+    if (ids[r] >= 0 && ids[r] < table.rows() + more) continue;
     fail_with("tokenizer, checkpoint and max_seq_length must belong together",
               "{} has {} rows and is asked for row {}", table.name, table.rows(), ids[r]);
   }
@@ -254,33 +254,55 @@ const float* value_or_null(const ParameterStore& store, const Parameter* p) {
   return p ? store.value(*p) : nullptr;
 }
 
+// The ids of words and those of virtual tokens, which count from 0; negative where an id is of the other
+// kind.
+struct SplitIds {
+  const int32_t *word = nullptr, *prompt = nullptr;
+};
+
+SplitIds split_ids(Tape& tape, const Embeddings& e, const int32_t* input_ids, int64_t T) {
+  if (!e.prompt) return {input_ids};
+  auto *word = tape.push_array<int32_t>(T), *prompt = tape.push_array<int32_t>(T);
+  const auto first = static_cast<int32_t>(e.word->rows());
+  for (int64_t r = 0; r < T; ++r) {
+    const bool is_virtual = input_ids[r] >= first;
+    word[r] = is_virtual ? -1 : input_ids[r];
+    prompt[r] = is_virtual ? input_ids[r] - first : -1;
+  }
+  return {word, prompt};
+}
+
 }  // namespace
 
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows) {
   ParameterStore& store = tape.parameters();
   const int64_t H = e.word->cols();
+  const int64_t T = rows.num_rows;
+  check_ids(tape, *e.word, input_ids, T, e.prompt ? e.prompt->rows() : 0);
+  if (e.position) check_ids(tape, *e.position, position_ids, T);
+  if (e.token_type) check_ids(tape, *e.token_type, token_type_ids, T);
   EmbeddingArgs args;
+  const SplitIds split = split_ids(tape, e, input_ids, T);
   // The order of the sum.
-  Parameter* const tables[3] = {e.word, e.token_type, e.position};
-  const int32_t* const ids[3] = {input_ids, token_type_ids, position_ids};
-  for (const int i : {0, 2, 1}) {
+  Parameter* const tables[4] = {e.word, e.prompt, e.token_type, e.position};
+  const int32_t* const ids[4] = {split.word, split.prompt, token_type_ids, position_ids};
+  for (int i = 0; i < 4; ++i) {
     if (!tables[i]) continue;
-    check_ids(tape, *tables[i], ids[i], rows.num_rows);
     args.tables[i] = store.value(*tables[i]);
-    args.ids[i] = tape.on_device(ids[i], rows.num_rows);
+    args.ids[i] = tape.on_device(ids[i], T);
   }
   const bool normed = e.norm.weight != nullptr,
-             trains_tables = any_trained({e.word, e.position, e.token_type}),
+             trains_tables = any_trained({e.word, e.prompt, e.position, e.token_type}),
              needs_grad = trains_tables || any_trained({e.norm.weight, e.norm.bias});
-  args.y = tape.push(rows.num_rows, H);
-  args.y_bf16 = tape.push_bf16_copy(rows.num_rows, H);
-  args.z = tape.record() && needs_grad && normed ? tape.push(rows.num_rows, H) : args.y;
+  args.y = tape.push(T, H);
+  args.y_bf16 = tape.push_bf16_copy(T, H);
+  args.z = tape.record() && needs_grad && normed ? tape.push(T, H) : args.y;
   if (normed) {
     args.gamma = store.value(*e.norm.weight);
     args.beta = value_or_null(store, e.norm.bias);
-    args.mean = tape.push_scratch<float>(rows.num_rows);
-    args.rstd = tape.push_scratch<float>(rows.num_rows);
+    args.mean = tape.push_scratch<float>(T);
+    args.rstd = tape.push_scratch<float>(T);
   }
   args.eps = e.norm.eps;
   args.kind = e.norm.kind;
@@ -307,7 +329,8 @@ Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32
       dz = b.dresidual;
     }
     if (!trains_tables) return;
-    embedding_gradient(t, e.word, input_ids, dz);
+    embedding_gradient(t, e.word, split.word, dz);
+    embedding_gradient(t, e.prompt, split.prompt, dz);
     embedding_gradient(t, e.token_type, token_type_ids, dz);
     embedding_gradient(t, e.position, position_ids, dz);
     if (normed) t.give(dz.data);

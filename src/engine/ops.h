@@ -27,6 +27,7 @@ struct Norm {
 struct Embeddings {
   Parameter *word = nullptr, *position = nullptr, *token_type = nullptr;  // position, token_type may be null
   Norm norm;                                                              // weight null: no norm
+  Parameter* prompt = nullptr;  // of virtual tokens, whose ids are those from word->rows() on; null: none
 };
 
 // x [T,K] -> [T,N]. Parameters with an adapter add its product.
@@ -34,7 +35,7 @@ Var linear(Tape& tape, Var x, const Linear& layer, Activation activation = Activ
 
 // [T,H]: dropout(norm(word[input_ids] + position[position_ids] + token_type[token_type_ids])); ids are [T]
 // arrays that outlive the tape; those of a table that is null are not read. Rows of a padding id get no
-// gradient.
+// gradient. A virtual token has a row of `prompt` in place of one of `word`.
 Var embed(Tape& tape, const Embeddings& e, const int32_t* input_ids, const int32_t* position_ids,
           const int32_t* token_type_ids, float dropout, std::string_view scope, const Rows& rows);
 

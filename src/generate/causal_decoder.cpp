@@ -49,9 +49,15 @@ class CachedDecoder : public Decoder {
     plan_step();
     if (!sources_.empty()) read_sources(prompts.size());
     batch_.clear();
+    std::vector<int32_t> ids(static_cast<size_t>(state_.network.num_virtual_tokens()));
+    std::iota(ids.begin(), ids.end(),
+              static_cast<int32_t>(state_.network.encoder->word_embeddings()->rows()));
+    const size_t virtual_tokens = ids.size();
     for (const std::vector<int32_t>& prompt : prompts) {
       sequences_.push_back({take_slot(), 0, sequences_.size()});
-      append(sequences_.back(), prompt.data(), static_cast<int32_t>(prompt.size()));
+      ids.resize(virtual_tokens);
+      ids.insert(ids.end(), prompt.begin(), prompt.end());
+      append(sequences_.back(), ids.data(), static_cast<int32_t>(ids.size()));
     }
     return pass(true);
   }
@@ -283,7 +289,8 @@ std::unique_ptr<Decoder> make_decoder(models::State& state, int64_t max_sequence
     fail("{}: generation with {} sources by a {} model", state.origin.string(), sources.size(), state.task);
   if (!use_cache)
     return std::make_unique<UncachedDecoder>(state, max_sequences, max_length, std::move(sources));
-  return std::make_unique<CachedDecoder>(state, *model, max_sequences, max_length, std::move(sources));
+  return std::make_unique<CachedDecoder>(state, *model, max_sequences,
+                                         max_length + state.network.num_virtual_tokens(), std::move(sources));
 }
 
 }  // namespace graft::generate

@@ -13,6 +13,7 @@
 #include "models/bottleneck.h"
 #include "models/low_rank.h"
 #include "models/state.h"
+#include "models/virtual_tokens.h"
 #include "models/weights.h"
 
 namespace graft::models {
@@ -160,6 +161,20 @@ void initialize_by_singular_values(State& state, const Parameter& matrix, ModelA
   std::copy(w.begin(), w.end(), out.data());
 }
 
+// Declares what no matrix has. What was asked for and does not fit the model is an error of usage.
+void declare_beside_matrices(State& state, PeftConfig& config) try {
+  if (config.bottleneck) declare_bottlenecks(state, *config.bottleneck);
+  if (!config.prompt) return;
+  declare_virtual_tokens(state, config.prompt->num_virtual_tokens);
+  config.prompt->token_dim = state.network.encoder->word_embeddings()->cols();
+  config.prompt->num_layers = state.config.layers(state.family->sizes.num_layers);
+  for (const char* key : {"num_attention_heads", "n_head", "n_heads"})
+    if (const int64_t heads = state.config.integer_or(key, 0); heads > 0)
+      config.prompt->num_attention_heads = heads;
+} catch (const Error& e) {
+  throw UsageError(e.what(), e.hint());
+}
+
 }  // namespace
 
 std::string module_name(const State& state, const Parameter& matrix) {
@@ -215,19 +230,15 @@ void mark_saved_modules(State& state, PeftConfig& config) {
   config.modules_to_save.assign(modules.begin(), modules.end());
 }
 
-void add_adapter(State& state, PeftConfig config, uint64_t seed) {
+void add_adapter(State& state, PeftConfig config, uint64_t seed, const std::vector<int32_t>& prompt_ids) {
   if (state.adapter)
     fail_with("graft merge makes a whole model of it, which can get new adapters",
               "{}: the model has adapters already", state.origin.string());
   auto adapter = std::make_unique<ModelAdapter>();
   const std::map<std::string, Parameter*> modules =
-      config.bottleneck ? std::map<std::string, Parameter*>() : selected(state, config);
+      config.bottleneck || config.prompt ? std::map<std::string, Parameter*>() : selected(state, config);
   state.parameters.reopen();
-  if (config.bottleneck) try {
-      declare_bottlenecks(state, *config.bottleneck);
-    } catch (const Error& e) {  // what was asked for does not fit the model
-      throw UsageError(e.what(), e.hint());
-    }
+  declare_beside_matrices(state, config);
   for (const auto& [module, matrix] : modules) {
     adapt(state, config, module, *matrix);
     config.fan_in_fan_out |= matrix->stored_transposed;
@@ -238,6 +249,7 @@ void add_adapter(State& state, PeftConfig config, uint64_t seed) {
     if (p.of_adapter) initialize_parameter(state, p, seed);
     if (p.adapter) adapter->matrices.push_back(&p);
   }
+  if (!prompt_ids.empty()) start_from_words(state, prompt_ids);
   adapter->base_sha256 = base_sha256(state);
   for (const Parameter* matrix : adapter->matrices) {
     if (config.init_lora_weights == "pissa")
@@ -245,6 +257,7 @@ void add_adapter(State& state, PeftConfig config, uint64_t seed) {
     if (matrix->adapter.magnitude) initialize_magnitude(state, *matrix);
   }
   name_base(config, state.origin);
+  if (!prompt_ids.empty()) config.prompt->tokenizer_name_or_path = config.base_model_name_or_path;
   if (config.task_type.empty()) config.task_type = peft_task_type(state.task);
   adapter->config = std::move(config);
   state.adapter = std::move(adapter);

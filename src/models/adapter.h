@@ -36,8 +36,9 @@ std::string module_name(const State& state, const engine::Parameter& matrix);
 
 // Gives a loaded model the adapters that `config` selects, initialised as peft does; all other parameters but
 // those of the head, of new parts and of modules_to_save are frozen. Throws UsageError that names an option
-// of training for names without a match and for a rank above a matrix's.
-void add_adapter(State& state, PeftConfig config, uint64_t seed);
+// of training for names without a match and for a rank above a matrix's. `prompt_ids`: the tokens whose
+// embeddings virtual tokens start from; none: random values.
+void add_adapter(State& state, PeftConfig config, uint64_t seed, const std::vector<int32_t>& prompt_ids = {});
 
 // The matrices of the backbone's linear layers by the names of their modules.
 std::map<std::string, engine::Parameter*> adaptable_matrices(State& state);
@@ -55,9 +56,9 @@ std::string base_sha256(const State& state);
 // saved as a whole one, and cannot be trained.
 void merge_adapter(State& state);
 void unmerge_adapter(State& state);
-// Throws Error for a model with bottleneck adapters, which have no product. `what`: "merged into the
-// weights".
-void refuse_bottleneck(const State& state, const char* what);
+// Throws Error for a model with bottleneck adapters or virtual tokens, which have no product of weights.
+// `what`: "merged into the weights".
+void refuse_without_product(const State& state, const char* what);
 // w [rows, cols] of a matrix += factor * b a, each element in double.
 void add_product(const State& state, const engine::Parameter& matrix, const engine::Adapter& adapter,
                  double factor, float* w);

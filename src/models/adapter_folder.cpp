@@ -29,16 +29,15 @@ namespace {
 constexpr const char* kBin = "adapter_model.bin";
 constexpr size_t kPathLimit = 1000;  // of characters that a message shows
 
-// peft's name of a tensor as the model's: without "base_model.model." and what wraps a module.
-std::string own_name(std::string name) {
-  const std::string prefix = "base_model.model.";
+// peft's name of a tensor as the model's: without its prefix and what wraps a module.
+std::string own_name(std::string name, const std::string& prefix) {
   if (name.starts_with(prefix)) name.erase(0, prefix.size());
   for (const std::string wrapper : {".modules_to_save", ".base_layer"})
     if (const size_t at = name.find(wrapper + "."); at != std::string::npos) name.erase(at, wrapper.size());
   return modern_name(name);
 }
 
-hub::StateDict read_tensors(const fs::path& folder) {
+hub::StateDict read_tensors(const fs::path& folder, const std::string& prefix) {
   const bool safe = path_exists(folder / kAdapterTensors);
   if (!safe && !path_exists(folder / kBin))
     fail_with("copy or download the adapter again", "{}: holds {} and neither {} nor {}", folder.string(),
@@ -47,7 +46,7 @@ hub::StateDict read_tensors(const fs::path& folder) {
                                                     : hub::read_torch_bin(folder / kBin));
   hub::StateDict out;
   for (hub::TensorView t : file->tensors()) {
-    t.name = own_name(t.name);
+    t.name = own_name(t.name, prefix);
     out.add(std::move(t));
   }
   out.keep(file);
@@ -123,6 +122,10 @@ void name_base(PeftConfig& config, const fs::path& base) {
   config.base_model_name_or_path = (whole.empty() ? base : whole).string();
 }
 
+const char* peft_prefix(const PeftConfig& config) {
+  return config.prompt ? "base_model." : "base_model.model.";
+}
+
 bool is_adapter_folder(const fs::path& folder) {
   if (!path_exists(folder / kAdapterConfig)) return false;
   for (const char* weights : {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
@@ -191,7 +194,7 @@ AdapterFolder open_adapter(const fs::path& folder, const fs::path& base) {
     out.head_task = std::move(files.head_task);
     out.head_labels = std::move(files.head_labels);
   } else {
-    out.tensors = read_tensors(folder);
+    out.tensors = read_tensors(folder, peft_prefix(out.config));
   }
   out.base = out.base_was_given ? base : find_base(folder, out.config);
   if (out.config.bottleneck) check_base_of_bottleneck(out);

@@ -15,6 +15,9 @@ namespace graft::models {
 inline constexpr const char *kAdapterConfig = "adapter_config.json",
                             *kAdapterTensors = "adapter_model.safetensors", *kBaseModel = "base_model.json";
 
+// What precedes the names of the model's parameters in peft's file: virtual tokens wrap no module.
+const char* peft_prefix(const PeftConfig& config);
+
 // True for a folder with adapter_config.json that holds no weights of a whole model.
 bool is_adapter_folder(const std::filesystem::path& folder);
 

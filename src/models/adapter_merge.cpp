@@ -131,18 +131,27 @@ void take_off(const State& state, const Parameter& matrix, const ModelAdapter::M
 
 }  // namespace
 
-void refuse_bottleneck(const State& state, const char* what) {
-  if (!state.adapter || !state.adapter->config.bottleneck) return;
-  fail_with("use the folder of the adapter as it is: every command reads it, with its base beside it",
-            "{}: bottleneck adapters cannot be {}: each has an activation between its two matrices, which no "
-            "matrix of the base can express",
-            state.origin.string(), what);
+void refuse_without_product(const State& state, const char* what) {
+  if (!state.adapter) return;
+  const char* hint =
+      "use the folder of the adapter as it is: every command reads it, with its base beside it";
+  if (state.adapter->config.bottleneck)
+    fail_with(hint,
+              "{}: bottleneck adapters cannot be {}: each has an activation between its two matrices, which "
+              "no matrix of the base can express",
+              state.origin.string(), what);
+  if (state.adapter->config.prompt)
+    fail_with(
+        hint,
+        "{}: virtual tokens cannot be {}: their embeddings are inputs before each text, which no matrix "
+        "of the base can express",
+        state.origin.string(), what);
 }
 
 void merge_adapter(State& state) {
   if (!state.adapter) fail("{}: the model has no adapter to merge", state.origin.string());
   if (!state.adapter->merged.empty()) fail("{}: the adapter is merged already", state.origin.string());
-  refuse_bottleneck(state, "merged into the weights");
+  refuse_without_product(state, "merged into the weights");
   if (state.parameters.has_grads()) fail("{}: a model in training is not merged", state.origin.string());
   for (Parameter* matrix : state.adapter->matrices) {
     ModelAdapter::Merged& merged = state.adapter->merged[matrix];

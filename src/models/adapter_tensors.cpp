@@ -14,6 +14,7 @@
 #include "models/bottleneck_folder.h"
 #include "models/registry.h"
 #include "models/state.h"
+#include "models/virtual_tokens.h"
 
 namespace graft::models {
 namespace fs = std::filesystem;
@@ -85,6 +86,7 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
     }
     return declare_bottlenecks(state, *config.bottleneck, sizes);
   }
+  if (config.prompt) return declare_virtual_tokens(state, config.prompt->num_virtual_tokens);
   for (const hub::TensorView& t : folder.tensors.tensors()) {
     const std::string part = adapter_part(t.name);
     if (part != ".lora_A.weight" && part != ".ia3_l") continue;
@@ -138,7 +140,7 @@ void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
   state.parameters.allocate();
   for (Parameter& p : state.parameters.parameters())
     if (p.adapter) adapter->matrices.push_back(&p);
-  if (adapter->matrices.empty() && !folder.config.bottleneck)
+  if (adapter->matrices.empty() && !folder.config.bottleneck && !folder.config.prompt)
     fail("{}: holds no tensor of an adapter (lora_A, ia3_l)", folder.tensors.tensors().front().file);
   std::set<const Parameter*> filled;
   for (const hub::TensorView& t : folder.tensors.tensors()) {
@@ -230,11 +232,16 @@ void add_parameter(WeightsToWrite& out, const State& state, const Parameter& p, 
       {std::move(name), stored_shape(p), dtype, out.values.back().data(), p.stored_transposed});
 }
 
+std::string name_in_peft(const State& state, const Parameter& p) {
+  if (p.name == kPromptEmbeddings) return p.name;
+  return peft_prefix(state.adapter->config) + saved_name(state, p);
+}
+
 WeightsToWrite peft_tensors_to_write(const State& state, DType dtype) {
   WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
     if (!is_saved_with_adapter(p)) continue;
-    const std::string name = "base_model.model." + saved_name(state, p);
+    const std::string name = name_in_peft(state, p);
     if (const Doubled d = doubled(state, p); d.matrix) {
       out.made.push_back(doubled_values(state, p, d));
       out.tensors.push_back({name, doubled_shape(p, d), dtype, out.made.back().data(), false});
@@ -299,7 +306,7 @@ void restore_adapter(State& state, const fs::path& folder) {
   std::vector<std::pair<const hub::TensorView*, Parameter*>> found;
   for (Parameter& p : state.parameters.parameters()) {
     if (!is_saved_with_adapter(p)) continue;
-    const std::string name = (of_peft ? "base_model.model." : "") + saved_name(state, p);
+    const std::string name = of_peft ? name_in_peft(state, p) : saved_name(state, p);
     const hub::TensorView* t = (of_peft || p.of_adapter ? dict : head).find(name);
     if (!t) fail("{}: the tensor of {} is missing", folder.string(), p.name);
     const Doubled d = doubled(state, p);

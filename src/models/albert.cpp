@@ -88,6 +88,7 @@ class AlbertEncoder : public Encoder {
   }
   int64_t max_positions() const override { return embeddings_.position->rows(); }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
 
  private:
   AlbertConfig config_;

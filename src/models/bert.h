@@ -30,6 +30,7 @@ class BertEncoder : public Encoder {
   engine::Var encode(engine::Tape& tape, const Inputs& inputs, const RowSelection& rows) const override;
   int64_t max_positions() const override { return config_.max_positions(); }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
   std::vector<PostNormLayer>* post_norm_layers() override { return &layers_; }
 
  private:

@@ -151,6 +151,7 @@ class DebertaV2Encoder : public Encoder {
   }
   int64_t max_positions() const override { return config_.max_position_embeddings; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
 
  private:
   // The scale of the scores, and the projections of the relative positions: those of the contents or their

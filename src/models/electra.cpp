@@ -69,6 +69,7 @@ class ElectraEncoder : public Encoder {
   }
   int64_t max_positions() const override { return embeddings_.position->rows(); }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
   std::vector<PostNormLayer>* post_norm_layers() override { return &layers_; }
 
  private:

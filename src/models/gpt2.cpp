@@ -116,6 +116,7 @@ class Gpt2 : public Encoder, public CausalDecoder {
   }
   int64_t max_positions() const override { return config_.n_positions; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
   const CausalDecoder* decoder() const override { return this; }
   int64_t num_layers() const override { return config_.n_layer; }
   int64_t key_width() const override { return config_.n_embd; }

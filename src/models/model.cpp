@@ -205,7 +205,7 @@ void Model::save_pretrained(const fs::path& folder, const std::string& dtype) co
 
 Model Model::with_task(const ModelOptions& options, int64_t vocab_size) const try {
   if (vocab_size < 0) fail("vocab_size is {}; 0 keeps the vocabulary", vocab_size);
-  models::refuse_bottleneck(*state_, "made part of a whole model");
+  models::refuse_without_product(*state_, "made part of a whole model");
   auto state = std::make_shared<State>();
   state->origin = state_->origin;
   state->config = state_->config;
@@ -227,7 +227,7 @@ Model models::load_over(const Model& base, const AdapterFolder& adapter, const M
 }
 
 std::shared_ptr<State> models::rebuild(const State& from, ModelConfig config) {
-  refuse_bottleneck(from, "made part of a whole model");
+  refuse_without_product(from, "made part of a whole model");
   auto state = std::make_shared<State>();
   state->origin = from.origin;
   state->config = std::move(config);
@@ -248,7 +248,10 @@ std::vector<std::string> Model::labels() const {
 
 std::string Model::problem_type() const { return state_->config.text_or("problem_type", ""); }
 int64_t Model::num_parameters() const { return state_->parameters.num_parameters(); }
-int64_t Model::max_positions() const { return state_->network.encoder->max_positions(); }
+int64_t Model::max_positions() const {
+  const int64_t positions = state_->network.encoder->max_positions();
+  return positions > 0 ? positions - state_->network.num_virtual_tokens() : 0;
+}
 const LoadReport& Model::load_report() const { return state_->report; }
 
 }  // namespace graft

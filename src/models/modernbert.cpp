@@ -235,6 +235,7 @@ class ModernBert : public Encoder {
   }
   int64_t max_positions() const override { return config_.max_position_embeddings; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
 
  private:
   struct Angles {

@@ -73,6 +73,7 @@ class MPNetEncoder : public Encoder {
   }
   int64_t max_positions() const override { return embeddings_.position->rows() - kPadding - 1; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
+  engine::Embeddings* embeddings() override { return &embeddings_; }
 
  private:
   engine::Embeddings embeddings_;

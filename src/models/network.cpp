@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "models/virtual_tokens.h"
 
 namespace graft::models {
 
@@ -51,9 +52,52 @@ Inputs make_inputs(engine::Tape& tape, const data::RaggedBatch& batch) {
   return make_inputs(tape, batch, batch);
 }
 
+namespace {
+
+// The pass over rows that are laid out; the head reads `read` of them.
+Forward run(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch, Inputs inputs,
+            const RowSelection& read, const ForwardOptions& options) {
+  Forward out;
+  if (options.hidden_states) {
+    inputs.hidden_states = &out.hidden_states;
+    inputs.encoder_hidden_states = &out.encoder_hidden_states;
+    inputs.last_layer = &out.last_layer;
+  }
+  const engine::Rows& all = inputs.decoder ? inputs.decoder->rows : inputs.rows;
+  const RowSelection computed = options.every_row ? RowSelection{nullptr, all.num_rows, false} : read;
+  out.hidden =
+      network.cached ? network.cached->rows(tape, batch) : network.encoder->encode(tape, inputs, computed);
+  if (!network.cached && options.every_row && read.rows)
+    out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
+  out.rows = read.rows ? engine::select_rows(tape, all, read.rows, read.n) : all;
+  if (options.logits) out.logits = network.head->logits(tape, out.hidden, out.rows);
+  return out;
+}
+
+Forward run_with_virtual_tokens(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch,
+                                const ForwardOptions& options) {
+  const auto first = static_cast<int32_t>(network.encoder->word_embeddings()->rows()),
+             count = static_cast<int32_t>(network.num_virtual_tokens());
+  const data::RaggedBatch longer = with_virtual_tokens(batch, first, count);
+  RowSelection read = network.head->rows(tape, longer);
+  if (read.rows && read.n > 0) read.rows = tape.push_copy(read.rows, read.n);
+  Forward out = run(tape, network, batch, inputs_on_tape(tape, longer, batch), read, options);
+  if (out.hidden_states.empty()) return out;
+  const std::vector<int32_t> kept = text_rows(longer, count);
+  const auto n = static_cast<int64_t>(kept.size());
+  const int32_t* rows = tape.push_copy(kept.data(), n);
+  const size_t whole = out.hidden_states.size() - (options.every_row ? 0 : 1);
+  for (size_t i = 0; i < whole; ++i)
+    out.hidden_states[i] = engine::gather(tape, out.hidden_states[i], rows, n);
+  if (out.last_layer && options.every_row) out.last_layer = engine::gather(tape, out.last_layer, rows, n);
+  return out;
+}
+
+}  // namespace
+
 Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
                          const ForwardOptions& options) const {
-  Forward out;
+  if (num_virtual_tokens() > 0) return run_with_virtual_tokens(tape, *this, batch, options);
   Inputs inputs = make_inputs(tape, batch), decoder;
   if (batch.decoder.size() > 0) {
     if (batch.decoder.size() != batch.size())
@@ -61,20 +105,7 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
     decoder = make_inputs(tape, batch.decoder, batch);
     inputs.decoder = &decoder;
   }
-  if (options.hidden_states) {
-    inputs.hidden_states = &out.hidden_states;
-    inputs.encoder_hidden_states = &out.encoder_hidden_states;
-    inputs.last_layer = &out.last_layer;
-  }
-  const RowSelection read = head->rows(tape, batch);
-  out.hidden = cached ? cached->rows(tape, batch)
-                      : encoder->encode(tape, inputs, options.every_row ? all_rows(batch) : read);
-  if (!cached && options.every_row && read.rows)
-    out.hidden = engine::gather(tape, out.hidden, read.rows, read.n);
-  const engine::Rows& all = inputs.decoder ? decoder.rows : inputs.rows;
-  out.rows = read.rows ? engine::select_rows(tape, all, read.rows, read.n) : all;
-  if (options.logits) out.logits = head->logits(tape, out.hidden, out.rows);
-  return out;
+  return run(tape, *this, batch, inputs, head->rows(tape, batch), options);
 }
 
 }  // namespace graft::models

@@ -30,6 +30,7 @@ struct Inputs {
   const int32_t* input_ids = nullptr;       // [T]
   const int32_t* token_type_ids = nullptr;  // [T]
   int64_t max_position = 0;                 // the largest of rows.position
+  bool has_virtual_tokens = false;          // before each sequence
   const Inputs* decoder = nullptr;          // an encoder-decoder's second stream, if the batch has one
   // Filled with every layer's output when set: of the rows that a head may read, and of the encoder below
   // them.
@@ -55,6 +56,9 @@ class Encoder {
   virtual int64_t max_positions() const = 0;
   // The embedding that input_ids index.
   virtual engine::Parameter* word_embeddings() const = 0;
+  // The same with the other tables, where virtual tokens may precede a sequence (models/virtual_tokens.h);
+  // null otherwise.
+  virtual engine::Embeddings* embeddings() { return nullptr; }
   // The same as a decoder (models/decoder.h); null if it does not generate.
   virtual const CausalDecoder* decoder() const { return nullptr; }
   // Its layers, where they may have bottleneck adapters (models/bottleneck.h); null otherwise.
@@ -80,7 +84,8 @@ struct Forward {
   engine::Var hidden = nullptr;  // [n, hidden_size] of the last layer
   engine::Rows rows;             // the n rows that the head reads
   // The embeddings' output and that of each layer, [T, hidden_size], the last one [n, hidden_size]; filled on
-  // request. Of an encoder-decoder those of the decoder; encoder_hidden_states are empty otherwise.
+  // request, without the rows of virtual tokens. Of an encoder-decoder those of the decoder;
+  // encoder_hidden_states are empty otherwise.
   std::vector<engine::Var> hidden_states, encoder_hidden_states;
   // The last layer's output before the final norm, where release 4 of the reference gives that as the last of
   // the hidden states (ModernBERT); null otherwise.
@@ -105,6 +110,12 @@ struct Network {
   std::unique_ptr<Encoder> encoder;
   std::unique_ptr<Head> head;
   const HiddenSource* cached = nullptr;  // set: read instead of running the encoder
+
+  // How many virtual tokens precede each sequence.
+  int64_t num_virtual_tokens() const {
+    const engine::Embeddings* e = encoder->embeddings();
+    return e && e->prompt ? e->prompt->rows() : 0;
+  }
 
   // The encoder, pruned to the rows that the head reads, and the head.
   Forward forward(engine::Tape& tape, const data::RaggedBatch& batch,

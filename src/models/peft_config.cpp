@@ -115,9 +115,13 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
     c.feedforward_modules = texts(json, "feedforward_modules", origin);
   } else if (type == "LORA") {
     read_lora(c, json, origin);
+  } else if (type == "PROMPT_TUNING") {
+    c.peft_type = PeftType::prompt_tuning;
+    c.prompt = PromptConfig::read(json, origin);
   } else {
-    fail_with("merge it into its base model in Python and save that",
-              "{}: \"peft_type\" is \"{}\"; graft has LORA and IA3", origin, shown(type));
+    fail_with(
+        "use it with peft in Python; where its method has a merge (merge_and_unload), save the merged model",
+        "{}: \"peft_type\" is \"{}\"; graft has LORA, IA3 and PROMPT_TUNING", origin, shown(type));
   }
   c.target_modules = texts(json, "target_modules", origin);
   c.modules_to_save = texts(json, "modules_to_save", origin);
@@ -131,6 +135,17 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
 
 // The keys in peft's order, which is the alphabet's.
 Json PeftConfig::json() const {
+  if (prompt) {
+    std::map<std::string, Json> out = prompt->keys();
+    out["auto_mapping"] = nullptr;
+    out["base_model_name_or_path"] = base_model_name_or_path;
+    out["inference_mode"] = true;
+    out["modules_to_save"] = list_or_null(modules_to_save);
+    out["peft_type"] = "PROMPT_TUNING";
+    out["revision"] = text_or_null(revision);
+    out["task_type"] = text_or_null(task_type);
+    return Json(out);
+  }
   Json out = Json::object();
   const bool lora = peft_type == PeftType::lora;
   if (lora) out["alpha_pattern"] = Json::object();

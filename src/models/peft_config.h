@@ -10,10 +10,11 @@
 
 #include "base/json.h"
 #include "models/bottleneck_config.h"
+#include "models/prompt_config.h"
 
 namespace graft::models {
 
-enum class PeftType : uint8_t { lora, ia3, bottleneck };
+enum class PeftType : uint8_t { lora, ia3, bottleneck, prompt_tuning };
 
 struct PeftConfig {
   PeftType peft_type = PeftType::lora;
@@ -30,7 +31,10 @@ struct PeftConfig {
   bool fan_in_fan_out = false;  // the checkpoint holds the matrices as [in, out]
   std::string task_type;        // SEQ_CLS, ...; "" = null
   std::string base_model_name_or_path, revision;
-  std::optional<BottleneckConfig> bottleneck{};  // of PeftType::bottleneck, and nothing above task_type then
+  // Of PeftType::bottleneck and of PeftType::prompt_tuning; then nothing above task_type is in use, but for
+  // modules_to_save.
+  std::optional<BottleneckConfig> bottleneck{};
+  std::optional<PromptConfig> prompt{};
 
   // The key of the file that names the base model.
   const char* base_key() const { return bottleneck ? "model_name" : "base_model_name_or_path"; }

@@ -148,7 +148,9 @@ const int32_t* positions_after_padding(Tape& tape, const Inputs& inputs, int32_t
   int32_t count = 0;
   for (int64_t r = 0; r < inputs.rows.num_rows; ++r) {
     if (inputs.rows.position[r] == 0) count = 0;
-    ids[r] = inputs.input_ids[r] == padding ? padding : padding + ++count;
+    // Behind virtual tokens the reference gets embeddings and no ids: it counts every token.
+    const bool pads = inputs.input_ids[r] == padding && !inputs.has_virtual_tokens;
+    ids[r] = pads ? padding : padding + ++count;
   }
   return ids;
 }

@@ -319,7 +319,9 @@ const std::vector<Argument>& argument_table() {
        {0, 1e3}},
       // Parameter-efficient tuning.
       {"peft_type", &T::peft_type,
-       "train few parameters: lora or ia3 (adapters, saved as peft does), seq_bn, double_seq_bn or par_bn "
+       "train few parameters: lora or ia3 (adapters, saved as peft does), prompt_tuning (embeddings of "
+       "virtual "
+       "tokens before each text, saved as peft does), seq_bn, double_seq_bn or par_bn "
        "(bottleneck adapters of Pfeiffer, of Houlsby, parallel ones, saved as AdapterHub does), bitfit "
        "(biases and "
        "head), linear_probing "
@@ -352,6 +354,15 @@ const std::vector<Argument>& argument_table() {
        "lora: true (b is zero), gaussian, or pissa (the largest singular values of the matrix)",
        {},
        text_or_switch},
+      {"num_virtual_tokens",
+       &T::num_virtual_tokens,
+       "prompt_tuning: trained embeddings before each text; the model's positions hold them and the text",
+       {1, 1e5}},
+      {"prompt_tuning_init", &T::prompt_tuning_init,
+       "prompt_tuning: RANDOM, or TEXT (the word embeddings of --prompt_tuning_init_text)"},
+      {"prompt_tuning_init_text", &T::prompt_tuning_init_text,
+       "prompt_tuning: a text whose tokens, repeated or cut to --num_virtual_tokens, are the first values "
+       "(\"Is this review positive or negative?\")"},
       {"reduction_factor",
        &T::reduction_factor,
        "bottleneck adapters: hidden size / size of the bottleneck; default: 16, of par_bn 2",

@@ -39,6 +39,8 @@ const std::vector<PeftMethod>& peft_methods() {
        {"lora_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "layers_to_transform",
         "use_rslora", "use_dora", "init_lora_weights"}},
       {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}},
+      {"prompt_tuning",
+       {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text", "modules_to_save"}},
       {"seq_bn", bottleneck_options()},
       {"double_seq_bn", bottleneck_options()},
       {"par_bn", bottleneck_options()},
@@ -112,6 +114,15 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
     c.bottleneck = bottleneck_of_arguments(a);
     return c;
   }
+  if (a.peft_type == "prompt_tuning") {
+    c.peft_type = PeftType::prompt_tuning;
+    c.prompt.emplace();
+    c.prompt->num_virtual_tokens = a.num_virtual_tokens;
+    c.prompt->prompt_tuning_init = a.prompt_tuning_init;
+    c.prompt->prompt_tuning_init_text = a.prompt_tuning_init_text;
+    c.modules_to_save = words_of(a.modules_to_save);
+    return c;
+  }
   c.peft_type = a.peft_type == "ia3" ? PeftType::ia3 : PeftType::lora;
   c.r = a.lora_r;
   c.lora_alpha = a.lora_alpha;
@@ -126,7 +137,8 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
 }
 
 bool makes_adapter(const TrainingArguments& a) {
-  return a.peft_type == "lora" || a.peft_type == "ia3" || is_bottleneck(a.peft_type);
+  return a.peft_type == "lora" || a.peft_type == "ia3" || a.peft_type == "prompt_tuning" ||
+         is_bottleneck(a.peft_type);
 }
 
 // BitFit and linear probing train a head; only the last can read the encoder's results from a cache.
@@ -143,23 +155,52 @@ void check_same(const models::State& state, const TrainingArguments& a) {
   if (!a.peft_type.empty() && !makes_adapter(a))
     throw UsageError(
         fmt::format("--peft_type {}: the model in {} has adapters", a.peft_type, state.origin.string()),
-        state.adapter->config.bottleneck ? "start from their base model"
-                                         : "graft merge makes a whole model of it");
+        state.adapter->config.bottleneck || state.adapter->config.prompt
+            ? "start from their base model"
+            : "graft merge makes a whole model of it");
   const PeftConfig& has = state.adapter->config;
   const bool lora = has.peft_type == PeftType::lora;
   if (a.peft_type.empty()) return log_info("{}: its adapters are trained further", state.origin.string());
   const PeftConfig asked = config_of_arguments(a);
   const bool same = asked.peft_type == has.peft_type &&
                     (!has.bottleneck || asked.bottleneck->json() == has.bottleneck->json()) &&
+                    (!has.prompt || asked.prompt->num_virtual_tokens == has.prompt->num_virtual_tokens) &&
                     (!lora || (asked.r == has.r && asked.lora_alpha == has.lora_alpha &&
                                asked.use_dora == has.use_dora && asked.use_rslora == has.use_rslora));
   if (!same)
-    throw UsageError(fmt::format("--peft_type {}: the model in {} has other adapters already ({})",
-                                 a.peft_type, state.origin.string(),
-                                 lora             ? fmt::format("lora, r {}, alpha {}", has.r, has.lora_alpha)
-                                 : has.bottleneck ? "bottlenecks, \"config\" in adapter_config.json"
-                                                  : "ia3"),
-                     "leave --peft_type out to train them further");
+    throw UsageError(
+        fmt::format("--peft_type {}: the model in {} has other adapters already ({})", a.peft_type,
+                    state.origin.string(),
+                    lora             ? fmt::format("lora, r {}, alpha {}", has.r, has.lora_alpha)
+                    : has.prompt     ? fmt::format("{} virtual tokens", has.prompt->num_virtual_tokens)
+                    : has.bottleneck ? "bottlenecks, \"config\" in adapter_config.json"
+                                     : "ia3"),
+        "leave --peft_type out to train them further");
+}
+
+void check_prompt(const TrainingArguments& a) {
+  check_known("prompt_tuning_init", a.prompt_tuning_init, {"RANDOM", "TEXT"});
+  if (a.prompt_tuning_init == "TEXT" && a.prompt_tuning_init_text.empty())
+    throw UsageError("--prompt_tuning_init TEXT needs --prompt_tuning_init_text");
+  if (a.prompt_tuning_init != "TEXT" && !a.prompt_tuning_init_text.empty())
+    throw UsageError("--prompt_tuning_init_text is for --prompt_tuning_init TEXT, which is not given");
+}
+
+// The tokens of --prompt_tuning_init_text, with the special ones, as peft has them.
+std::vector<int32_t> prompt_ids_of(const TrainingArguments& a, const Tokenizer& tokenizer) {
+  if (a.peft_type != "prompt_tuning" || a.prompt_tuning_init != "TEXT") return {};
+  std::vector<int32_t> ids = tokenizer.encode(a.prompt_tuning_init_text).input_ids;
+  if (ids.empty())
+    throw UsageError(fmt::format("--prompt_tuning_init_text {}: the tokenizer finds no token in it",
+                                 a.prompt_tuning_init_text));
+  return ids;
+}
+
+// Noise is on the embeddings of words, whose number decides how much.
+void check_noise(const models::State& state, const TrainingArguments& a) {
+  if (state.network.num_virtual_tokens() > 0 && a.neftune_noise_alpha > 0)
+    throw UsageError(
+        "--neftune_noise_alpha is refused with virtual tokens: the word embeddings are not trained");
 }
 
 }  // namespace
@@ -190,6 +231,7 @@ void check_peft(const TrainingArguments& a) {
   if (a.use_dora && init_of(a) == "pissa")
     throw UsageError("--init_lora_weights pissa is refused with --use_dora",
                      "each changes what the weights of the base model are; give one of them");
+  check_prompt(a);
   layers_of("layers_to_transform", a.layers_to_transform);
   if (is_bottleneck(a.peft_type)) bottleneck_of_arguments(a);
   if (a.peft_type == "linear_probing" && (a.neftune_noise_alpha > 0 || a.gradient_checkpointing))
@@ -211,14 +253,22 @@ bool is_chosen(const models::State& state, const engine::Parameter& p, const Tra
          (a.peft_type == "bitfit" && p.name.ends_with(".bias"));
 }
 
-void add_adapter(Model& model, const TrainingArguments& a) {
+int64_t new_virtual_tokens(const Model& model, const TrainingArguments& a) {
+  return a.peft_type == "prompt_tuning" && !model.state().adapter ? a.num_virtual_tokens : 0;
+}
+
+void add_adapter(Model& model, const TrainingArguments& a, const Tokenizer& tokenizer) {
   models::State& state = model.state();
-  if (state.saves_adapter()) return check_same(state, a);
+  if (state.saves_adapter()) {
+    check_same(state, a);
+    return check_noise(state, a);
+  }
   if (a.peft_type.empty()) return;
   if (!makes_adapter(a)) return check_head(state, a);
   if (const std::string name = models::bottleneck_name(a.peft_type); name != a.peft_type)
     log_info("--peft_type {} is the older name of {}", a.peft_type, name);
-  models::add_adapter(state, config_of_arguments(a), a.seed);
+  models::add_adapter(state, config_of_arguments(a), a.seed, prompt_ids_of(a, tokenizer));
+  check_noise(state, a);
 }
 
 }  // namespace graft::train

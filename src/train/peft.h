@@ -1,6 +1,7 @@
 // Parameter-efficient tuning: --peft_type and the options that belong to it.
 #pragma once
 #include "graft/model.h"
+#include "graft/tokenizer.h"
 #include "graft/trainer.h"
 #include "models/state.h"
 
@@ -16,7 +17,10 @@ bool is_chosen(const models::State& state, const engine::Parameter& parameter,
                const TrainingArguments& arguments);
 
 // Gives the model the adapters that the arguments ask for. A model that has adapters keeps them, and they are
-// trained further: then the arguments must ask for the same ones, or for none.
-void add_adapter(Model& model, const TrainingArguments& arguments);
+// trained further: then the arguments must ask for the same ones, or for none. `tokenizer`: of the text that
+// virtual tokens start from.
+void add_adapter(Model& model, const TrainingArguments& arguments, const Tokenizer& tokenizer);
+// How many virtual tokens add_adapter will put before each text, beside those that the model has.
+int64_t new_virtual_tokens(const Model& model, const TrainingArguments& arguments);
 
 }  // namespace graft::train

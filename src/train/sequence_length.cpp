@@ -41,10 +41,20 @@ int64_t default_length(int64_t task_default, int64_t limit) {
   return limit > 0 ? limit : kUnlimited;
 }
 
-int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer) {
-  const int64_t length =
-      asked > 0 ? asked
-                : default_length(tasks::task_of(model).default_length, length_limit(model, tokenizer));
+int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer,
+                        int64_t virtual_tokens) {
+  const int64_t positions = model.max_positions(), left = positions > 0 ? positions - virtual_tokens : 0;
+  if (positions > 0 && left < 1)
+    throw UsageError(fmt::format("--num_virtual_tokens {} leaves no position for a text: the model has {}",
+                                 virtual_tokens, positions),
+                     "give fewer");
+  const int64_t limit = smaller_limit(length_limit(model, tokenizer), left),
+                length = asked > 0 ? asked : default_length(tasks::task_of(model).default_length, limit);
+  if (left > 0 && length > left && virtual_tokens > 0)
+    throw UsageError(
+        fmt::format("--max_seq_length {} and {} virtual tokens are more than the model's {} positions",
+                    length, virtual_tokens, positions),
+        fmt::format("use --max_seq_length {} or less", left));
   check_length(length, model, tokenizer);
   return static_cast<int32_t>(length);
 }

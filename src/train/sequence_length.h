@@ -18,8 +18,10 @@ int64_t length_limit(const Model& model, const Tokenizer& tokenizer);
 void check_length(int64_t max_seq_length, const Model& model, const Tokenizer& tokenizer);
 void check_length(int64_t max_seq_length, int64_t max_positions, int64_t special_tokens);
 
-// The length of training: `asked` if above 0, else the task's default.
-int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer);
+// The length of training: `asked` if above 0, else the task's default. `virtual_tokens`: that the model will
+// get before each text.
+int32_t training_length(int64_t asked, const Model& model, const Tokenizer& tokenizer,
+                        int64_t virtual_tokens = 0);
 // `task_default`: tokens of a sequence that the task takes by default, 0 = the limit.
 int64_t default_length(int64_t task_default, int64_t limit);
 

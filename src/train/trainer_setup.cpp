@@ -96,7 +96,8 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   arguments.bf16 = train::training_precision(arguments.bf16).bf16;  // saved with the model
   train::use_precision(p.model, *arguments.bf16);
   p.model.state().gradient_checkpointing = arguments.gradient_checkpointing;
-  arguments.max_seq_length = train::training_length(arguments.max_seq_length, p.model, *data.tokenizer);
+  arguments.max_seq_length = train::training_length(arguments.max_seq_length, p.model, *data.tokenizer,
+                                                    train::new_virtual_tokens(p.model, arguments));
   tasks::FeatureSettings settings = train::feature_settings(arguments);
   if (!arguments.do_eval)
     arguments.do_eval = data.eval.size() > 0 || !data.eval_files.empty() || !data.eval_sets.empty();
@@ -110,7 +111,7 @@ Trainer::Trainer(Model model, TrainingArguments arguments, TaskData data) try
   p.tokenizer = std::move(data.tokenizer);
   check_evaluation(p, arguments);
   if (p.features.train) {
-    train::add_adapter(p.model, arguments);
+    train::add_adapter(p.model, arguments, *p.tokenizer);
     train::choose_parameters(p.model, arguments);
   }
   p.arguments = std::move(arguments);

@@ -84,6 +84,25 @@ TEST_F(AdapterProgram, AreMergedIntoAWholeModel) {
   EXPECT_THAT(r.err, HasSubstr("is no folder of adapters"));
 }
 
+TEST_F(AdapterProgram, VirtualTokensAreTrainedReadAndNotMerged) {
+  const Result r = train(
+      "prompt", {"--peft_type", "prompt_tuning", "--num_virtual_tokens", "4", "--prompt_tuning_init", "TEXT",
+                 "--prompt_tuning_init_text", "good or bad", "--max_steps", "4", "--learning_rate", "0.01"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr(" parameters of 4 virtual tokens and 34 of classifier are trained: "));
+  const std::string folder = world_ / "prompt", dev = world_.rows("dev.csv", 16, 2);
+  EXPECT_THAT(graft_output({"evaluate", "--model", folder, "--test_file", dev}), HasSubstr("eval_accuracy"));
+  EXPECT_THAT(graft_output({"info", "--model", folder}), HasSubstr("bert for sequence-classification"));
+  EXPECT_EQ(json_lines(graft_output({"predict", "--model", folder}, "good\n")).size(), 1u);
+  const Result embedded = run_graft({"embed", "--model", folder}, {"good\n"});
+  EXPECT_EQ(embedded.code, 1);
+  EXPECT_THAT(embedded.err, HasSubstr("not for sentence-embedding"));
+  const Result m = run_graft({"merge", "--adapter", folder, "--output_dir", world_ / "merged"});
+  EXPECT_EQ(m.code, 1);
+  EXPECT_THAT(m.err, AllOf(HasSubstr("virtual tokens cannot be merged into the weights"),
+                           HasSubstr("use the folder")));
+}
+
 // Of AdapterHub: --peft_type seq_bn and others.
 TEST_F(AdapterProgram, BottlenecksAreTrainedReadAndNotMerged) {
   const Result r = train("bn", {"--peft_type", "houlsby", "--reduction_factor", "4", "--max_steps", "4",

@@ -1,4 +1,5 @@
-// embed against its plain twin: dense and row-sparse tables, padding rows, a tied table, micro-batches.
+// embed against its plain twin: dense and row-sparse tables, padding rows, virtual tokens, a tied table,
+// micro-batches.
 #include <cmath>
 
 #include "engine/plain_twins.h"
@@ -7,12 +8,12 @@
 namespace graft::engine::test {
 namespace {
 
-constexpr int64_t kVocab = 50, kPositions = 12, kTypes = 2, kHidden = 24;
+constexpr int64_t kVocab = 50, kPositions = 12, kTypes = 2, kHidden = 24, kVirtual = 3;
 
 struct Model {
   ParameterStore store;
   Embeddings e;
-  explicit Model(bool row_sparse, int64_t padding_row = -1, bool token_type = true) {
+  explicit Model(bool row_sparse, int64_t padding_row = -1, bool token_type = true, bool prompt = false) {
     const auto table = [&](const char* name, int64_t rows, bool sparse, int64_t padding) {
       Parameter p;
       p.name = name;
@@ -24,6 +25,7 @@ struct Model {
     e.word = table("word", kVocab, row_sparse, padding_row);
     e.position = table("position", kPositions, false, padding_row);
     if (token_type) e.token_type = table("token_type", kTypes, false, -1);
+    if (prompt) e.prompt = table("prompt", kVirtual, false, -1);
     e.norm = {declare(store, "LayerNorm.weight", {kHidden}), declare(store, "LayerNorm.bias", {kHidden}),
               1e-6f};
     fill_store(store);
@@ -33,8 +35,8 @@ struct Model {
 
 struct Ids {
   std::vector<int32_t> word, position, type;
-  explicit Ids(int64_t T, const char* name)
-      : word(random_ids(T, kVocab, name)),
+  explicit Ids(int64_t T, const char* name, int64_t num_words = kVocab)
+      : word(random_ids(T, num_words, name)),
         position(random_ids(T, kPositions, "position")),
         type(random_ids(T, kTypes, "type")) {}
 };
@@ -46,19 +48,22 @@ Forward embed_of(const Model& m, const Ids& ids, const Batch& batch, float p) {
   };
 }
 
-// Gradients of the three tables and the norm, for dy.
+// Gradients of the tables and the norm, for dy.
 struct Expected {
-  twin::Mat y, word{kVocab, kHidden}, position{kPositions, kHidden}, type{kTypes, kHidden};
+  twin::Mat y, word{kVocab, kHidden}, position{kPositions, kHidden}, type{kTypes, kHidden},
+      prompt{kVirtual, kHidden};
   twin::NormGrads norm;
 };
 Expected expected(Model& m, const Ids& ids, const Batch& batch, float p, const Matrix& dy) {
   const int64_t T = batch.num_rows();
-  const twin::Mat word = m.value(m.e.word), position = m.value(m.e.position);
+  const twin::Mat word = m.value(m.e.word), position = m.value(m.e.position),
+                  prompt = m.e.prompt ? m.value(m.e.prompt) : twin::Mat();
   twin::Mat sum(T, kHidden);
   for (int64_t r = 0; r < T; ++r) {
+    const int32_t id = ids.word[static_cast<size_t>(r)];
     for (int64_t c = 0; c < kHidden; ++c) {
-      sum(r, c) =
-          word(ids.word[static_cast<size_t>(r)], c) + position(ids.position[static_cast<size_t>(r)], c);
+      sum(r, c) = (id < kVocab ? word(id, c) : prompt(id - kVocab, c)) +
+                  position(ids.position[static_cast<size_t>(r)], c);
       if (m.e.token_type) sum(r, c) += m.value(m.e.token_type)(ids.type[static_cast<size_t>(r)], c);
     }
   }
@@ -76,7 +81,10 @@ Expected expected(Model& m, const Ids& ids, const Batch& batch, float p, const M
     const int32_t w = ids.word[static_cast<size_t>(r)], q = ids.position[static_cast<size_t>(r)],
                   k = ids.type[static_cast<size_t>(r)];
     for (int64_t c = 0; c < kHidden; ++c) {
-      if (w != m.e.word->padding_row) out.word(w, c) += out.norm.dz(r, c);
+      if (w >= kVocab)
+        out.prompt(w - kVocab, c) += out.norm.dz(r, c);
+      else if (w != m.e.word->padding_row)
+        out.word(w, c) += out.norm.dz(r, c);
       if (q != m.e.position->padding_row) out.position(q, c) += out.norm.dz(r, c);
       out.type(k, c) += out.norm.dz(r, c);
     }
@@ -109,6 +117,33 @@ TEST(Embed, EqualsTwin) {
       }
     }
   }
+}
+
+TEST(Embed, VirtualTokensHaveATableOfTheirOwn) {
+  const Batch batch({7, 1, 30, 45});
+  Ids ids(83, "ids", kVocab + kVirtual);
+  ids.word[0] = kVocab, ids.word[7] = kVocab + 2;
+  for (const bool sparse : {false, true}) {
+    for (const int64_t padding : {int64_t{-1}, int64_t{1}}) {
+      Model m(sparse, padding, true, true);
+      const Matrix dy = random_matrix(83, kHidden, "dy");
+      const Pass got = run_pass(m.store, {}, embed_of(m, ids, batch, 0.1f), training(), &dy);
+      const Expected want = expected(m, ids, batch, 0.1f, dy);
+      twin::expect_close(got.out, want.y, 3e-6, "virtual tokens");
+      twin::expect_close(got.parameter_grads.at("word"), want.word, 5e-6, "word");
+      twin::expect_close(got.parameter_grads.at("prompt"), want.prompt, 5e-6, "prompt");
+    }
+  }
+  Model m(false, -1, true, true);
+  m.e.word->trainable = false;
+  Ids few(5, "few");
+  few.word[1] = kVocab + 1;
+  expect_gradients(m.store, {}, embed_of(m, few, Batch({2, 3}), 0.2f));
+  few.word[1] = kVocab + kVirtual;
+  EXPECT_THAT(graft::test::error_of([&] {
+                run_forward(m.store, {}, embed_of(m, few, Batch({2, 3}), 0));
+              }),
+              testing::HasSubstr("rows and is asked for row 53"));
 }
 
 TEST(Embed, WithoutTokenTypes) {

@@ -7,6 +7,7 @@
 #include "generate/processors.h"
 #include "generate/settings.h"
 #include "models/model_case.h"
+#include "models/virtual_tokens.h"
 
 namespace graft::generate {
 namespace {
@@ -121,6 +122,23 @@ TEST(Search, ABatchEqualsItsMembersAndACacheChangesNothing) {
         }
       }
     }
+  }
+}
+
+// The cache begins with the virtual tokens, which no search sees.
+TEST(Search, BehindVirtualTokensACacheChangesNothing) {
+  GRAFT_SHARED_PATH(golden, "golden");
+  const Fixture f(golden);
+  models::State& state = f.model.state();
+  state.parameters.reopen();
+  models::declare_virtual_tokens(state, 4);
+  state.parameters.allocate();
+  models::start_from_words(state, {7, 3});
+  for (GenerationOptions o : varied()) {
+    const auto found = f.run(o, f.prompts);
+    o.use_cache = false;
+    const auto again = f.run(o, f.prompts);
+    for (size_t p = 0; p < f.prompts.size(); ++p) EXPECT_EQ(tokens_of(again[p]), tokens_of(found[p])) << p;
   }
 }
 

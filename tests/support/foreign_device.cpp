@@ -84,7 +84,7 @@ struct Pointing {
              a.rows);
   }
   static void list(Pointers& out, const EmbeddingArgs& a) {
-    for (int i = 0; i < 3; ++i) list_all(out, a.tables[i], a.ids[i]);
+    for (int i = 0; i < 4; ++i) list_all(out, a.tables[i], a.ids[i]);
     list_all(out, a.z, a.y, a.y_bf16, a.gamma, a.beta, a.mean, a.rstd, a.rows);
   }
   static void list(Pointers& out, const GatedArgs& a) { list_all(out, a.a, a.b, a.y, a.y_bf16); }

@@ -141,8 +141,8 @@ void embedding_rows(const EmbeddingArgs& a, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; ++r) {
     float* z = a.z.row(r);
     bool first = true;
-    for (int t = 0; t < 3; ++t) {
-      if (!a.ids[t]) continue;
+    for (int t = 0; t < 4; ++t) {
+      if (!a.ids[t] || a.ids[t][r] < 0) continue;
       const float* from = a.tables[t] + a.ids[t][r] * H;
       for_vectors(H, [&](int64_t i, auto io) HWY_ATTR {
         io.store(first ? io.load(from + i) : hn::Add(io.load(z + i), io.load(from + i)), z + i);
