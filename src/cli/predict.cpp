@@ -232,7 +232,8 @@ int predict(int argc, char** argv) {
             "candidates; --return_all_scores shows all labels");
       answer_rows(pipeline, std::move(rows), true, [&](const Texts& texts, const Texts& pairs) {
         std::string lines;
-        for (const Prediction& p : pipeline.predict(texts, pairs)) lines += dump(prediction_json(p, o.all_scores));
+        for (const Prediction& p : pipeline.predict(texts, pairs))
+          lines += dump(prediction_json(p, o.all_scores));
         return lines;
       });
     }
