@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How models/graft-mini was made: distill_mini.sh DATA FOLDER [OPTIONS of graft distill]
-# DATA holds parallel/en-LANGUAGE/SOURCE.tsv.xz (English TAB other) and corpora/LANGUAGE/SOURCE.txt.xz, those of the model card.
+# A candidate for a multilingual models/graft-mini, which is not the bundled one yet: distill_mini.sh DATA FOLDER [OPTIONS of graft distill]
+# DATA holds parallel/en-LANGUAGE/SOURCE.tsv.xz (English TAB other) and corpora/LANGUAGE/SOURCE.txt.xz, whose licences allow weights that ship.
 # What is done so far is in FOLDER/constant/checkpoint-N: --resume_from_checkpoint true goes on from the last one, and DECAY_FROM=... lets the
 # last phase start from any of them.
 set -euo pipefail
@@ -42,8 +42,13 @@ if [ ! -e "$out/pairs.tsv" ]; then
   done >"$out/pieces.other.txt"
   mv "$out/pairs.new" "$out/pairs.tsv"
 fi
-common=(--teacher "${TEACHER:-$project/models/all-MiniLM-L6-v2}" --parallel "$out/pairs.tsv" --train_file "$out/english.txt"
-  --teacher_cache "$out/teacher" --max_seq_length 128 --per_device_train_batch_size 64 --learning_rate 5e-4 --adam_beta2 0.98
+# The student inherits the teacher's config.json. Few tokens are read, most of them once: dropout would only slow it down.
+if [ ! -e "$out/teacher" ]; then
+  cp -rL "${TEACHER:-$project/models/all-MiniLM-L6-v2}" "$out/teacher"
+  sed -i 's/\("[a-z_]*dropout_prob": *\)0\.1/\10.0/' "$out/teacher/config.json"
+fi
+common=(--teacher "$out/teacher" --parallel "$out/pairs.tsv" --train_file "$out/english.txt"
+  --teacher_cache "$out/outputs" --max_tokens_per_batch 4096 --max_seq_length 128 --per_device_train_batch_size 64 --learning_rate 5e-4 --adam_beta2 0.98
   --weight_decay 0.01 --logging_steps 50 "$@")
 # A constant rate can be stopped anywhere; then the rate falls to zero.
 if [ ! -e "$out/constant/model.safetensors" ]; then
@@ -54,3 +59,4 @@ fi
 "$graft" distill "${common[@]}" --student "${DECAY_FROM:-$out/constant}" --output_dir "$out/decayed" --lr_scheduler_type linear \
   --max_steps "$decay_steps" --save_strategy steps --save_steps 200 --save_total_limit 1 --seed 43
 "$project/build/examples/store_16_bit" "$out/decayed" sentence-embedding "$out/graft-mini"
+sed -i 's/\("[a-z_]*dropout_prob": *\)0\.0/\10.1/' "$out/graft-mini/config.json" # for whoever fine-tunes it

@@ -45,9 +45,9 @@ int32_t training_length(int64_t asked, const Model& model, const Tokenizer& toke
                         int64_t virtual_tokens) {
   const int64_t positions = model.max_positions(), left = positions > 0 ? positions - virtual_tokens : 0;
   if (positions > 0 && left < 1)
-    throw UsageError(fmt::format("--num_virtual_tokens {} leaves no position for a text: the model has {}",
+    throw UsageError(fmt::format("{} virtual tokens leave no position for a text: the model has {}",
                                  virtual_tokens, positions),
-                     "give fewer");
+                     "give fewer virtual tokens");
   const int64_t limit = smaller_limit(length_limit(model, tokenizer), left),
                 length = asked > 0 ? asked : default_length(tasks::task_of(model).default_length, limit);
   if (left > 0 && length > left && virtual_tokens > 0)

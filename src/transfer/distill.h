@@ -24,7 +24,7 @@ struct DistillOptions {
   // Instead of, or beside, train_file: pairs of sentences, of which the teacher reads the first (as
   // read_parallel takes them). The student learns both.
   std::vector<std::string> parallel;
-  int64_t add_pieces = 0;  // to the pruned vocabulary, of the second sentences
+  int64_t add_pieces = 0;                          // to the pruned vocabulary, of the second sentences
   std::vector<std::filesystem::path> pieces_file;  // text whose pieces are added instead
   bool align = false;                     // they start from the teacher's pieces with which they are aligned
   std::filesystem::path validation_file;  // "" = no score in the table

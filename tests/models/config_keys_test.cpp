@@ -184,9 +184,9 @@ TEST_F(ConfigKeys, AnAdapterIsNoModel) {
   fs::remove(folder / "config.json");
   EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }), HasSubstr("config.json is missing"));
   fs::remove(folder / "model.safetensors");
-  EXPECT_THAT(
-      error_of([&] { Model::from_pretrained(folder); }),
-      AllOf(HasSubstr("adapter_config.json: \"peft_type\" is \"\""), HasSubstr("graft has LORA and IA3")));
+  EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }),
+              AllOf(HasSubstr("adapter_config.json: \"peft_type\" is \"\""),
+                    HasSubstr("graft has LORA, IA3 and PROMPT_TUNING")));
 }
 
 // Whatever stands in config.json, a model is declared or a graft::Error names the file.

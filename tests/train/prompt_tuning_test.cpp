@@ -223,7 +223,7 @@ TEST_F(PromptTuning, WithOptionsThatDoNotFitIsRefused) {
   EXPECT_THAT(refused_with([](auto& a) { a.peft_type = "lora"; }),
               HasSubstr("--num_virtual_tokens is for --peft_type prompt_tuning, not for lora"));
   EXPECT_THAT(refused_with([&](auto& a) { a.num_virtual_tokens = positions; }),
-              HasSubstr("leaves no position for a text"));
+              HasSubstr("leave no position for a text"));
   EXPECT_THAT(
       refused_with([&](auto& a) { a.max_seq_length = positions; }),
       AllOf(HasSubstr(fmt::format("and 5 virtual tokens are more than the model's {} positions", positions)),
