@@ -36,7 +36,7 @@ build() {
   local preset=$1 start=$SECONDS
   shift
   cmake --preset "$preset" -DGRAFT_WERROR=ON ${GRAFT_UNITY:+-DGRAFT_UNITY=$GRAFT_UNITY -DGRAFT_UNITY_TESTS=ON} \
-    -DGRAFT_AVX2_ALONE=${GRAFT_AVX2_ALONE:-OFF} -DGRAFT_SANITIZED_LOOPS=${GRAFT_SANITIZED_LOOPS:--O1} >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
+    -DGRAFT_AVX2_ALONE=${GRAFT_AVX2_ALONE:-OFF} >"$logs/configure" 2>&1 || { cat "$logs/configure"; echo "configuring $preset failed"; exit 1; }
   cmake --build --preset "$preset" ${@:+--target "$@"} >"$logs/build" 2>&1 || { tail -40 "$logs/build"; echo "building $preset failed"; exit 1; }
   echo "built preset $preset in $((SECONDS - start)) s"
 }
@@ -115,8 +115,8 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
   say "clang, address and undefined behaviour sanitizers: $folders"
   # In the slow tier every source of the library is compiled on its own: what the unity build hides (a missing include) fails.
   # The kernels of all instruction sets are compiled there, too.
-  export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON GRAFT_SANITIZED_LOOPS=-O0
-  [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF GRAFT_SANITIZED_LOOPS=-O1
+  export GRAFT_UNITY=ON GRAFT_AVX2_ALONE=ON
+  [ "$tier" != slow ] || GRAFT_UNITY=OFF GRAFT_AVX2_ALONE=OFF
   build asan fuzzers $(printf 'test_%s ' $folders)
   # RowMemory measures memory, which a sanitizer multiplies. Of the head sizes the one that is no multiple of a vector.
   unwanted='^RowMemory[.]'

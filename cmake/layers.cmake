@@ -19,9 +19,7 @@ function(graft_unity target on)
 endfunction()
 
 # What runs once for a file, a command or a step compiles at -O1 in three quarters of the time, and tests that call what
-# is optimized at -O0 in half of it. With sanitizers -O0 takes a third of -O1's time: what has loops, too, where few inputs are
-# read (test.sh's default tier).
-set(GRAFT_SANITIZED_LOOPS -O1 CACHE STRING "How layers with hot loops are optimized with sanitizers; the engine always at -O1")
+# is optimized at -O0 in half of it. With sanitizers -O0 takes a third of -O1's time.
 function(graft_optimize target release sanitized)
   if(GRAFT_SANITIZE)
     target_compile_options(${target} PRIVATE ${sanitized})
@@ -38,8 +36,6 @@ function(graft_layer name)
   set_target_properties(graft_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
   if(L_COLD)
     graft_optimize(graft_${name} -O1 -O0)
-  elseif(NOT name STREQUAL engine)
-    graft_optimize(graft_${name} "" ${GRAFT_SANITIZED_LOOPS})
   endif()
   target_include_directories(graft_${name} PUBLIC ${PROJECT_SOURCE_DIR}/include PRIVATE ${PROJECT_SOURCE_DIR}/src)
   foreach(layer ${L_DEPENDS})
