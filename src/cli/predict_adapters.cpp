@@ -59,6 +59,7 @@ void predict_with_adapters(const AdaptersToPredict& what) {
                           static_cast<size_t>(what.pipeline.batch_size));
   stream.run([&](const Texts& texts, const Texts& pairs) {
     std::vector<std::vector<Prediction>> found;
+    found.reserve(adapters.size());
     for (const NamedAdapter& a : adapters) found.push_back(pipeline.predict(texts, pairs, a.name));
     std::string lines;
     for (size_t i = 0; i < texts.size(); ++i)

@@ -156,7 +156,7 @@ void explain_needs(const Options& options, const TrainOptions& o) {
 }
 
 // Files that are given and not used, or used twice.
-void explain_files(const Options& options, const TrainOptions& o) {
+void explain_files(const TrainOptions& o) {
   if (!o.validation_file.empty() && o.arguments.do_eval && !o.wants_evaluation())
     say(fmt::format("--validation_file {} is not evaluated: --do_eval is false", o.validation_file.front()));
   for (const std::string& train : o.train_file) {
@@ -207,7 +207,7 @@ int train(int argc, char** argv) {
   train::use_log_level(o.arguments.log_level);
   train::check_job(o);
   explain_needs(options, o);
-  explain_files(options, o);
+  explain_files(o);
   train::check_output_dir(o);  // fails before the download
   const fs::path checkpoint = train::find_checkpoint(o, find_model);
   TaskData data = train::load_data(o, o.tokenizer_name.empty() ? checkpoint : find_model(o.tokenizer_name));

@@ -22,8 +22,6 @@
 namespace graft::models {
 namespace fs = std::filesystem;
 
-using engine::Parameter;
-
 namespace {
 
 constexpr const char* kBin = "adapter_model.bin";

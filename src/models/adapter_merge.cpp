@@ -79,7 +79,7 @@ std::vector<float> merge_into(const State& state, const Parameter& matrix, const
   }
   add_product(state, matrix, adapter, static_cast<double>(adapter.scale), w);
   if (!adapter.magnitude) return {};
-  const std::vector<float> factors = row_factors(state, matrix, adapter, w);
+  std::vector<float> factors = row_factors(state, matrix, adapter, w);
   rescale(matrix.rows(), matrix.cols(), w, false,
           [&](int64_t r, int64_t) { return factors[static_cast<size_t>(r)]; });
   return factors;

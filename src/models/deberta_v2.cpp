@@ -13,7 +13,6 @@
 
 namespace graft::models {
 
-using engine::Linear;
 using engine::Tape;
 using engine::Var;
 

@@ -209,7 +209,7 @@ PretrainingResult pretrain(const std::string& name, const fs::path& from, const 
   head.num_train_epochs = TrainingArguments().num_train_epochs;  // not given: --max_steps decides
   head.save_strategy = "no";
   head.save_total_limit.reset();
-  const PretrainingResult of_head = run_stage(name + "-head", from, text, s, head, root, hooks);
+  PretrainingResult of_head = run_stage(name + "-head", from, text, s, head, root, hooks);
   if (of_head.interrupted) return of_head;
   PretrainingResult out = run_stage(name, of_head.folder, text, s, s.arguments, root, hooks);
   out.new_head = true;
