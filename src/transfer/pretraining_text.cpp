@@ -10,6 +10,7 @@
 #include "tasks/translation_lm.h"
 #include "train/parts.h"
 #include "transfer/contrastive.h"
+#include "transfer/parallel_text.h"
 #include "transfer/row_choice.h"
 
 namespace graft::transfer {
@@ -38,13 +39,9 @@ EvaluationSet set_of_file(const std::string& name, const fs::path& file) {
   return set;
 }
 
-struct Pairs {
-  std::vector<std::string> source, target;
-};
-
-// Of a file of lines SOURCE TAB TARGET.
-Pairs pairs_in(const fs::path& file) {
-  Pairs pairs;
+// Of a prepared file of lines SOURCE TAB TARGET.
+ParallelText pairs_in(const fs::path& file) {
+  ParallelText pairs;
   const MappedFile mapped(file);
   for (std::string_view rest = mapped.text(); !rest.empty();) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -154,7 +151,7 @@ std::vector<MixtureRow> use_mixture(Trainer& trainer, const PretrainingText& tex
   }
   if (text.parallel) {
     const PreparedFiles files(*text.parallel);
-    const Pairs train = pairs_in(files.train), held_out = pairs_in(files.held_out);
+    const ParallelText train = pairs_in(files.train), held_out = pairs_in(files.held_out);
     auto pairs =
         tasks::translation_features(p.model, *p.tokenizer, train.source, train.target, settings, "train");
     const int64_t examples = pairs_of_epoch(text, *pairs, text_tokens);
