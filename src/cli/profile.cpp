@@ -4,13 +4,13 @@
 
 namespace graft::cli {
 
-Profile::Profile(bool on) : on_(on), start_(std::chrono::steady_clock::now()) {
+Profile::Profile(bool on) : on_(on) {
   if (on_) engine::set_profiling(true);
 }
 
 void Profile::stop() {
   if (!on_) return;
-  seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  seconds_ = stopwatch_.seconds();
   operations_ = engine::profile();
   engine::set_profiling(false);
 }

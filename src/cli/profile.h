@@ -1,10 +1,10 @@
 // The output of --profile: time, rates and share of each operation.
 #pragma once
-#include <chrono>
 #include <cstdio>
 #include <vector>
 
 #include "base/json.h"
+#include "base/stopwatch.h"
 #include "engine/profile.h"
 
 namespace graft::cli {
@@ -21,7 +21,7 @@ class Profile {
 
  private:
   bool on_;
-  std::chrono::steady_clock::time_point start_;
+  Stopwatch stopwatch_;
   double seconds_ = 0;
   std::vector<engine::OperationProfile> operations_;
 };

@@ -1,13 +1,13 @@
 #include "train/checkpoint_saver.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/stopwatch.h"
 #include "train/arguments.h"
 #include "train/run_record.h"
 #include "train/saved_state.h"
@@ -19,16 +19,6 @@ namespace {
 
 // Below this a write takes less than what a thread and a copy cost.
 constexpr uint64_t kWorthACopy = uint64_t{64} << 20;
-
-class Stopwatch {
- public:
-  double milliseconds() const {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 uint64_t size_of_folder(const fs::path& folder) {
   uint64_t sum = 0;
@@ -79,7 +69,7 @@ void CheckpointSaver::save(bool checkpoint, bool best) {
   if (!checkpoint && !best) return;
   const Stopwatch whole;
   finish();
-  const double waited = whole.milliseconds();
+  const double waited = 1000 * whole.seconds();
   check_weights(parts_.model.state(), log_.state().step);
   TrainState& state = log_.state();
   const TrainingArguments& a = parts_.arguments;
@@ -98,7 +88,7 @@ void CheckpointSaver::save(bool checkpoint, bool best) {
     const uint64_t bytes = files.copy_tensors(memory_);
     log_info("{}: copied {} in {:.0f} ms{}; it is written while training goes on",
              checkpoint ? checkpoint_name(state.step) : "best", format_bytes(bytes),
-             whole.milliseconds() - waited,
+             1000 * whole.seconds() - waited,
              waited < 1 ? "" : fmt::format(" after {:.0f} ms for the end of the last save", waited));
     writing_ = std::move(what);
     ended_ = false;

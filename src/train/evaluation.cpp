@@ -1,12 +1,12 @@
 #include "train/evaluation.h"
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "train/hidden_cache.h"
 #include "train/memory_metrics.h"
 #include "train/plan_memory.h"
@@ -34,7 +34,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
                            int64_t batch_size, const std::string& prefix, StepMemory& memory,
                            const std::atomic<bool>& stop, engine::Collective& collective,
                            const EvaluationChoices& choices) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   std::unique_ptr<tasks::Metrics> metrics = task.metrics_of(features);
   data::RaggedBatch batch;
   double sums[3] = {0, 0, 0};
@@ -57,7 +57,7 @@ LogEntry evaluate_features(models::State& state, const tasks::Task& task, const 
     log_warning("evaluation: no {} in {} examples: the loss is undefined; evaluate on more data",
                 task.term_name(), seen);
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = stopwatch.seconds();
   LogEntry entry = {{prefix + "loss", loss}};
   if (!choices.loss_only) {
     for (const auto& [name, value] : metrics->values()) entry.emplace_back(prefix + name, value);

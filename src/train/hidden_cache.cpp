@@ -5,12 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/stopwatch.h"
 #include "train/plan.h"
 
 namespace graft::train {
@@ -107,7 +107,7 @@ engine::Var HiddenCache::rows(engine::Tape& tape, const data::RaggedBatch& batch
 
 ProbingCaches::ProbingCaches(Trainer::Parts& p) : parts_(p) {
   if (p.arguments.peft_type != "linear_probing") return;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   std::vector<const tasks::Features*> sets = {p.features.train.get()};
   if (p.arguments.do_eval.value_or(false)) {
     sets.push_back(p.features.eval.get());
@@ -126,8 +126,7 @@ ProbingCaches::ProbingCaches(Trainer::Parts& p) : parts_(p) {
   }
   log_info(
       "linear_probing: the hidden states of all examples ({}) were computed in {:.1f} s, without dropout",
-      format_bytes(static_cast<uint64_t>(bytes)),
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      format_bytes(static_cast<uint64_t>(bytes)), stopwatch.seconds());
   p.model.state().network.cached = p.hidden_states.at(p.features.train.get()).get();
 }
 

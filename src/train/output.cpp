@@ -20,10 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-double seconds_since(std::chrono::steady_clock::time_point t) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
-}
-
 Json json_of(const LogEntry& entry) {
   Json json = Json::object();
   for (const auto& [name, value] : entry) json[name] = value;
@@ -61,7 +57,7 @@ void RunLog::step(const StepReport& report) {
     s.logged_at = s.step;
   }
   if (!observer_.on_step) return;
-  const double elapsed = std::max(seconds_since(start_), 1e-9);
+  const double elapsed = std::max(stopwatch_.seconds(), 1e-9);
   TrainProgress progress;
   progress.step = s.step;
   progress.total_steps = plan_.total_steps;
@@ -114,7 +110,7 @@ void RunLog::explain_collapse() {
 }
 
 double RunLog::tokens_per_second() const {
-  return static_cast<double>(input_tokens_) / std::max(seconds_since(start_), 1e-9);
+  return static_cast<double>(input_tokens_) / std::max(stopwatch_.seconds(), 1e-9);
 }
 
 void RunLog::saved(const fs::path& folder, int64_t step) const {
@@ -164,7 +160,7 @@ TrainResult RunLog::result() const {
   r.global_step = s.step;
   r.training_loss = s.step ? s.total_loss / static_cast<double>(s.step) : 0;
   r.last_epoch_loss = s.epoch_steps ? s.epoch_loss / static_cast<double>(s.epoch_steps) : 0;
-  r.seconds = seconds_since(start_);
+  r.seconds = stopwatch_.seconds();
   r.interrupted = parts_.stop;
   r.metrics = s.last_metrics;
   if (parts_.arguments.include_tokens_per_second)

@@ -1,12 +1,12 @@
 // The output of a run: the log, checkpoints, the output folder.
 #pragma once
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "base/json.h"
+#include "base/stopwatch.h"
 #include "train/memory_metrics.h"
 #include "train/output_lock.h"
 #include "train/parts.h"
@@ -53,9 +53,9 @@ class RunLog {
   StepPlan plan_;
   TrainState& state_;
   const Observer& observer_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch_;
   const int64_t first_step_;
-  int64_t tokens_ = 0, input_tokens_ = 0, examples_ = 0;  // since start_
+  int64_t tokens_ = 0, input_tokens_ = 0, examples_ = 0;  // since the log was made
   bool explained_collapse_ = false;
   int64_t skipped_steps_ = 0;
   std::unique_ptr<MemoryStage> memory_;

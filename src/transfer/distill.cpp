@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <functional>
 #include <limits>
 
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "graft/embedder.h"
 #include "graft/pipeline.h"
 #include "models/pooling.h"
@@ -96,9 +96,9 @@ int64_t usual_length(const fs::path& teacher) {
 }
 
 double seconds_of(const std::function<void()>& f) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   f();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return stopwatch.seconds();
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "transfer/pruned_student.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -9,6 +8,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "graft/train_tokenizer.h"
 #include "models/state.h"
 #include "text/vocabulary_files.h"
@@ -121,12 +121,11 @@ class NewRows {
     length_ = mean_length(values_->data(), words.rows(), width_);
     unknown_ = tokenizer_->special_id("unk_token").value_or(-1);
     if (!align) return;
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     translations_ =
         align_pieces(pieces_of_sentences(*tokenizer_, pairs.source), static_cast<int32_t>(words.rows()),
                      pieces_of_sentences(student, pairs.target), student.vocab_size());
-    log_info("{} pairs aligned in {:.1f} s", pairs.source.size(),
-             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    log_info("{} pairs aligned in {:.1f} s", pairs.source.size(), stopwatch.seconds());
   }
 
   // False: nothing is known of the piece, and its row stays.

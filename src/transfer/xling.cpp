@@ -1,7 +1,6 @@
 #include "transfer/xling.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/stopwatch.h"
 #include "models/adapter_folder.h"
 #include "train/arguments.h"
 #include "train/output_lock.h"
@@ -25,6 +25,7 @@
 #include "transfer/row_choice.h"
 #include "transfer/scoring.h"
 #include "transfer/xling_data.h"
+#include "transfer/xling_few_shot.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -43,16 +44,6 @@ double number(const Json& json, const std::string& name) {
   const Json& value = json.at(name);
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
-
-class Clock {
- public:
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 // Of a run that has ended; null where none was asked for.
 train::WeightAverage* average_of(const train::TrainState& state) {
@@ -109,27 +100,7 @@ class Matrix {
       a.eval_strategy = "steps";
       a.eval_steps = 1.0 / static_cast<double>(a.average_checkpoints);
     }
-    few_shot_arguments();  // throws before the training
-  }
-
-  TrainingArguments few_shot_arguments() const {
-    // A few rows are a few steps: more epochs than the source has, and no row to select by.
-    constexpr double kEpochs = 10;
-    TrainingArguments a = job_.job.arguments;
-    a.num_train_epochs = kEpochs;
-    a.max_steps = -1;
-    a.average_checkpoints = 0;
-    a.ema_decay = a.swa_start = a.swa_lr = 0;
-    a.eval_strategy = a.save_strategy = a.logging_strategy = "no";
-    a.eval_steps.reset();
-    a.do_eval = false;
-    a.eval_on_start = a.load_best_model_at_end = false;
-    a.early_stopping_patience.reset();
-    a.reinit_layers = 0;
-    a.report_to = "none";
-    set_arguments(a, "few_shot_arguments", job_.few_shot_arguments);
-    a.log_level = "passive";
-    return a;
+    few_shot_arguments(job_);  // throws before the training
   }
 
   // The model that the first seed trains.
@@ -176,7 +147,12 @@ class Matrix {
       else
         result_.targets.push_back(std::move(one));
     }
-    for (const auto& [file, rows] : data_.few_shot) describe_few_shot(file, rows);
+    result_.shots_of_labels = job_.job.task->input == tasks::Input::labelled_rows;
+    for (const LanguageRows& one : data_.few_shot) {
+      const Dataset& tested = data_.test_of(one.file.language)->rows;
+      candidates_.push_back(
+          shot_candidates(job_, one, tested, result_.shots_of_labels, result_.shots.emplace_back()));
+    }
     log_info("{}: {} -> {}; {} rows in each epoch, {} rows of {} for development{}; {} seed{}",
              job_.job.task->head->task, enumeration(languages(data_.training)), enumeration(target_names()),
              std::accumulate(mixed.begin(), mixed.end(), int64_t{0}), data_.dev.size(), job_.source_language,
@@ -196,38 +172,6 @@ class Matrix {
       log_warning(
           "{}: {} of {} rows also occur in the training data: their scores say little about other texts",
           place, one.rows_in_training, one.text.rows);
-  }
-
-  void describe_few_shot(const LanguageFile& file, const Dataset& rows) {
-    const tasks::Input input = job_.job.task->input;
-    if (rows.label_kind() == LabelKind::floats || rows.label_kind() == LabelKind::lists)
-      throw UsageError(fmt::format("--few_shot is refused: the labels of {} are {}", file.file.string(),
-                                   rows.label_kind() == LabelKind::floats ? "numbers" : "lists"),
-                       "it draws rows of each label; --train_files trains on all of them");
-    result_.shots_of_labels = input == tasks::Input::labelled_rows;
-    Shots shots;
-    shots.language = file.language;
-    const std::vector<size_t>& candidates = candidates_.emplace_back(candidates_of(file, rows));
-    shots.left_out = static_cast<int64_t>(rows.size() - candidates.size());
-    const size_t most = draw_shots(rows, candidates, job_.few_shot.back(), result_.shots_of_labels, 0).size();
-    if (candidates.empty() || most < static_cast<size_t>(job_.few_shot.back()))
-      fail_with(
-          fmt::format("give a longer file, or a smaller --few_shot than {}", job_.few_shot.back()),
-          "--few_shot_files {}={}: {} rows are left to draw from, {} of its {} rows being in the test file",
-          file.language, file.file.string(), candidates.size(), shots.left_out, rows.size());
-    if (shots.left_out > 0)
-      log_warning("--few_shot_files {}={}: {} of {} rows are in the test file too and are left out",
-                  file.language, file.file.string(), shots.left_out, rows.size());
-    result_.shots.push_back(std::move(shots));
-  }
-
-  // Rows of a few-shot file that are not in the test file.
-  std::vector<size_t> candidates_of(const LanguageFile& file, const Dataset& rows) const {
-    const auto tested = keys_of_rows(data_.test_of(file.language)->rows);
-    std::vector<size_t> out;
-    for (size_t i = 0; i < rows.size(); ++i)
-      if (!tested.count(key_of_row(rows[i]))) out.push_back(i);
-    return out;
   }
 
   static std::vector<std::string> languages(const std::vector<LanguageRows>& rows) {
@@ -343,13 +287,13 @@ class Matrix {
     Stage stage = open_stage(root_, "score-" + to.file.language, key_of_score(folder, to.file));
     const fs::path report = stage.folder / "stage.json";
     if (!stage.complete) {
-      const Clock clock;
+      const Stopwatch stopwatch;
       Json json = {{"scores", json_of(scores_of(models_.average, folder, to.file))}};
       if (path_exists(folder / kLast))
         json["last"] = json_of(scores_of(models_.last, folder / kLast, to.file));
       write_json(report, json);
       complete_stage(stage);
-      result_.evaluation_seconds += clock.seconds();
+      result_.evaluation_seconds += stopwatch.seconds();
     }
     const Json json = read_json(report);
     to.metrics.push_back(json.at("scores"));
@@ -365,36 +309,42 @@ class Matrix {
   bool few_shot(uint64_t seed, const fs::path& folder, const LanguageRows& from,
                 const std::vector<size_t>& candidates, Shots& to) {
     const LanguageFile& test = data_.test_of(to.language)->file;
-    TrainingArguments arguments = few_shot_arguments();
-    arguments.seed = seed;
+    train::TrainJob job = job_.job;
+    job.arguments = few_shot_arguments(job_);
+    job.arguments.seed = seed;
     Json key = key_of_score(folder, test);
     key["few_shot_file"] = files_fingerprint({from.file.file});
     key["few_shot"] = job_.few_shot;
     key["sets"] = job_.few_shot_sets;
-    key["arguments"] = deciding_arguments(arguments);
+    key["arguments"] = deciding_arguments(job.arguments);
     Stage stage = open_stage(root_, "few-shot-" + to.language, key);
     const fs::path report = stage.folder / "stage.json";
     if (!stage.complete) {
-      const Clock clock;
+      const Stopwatch stopwatch;
+      job.arguments.output_dir = (stage.folder / kRun).string();
+      const auto score_on_test = [&](const Model& model) {
+        Scorer scorer(model, job.arguments.output_dir, test.file, columns_, rules_of(test.language));
+        return value_of(scorer.evaluate(), result_.metric);
+      };
       Json json = Json::object();
       for (const int64_t k : job_.few_shot) {
         Json scores = Json::array();
         for (int64_t set = 0; set < job_.few_shot_sets; ++set) {
           const std::vector<size_t> rows =
               draw_shots(from.rows, candidates, k, result_.shots_of_labels, static_cast<uint64_t>(set));
-          double value = 0;
-          if (!train_shots(arguments, folder, rows_at(from.rows, rows), test, stage.folder / kRun, value))
-            return false;
-          scores.push_back(std::isfinite(value) ? Json(value) : Json(nullptr));
+          const std::optional<double> value =
+              train_shots(job, folder, rows_at(from.rows, rows), hooks_, score_on_test);
+          if (!value) return false;
+          scores.push_back(std::isfinite(*value) ? Json(*value) : Json(nullptr));
           log_info("seed {}: {}: {} row{}{}, set {} of {}: {} {:.4f}", seed, to.language, k, k > 1 ? "s" : "",
                    result_.shots_of_labels ? " of each label" : "", set + 1, job_.few_shot_sets,
-                   result_.metric, value);
+                   result_.metric, *value);
         }
         json[std::to_string(k)] = scores;
       }
       write_json(report, json);
       complete_stage(stage);
-      result_.few_shot_seconds += clock.seconds();
+      result_.few_shot_seconds += stopwatch.seconds();
     }
     const Json json = read_json(report);
     for (const int64_t k : job_.few_shot) {
@@ -403,30 +353,6 @@ class Matrix {
         to.scores[k].push_back(one.is_null() ? std::numeric_limits<double>::quiet_NaN() : one.get<double>());
     }
     return true;
-  }
-
-  // Goes on from the trained model of `folder` with a few rows. False if it was interrupted.
-  bool train_shots(const TrainingArguments& arguments, const fs::path& folder, Dataset rows,
-                   const LanguageFile& test, const fs::path& run, double& score) {
-    const QuietLog quiet;
-    train::TrainJob job = job_.job;
-    job.model = folder.string();
-    job.config_name.clear();
-    job.arguments = arguments;
-    job.arguments.output_dir = run.string();
-    TaskData data;
-    data.train = std::move(rows);
-    data.tokenizer = Tokenizer::from_pretrained(folder);
-    remove_tree(run);
-    const Model model = train::load_model(job, folder, data);
-    Trainer trainer(model, job.arguments, std::move(data));
-    train::TrainState state;
-    const bool whole = !hooks_.train(trainer, state).interrupted;
-    if (whole)
-      score = value_of(Scorer(model, run, test.file, columns_, rules_of(test.language)).evaluate(),
-                       result_.metric);
-    remove_tree(run);
-    return whole;
   }
 
   XlingJob& job_;

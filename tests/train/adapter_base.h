@@ -2,13 +2,16 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "models/model_case.h"
 #include "train/arguments.h"
 #include "train/every_task.h"
 #include "train/parts.h"
+#include "train/resume_run.h"
 #include "train/tiny_run.h"
 
 namespace graft::test {
@@ -47,6 +50,39 @@ class AdapterBase : public testing::Test {
     Trainer trainer(base(), a, data(40));
     trainer.train();
     return trainer.parts().model;
+  }
+  // Two steps on 16 rows, as batches of 8, as two of 4 accumulated, and with gradient checkpointing, must
+  // give the same values: those of the first way. `tolerance`: of sums in another order.
+  std::vector<float> same_in_all_ways(TrainingArguments a, float tolerance = 2e-5F) const {
+    std::vector<std::vector<float>> results;
+    for (const bool accumulates : {false, true, false}) {
+      a.max_steps = 2;
+      a.per_device_train_batch_size = accumulates ? 4 : 8;
+      a.gradient_accumulation_steps = accumulates ? 2 : 1;
+      a.gradient_checkpointing = results.size() == 2;
+      const Model model = base();
+      Trainer(model, a, data(16)).train();
+      results.push_back(all_values(model));
+    }
+    EXPECT_LE(largest_difference(results[0], results[1]), tolerance);
+    EXPECT_TRUE(same_bits(results[0], results[2]));
+    return results[0];
+  }
+  // Six steps at once, and two and then the others after an interruption, must write the same `files`.
+  void same_files_when_resumed(TrainingArguments a, const std::vector<const char*>& files) const {
+    a.max_steps = 6;
+    a.save_strategy = "steps";
+    a.save_steps = 1000;
+    a.output_dir = (run_ / "whole").string();
+    Trainer(base(), a, data(40)).train();
+    a.output_dir = (run_ / "parts").string();
+    Trainer(base(), a, data(40)).train(stop_after(2));
+    a.resume_from_checkpoint = "true";
+    Trainer(base(), a, data(40)).train();
+    for (const char* file : files)
+      EXPECT_EQ(read_file(run_ / "whole" / file), read_file(run_ / "parts" / file)) << a.peft_type << file;
+    std::filesystem::remove_all(run_ / "whole");
+    std::filesystem::remove_all(run_ / "parts");
   }
   std::string refused(const TrainingArguments& a) const {
     return error_of([&] { Trainer(base(), a, data(10)); });

@@ -130,34 +130,10 @@ TEST_F(PromptTuning, IsSavedAloneAndGivesTheModelBack) {
 }
 
 TEST_F(PromptTuning, OfARunThatIsResumedHasTheBitsOfOneRun) {
-  TrainingArguments a = arguments("whole");
-  a.max_steps = 6;
-  a.save_strategy = "steps";
-  a.save_steps = 1000;
-  Trainer(base(), a, data()).train();
-  a.output_dir = (run_ / "parts").string();
-  Trainer(base(), a, data()).train(stop_after(2));
-  a.resume_from_checkpoint = "true";
-  Trainer(base(), a, data()).train();
-  for (const char* file : {"adapter_model.safetensors", "adapter_config.json"})
-    EXPECT_EQ(read_file(run_ / "whole" / file), read_file(run_ / "parts" / file)) << file;
+  same_files_when_resumed(arguments(), {"adapter_model.safetensors", "adapter_config.json"});
 }
 
-TEST_F(PromptTuning, DependsOnNoBatchAndNoCheckpointing) {
-  std::vector<std::vector<float>> results;
-  for (const int way : {0, 1, 2}) {
-    TrainingArguments a = arguments();
-    a.max_steps = 2;
-    a.per_device_train_batch_size = way == 1 ? 4 : 8;
-    a.gradient_accumulation_steps = way == 1 ? 2 : 1;
-    a.gradient_checkpointing = way == 2;
-    const Model model = base();
-    Trainer(model, a, data(16)).train();
-    results.push_back(all_values(model));
-  }
-  EXPECT_LE(largest_difference(results[0], results[1]), 5e-5);  // sums in another order
-  EXPECT_TRUE(same_bits(results[0], results[2]));
-}
+TEST_F(PromptTuning, DependsOnNoBatchAndNoCheckpointing) { same_in_all_ways(arguments(), 5e-5F); }
 
 TEST_F(PromptTuning, StartsFromTheWordsOfAText) {
   TrainingArguments a = arguments();
