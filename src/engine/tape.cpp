@@ -80,6 +80,7 @@ Tensor Tape::bf16_copy_of(Var v) {
   if (!v->bf16_copy) {
     v->bf16_copy = push_bf16_copy(v->data.rows, v->data.cols);
     kernels_.to_bf16(v->data, v->bf16_copy);
+    cast_.push_back(v);
   }
   return v->bf16_copy;
 }
@@ -90,26 +91,26 @@ Tensor Tape::grad_of(Var v, bool& add) {
   return v->grad;
 }
 
-// f(), after which the stack is as before: with it go the activations of the segment, among them bf16 copies
-// of its inputs and copies of host data.
+// f(), after which the stack is as before: with it go the activations of the segment, bf16 copies of what it
+// read, and copies of host data.
 template <class F>
-void Tape::with_temporary_stack(const Segment& s, F f) {
-  std::vector<Tensor> copies;
-  for (size_t i = 0; i < s.num_inputs; ++i) copies.push_back(s.inputs[i]->bf16_copy);
-  const size_t mark = arena_.mark(), mirrors = mirrors_.size();
+void Tape::with_temporary_stack(F f) {
+  const size_t mark = arena_.mark(), mirrors = mirrors_.size(), cast = cast_.size();
   f();
-  for (size_t i = 0; i < s.num_inputs; ++i) s.inputs[i]->bf16_copy = copies[i];
+  for (size_t i = cast; i < cast_.size(); ++i) cast_[i]->bf16_copy = {};
+  cast_.resize(cast);
   mirrors_.resize(mirrors);
   arena_.release(mark);
 }
 
-// In the heap, as the stack below the result is released; the backward pass of the segment frees it.
-Value Tape::kept(const Value& result) {
-  const Tensor& from = result.data;
-  if (!from.contiguous() || from.dtype != DType::f32) fail("a segment's result is not a dense fp32 matrix");
-  const Tensor to = make_tensor(take(from.size()), from.rows, from.cols);
-  if (!planning()) device().copy(to.data, from.data, static_cast<size_t>(from.size()) * sizeof(float));
-  return {to, {}, {}, result.needs_grad, nullptr};
+// A copy in the heap, as the stack below the result is released.
+Tensor Tape::kept(const Tensor& result) {
+  if (!result.contiguous()) fail("a segment's result is not a dense matrix");
+  const int64_t rows = result.dtype == DType::bf16 ? padded_rows(result.rows) : result.rows;
+  const size_t bytes = static_cast<size_t>(rows * result.cols) * dtype_size(result.dtype);
+  const Tensor to = make_tensor(arena_.take(bytes), result.rows, result.cols, result.dtype);
+  if (!planning()) device().copy(to.data, result.data, bytes);
+  return to;
 }
 
 namespace {
@@ -138,25 +139,34 @@ struct OwnRows {
 
 }  // namespace
 
-// The first run records too, so that it computes what the second one does; its nodes are dropped.
-Tape::Results Tape::checkpoint(const Segment& s) {
+Tape::Results Tape::run_and_keep(const Segment& s) {
   Value values[2];
   std::optional<OwnRows> rows[2];
   size_t n = 0;
-  Node* const before = last_;
-  with_temporary_stack(s, [&] {
+  with_temporary_stack([&] {
     for (const Var result : s.run(s.state, *this)) {
       if (!result) continue;
       if (result->rows) rows[n].emplace(*result->rows);
-      values[n++] = kept(*result);
+      Value& value = values[n++];
+      value.data = kept(result->data);
+      value.needs_grad = result->needs_grad;
+      // The backward pass, which frees the results, frees no second copy.
+      if (!record() && result->bf16_copy) value.bf16_copy = kept(result->bf16_copy);
     }
   });
-  last_ = before;
   Results out{};
   for (size_t i = 0; i < n; ++i) {
     out[i] = new (arena_.push(sizeof(Value))) Value(values[i]);
     if (rows[i]) out[i]->rows = rows[i]->on(*this);
   }
+  return out;
+}
+
+// The first run records too, so that it computes what the second one does; its nodes are dropped.
+Tape::Results Tape::checkpoint(const Segment& s) {
+  Node* const before = last_;
+  const Results out = run_and_keep(s);
+  last_ = before;
   on_backward(out[0], out[1], [s, out, options = options_](Tape& t) { t.replay(s, options, out); });
   return out;
 }
@@ -169,7 +179,7 @@ void Tape::replay(const Segment& s, const TapeOptions& options, const Results& r
   }
   const TapeOptions now = std::exchange(options_, options);
   Node* const before = std::exchange(last_, nullptr);
-  with_temporary_stack(s, [&] {
+  with_temporary_stack([&] {
     const Results again = s.run(s.state, *this);
     for (size_t i = 0; i < again.size(); ++i)
       if (again[i]) again[i]->grad = std::exchange(results[i]->grad, Tensor{});

@@ -2,7 +2,6 @@
 #pragma once
 #include <algorithm>
 #include <array>
-#include <initializer_list>
 #include <new>
 #include <string_view>
 #include <type_traits>
@@ -137,22 +136,20 @@ class Tape {
 
   // The results of a segment: one, or two.
   using Results = std::array<Var, 2>;
-  // f(tape), which is a part of the pass, for example a layer. With TapeOptions::checkpoints its results are
-  // kept and its activations dropped; the backward pass calls f a second time and runs the segment backwards
-  // (Chen et al. 2016). The operations are the same ones in the same order, and dropout is a function of its
-  // key, so the gradients have the same bits. `inputs`: the values from outside that f reads, which may be in
-  // bf16 too. f holds copies or pointers into the tape, the batch and the model: what it refers to must live
+  // f(tape), which is a part of the pass, for example a layer. Where nothing is recorded, its results are
+  // kept and its activations dropped. With TapeOptions::checkpoints they are dropped in training, too; the
+  // backward pass calls f a second time and runs the segment backwards (Chen et al. 2016). The operations are
+  // the same ones in the same order, and dropout is a function of its key, so results and gradients have the
+  // same bits. f holds copies or pointers into the tape, the batch and the model: what it refers to must live
   // as long as the tape.
   template <class F>
-  Results segment(std::initializer_list<Var> inputs, F f) {
-    if (!record() || !options_.checkpoints) return f(*this);
+  Results segment(F f) {
+    if (record() && !options_.checkpoints) return f(*this);
     static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
     Segment s;
-    s.state = new (arena_.push(sizeof(F))) F(std::move(f));
+    s.state = record() ? new (arena_.push(sizeof(F))) F(std::move(f)) : &f;
     s.run = [](void* state, Tape& t) -> Results { return (*static_cast<F*>(state))(t); };
-    s.inputs = push_copy(inputs.begin(), static_cast<int64_t>(inputs.size()));
-    s.num_inputs = inputs.size();
-    return checkpoint(s);
+    return record() ? checkpoint(s) : run_and_keep(s);
   }
 
   // Memory for v's gradient. `add` is set if it already has a value to add to.
@@ -175,13 +172,12 @@ class Tape {
   struct Segment {
     void* state;
     Results (*run)(void*, Tape&);
-    Var* inputs;
-    size_t num_inputs;
   };
+  Results run_and_keep(const Segment& s);
   Results checkpoint(const Segment& s);
-  Value kept(const Value& result);
+  Tensor kept(const Tensor& result);
   template <class F>
-  void with_temporary_stack(const Segment& s, F f);
+  void with_temporary_stack(F f);
   void replay(const Segment& s, const TapeOptions& options, const Results& results);
   void run_back(Node* from);
   const void* mirror(const void* host, size_t bytes);
@@ -198,6 +194,7 @@ class Tape {
     const void* copy;
   };
   std::vector<Mirror> mirrors_;
+  std::vector<Var> cast_;           // to bf16, in this order
   FlushDenormals flush_denormals_;  // a tape belongs to one thread
 };
 

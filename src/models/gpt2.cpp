@@ -143,7 +143,7 @@ class Gpt2 : public Encoder, public CausalDecoder {
     Var x = layer_norm_of(tape, z);
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (inputs.hidden_states) inputs.hidden_states->push_back(z);
-      const auto both = tape.segment({x, z}, [this, i, x, z, inputs, rows, cache](Tape& t) {
+      const auto both = tape.segment([this, i, x, z, inputs, rows, cache](Tape& t) {
         return run_layer(t, i, x, z, inputs, rows, cache);
       });
       x = both[0];

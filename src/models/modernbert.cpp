@@ -223,7 +223,7 @@ class ModernBert : public Encoder {
     Var x = z;
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (inputs.hidden_states) inputs.hidden_states->push_back(z);
-      const auto both = tape.segment({x, z}, [this, i, x, z, angles, inputs, rows](Tape& t) {
+      const auto both = tape.segment([this, i, x, z, angles, inputs, rows](Tape& t) {
         return run_layer(t, i, x, z, angles, inputs, rows);
       });
       x = both[0];

@@ -203,9 +203,8 @@ class T5Stack {
     Var x = engine::residual_norm(tape, z, nullptr, layers_.front().self_norm, 0, "", {});
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (in.hidden_states) in.hidden_states->push_back(z);
-      const auto both = tape.segment({x, z, in.source ? in.source : x}, [this, i, x, z, self, in](Tape& t) {
-        return run_layer(t, i, x, z, self, in);
-      });
+      const auto both =
+          tape.segment([this, i, x, z, self, in](Tape& t) { return run_layer(t, i, x, z, self, in); });
       x = both[0];
       z = both[1];
     }

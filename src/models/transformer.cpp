@@ -135,7 +135,7 @@ Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, cons
   if (inputs.hidden_states) inputs.hidden_states->push_back(x);
   for (size_t i = 0; i < layers.size(); ++i) {
     const RowSelection& read = i + 1 == layers.size() ? rows : every;
-    x = tape.segment({x}, [x, inputs, read, positions, layer = &layers[i]](Tape& t) -> Tape::Results {
+    x = tape.segment([x, inputs, read, positions, layer = &layers[i]](Tape& t) -> Tape::Results {
       return {layer->forward(t, x, inputs, read, positions)};
     })[0];
     if (inputs.hidden_states) inputs.hidden_states->push_back(x);
