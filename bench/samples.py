@@ -4,10 +4,11 @@
     bench/samples.py OUT
 
 intents.train.tsv (300 of xSID's English rows), agnews.train.csv (400), agnews.test.csv (2,000), pos.train.conll (1,000
-sentences), ncbi.train.conll (1,500), and pairs.{train,dev,test}.csv: English sentences with their German translations, from
-documentation. Rows whose text occurs in the test set are left out of intents and pos. The standard library only.
+sentences), ncbi.train.conll (1,500), pairs.{train,dev,test}.csv: English sentences with their German translations, from
+documentation, and tydiqa.train.json (1,000 questions). Rows whose text occurs in the test set are left out of intents and pos. The standard library only.
 """
 import csv
+import json
 import lzma
 import pathlib
 import random
@@ -69,10 +70,16 @@ def pairs(out):
         write_csv(out / f"pairs.{part}.csv", [["anchor", "positive"], *rows[begin:end]])
 
 
+def questions(out):
+    paragraphs = [p for d in json.loads("\n".join(lines("tydiqa_goldp/en.train.json")))["data"] for p in d["paragraphs"]]
+    kept = random.sample([{"context": p["context"], "qas": [q]} for p in paragraphs for q in p["qas"]], 1000)
+    (out / "tydiqa.train.json").write_text(json.dumps({"version": "1.1", "data": [{"title": "", "paragraphs": kept}]}), encoding="utf-8")
+
+
 if len(sys.argv) != 2:
     sys.exit(__doc__)
 random.seed(0)
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-for make in (intents, topics, tags, pairs):
+for make in (intents, topics, tags, pairs, questions):
     make(folder)

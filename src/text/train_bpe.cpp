@@ -40,6 +40,16 @@ class Trainer {
     if (!options.prefix.empty()) add_inner_characters(counts);
     make_words(counts);
   }
+  Trainer(std::vector<std::string> tokens, const std::vector<CountedPieces>& words,
+          const BpeTrainerOptions& options)
+      : options_(options), tokens_(std::move(tokens)) {
+    for (size_t id = 0; id < tokens_.size(); ++id) ids_.emplace(tokens_[id], static_cast<int32_t>(id));
+    for (const CountedPieces& word : words) {
+      const uint64_t begin = symbols_.size();
+      symbols_.insert(symbols_.end(), word.pieces.begin(), word.pieces.end());
+      add_word({begin, static_cast<int32_t>(word.pieces.size()), word.count});
+    }
+  }
 
   TrainedBpe run() {
     for (auto& [key, info] : pairs_) queue_.push({info.count, key});
@@ -98,9 +108,13 @@ class Trainer {
         symbols_.push_back(begin > 0 && !options_.prefix.empty() ? id_of(options_.prefix + c) : id_of(c));
         ++w.size;
       }
-      words_.push_back(w);
-      for (int32_t i = 0; i + 1 < w.size; ++i) add_pair(static_cast<int32_t>(words_.size()) - 1, i);
+      add_word(w);
     }
+  }
+
+  void add_word(const TrainWord& w) {
+    words_.push_back(w);
+    for (int32_t i = 0; i + 1 < w.size; ++i) add_pair(static_cast<int32_t>(words_.size()) - 1, i);
   }
 
   void add_pair(int32_t word, int32_t i) {
@@ -202,6 +216,11 @@ std::vector<std::string> choose_alphabet(const WordCounts& words, int32_t limit,
 
 TrainedBpe train_bpe(const WordCounts& words, const BpeTrainerOptions& options) {
   return Trainer(words, options).run();
+}
+
+TrainedBpe continue_bpe(std::vector<std::string> tokens, const std::vector<CountedPieces>& words,
+                        const BpeTrainerOptions& options) {
+  return Trainer(std::move(tokens), words, options).run();
 }
 
 }  // namespace graft::text

@@ -28,6 +28,17 @@ struct TrainedBpe {
 // lowest ids is first.
 TrainedBpe train_bpe(const WordCounts& words, const BpeTrainerOptions& options);
 
+// A word as ids of pieces, and how often it occurs.
+struct CountedPieces {
+  std::vector<int32_t> pieces;
+  int64_t count = 0;
+};
+
+// Goes on from a vocabulary: `tokens` by id, and words that its merges have cut. The result has the new
+// tokens behind the old ones, and the new merges alone. options.vocab_size counts both.
+TrainedBpe continue_bpe(std::vector<std::string> tokens, const std::vector<CountedPieces>& words,
+                        const BpeTrainerOptions& options);
+
 // The characters to keep, sorted: the most frequent `limit` and all of `initial`.
 std::vector<std::string> choose_alphabet(const WordCounts& words, int32_t limit,
                                          const std::vector<std::string>& initial);

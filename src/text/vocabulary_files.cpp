@@ -236,6 +236,22 @@ void VocabularyFiles::keep_tokenizer_json(const std::vector<int32_t>& new_ids) {
   write_json(folder_ / "tokenizer.json", json_);
 }
 
+// vocab.json and merges.txt, where they are there.
+void VocabularyFiles::write_bpe_files() const {
+  const fs::path vocab = folder_ / "vocab.json", merges = folder_ / "merges.txt";
+  if (path_exists(vocab)) write_file(vocab, json_["model"]["vocab"].dump() + "\n");
+  if (!path_exists(merges)) return;
+  std::vector<std::string> lines = lines_of(read_file(merges));
+  lines.resize(std::min<size_t>(lines.size(), 1));
+  if (lines.empty()) lines = {"#version: 0.2"};
+  if (!lines.front().starts_with("#version")) lines.clear();
+  for (const Json& merge : json_["model"]["merges"]) {
+    const auto [left, right] = parts_of_merge(merge, folder_.string());
+    lines.push_back(left + " " + right);
+  }
+  write_file(merges, rest_of_file(lines));
+}
+
 void VocabularyFiles::keep_legacy_files(const std::vector<int32_t>& ids,
                                         const std::vector<int32_t>& new_ids) const {
   const auto rewrite = [&](const char* name, const auto& change) {
@@ -248,16 +264,7 @@ void VocabularyFiles::keep_legacy_files(const std::vector<int32_t>& ids,
       if (static_cast<size_t>(id) < lines.size()) kept.push_back(lines[static_cast<size_t>(id)]);
     return rest_of_file(kept);
   });
-  rewrite("vocab.json", [&](const std::string&) { return json_["model"]["vocab"].dump() + "\n"; });
-  rewrite("merges.txt", [&](const std::string& text) {
-    std::vector<std::string> lines = {lines_of(text).empty() ? "#version: 0.2" : lines_of(text).front()};
-    if (!lines.front().starts_with("#version")) lines.clear();
-    for (const Json& merge : json_["model"]["merges"]) {
-      const auto [left, right] = parts_of_merge(merge, folder_.string());
-      lines.push_back(left + " " + right);
-    }
-    return rest_of_file(lines);
-  });
+  write_bpe_files();
   const auto renumber_by_name = [&](const std::string& text) {
     Json json = parse_json(text, "added_tokens.json");
     for (auto& [name, id] : json.items()) id = renumbered(new_ids, id);
@@ -283,18 +290,47 @@ void VocabularyFiles::keep(const std::vector<int32_t>& ids) {
   keep_legacy_files(ids, new_ids);
 }
 
-void VocabularyFiles::append(const std::vector<std::string>& pieces) {
-  if (type_ != "WordPiece") fail("{}: pieces are added to a WordPiece vocabulary only", folder_.string());
-  Json& vocab = json_["model"]["vocab"];
-  std::string lines;
-  for (const std::string& piece : pieces) {
+std::string VocabularyFiles::continuing_prefix() const {
+  return text_of(json_["model"], "continuing_subword_prefix");
+}
+
+std::vector<double> VocabularyFiles::scores() const {
+  std::vector<double> out;
+  if (type_ != "Unigram") return out;
+  for (const Json& piece : json_["model"]["vocab"]) out.push_back(piece[1].get<double>());
+  return out;
+}
+
+void VocabularyFiles::append(const AddedPieces& added) {
+  Json& model = json_["model"];
+  Json& vocab = model["vocab"];
+  const fs::path text_file = folder_ / "vocab.txt";
+  std::vector<std::string> lines;
+  if (type_ == "WordPiece" && path_exists(text_file)) lines = lines_of(read_file(text_file));
+  const size_t positions = vocab.is_array() ? vocab.size() : lines.size();
+  if (positions > 0 && positions != static_cast<size_t>(num_ids_))
+    fail("{}: the vocabulary has {} pieces and the tokenizer {} ids: added tokens lie behind the vocabulary",
+         folder_.string(), positions, num_ids_);
+  for (size_t i = 0; i < added.pieces.size(); ++i) {
+    const std::string& piece = added.pieces[i];
     if (!ids_.emplace(piece, num_ids_).second) fail("the piece {} is there already", piece);
-    vocab[piece] = num_ids_++;
-    lines += piece + "\n";
+    if (vocab.is_array())
+      vocab.push_back(Json::array({piece, added.scores.at(i)}));
+    else
+      vocab.items().emplace_back(piece, num_ids_);
+    ++num_ids_;
+    if (!lines.empty()) lines.push_back(piece);
+  }
+  if (type_ == "BPE") {
+    Json& merges = model["merges"];
+    const bool as_text = merges.size() > 0 && merges[0].is_string();
+    for (const auto& [left, right] : added.merges)
+      merges.push_back(as_text ? Json(left + " " + right) : Json::array({left, right}));
+    write_bpe_files();
   }
   write_json(folder_ / "tokenizer.json", json_);
-  if (path_exists(folder_ / "vocab.txt"))
-    write_file(folder_ / "vocab.txt", read_file(folder_ / "vocab.txt") + lines);
+  if (!lines.empty()) write_file(text_file, rest_of_file(lines));
+  for (const char* name : kSentencePieceModels) remove_file(folder_ / name);
 }
 
 }  // namespace graft::text

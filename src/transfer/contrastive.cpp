@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "transfer/line_file.h"
 
 namespace graft::transfer {
 namespace {
@@ -26,19 +26,9 @@ size_t middle_of(std::string_view text) {
   return left != std::string_view::npos && text.size() / 2 - left < right - text.size() / 2 ? left : right;
 }
 
-template <class F>
-void for_each_text(const std::filesystem::path& file, F f) {
-  const MappedFile mapped(file);
-  for (std::string_view rest = mapped.text(); !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    f(line);
-    rest.remove_prefix(line.size() + 1);
-  }
-}
-
 Dataset halves(const std::filesystem::path& file) {
   std::vector<Example> examples;
-  for_each_text(file, [&](std::string_view text) {
+  for_each_line(file, [&](std::string_view text) {
     const size_t middle = middle_of(text);
     if (middle == std::string_view::npos || middle == 0 || middle + 1 == text.size()) return;
     examples.push_back(pair_of(text.substr(0, middle), text.substr(middle + 1)));
@@ -56,7 +46,7 @@ TaskData contrastive_data(const std::filesystem::path& train, const std::filesys
                           const std::filesystem::path& general_held_out) {
   TaskData data;
   std::vector<Example> examples;
-  for_each_text(train, [&](std::string_view text) { examples.push_back(pair_of(text, text)); });
+  for_each_line(train, [&](std::string_view text) { examples.push_back(pair_of(text, text)); });
   data.train = Dataset(std::move(examples), train.string());
   if (general_held_out.empty()) {
     data.eval = halves(held_out);

@@ -28,17 +28,6 @@ uint64_t bytes_of(const std::vector<fs::path>& files) {
   return bytes;
 }
 
-// Calls f(text) for each line of a file that LineFile wrote.
-void for_each_line(const fs::path& file, const std::function<void(std::string_view)>& f) {
-  const MappedFile mapped(file);
-  std::string_view rest = mapped.text();
-  while (!rest.empty()) {
-    const size_t end = rest.find('\n');
-    f(rest.substr(0, end));
-    rest.remove_prefix(end + 1);
-  }
-}
-
 // A share of all texts by the hash of their content.
 class Share {
  public:

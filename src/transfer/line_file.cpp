@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "base/durable_file.h"
 #include "base/error.h"
+#include "base/file.h"
 
 namespace graft::transfer {
 
@@ -57,6 +59,15 @@ std::string LineFile::read(uint64_t position) const {
 void LineFile::finish() {
   flush();
   if (::fsync(fd_) != 0) fail("{}: cannot write: {}", path_.string(), std::strerror(errno));
+}
+
+void for_each_line(const std::filesystem::path& file, const std::function<void(std::string_view)>& see) {
+  const MappedFile mapped(file);
+  for (std::string_view rest = mapped.text(); !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    see(line);
+    rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+  }
 }
 
 }  // namespace graft::transfer

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -29,5 +30,8 @@ class LineFile {
   uint64_t flushed_ = 0;
   std::string buffer_;
 };
+
+// Calls see(line) for each line of a file that LineFile wrote, without its line end.
+void for_each_line(const std::filesystem::path& file, const std::function<void(std::string_view)>& see);
 
 }  // namespace graft::transfer

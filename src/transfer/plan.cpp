@@ -22,16 +22,14 @@ constexpr uint64_t kSampleBytes = uint64_t{2} << 20, kPilotHeldOutBytes = uint64
 
 // Lines spread evenly over a file of lines, about `bytes` of them.
 void sample_lines(const fs::path& from, const fs::path& to, uint64_t bytes) {
-  const MappedFile file(from);
   LineFile out(to);
-  const double share = static_cast<double>(bytes) / static_cast<double>(std::max<size_t>(file.size(), 1));
-  std::string_view rest = file.text();
-  for (uint64_t done = 0; !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
+  const auto size = static_cast<double>(std::max<size_t>(MappedFile(from).size(), 1));
+  const double share = static_cast<double>(bytes) / size;
+  uint64_t done = 0;
+  for_each_line(from, [&](std::string_view line) {
     done += line.size() + 1;
     if (static_cast<double>(out.size()) < share * static_cast<double>(done)) out.append(line);
-    rest.remove_prefix(line.size() + 1);
-  }
+  });
   out.finish();
 }
 
@@ -66,12 +64,7 @@ struct WordCounts {
 
 std::vector<std::string> top_words(const fs::path& lines) {
   WordCounts counts;
-  const MappedFile file(lines);
-  for (std::string_view rest = file.text(); !rest.empty();) {
-    const std::string_view line = rest.substr(0, rest.find('\n'));
-    counts.add(line);
-    rest.remove_prefix(line.size() + 1);
-  }
+  for_each_line(lines, [&](std::string_view line) { counts.add(line); });
   return counts.top(kTopWords);
 }
 

@@ -183,7 +183,7 @@ void add_new_pieces(const DistillOptions& o, const ParallelText& pairs, const st
   tokenizer->save(files_folder);
   text::VocabularyFiles files(files_folder);
   const int32_t first = files.num_ids();
-  files.append(new_pieces(texts, o.add_pieces, files, *teacher));
+  files.append({new_pieces(texts, o.add_pieces, files, *teacher)});
   const auto extended = Tokenizer::from_pretrained(files_folder);
   remove_tree(files_folder);
   const Model model = former.with_task(options, files.num_ids());

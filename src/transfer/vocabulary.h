@@ -18,9 +18,9 @@ struct ExtendedVocabulary {
   double unknown_before = 0, unknown_after = 0;                  // shares of the tokens
 };
 
-// Writes the model in `from` with `pieces` more pieces to `to`, for a WordPiece tokenizer: tokenizer.json,
-// vocab.txt, the embeddings and the bias of the decoder. The pieces are the first that train_tokenizer learns
-// from `text` (a file of lines) and the vocabulary lacks. Throws Error for another kind of tokenizer.
+// Writes the model in `from` with at most `pieces` more pieces to `to`: the files of the tokenizer, the
+// embeddings and the bias of the decoder. The pieces are those of learn_pieces (transfer/new_pieces.h) for
+// `text`, a file of lines. Throws Error for a tokenizer whose vocabulary has no pieces.
 ExtendedVocabulary extend_vocabulary(const std::filesystem::path& from, const std::filesystem::path& text,
                                      int64_t pieces, const Objective& objective,
                                      const std::filesystem::path& to);
