@@ -149,8 +149,8 @@ struct TrainingArguments {
   int64_t num_virtual_tokens = 20;            // of prompt_tuning
   std::string prompt_tuning_init = "RANDOM";  // RANDOM, TEXT
   std::string prompt_tuning_init_text{};      // of TEXT: its tokens' embeddings are the first values
-  // Bottleneck adapters (peft_type seq_bn, double_seq_bn, par_bn), with the names of AdapterHub's library;
-  // without a value as that peft_type has it.
+  // Bottleneck adapters (peft_type seq_bn, double_seq_bn, par_bn, seq_bn_inv, double_seq_bn_inv), with the
+  // names of AdapterHub's library; without a value as that peft_type has it.
   std::optional<double> reduction_factor{};  // hidden size / size of the bottleneck
   std::string non_linearity{};
   std::optional<bool> mh_adapter{}, output_adapter{};             // places: attention, feed-forward part
@@ -162,6 +162,8 @@ struct TrainingArguments {
   std::string init_weights{};     // bert, mam_adapter, houlsby
   std::string leave_out{};        // numbers of the layers without adapters
   double adapter_dropout = 0;     // on the adapter's output
+  std::optional<double>
+      inv_adapter_reduction_factor{};  // of _inv: half of the embeddings' size / its bottleneck
 };
 
 // One line of the log: names and values ("loss", "learning_rate", "epoch"; "eval_loss", "eval_accuracy",

@@ -189,6 +189,10 @@ AdapterFolder open_adapter(const fs::path& folder, const fs::path& base) {
   if (out.config.bottleneck) {
     BottleneckFiles files = read_bottleneck_files(folder, *out.config.bottleneck);
     out.tensors = std::move(files.tensors);
+    const std::vector<hub::TensorView>& tensors = out.tensors.tensors();
+    const auto is_invertible = [](const hub::TensorView& t) { return is_invertible_tensor(t.name); };
+    out.config.bottleneck->settle_invertible(std::any_of(tensors.begin(), tensors.end(), is_invertible),
+                                             (folder / kAdapterConfig).string());
     out.head_task = std::move(files.head_task);
     out.head_labels = std::move(files.head_labels);
   } else {

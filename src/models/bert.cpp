@@ -67,7 +67,7 @@ Var BertEncoder::encode(Tape& tape, const Inputs& inputs, const RowSelection& ro
   const Var x =
       engine::embed(tape, embeddings_, inputs.input_ids, positions, types,
                     static_cast<float>(config_.hidden_dropout_prob), scope_ + ".embeddings", inputs.rows);
-  return run_layers(tape, x, layers_, inputs, rows);
+  return run_layers(tape, adapted_embeddings(tape, x, inputs), layers_, inputs, rows);
 }
 
 namespace {

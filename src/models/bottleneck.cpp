@@ -70,12 +70,6 @@ Bottleneck declare(const Scope& scope, const BottleneckConfig& c, int64_t hidden
       if (houlsby) p->init_cutoff = 0.02;
     }
   }
-  for (Parameter* p : {a.down.weight, a.down.bias, a.up.weight, a.up.bias, a.norm_before.weight,
-                       a.norm_before.bias, a.norm_after.weight, a.norm_after.bias, a.scaling}) {
-    if (!p) continue;
-    p->of_adapter = true;
-    p->is_linear = false;  // it gets no adapter itself
-  }
   a.dropout = static_cast<float>(c.dropout);
   a.activation = parse_activation(c.non_linearity, "non_linearity");
   a.is_parallel = c.is_parallel;
@@ -89,6 +83,17 @@ Bottleneck declare(const Scope& scope, const BottleneckConfig& c, int64_t hidden
   return a;
 }
 
+// Behind the embeddings, and its inverse before the decoder of a masked-LM head.
+void declare_invertible_adapter(State& state, const BottleneckConfig& config) {
+  Network& network = state.network;
+  const Scope scope =
+      Scope(state.parameters, state.family->base_prefix) / "invertible_adapters" / config.name;
+  network.invertible = std::make_unique<InvertibleAdapter>(
+      declare_invertible(scope, network.encoder->word_embeddings()->cols(),
+                         config.inv_adapter_reduction_factor, parse_activation(config.non_linearity, "")));
+  if (const InvertibleAdapter** inverse = network.head->inverse()) *inverse = network.invertible.get();
+}
+
 // The adapter's own output, scaled and dropped, [T,H].
 Var projected(Tape& tape, const Bottleneck& a, Var x, const engine::Rows& rows) {
   const Var in = a.norm_before.weight ? layer_norm(tape, x, a.norm_before) : x;
@@ -100,28 +105,34 @@ Var projected(Tape& tape, const Bottleneck& a, Var x, const engine::Rows& rows) 
   return engine::dropout(tape, y, a.dropout, a.scope + ".dropout", rows);
 }
 
-}  // namespace
-
-Var with_bottleneck(Tape& tape, const Bottleneck& a, Var x, Var residual, const engine::Norm& norm,
-                    const engine::Rows& rows) {
-  Var out = nullptr;
+// The adapter's output with what is added to it, before the layer's own sum and norm, [T,H].
+Var output_of(Tape& tape, const Bottleneck& a, Var x, Var residual, const engine::Norm& norm,
+              const engine::Rows& rows) {
   if (a.is_parallel) {
     Var y = projected(tape, a, residual, rows);
     if (a.norm_after.weight) y = layer_norm(tape, y, a.norm_after);
-    out = add(tape, y, x);
-  } else {
-    Var in = x, around = x;
-    if (a.original_ln_before) {
-      const Var sum = add(tape, x, residual);
-      if (a.around == Bottleneck::Residual::sum) around = sum;
-      in = layer_norm(tape, sum, norm);
-      if (a.around == Bottleneck::Residual::normed) around = in;
-    }
-    Var y = projected(tape, a, in, rows);
-    if (a.adapter_residual_before_ln) y = add(tape, y, around);
-    if (a.norm_after.weight) y = layer_norm(tape, y, a.norm_after);
-    out = a.adapter_residual_before_ln ? y : add(tape, y, around);
+    return add(tape, y, x);
   }
+  Var in = x, around = x;
+  if (a.original_ln_before) {
+    const Var sum = add(tape, x, residual);
+    if (a.around == Bottleneck::Residual::sum) around = sum;
+    in = layer_norm(tape, sum, norm);
+    if (a.around == Bottleneck::Residual::normed) around = in;
+  }
+  Var y = projected(tape, a, in, rows);
+  if (a.adapter_residual_before_ln) y = add(tape, y, around);
+  if (a.norm_after.weight) y = layer_norm(tape, y, a.norm_after);
+  return a.adapter_residual_before_ln ? y : add(tape, y, around);
+}
+
+}  // namespace
+
+Var with_bottlenecks(Tape& tape, const std::vector<Bottleneck>& adapters, Var x, Var residual,
+                     const engine::Norm& norm, const engine::Rows& rows) {
+  Var out = x;
+  for (const Bottleneck& a : adapters) out = output_of(tape, a, out, residual, norm, rows);
+  const Bottleneck& a = adapters.back();
   if (!a.original_ln_after) return out;
   // residual_norm takes its x for the sum: not where that is the result of a norm, which reads it again.
   if (!a.is_parallel && a.adapter_residual_before_ln && a.norm_after.weight)
@@ -138,7 +149,7 @@ void declare_bottlenecks(State& state, const BottleneckConfig& config,
     if (layer < 0 || layer >= n)
       fail_with("name layers of this model", "leave_out names layer {}, and {} has {} layers, from 0 on",
                 layer, state.origin.string(), n);
-  int64_t declared = 0;
+  const auto before = static_cast<std::ptrdiff_t>(state.parameters.parameters().size());
   for (int64_t i = 0; i < n; ++i) {
     PostNormLayer& layer = layers[static_cast<size_t>(i)];
     const int64_t hidden = layer.output.weight->rows();
@@ -147,22 +158,28 @@ void declare_bottlenecks(State& state, const BottleneckConfig& config,
       const std::string down =
           fmt::format("{}.adapter_down.{}.weight", scope.name(), config.ln_before ? 1 : 0);
       const auto found = sizes.find(down);
-      ++declared;
       return declare(scope, config, hidden, found == sizes.end() ? config.size_in(i, hidden) : found->second);
     };
     if (config.leaves_out(i)) continue;
-    if (config.mh_adapter) layer.attention_bottleneck = add(places.attention);
-    if (config.output_adapter) layer.output_bottleneck = add(places.output);
+    if (config.mh_adapter) layer.attention_bottlenecks.push_back(add(places.attention));
+    if (config.output_adapter) layer.output_bottlenecks.push_back(add(places.output));
   }
-  if (declared == 0)
+  std::deque<Parameter>& all = state.parameters.parameters();
+  if (before == static_cast<std::ptrdiff_t>(all.size()))
     fail_with("leave out fewer layers", "leave_out names every layer: none is left for an adapter");
+  if (!config.inv_adapter.empty()) declare_invertible_adapter(state, config);
+  for (auto p = all.begin() + before; p != all.end(); ++p) {
+    p->of_adapter = true;
+    p->is_linear = false;  // it gets no adapter itself
+  }
 }
 
 int64_t count_bottlenecks(const State& state) {
   const std::vector<PostNormLayer>* layers = state.network.encoder->post_norm_layers();
   int64_t count = 0;
   for (size_t i = 0; layers && i < layers->size(); ++i)
-    count += ((*layers)[i].attention_bottleneck ? 1 : 0) + ((*layers)[i].output_bottleneck ? 1 : 0);
+    for (const auto* place : {&(*layers)[i].attention_bottlenecks, &(*layers)[i].output_bottlenecks})
+      for (const Bottleneck& a : *place) count += a.down.weight->of_adapter ? 1 : 0;
   return count;
 }
 

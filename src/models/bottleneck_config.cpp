@@ -15,8 +15,10 @@ namespace graft::models {
 namespace {
 
 // {older name, name} of adapters.ADAPTER_CONFIG_MAP.
-constexpr std::array<std::pair<const char*, const char*>, 4> kOlderNames = {
+constexpr std::array<std::pair<const char*, const char*>, 6> kOlderNames = {
     {{"pfeiffer", "seq_bn"},
+     {"pfeiffer+inv", "seq_bn_inv"},
+     {"houlsby+inv", "double_seq_bn_inv"},
      {"houlsby", "double_seq_bn"},
      {"parallel", "par_bn"},
      {"scaled_parallel", "scaled_par_bn"}}};
@@ -49,17 +51,22 @@ const std::vector<RefusedSetting>& refused_settings() {
   return table;
 }
 
-// Keys without an effect on a plain bottleneck in an encoder. Whether an invertible adapter exists is seen by
-// its tensors: older files of task adapters name one and have none.
-constexpr const char* kHarmless[] = {"inv_adapter",        "inv_adapter_reduction_factor",
-                                     "invertible_adapter", "cross_adapter",
-                                     "init_weights_seed",  "phm_dim",
-                                     "factorized_phm_W",   "shared_W_phm",
-                                     "shared_phm_rule",    "factorized_phm_rule",
-                                     "phm_c_init",         "phm_init_range",
-                                     "learn_phm",          "hypercomplex_nonlinearity",
-                                     "phm_rank",           "phm_bias",
-                                     "architecture",       "new_attention_norm"};
+// Keys without an effect on a plain bottleneck in an encoder.
+constexpr const char* kHarmless[] = {"cross_adapter",
+                                     "init_weights_seed",
+                                     "phm_dim",
+                                     "factorized_phm_W",
+                                     "shared_W_phm",
+                                     "shared_phm_rule",
+                                     "factorized_phm_rule",
+                                     "phm_c_init",
+                                     "phm_init_range",
+                                     "learn_phm",
+                                     "hypercomplex_nonlinearity",
+                                     "phm_rank",
+                                     "phm_bias",
+                                     "architecture",
+                                     "new_attention_norm"};
 
 // Reads the keys of "config" one by one and notes which ones it has seen.
 class Reader {
@@ -173,6 +180,20 @@ void read_scaling(BottleneckConfig& c, Reader& read) {
   c.trained_scaling = name;
 }
 
+// {"block_type": "nice", "reduction_factor": 2} of older files, or two keys.
+void read_invertible(BottleneckConfig& c, Reader& read, const std::string& origin) {
+  const auto take = [&](Reader& from, const char* type, const char* factor) {
+    from.text(type, c.inv_adapter);
+    from.number(factor, c.inv_adapter_reduction_factor);
+  };
+  if (const Json* older = read.find("invertible_adapter")) {
+    read.expect("invertible_adapter", older->is_object(), *older, "an object");
+    Reader nested(*older, origin);
+    take(nested, "block_type", "reduction_factor");
+  }
+  take(read, "inv_adapter", "inv_adapter_reduction_factor");
+}
+
 void read_left_out(BottleneckConfig& c, Reader& read) {
   const char *key = "leave_out", *what = "a list of numbers of layers";
   const Json* value = read.find(key);
@@ -220,8 +241,13 @@ bool is_bottleneck_file(const Json& file) {
 }
 
 BottleneckConfig BottleneckConfig::of_name(const std::string& given) {
-  const std::string name = bottleneck_name(given);
-  BottleneckConfig c;             // seq_bn (Pfeiffer et al. 2020)
+  constexpr std::string_view kInvertible = "_inv";
+  std::string name = bottleneck_name(given);
+  BottleneckConfig c;  // seq_bn (Pfeiffer et al. 2020)
+  if (name.ends_with(kInvertible) && !name.starts_with("par") && !name.starts_with("scaled")) {
+    c.inv_adapter = "nice";
+    name.erase(name.size() - kInvertible.size());
+  }
   if (name == "double_seq_bn") {  // Houlsby et al. 2019
     c.mh_adapter = true;
     c.original_ln_before = false;
@@ -236,7 +262,7 @@ BottleneckConfig BottleneckConfig::of_name(const std::string& given) {
   } else if (name != "seq_bn") {
     fail(
         "the configuration \"{}\" of a bottleneck adapter is not known; there are: seq_bn, double_seq_bn, "
-        "par_bn, scaled_par_bn",
+        "par_bn, scaled_par_bn, seq_bn_inv, double_seq_bn_inv",
         shown(given));
   }
   return c;
@@ -264,6 +290,7 @@ BottleneckConfig BottleneckConfig::read(const Json& file, const std::string& ori
     read.text("init_weights", c.init_weights);
     read_left_out(c, read);
     read.number("dropout", c.dropout);
+    read_invertible(c, read, origin);
     read.warn_of_unknown_keys();
     c.non_linearity = own_activation(c.non_linearity, file.find("version") != file.end());
   }
@@ -272,8 +299,11 @@ BottleneckConfig BottleneckConfig::read(const Json& file, const std::string& ori
     fail_with("write the name there that the adapter's tensors have behind \"adapters.\"",
               "{}: \"name\" is missing", origin);
   c.model_type = text_of(file, "model_type", origin);
+  c.load_lang_adapter = text_of(file, "load_lang_adapter", origin);
+  c.type = text_of(file, "type", origin);
   if (const auto it = file.find("hidden_size"); it != file.end() && it->is_number_integer())
     c.hidden_size = it->get<int64_t>();
+  c.is_old = file.find("version") == file.end();
   c.check(origin);
   return c;
 }
@@ -293,7 +323,17 @@ void BottleneckConfig::check(const std::string& origin) const {
   if (init_weights != "bert" && init_weights != "mam_adapter" && init_weights != "houlsby")
     fail("{}: \"init_weights\" is \"{}\"; it must be bert, mam_adapter or houlsby", origin,
          shown(init_weights));
+  if (!(inv_adapter_reduction_factor > 0))
+    fail("{}: \"inv_adapter_reduction_factor\" is {}; it must be above 0", origin,
+         inv_adapter_reduction_factor);
   parse_activation(non_linearity, origin);
+}
+
+void BottleneckConfig::settle_invertible(bool has_tensors, const std::string& origin) {
+  if (is_old && !has_tensors) inv_adapter.clear();
+  if (!inv_adapter.empty() && inv_adapter != "nice")
+    fail_with("graft reads invertible adapters of the kind nice",
+              "{}: \"inv_adapter\" is \"{}\", which graft does not implement", origin, shown(inv_adapter));
 }
 
 // The keys of BnConfig.to_dict(), in the order of the alphabet.
@@ -303,8 +343,9 @@ Json BottleneckConfig::json() const {
   for (const char* key : {"cross_adapter", "phm_layer", "use_gating"}) out[key] = false;
   out["dropout"] = dropout;
   out["init_weights"] = init_weights;
-  out["inv_adapter"] = nullptr;
-  out["inv_adapter_reduction_factor"] = nullptr;
+  const bool inv = !inv_adapter.empty();
+  out["inv_adapter"] = inv ? Json(inv_adapter) : Json(nullptr);
+  out["inv_adapter_reduction_factor"] = inv ? number_json(inv_adapter_reduction_factor) : Json(nullptr);
   out["leave_out"] = Json(leave_out);
   out["non_linearity"] = non_linearity;
   if (layer_factors.empty()) {

@@ -26,18 +26,27 @@ struct BottleneckConfig {
   std::string init_weights = "bert";  // bert, mam_adapter, houlsby
   std::vector<int64_t> leave_out;     // numbers of the layers without adapters
   double dropout = 0;
-  std::string name = "default";  // of the adapter: a part of its tensors' names
+  std::string inv_adapter;  // "", or nice: an invertible adapter (models/invertible.h)
+  double inv_adapter_reduction_factor = 2;
+  std::string name = "default";   // of the adapter: a part of its tensors' names
+  std::string load_lang_adapter;  // of graft's files: the folder of the language adapter below it; "" = none
+  std::string type;               // of older files: text_task, text_lang
   // Of the base, for messages; "" and 0 where the file does not have them.
   std::string model_type;
   int64_t hidden_size = 0;
+  bool is_old = false;  // of a release before 3, whose task adapters state invertible adapters and have none
 
-  // The configuration of a name of the library (seq_bn, double_seq_bn, par_bn, scaled_par_bn, or their older
-  // names pfeiffer, houlsby, parallel, scaled_parallel). Throws Error listing the names.
+  // The configuration of a name of the library (seq_bn, double_seq_bn, par_bn, scaled_par_bn, seq_bn_inv,
+  // double_seq_bn_inv, or their older names pfeiffer, houlsby, parallel, ...). Throws Error listing the
+  // names.
   static BottleneckConfig of_name(const std::string& name);
   // From the content of a file. Throws Error naming file and key for what graft does not compute.
   static BottleneckConfig read(const Json& file, const std::string& origin);
   // The value of "config".
   Json json() const;
+  // Task adapters of old releases state an invertible adapter and have none: `has_tensors` decides. Throws
+  // Error for a kind that graft does not compute.
+  void settle_invertible(bool has_tensors, const std::string& origin);
   // Throws Error for values that exclude each other; `origin` names their place.
   void check(const std::string& origin) const;
 

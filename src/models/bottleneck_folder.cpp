@@ -67,7 +67,7 @@ std::shared_ptr<hub::StateDict> read_file_of_tensors(const fs::path& file) {
 
 void add_adapter_tensors(hub::StateDict& out, const fs::path& file, const BottleneckConfig& config) {
   const auto dict = read_file_of_tensors(file);
-  const std::string part = ".adapters." + config.name + ".";
+  const std::string part = "adapters." + config.name + ".";
   size_t added = 0;
   for (hub::TensorView t : dict->tensors()) {
     if (const size_t at = t.name.find(kNormBefore); at != std::string::npos) {
@@ -75,13 +75,7 @@ void add_adapter_tensors(hub::StateDict& out, const fs::path& file, const Bottle
       if (dict->find(t.name)) continue;
     }
     t.name = today_name(t.name);
-    if (t.name.find("invertible_adapters.") != std::string::npos)
-      fail_with(
-          "use an adapter whose configuration is seq_bn or double_seq_bn, without _inv",
-          "{}: tensor {}: the adapter has an invertible part behind the embeddings, which graft does not "
-          "implement",
-          file.string(), shown(t.name));
-    if (t.name.find(part) == std::string::npos)
+    if (!is_bottleneck_tensor(t.name) || t.name.find(part) == std::string::npos)
       fail_with("correct \"name\" in adapter_config.json, or download the adapter again",
                 "{}: tensor {} does not belong to the adapter \"{}\" that adapter_config.json names",
                 file.string(), shown(t.name), shown(config.name));
@@ -223,7 +217,13 @@ std::string second_name_of_norm(const std::string& name, const BottleneckConfig&
   return std::string(name).replace(at, std::string_view(kFirstOfDown).size(), kNormBefore);
 }
 
-bool is_bottleneck_tensor(const std::string& name) { return name.find(".adapters.") != std::string::npos; }
+bool is_invertible_tensor(const std::string& name) {
+  return name.find("invertible_adapters.") != std::string::npos;
+}
+
+bool is_bottleneck_tensor(const std::string& name) {
+  return name.find(".adapters.") != std::string::npos || is_invertible_tensor(name);
+}
 
 BottleneckFiles read_bottleneck_files(const fs::path& folder, const BottleneckConfig& config) {
   const fs::path file = first_of(folder, kTensorFiles);

@@ -21,7 +21,7 @@ struct BottleneckFiles {
   std::vector<std::string> head_labels;
 };
 
-// Throws Error naming file and tensor: no tensors, tensors of another adapter, of an invertible one.
+// Throws Error naming file and tensor: no tensors, tensors of another adapter.
 BottleneckFiles read_bottleneck_files(const std::filesystem::path& folder, const BottleneckConfig& config);
 
 // The size of each bottleneck by the name of its `adapter_down` weight.
@@ -29,8 +29,9 @@ std::map<std::string, int64_t> bottleneck_sizes(const hub::StateDict& tensors,
                                                 const BottleneckConfig& config);
 // The other name that the library has for a parameter, "" for none: a file holds both.
 std::string second_name_of_norm(const std::string& name, const BottleneckConfig& config);
-// Whether a tensor or parameter of this name is part of a bottleneck adapter.
+// Whether a tensor or parameter of this name is part of a bottleneck adapter, or of its invertible adapter.
 bool is_bottleneck_tensor(const std::string& name);
+bool is_invertible_tensor(const std::string& name);
 
 // adapter_config.json and head_config.json of a model; the latter null where no head is saved.
 Json bottleneck_config_to_write(const State& state, const BottleneckConfig& config, const std::string& base,

@@ -82,7 +82,7 @@ class DistilBertEncoder : public Encoder {
   Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
     const Var x = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, nullptr, dropout_,
                                 "distilbert.embeddings", inputs.rows);
-    return run_layers(tape, x, layers_, inputs, rows);
+    return run_layers(tape, adapted_embeddings(tape, x, inputs), layers_, inputs, rows);
   }
   int64_t max_positions() const override { return embeddings_.position->rows(); }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }

@@ -64,6 +64,7 @@ class ElectraEncoder : public Encoder {
     const int32_t* types = config_.type_vocab_size > 1 ? inputs.token_type_ids : one_token_type(tape, inputs);
     Var x = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, types,
                           static_cast<float>(config_.hidden_dropout_prob), "electra.embeddings", inputs.rows);
+    x = adapted_embeddings(tape, x, inputs);
     if (project_.weight) x = engine::linear(tape, x, project_);
     return run_layers(tape, x, layers_, inputs, rows);
   }

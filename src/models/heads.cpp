@@ -80,6 +80,7 @@ Network with_token_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore
 Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& rows) const {
   Var x = engine::linear(tape, hidden, dense, activation);
   x = engine::residual_norm(tape, x, nullptr, norm, 0, "lm_head", rows);
+  if (inverted) x = invert(tape, *inverted, x);
   return engine::linear(tape, x, decoder);
 }
 

@@ -43,16 +43,19 @@ struct TokenClassificationHead : Head {
 Network with_token_head(std::unique_ptr<Encoder> encoder, engine::ParameterStore& store, int64_t hidden_size,
                         int64_t num_labels, double dropout);
 
-// dense -> activation -> LayerNorm -> decoder, on the rows that have a label.
+// dense -> activation -> LayerNorm -> (inverse of an invertible adapter) -> decoder, on the rows that have a
+// label.
 struct MaskedLmHead : Head {
   engine::Linear dense, decoder;
   engine::Activation activation = engine::Activation::gelu;
   engine::Norm norm;
+  const InvertibleAdapter* inverted = nullptr;
 
   RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
     return label_rows(batch);
   }
   engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+  const InvertibleAdapter** inverse() override { return &inverted; }
 };
 
 // `head` has its dense layer and its norm. Its decoder is the word embeddings and the parameter bias, or,

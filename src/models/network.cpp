@@ -58,6 +58,7 @@ namespace {
 Forward run(engine::Tape& tape, const Network& network, const data::RaggedBatch& batch, Inputs inputs,
             const RowSelection& read, const ForwardOptions& options) {
   Forward out;
+  inputs.invertible = network.invertible.get();
   if (options.hidden_states) {
     inputs.hidden_states = &out.hidden_states;
     inputs.encoder_hidden_states = &out.encoder_hidden_states;

@@ -8,6 +8,7 @@
 
 #include "data/batch.h"
 #include "engine/ops.h"
+#include "models/invertible.h"
 
 namespace graft::models {
 
@@ -26,12 +27,13 @@ RowSelection label_rows(const data::RaggedBatch& batch);  // those of batch.labe
 
 // Sequences laid out for one forward pass; arrays live in the batch or on the tape.
 struct Inputs {
-  engine::Rows rows;                        // all T rows
-  const int32_t* input_ids = nullptr;       // [T]
-  const int32_t* token_type_ids = nullptr;  // [T]
-  int64_t max_position = 0;                 // the largest of rows.position
-  bool has_virtual_tokens = false;          // before each sequence
-  const Inputs* decoder = nullptr;          // an encoder-decoder's second stream, if the batch has one
+  engine::Rows rows;                              // all T rows
+  const int32_t* input_ids = nullptr;             // [T]
+  const int32_t* token_type_ids = nullptr;        // [T]
+  int64_t max_position = 0;                       // the largest of rows.position
+  bool has_virtual_tokens = false;                // before each sequence
+  const InvertibleAdapter* invertible = nullptr;  // of the embeddings' output; null: none
+  const Inputs* decoder = nullptr;                // an encoder-decoder's second stream, if the batch has one
   // Filled with every layer's output when set: of the rows that a head may read, and of the encoder below
   // them.
   std::vector<engine::Var>*hidden_states = nullptr, *encoder_hidden_states = nullptr;
@@ -74,6 +76,8 @@ class Head {
   virtual engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const = 0;
   // The layer, where the head is one linear layer and nothing else; null otherwise.
   virtual const engine::Linear* only_layer() const { return nullptr; }
+  // Where it keeps the adapter whose inverse precedes its decoder (masked-lm); null for other heads.
+  virtual const InvertibleAdapter** inverse() { return nullptr; }
   // The reference's pooler_output; null if the architecture has none.
   virtual engine::Var pooled(engine::Tape& /*tape*/, engine::Var /*hidden*/) const { return nullptr; }
 };
@@ -109,7 +113,8 @@ class HiddenSource {
 struct Network {
   std::unique_ptr<Encoder> encoder;
   std::unique_ptr<Head> head;
-  const HiddenSource* cached = nullptr;  // set: read instead of running the encoder
+  const HiddenSource* cached = nullptr;             // set: read instead of running the encoder
+  std::unique_ptr<InvertibleAdapter> invertible{};  // of a language adapter; null: none
 
   // How many virtual tokens precede each sequence.
   int64_t num_virtual_tokens() const {

@@ -89,13 +89,12 @@ Var PostNormLayer::attend(Tape& tape, engine::Slice q, engine::Slice k, engine::
 
 namespace {
 
-// norm(residual + dropout(x)), with an adapter if the layer has one.
-Var joined(Tape& tape, Var x, Var residual, const engine::Norm& norm,
-           const std::optional<Bottleneck>& adapter, float dropout, const std::string& scope,
-           const Rows& rows) {
-  if (!adapter) return engine::residual_norm(tape, x, residual, norm, dropout, scope, rows);
-  return with_bottleneck(tape, *adapter, engine::dropout(tape, x, dropout, scope, rows), residual, norm,
-                         rows);
+// norm(residual + dropout(x)), with the layer's adapters.
+Var joined(Tape& tape, Var x, Var residual, const engine::Norm& norm, const std::vector<Bottleneck>& adapters,
+           float dropout, const std::string& scope, const Rows& rows) {
+  if (adapters.empty()) return engine::residual_norm(tape, x, residual, norm, dropout, scope, rows);
+  return with_bottlenecks(tape, adapters, engine::dropout(tape, x, dropout, scope, rows), residual, norm,
+                          rows);
 }
 
 }  // namespace
@@ -121,12 +120,16 @@ Var PostNormLayer::forward(Tape& tape, Var x, const Inputs& inputs, const RowSel
     context = attend(tape, {q, 0}, {kv, 0}, {kv, width}, positions, out_rows, inputs.rows);
   }
   const Var a = linear(tape, context, chosen(attention_output));
-  const Var middle = joined(tape, a, residual, attention_norm, attention_bottleneck, attention_output_dropout,
-                            scope + ".attention.output", out_rows);
+  const Var middle = joined(tape, a, residual, attention_norm, attention_bottlenecks,
+                            attention_output_dropout, scope + ".attention.output", out_rows);
   const Var wide = linear(tape, middle, chosen(intermediate), activation);
   const Var narrow = linear(tape, wide, chosen(output));
-  return joined(tape, narrow, middle, output_norm, output_bottleneck, hidden_dropout, scope + ".output",
+  return joined(tape, narrow, middle, output_norm, output_bottlenecks, hidden_dropout, scope + ".output",
                 out_rows);
+}
+
+Var adapted_embeddings(Tape& tape, Var x, const Inputs& inputs) {
+  return inputs.invertible ? transform(tape, *inputs.invertible, x) : x;
 }
 
 Var run_layers(Tape& tape, Var x, const std::vector<PostNormLayer>& layers, const Inputs& inputs,

@@ -2,7 +2,7 @@
 // architectures set the parameter names.
 #pragma once
 #include <array>
-#include <optional>
+#include <vector>
 
 #include "models/bottleneck.h"
 #include "models/config.h"
@@ -30,8 +30,8 @@ struct PostNormLayer {
   engine::AttentionOptions attention;
   engine::Linear position_key, position_query;  // of RelativePositions::embeddings; either may be none
   float attention_output_dropout = 0, hidden_dropout = 0;
-  std::string scope;  // keys the layer's dropout
-  std::optional<Bottleneck> attention_bottleneck, output_bottleneck;
+  std::string scope;                                                  // keys the layer's dropout
+  std::vector<Bottleneck> attention_bottlenecks, output_bottlenecks;  // a stack: each reads the one before
 
   // x [T,H] -> [n,H]. Queries are computed for the selected rows only.
   engine::Var forward(engine::Tape& tape, engine::Var x, const Inputs& inputs, const RowSelection& rows,
@@ -75,6 +75,8 @@ struct PostNormConfig {
 PostNormLayer make_post_norm_layer(engine::ParameterStore& store, const Scope& scope,
                                    const PostNormNames& names, const PostNormSizes& sizes);
 
+// The embeddings' output as the layers read it: changed by an invertible adapter, if the model has one.
+engine::Var adapted_embeddings(engine::Tape& tape, engine::Var x, const Inputs& inputs);
 // Runs the layers on x, the last one for the selected rows. Fills inputs.hidden_states.
 engine::Var run_layers(engine::Tape& tape, engine::Var x, const std::vector<PostNormLayer>& layers,
                        const Inputs& inputs, const RowSelection& rows,

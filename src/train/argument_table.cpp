@@ -322,9 +322,9 @@ const std::vector<Argument>& argument_table() {
        "train few parameters: lora or ia3 (adapters, saved as peft does), prompt_tuning (embeddings of "
        "virtual "
        "tokens before each text, saved as peft does), seq_bn, double_seq_bn or par_bn "
-       "(bottleneck adapters of Pfeiffer, of Houlsby, parallel ones, saved as AdapterHub does), bitfit "
-       "(biases and "
-       "head), linear_probing "
+       "(bottleneck adapters of Pfeiffer, of Houlsby, parallel ones, saved as AdapterHub does), seq_bn_inv "
+       "or "
+       "double_seq_bn_inv (language adapters of MAD-X), bitfit (biases and head), linear_probing "
        "(the head, over hidden states that are computed once); default: all parameters"},
       {"lora_r", &T::lora_r, "lora: rank", {1, 1e5}},
       {"lora_alpha", &T::lora_alpha, "lora: the adapter is scaled by alpha / r", {0, 1e6, without_min}},
@@ -404,6 +404,11 @@ const std::vector<Argument>& argument_table() {
        &T::adapter_dropout,
        "bottleneck adapters: dropout on the output",
        {0, 1, without_max}},
+      {"inv_adapter_reduction_factor",
+       &T::inv_adapter_reduction_factor,
+       "seq_bn_inv, double_seq_bn_inv: half of the embeddings' size / size of the bottlenecks of the "
+       "invertible adapter; default: 2",
+       {0, 1e6, without_min}},
   };
   return table;
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "models/bottleneck.h"
+#include "models/bottleneck_folder.h"
 #include "models/state.h"
 #include "models/weights.h"
 #include "train/argument_values.h"
@@ -42,6 +43,7 @@ Place place_of(const models::Family& family, const std::string& name, int64_t en
   if (!family.bare.empty() && name.starts_with(std::string(family.base_prefix) + "."))
     return place_of(family, models::other_backbone_name(family, name), encoder_layers);
   if (name.starts_with(std::string(family.embeddings) + ".")) return {Part::embeddings};
+  if (models::is_invertible_tensor(name)) return {Part::embeddings};
   for (const char* scope : family.below_layers)
     if (name.starts_with(std::string(scope) + ".")) return {Part::embeddings};
   if (const int64_t i = number_behind(name, family.layers); i >= 0) return {Part::layer, i};

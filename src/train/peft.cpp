@@ -33,6 +33,12 @@ const std::vector<const char*>& bottleneck_options() {
   return names;
 }
 
+std::vector<const char*> invertible_options() {
+  std::vector<const char*> names = bottleneck_options();
+  names.push_back("inv_adapter_reduction_factor");
+  return names;
+}
+
 const std::vector<PeftMethod>& peft_methods() {
   static const std::vector<PeftMethod> table = {
       {"lora",
@@ -44,6 +50,8 @@ const std::vector<PeftMethod>& peft_methods() {
       {"seq_bn", bottleneck_options()},
       {"double_seq_bn", bottleneck_options()},
       {"par_bn", bottleneck_options()},
+      {"seq_bn_inv", invertible_options()},
+      {"double_seq_bn_inv", invertible_options()},
       {"bitfit", {}},
       {"linear_probing", {}}};
   return table;
@@ -73,7 +81,8 @@ std::vector<int64_t> layers_of(const char* option, const std::string& words) {
 
 bool is_bottleneck(const std::string& peft_type) {
   const std::string name = models::bottleneck_name(peft_type);
-  return name == "seq_bn" || name == "double_seq_bn" || name == "par_bn";
+  return name == "seq_bn" || name == "double_seq_bn" || name == "par_bn" || name == "seq_bn_inv" ||
+         name == "double_seq_bn_inv";
 }
 
 // The configuration of the peft_type with what the arguments change.
@@ -98,6 +107,7 @@ models::BottleneckConfig bottleneck_of_arguments(const TrainingArguments& a) {
     c.scaling = parse_real("adapter_scaling", a.adapter_scaling);
   if (!a.init_weights.empty()) c.init_weights = a.init_weights;
   c.leave_out = layers_of("leave_out", a.leave_out);
+  c.inv_adapter_reduction_factor = a.inv_adapter_reduction_factor.value_or(c.inv_adapter_reduction_factor);
   c.dropout = a.adapter_dropout;
   try {
     c.check("--peft_type " + a.peft_type);

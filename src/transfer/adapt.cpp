@@ -45,7 +45,7 @@ class Adaptation {
     tapt_ = settings_;
     tapt_.arguments.max_steps = -1;
     tapt_.arguments.num_train_epochs = kTaptEpochs;
-    set_arguments(tapt_.arguments, "tapt_arguments", job.tapt_arguments);
+    if (stages_.tapt) set_arguments(tapt_.arguments, "tapt_arguments", job.tapt_arguments);
     say_settings();
   }
 
@@ -71,6 +71,12 @@ class Adaptation {
     const Objective& objective = settings_.objective;
     if (job_.plan && objective.contrastive)
       throw UsageError("--plan is refused for --objective simcse: its pilot is measured by perplexity");
+    if (!settings_.arguments.peft_type.empty() && objective.head != &models::kMaskedLm)
+      throw UsageError(
+          fmt::format("--peft_type is refused for the objective {}: a language adapter learns by predicting "
+                      "masked tokens",
+                      in_words(objective)),
+          "give --objective masked-lm, for a model of a family that has it");
     if (objective.contrastive && !files_by_language(job_.corpus, "corpus").empty())
       throw UsageError("--corpus with languages is refused for --objective simcse: it reads one corpus",
                        "give the files without languages");

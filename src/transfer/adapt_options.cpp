@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/json.h"
+#include "models/bottleneck_config.h"
 #include "train/arguments.h"
 #include "train/output.h"
 #include "train/reports.h"
@@ -54,6 +55,23 @@ void check_parallel(const AdaptJob& job, const Stages& stages) {
   refuse_option(!stages.dapt && !job.parallel.empty(), "parallel",
                 "--stages has no dapt, which reads the pairs");
   refuse_option(job.plan && !job.parallel.empty(), "parallel", "--plan measures the text of --corpus alone");
+}
+
+// A language adapter in place of the whole model.
+void check_peft_type(const AdaptJob& job, const Stages& stages) {
+  const std::string name = models::bottleneck_name(job.job.arguments.peft_type);
+  if (name.empty()) return;
+  const bool bottleneck =
+      name == "seq_bn_inv" || name == "double_seq_bn_inv" || name == "seq_bn" || name == "double_seq_bn";
+  refuse_option(!bottleneck, "peft_type",
+                "adapt trains the whole model, or a language adapter: seq_bn_inv or double_seq_bn_inv");
+  refuse_option(
+      stages.tapt || stages.task, "peft_type",
+      "a language adapter is trained by --stages dapt alone; graft train --load_lang_adapter trains the "
+      "task adapter above it");
+  refuse_option(job.extend_vocabulary > 0, "extend_vocabulary",
+                "--peft_type is given: the embeddings are frozen, and new pieces would stay untrained");
+  refuse_option(job.plan, "plan", "--peft_type is given, and the plan is of a run of the whole model");
 }
 }  // namespace
 
@@ -123,8 +141,7 @@ void check_options(const AdaptJob& job, const Stages& stages) {
   refuse_option(!job.job.config_name.empty(), "config_name", "adapt continues from the weights of --model");
   refuse_option(!job.job.tokenizer_name.empty(), "tokenizer_name",
                 "the embeddings of --model belong to its tokenizer");
-  refuse_option(!job.job.arguments.peft_type.empty(), "peft_type",
-                "adapt trains the whole model; fine-tune its result with it");
+  check_peft_type(job, stages);
   refuse_option(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
   if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
   if (job.seeds.empty()) throw UsageError("--seeds is empty");

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "hub/sentence_transformers.h"
 #include "hub/state_dict.h"
+#include "models/adapter_folder.h"
 #include "models/registry.h"
 #include "models/weights.h"
 
@@ -39,6 +40,7 @@ void copy_modules(const fs::path& from, const fs::path& to) {
 }  // namespace
 
 void carry_over(const fs::path& from, const fs::path& to) {
+  if (models::is_adapter_folder(to)) return;  // what is not trained stays in its base
   copy_modules(from, to);
   const models::ModelConfig config = models::ModelConfig::from_file(to / "config.json");
   const models::Family& family = models::find_family(config);

@@ -190,7 +190,8 @@ PretrainingResult pretrain(const std::string& name, const fs::path& from, const 
                            const PretrainingSettings& s, const fs::path& root, const Hooks& hooks) {
   const Model probe = load(from, s);
   if (!has_new_head(probe)) return run_stage(name, from, text, s, s.arguments, root, hooks);
-  if (s.head_steps == 0) {
+  // Adapters are saved over the checkpoint itself, with a new head beside them.
+  if (s.head_steps == 0 || !s.arguments.peft_type.empty()) {
     PretrainingResult out = run_stage(name, from, text, s, s.arguments, root, hooks);
     out.new_head = true;
     return out;

@@ -27,10 +27,12 @@ CASES = {
     "norms": ("double_seq_bn", {"ln_before": True, "ln_after": True, "scaling": "channel"}),
     "norms inside": ("seq_bn", {"ln_after": True, "adapter_residual_before_ln": True, "mh_adapter": True, "scaling": 0.5}),
     "no norm after": ("seq_bn", {"original_ln_after": False, "residual_before_ln": False}),
+    "seq_bn_inv": ("seq_bn_inv", {"reduction_factor": 4}),
+    "double_seq_bn_inv": ("double_seq_bn_inv", {"inv_adapter_reduction_factor": 4, "non_linearity": "gelu"}),
     "parallel norms": ("par_bn", {"ln_before": True, "ln_after": True, "mh_adapter": True, "non_linearity": "tanh"}),
 }
-CHECKED = {"bert": list(CASES), "distilbert": ["seq_bn", "double_seq_bn", "par_bn"], "roberta": ["seq_bn", "double_seq_bn"],
-           "xlm-roberta": ["seq_bn", "par_bn"], "electra": ["seq_bn", "double_seq_bn"]}
+CHECKED = {"bert": list(CASES), "distilbert": ["seq_bn", "double_seq_bn", "par_bn", "seq_bn_inv"], "roberta": ["seq_bn", "double_seq_bn"],
+           "xlm-roberta": ["seq_bn", "par_bn", "seq_bn_inv"], "electra": ["seq_bn", "double_seq_bn", "seq_bn_inv"]}
 
 
 def options_of(name, changes):

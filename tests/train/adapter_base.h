@@ -2,11 +2,14 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/philox.h"
 #include "models/model_case.h"
 #include "train/arguments.h"
 #include "train/every_task.h"
@@ -70,15 +73,19 @@ class AdapterBase : public testing::Test {
   }
   // Six steps at once, and two and then the others after an interruption, must write the same `files`.
   void same_files_when_resumed(TrainingArguments a, const std::vector<const char*>& files) const {
+    same_files_when_resumed(a, files, [&] { return base(); });
+  }
+  void same_files_when_resumed(TrainingArguments a, const std::vector<const char*>& files,
+                               const std::function<Model()>& start) const {
     a.max_steps = 6;
     a.save_strategy = "steps";
     a.save_steps = 1000;
     a.output_dir = (run_ / "whole").string();
-    Trainer(base(), a, data(40)).train();
+    Trainer(start(), a, data(40)).train();
     a.output_dir = (run_ / "parts").string();
-    Trainer(base(), a, data(40)).train(stop_after(2));
+    Trainer(start(), a, data(40)).train(stop_after(2));
     a.resume_from_checkpoint = "true";
-    Trainer(base(), a, data(40)).train();
+    Trainer(start(), a, data(40)).train();
     for (const char* file : files)
       EXPECT_EQ(read_file(run_ / "whole" / file), read_file(run_ / "parts" / file)) << a.peft_type << file;
     std::filesystem::remove_all(run_ / "whole");
@@ -86,6 +93,54 @@ class AdapterBase : public testing::Test {
   }
   std::string refused(const TrainingArguments& a) const {
     return error_of([&] { Trainer(base(), a, data(10)); });
+  }
+  // The gradient of every adapter is the slope of the loss, in random directions and away from zeros and
+  // ones. The activations must be smooth.
+  static void expect_gradient(const Model& model, const std::string& what) {
+    const auto task = make_task(model);
+    const data::RaggedBatch rows = batch(model);
+    PhiloxStream draw(philox_key(7, 0, "direction"));
+    std::vector<float> direction(static_cast<size_t>(adapter_size(model)));
+    const auto redraw = [&] {
+      for (float& x : direction) x = static_cast<float>(draw.normal());
+    };
+    redraw();
+    move_adapters(model, direction, 0.2f);
+    for (int repeat = 0; repeat < 3; ++repeat) {
+      redraw();
+      run_pass(model, *task, rows, false);
+      double slope = 0;
+      size_t at = 0;
+      for (const engine::Parameter& p : model.state().parameters.parameters()) {
+        if (!p.of_adapter) continue;
+        ASSERT_TRUE(p.trainable && p.has_grad) << p.name;
+        const engine::HostRead grad = model.state().parameters.read_grad(p);
+        for (int64_t i = 0; i < p.size; ++i) slope += double{grad[i]} * direction[at++];
+      }
+      constexpr float kStep = 2e-3f;
+      move_adapters(model, direction, kStep);
+      const double above = run_pass(model, *task, rows, false).loss;
+      move_adapters(model, direction, -2 * kStep);
+      const double below = run_pass(model, *task, rows, false).loss;
+      move_adapters(model, direction, kStep);
+      EXPECT_NEAR((above - below) / (2 * double{kStep}), slope, 2e-3 + 0.02 * std::fabs(slope)) << what;
+    }
+  }
+  static int64_t adapter_size(const Model& model) {
+    int64_t size = 0;
+    for (const engine::Parameter& p : model.state().parameters.parameters())
+      size += p.of_adapter ? p.size : 0;
+    return size;
+  }
+  static void move_adapters(const Model& model, const std::vector<float>& direction, float step) {
+    models::State& state = model.state();
+    size_t at = 0;
+    for (const engine::Parameter& p : state.parameters.parameters()) {
+      if (!p.of_adapter) continue;
+      const engine::HostWrite values = state.parameters.write_value(p);
+      for (int64_t i = 0; i < p.size; ++i) values.data()[i] += step * direction[at++];
+    }
+    state.parameters.touch_values();
   }
   static data::RaggedBatch batch(const Model& model) { return RandomFeatures(model, 12, 20).batch(12); }
   TinyRun run_;

@@ -227,6 +227,7 @@ TEST(Settle, EveryRangeHoldsAtItsBounds) {
       const std::string_view name = argument.name;
       if (name.starts_with("lora_")) a.peft_type = "lora";
       if (name == "reduction_factor" || name == "adapter_dropout") a.peft_type = "seq_bn";
+      if (name == "inv_adapter_reduction_factor") a.peft_type = "seq_bn_inv";
       if (name == "num_virtual_tokens") a.peft_type = "prompt_tuning";
       a.span_mask = name == "geometric_p" || name == "span_upper";
       std::visit(

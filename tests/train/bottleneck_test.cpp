@@ -3,11 +3,8 @@
 // the library.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
 #include "base/file.h"
 #include "base/folder.h"
-#include "base/philox.h"
 #include "graft/adapter.h"
 #include "graft/pipeline.h"
 #include "models/adapter_folder.h"
@@ -64,17 +61,6 @@ class Bottlenecks : public AdapterBase {
   }
 };
 
-void move_adapters(const Model& model, const std::vector<float>& direction, float step) {
-  models::State& state = model.state();
-  size_t at = 0;
-  for (const Parameter& p : state.parameters.parameters()) {
-    if (!p.of_adapter) continue;
-    const engine::HostWrite values = state.parameters.write_value(p);
-    for (int64_t i = 0; i < p.size; ++i) values.data()[i] += step * direction[at++];
-  }
-  state.parameters.touch_values();
-}
-
 // The gradient of every adapter is the slope of the loss, in random directions.
 TEST_F(Bottlenecks, HaveTheGradientOfTheirLoss) {
   for (const Case& c : cases()) {
@@ -82,38 +68,7 @@ TEST_F(Bottlenecks, HaveTheGradientOfTheirLoss) {
     TrainingArguments smooth = arguments(c);
     if (smooth.non_linearity.empty()) smooth.non_linearity = "gelu";  // without the kink of relu
     Trainer(model, smooth, data(10));
-    std::vector<float> direction;
-    PhiloxStream draw(philox_key(7, 0, "direction"));
-    const auto redraw = [&] {
-      direction.clear();
-      for (const Parameter& p : model.state().parameters.parameters())
-        if (p.of_adapter)
-          for (int64_t i = 0; i < p.size; ++i) direction.push_back(static_cast<float>(draw.normal()));
-    };
-    redraw();
-    move_adapters(model, direction, 0.2f);  // away from zeros and ones
-    const auto task = make_task(model);
-    const data::RaggedBatch rows = batch(model);
-    for (int repeat = 0; repeat < 3; ++repeat) {
-      redraw();
-      run_pass(model, *task, rows, false);
-      double slope = 0;
-      size_t at = 0;
-      for (const Parameter& p : model.state().parameters.parameters()) {
-        if (!p.of_adapter) continue;
-        ASSERT_TRUE(p.trainable && p.has_grad) << p.name;
-        const engine::HostRead grad = model.state().parameters.read_grad(p);
-        for (int64_t i = 0; i < p.size; ++i) slope += double{grad[i]} * direction[at++];
-      }
-      constexpr float kStep = 2e-3f;
-      move_adapters(model, direction, kStep);
-      const double above = run_pass(model, *task, rows, false).loss;
-      move_adapters(model, direction, -2 * kStep);
-      const double below = run_pass(model, *task, rows, false).loss;
-      move_adapters(model, direction, kStep);
-      EXPECT_NEAR((above - below) / (2 * double{kStep}), slope, 2e-3 + 0.02 * std::fabs(slope))
-          << c.peft_type << " " << (c.options.empty() ? "" : c.options.front().first);
-    }
+    expect_gradient(model, std::string(c.peft_type) + (c.options.empty() ? "" : c.options.front().first));
   }
 }
 
