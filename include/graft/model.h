@@ -27,6 +27,9 @@ struct ModelOptions {
   uint64_t seed = 42;                            // of newly initialised tensors
   // Probabilities of dropout in place of those of config.json, by their keys there: "hidden_dropout_prob".
   std::vector<std::pair<std::string, double>> dropout{};
+  // Of from_pretrained: the folder of a language adapter (MAD-X, Pfeiffer et al. 2020), frozen below the
+  // adapters that the folder holds or training adds; "" = the one that the folder's adapters name, if any.
+  std::filesystem::path load_lang_adapter{};
 };
 
 // Tensors that the checkpoint and the model do not share.

@@ -31,6 +31,7 @@ struct PipelineOptions {
   std::optional<bool> bf16{};  // matrix products in bf16; default: as the model was trained, else fp32
   std::optional<std::string>
       source_prefix{};  // of an encoder-decoder: before each source; default: as in training
+  std::filesystem::path load_lang_adapter{};  // as in ModelOptions
 };
 
 // A folder of adapters (peft's or AdapterHub's, `graft train --peft_type`) and the name that it gets.

@@ -24,6 +24,7 @@ const std::map<std::string, Member>& job_options() {
       {"model", &TrainJob::model},
       {"task", &TrainJob::task_name},
       {"config_name", &TrainJob::config_name},
+      {"load_lang_adapter", &TrainJob::load_lang_adapter},
       {"tokenizer_name", &TrainJob::tokenizer_name},
       {"train_file", &TrainJob::train_file},
       {"validation_file", &TrainJob::validation_file},

@@ -42,7 +42,8 @@ Options declare_adapt(AdaptOptions& o) {
   options.explain("validation_file",
                   "evaluation data of the stage task; its texts are looked for in the corpus");
   options.explain("test_file", "labelled data that the stage task is scored on; looked for as well");
-  for (const char* refused : {"config_name", "tokenizer_name", "do_predict"}) options.explain(refused, "");
+  for (const char* refused : {"config_name", "tokenizer_name", "load_lang_adapter", "do_predict"})
+    options.explain(refused, "");
   options.list(
       "corpus", o.corpus,
       "text of the domain: files, as --train_file takes them, and folders of such; or a file of each "

@@ -145,7 +145,8 @@ int evaluate(int argc, char** argv) {
   if (!options.parse(argc, argv, 2)) return 0;
   const fs::path folder = find_model(o.model);
   Model model = train::load_trained(
-      folder, o.task.empty() ? train::trained_task(folder) : tasks::find_task(o.task).head->task);
+      folder, o.task.empty() ? train::trained_task(folder) : tasks::find_task(o.task).head->task,
+      o.load_lang_adapter.empty() ? fs::path() : find_model(o.load_lang_adapter));
   const tasks::TaskEntry& task = tasks::task_of(model);
   TrainingArguments saved = train::saved_arguments(folder);
   if (options.given("span_corruption")) saved.span_corruption = o.arguments.span_corruption;

@@ -214,6 +214,8 @@ void Options::columns(DatasetOptions& to) {
 
 void Options::inference(InferenceOptions& to) {
   text("model", to.model, "fine-tuned or masked-lm model: a folder, or ORG/NAME[@revision] on the hub", true);
+  text("load_lang_adapter", to.load_lang_adapter,
+       "of a task adapter that was trained above a language adapter: that of another language in its place");
   columns(to.columns);
   integer("per_device_eval_batch_size", to.batch_size, "examples in a batch; results do not depend on it",
           {1, 1e6});

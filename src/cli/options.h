@@ -23,7 +23,7 @@ namespace graft::cli {
 
 // What `evaluate` and `predict` have in common.
 struct InferenceOptions {
-  std::string model;
+  std::string model, load_lang_adapter;
   DatasetOptions columns;
   int64_t batch_size = 32, max_seq_length = 0;
   std::optional<bool> bf16;

@@ -144,6 +144,7 @@ int predict(int argc, char** argv) {
   pipeline_options.batch_size = static_cast<int>(o.batch_size);
   pipeline_options.max_seq_length = static_cast<int>(o.max_seq_length);
   pipeline_options.bf16 = o.bf16;
+  if (!o.load_lang_adapter.empty()) pipeline_options.load_lang_adapter = find_model(o.load_lang_adapter);
   const std::filesystem::path folder = find_model(o.model);
   const tasks::TaskEntry& task = o.adapters.empty() ? tasks::find_task(train::trained_task(folder))
                                                     : tasks::sequence_classification_task();

@@ -23,6 +23,10 @@ void declare_job(Options& options, train::TrainJob& job) {
                "reinitialize tensors of another shape, e.g. a head");
   options.text("config_name", job.config_name, "config.json (or its folder) to train from random weights");
   options.text("tokenizer_name", job.tokenizer_name, "folder of the tokenizer, where it is not the model's");
+  options.text(
+      "load_lang_adapter", job.load_lang_adapter,
+      "with --peft_type seq_bn or double_seq_bn: a language adapter (of --peft_type seq_bn_inv), frozen "
+      "below the task adapter that is trained; a folder, or ORG/NAME on the hub");
   for (const std::string& key : models::dropout_keys())
     options.value(key, "dropout of models whose config.json has this key; default: the checkpoint's", "",
                   [&job, key](const std::string& value) { train::override_dropout(job, key, value); });

@@ -42,7 +42,8 @@ Options declare_xling(XlingOptions& o) {
       "development data of --source_language, which alone chooses the model: one file; default: a "
       "part of its training rows");
   options.explain("max_predict_samples", "use the first N rows of each of --test_files");
-  for (const char* refused : {"test_file", "do_predict", "seed", "language", "resume_from_checkpoint"})
+  for (const char* refused :
+       {"test_file", "load_lang_adapter", "do_predict", "seed", "language", "resume_from_checkpoint"})
     options.explain(refused, "");
   options.list(
       "test_files", o.test_files,

@@ -66,6 +66,7 @@ struct Parameter {
   bool is_linear = false;        // the matrix of a linear layer: it may have an adapter
   bool of_adapter = false;       // belongs to an adapter and not to the model itself
   bool with_adapter = false;     // trained and saved beside the adapters of a model (a head)
+  bool frozen_adapter = false;   // of a language adapter below the model's own: neither trained nor saved
   int64_t group = 0;             // index of the first parameter of its add_group
   const Parameter* shared = nullptr;  // of another store, whose values are this one's too (share_values)
   Adapter adapter{};

@@ -199,7 +199,7 @@ void mark_saved_modules(State& state, PeftConfig& config) {
   };
   std::set<std::string> unmatched(config.modules_to_save.begin(), config.modules_to_save.end());
   for (Parameter& p : state.parameters.parameters()) {
-    if (p.of_adapter || p.unused) continue;
+    if (p.of_adapter || p.frozen_adapter || p.unused) continue;
     const std::string name = saved_name(state, p), module = without_end(name);
     bool named = false;
     for (const std::string& target : config.modules_to_save) {
@@ -269,7 +269,8 @@ std::string base_sha256(const State& state) {
   const std::string pooler = std::string(state.family->base_prefix) + ".pooler.";
   std::string digests;
   for (const Parameter& p : state.parameters.parameters()) {
-    if (p.of_adapter || p.with_adapter || !is_backbone(*state.family, p.name) || p.name.starts_with(pooler))
+    if (p.of_adapter || p.frozen_adapter || p.with_adapter || !is_backbone(*state.family, p.name) ||
+        p.name.starts_with(pooler))
       continue;
     const engine::HostRead x = state.parameters.read_value(p);
     std::string bytes = fmt::format("{} {}", p.name, fmt::join(p.shape, ","));

@@ -2,6 +2,7 @@
 // their products in the weights.
 #pragma once
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
@@ -29,6 +30,12 @@ struct ModelAdapter {
     std::vector<float> row_factors;
   };
   std::map<engine::Parameter*, Merged> merged;
+};
+
+// Below a model's own adapters (models/language_adapter.h).
+struct LanguageAdapter {
+  std::filesystem::path folder;
+  std::string sha256;  // of its values
 };
 
 // The module of a matrix, as peft names it: "bert.encoder.layer.0.attention.self.query".

@@ -25,7 +25,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kBin = "adapter_model.bin";
-constexpr size_t kPathLimit = 1000;  // of characters that a message shows
 
 // peft's name of a tensor as the model's: without its prefix and what wraps a module.
 std::string own_name(std::string name, const std::string& prefix) {
@@ -57,14 +56,16 @@ fs::path last_part(const fs::path& path) {
   return path.filename().empty() ? path.parent_path().filename() : path.filename();
 }
 
-// The folders that a name in adapter_config.json may mean: beside `folder`, in the working directory, or
-// moved with `folder`.
+}  // namespace
+
 std::vector<fs::path> places_of_base(const fs::path& folder, const fs::path& name) {
   std::error_code ignored;
   const fs::path whole = fs::absolute(folder, ignored);
   const fs::path above = whole.filename().empty() ? whole.parent_path().parent_path() : whole.parent_path();
   return {folder / name, name, above / last_part(name)};
 }
+
+namespace {
 
 bool holds_model(const fs::path& folder) { return is_folder(folder) && path_exists(folder / "config.json"); }
 
@@ -203,6 +204,7 @@ AdapterFolder open_adapter(const fs::path& folder, const fs::path& base) {
   if (path_exists(folder / kBaseModel)) {
     const Json json = read_json(folder / kBaseModel);
     out.base_sha256 = json.value("sha256", "");
+    out.language_sha256 = json.value("lang_adapter_sha256", "");
     const std::string type = json.value("model_type", ""),
                       found = ModelConfig::from_file(out.base / "config.json").model_type();
     if (!type.empty() && type != found)

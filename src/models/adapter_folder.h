@@ -31,6 +31,7 @@ struct AdapterFolder {
   const char* base_key() const { return config.base_key(); }
   std::string
       base_sha256;  // of base_model.json, which graft writes beside the adapter; "" where it is missing
+  std::string language_sha256;  // likewise, of the language adapter below it
   // For a base that is not the one the adapter was made for.
   std::string hint_of_base() const;
 };
@@ -39,6 +40,12 @@ struct AdapterFolder {
 // beside `folder` under its last name), or a model of the hub. Throws Error if there is none. `base`: the
 // folder of the base instead; throws Error if the adapter names another one and has no base_model.json.
 AdapterFolder open_adapter(const std::filesystem::path& folder, const std::filesystem::path& base = {});
+
+// The folders that a name in adapter_config.json may mean: beside `folder`, in the working directory, or
+// moved with `folder`.
+std::vector<std::filesystem::path> places_of_base(const std::filesystem::path& folder,
+                                                  const std::filesystem::path& name);
+inline constexpr size_t kPathLimit = 1000;  // of characters that a message shows
 
 // Sets base_model_name_or_path: the hub's name of a folder in its cache, else the whole path. Throws Error
 // for a model that came from no folder.
@@ -57,6 +64,14 @@ hub::StateDict base_tensors(const AdapterFolder& adapter, const hub::StateDict& 
 // Gives a model with the base's weights the folder's adapters and the modules that were trained with them.
 // Throws Error for an adapter of another model. `new_head`: a head of another shape stays new.
 void load_adapter(State& state, const AdapterFolder& adapter, bool new_head = false);
+
+// The parts of load_adapter. Declares the adapters that the folder has tensors of, in the model's open store.
+void declare_adapters(State& state, const AdapterFolder& adapter);
+// Fills the declared parameters of bottleneck adapters. Throws Error for tensors without a place, of another
+// shape, and for missing ones.
+void load_bottlenecks(State& state, const AdapterFolder& adapter);
+// Throws Error if the adapter was trained on other weights than those of this base_sha256.
+void check_base(const AdapterFolder& adapter, const std::string& base_sha256);
 
 // The base in memory with the folder's adapters: the same as Model::from_pretrained of the folder, to the
 // bit, but its parameters are those of `base` where the adapter does not replace them. `adapter` was opened

@@ -132,6 +132,9 @@ void take_off(const State& state, const Parameter& matrix, const ModelAdapter::M
 }  // namespace
 
 void refuse_without_product(const State& state, const char* what) {
+  if (!state.adapter && state.language)
+    fail_with("train a task adapter above it: graft train --peft_type seq_bn",
+              "{}: a model with a language adapter cannot be {}", state.origin.string(), what);
   if (!state.adapter) return;
   const char* hint =
       "use the folder of the adapter as it is: every command reads it, with its base beside it";

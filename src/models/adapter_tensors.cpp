@@ -12,6 +12,7 @@
 #include "models/adapter_folder.h"
 #include "models/bottleneck.h"
 #include "models/bottleneck_folder.h"
+#include "models/language_adapter.h"
 #include "models/registry.h"
 #include "models/state.h"
 #include "models/virtual_tokens.h"
@@ -75,7 +76,8 @@ void check_shape(const AdapterFolder& adapter, const hub::TensorView& t, const s
       shown(t.name), state.config.model_type(), folder.base.string(), kAdapterConfig);
 }
 
-// Declares the adapters that the file has tensors of.
+}  // namespace
+
 void declare_adapters(State& state, const AdapterFolder& folder) {
   const PeftConfig& config = folder.config;
   if (config.bottleneck) {
@@ -115,6 +117,8 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
   }
 }
 
+namespace {
+
 // Fills a parameter from its tensor; the load report then does not count it as new.
 void load_tensor(State& state, const AdapterFolder& folder, const hub::TensorView& t, Parameter& p) {
   check_shape(folder, t, stored_shape(p));
@@ -123,15 +127,34 @@ void load_tensor(State& state, const AdapterFolder& folder, const hub::TensorVie
   std::erase(state.report.missing, p.name);
 }
 
-void check_base(const State& state, const AdapterFolder& folder) {
-  if (folder.base_sha256.empty() || folder.base_sha256 == state.adapter->base_sha256) return;
+// Throws for a parameter of an adapter that no tensor has filled.
+void check_filled(const State& state, const AdapterFolder& folder, const std::set<const Parameter*>& filled) {
+  for (const Parameter& p : state.parameters.parameters())
+    if (p.of_adapter && !filled.count(&p))
+      fail_with("copy or download the adapter again", "{}: tensor {} is missing", folder.folder.string(),
+                p.name);
+}
+
+}  // namespace
+
+void check_base(const AdapterFolder& folder, const std::string& base_sha256) {
+  if (folder.base_sha256.empty() || folder.base_sha256 == base_sha256) return;
   fail_with(fmt::format("{}, or remove {} to use the adapter with this model", folder.hint_of_base(),
                         (folder.folder / kBaseModel).string()),
             "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
             folder.folder.string(), folder.base.string());
 }
 
-}  // namespace
+void load_bottlenecks(State& state, const AdapterFolder& folder) {
+  std::set<const Parameter*> filled;
+  for (const hub::TensorView& t : folder.tensors.tensors()) {
+    Parameter* p = find_parameter(state, t.name);
+    if (!p) fail_without_bottleneck(state, folder, t);
+    load_tensor(state, folder, t, *p);
+    filled.insert(p);
+  }
+  check_filled(state, folder, filled);
+}
 
 void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
   auto adapter = std::make_unique<ModelAdapter>();
@@ -170,15 +193,12 @@ void load_adapter(State& state, const AdapterFolder& folder, bool new_head) {
     if (!p.of_adapter && !p.unused && std::find(missing.begin(), missing.end(), p.name) != missing.end())
       p.with_adapter = true;
   }
-  for (const Parameter& p : state.parameters.parameters())
-    if (p.of_adapter && !filled.count(&p))
-      fail_with("copy or download the adapter again", "{}: tensor {} is missing", folder.folder.string(),
-                p.name);
+  check_filled(state, folder, filled);
   adapter->config = folder.config;
   name_base(adapter->config, folder.base);
   state.adapter = std::move(adapter);
   state.adapter->base_sha256 = base_sha256(state);
-  check_base(state, folder);
+  check_base(folder, state.adapter->base_sha256);
   state.parameters.touch_values();
 }
 
@@ -282,6 +302,7 @@ AdapterToWrite adapter_to_write(const State& state, DType dtype) {
   out.config =
       bottleneck_config_to_write(state, *config.bottleneck, config.base_model_name_or_path, config.revision);
   if (!out.head.tensors.empty()) out.head_config = head_config_to_write(state);
+  name_language(out, state);
   return out;
 }
 
@@ -320,6 +341,7 @@ void restore_adapter(State& state, const fs::path& folder) {
   if (base.value("sha256", "") != state.adapter->base_sha256)
     fail_with("resume with the base model of that run", "{}: the run trained adapters of other weights",
               folder.string());
+  check_same_language(state, base, folder);
   for (const auto& [t, p] : found) {
     const engine::HostWrite out = state.parameters.write_value(*p);
     if (!doubled(state, *p).matrix) {

@@ -9,6 +9,7 @@
 #include "hub/sentence_transformers.h"
 #include "models/adapter_folder.h"
 #include "models/config_keys.h"
+#include "models/language_adapter.h"
 #include "models/pooling.h"
 #include "models/registry.h"
 #include "models/saved_model.h"
@@ -136,6 +137,7 @@ Model load_with_adapter(const models::AdapterFolder& adapter, const ModelOptions
     throw Error(fmt::format("the base model of the adapter in {}: {}", folder.string(), e.what()), e.hint());
   }
   if (state->head->is_bare) models::load_dense_modules(*state);
+  models::load_language_below(*state, adapter, options.load_lang_adapter);
   models::load_adapter(*state, adapter, options.ignore_mismatched_sizes);
   return Model(std::move(state));
 }
@@ -178,12 +180,17 @@ Model Model::from_pretrained(const fs::path& folder, const ModelOptions& options
     state->generation_config = read_json(folder / "generation_config.json");
   models::load_weights(*state, weights, options);
   if (state->head->is_bare) models::load_dense_modules(*state);
+  if (!options.load_lang_adapter.empty())
+    models::load_language_adapter(*state, options.load_lang_adapter, folder);
   return Model(std::move(state));
 } catch (...) {
   rethrow_as_error();
 }
 
 Model Model::from_config(const fs::path& config_file, const ModelOptions& options) try {
+  if (!options.load_lang_adapter.empty())
+    fail("{}: a language adapter belongs to a base model, and not to random weights",
+         options.load_lang_adapter.string());
   const fs::path file = is_folder(config_file) ? config_file / "config.json" : config_file;
   auto state = std::make_shared<State>();
   state->origin = file;

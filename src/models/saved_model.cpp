@@ -37,6 +37,7 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
   const auto stored = dtypes.find(dtype);
   if (stored == dtypes.end())
     fail_with("weights are stored as float32, float16 or bfloat16", "{}: no such dtype to store", dtype);
+  if (state.language && !state.saves_adapter()) refuse_without_product(state, "saved");
   ModelToSave out;
   out.config = state.config.json();
   // `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so

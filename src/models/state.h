@@ -3,6 +3,7 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "graft/model.h"
@@ -26,8 +27,9 @@ struct State {
   float neftune_noise_alpha = 0;        // noise on embeddings in training
   engine::ParameterStore parameters;
   Network network;
-  std::unique_ptr<ModelAdapter> adapter;  // null: a whole model
-  std::unique_ptr<Model> base;            // whose weights the parameters share; null: they have their own
+  std::unique_ptr<ModelAdapter> adapter;    // null: a whole model
+  std::optional<LanguageAdapter> language;  // frozen, below them; none: there is none
+  std::unique_ptr<Model> base;              // whose weights the parameters share; null: they have their own
   LoadReport report;
   // Whether it is saved as adapters of its base model.
   bool saves_adapter() const { return adapter && adapter->merged.empty(); }

@@ -30,7 +30,7 @@ std::filesystem::path base_of(const Model& model) {
 }  // namespace
 
 Inference::Inference(const std::filesystem::path& folder, const std::string& task, PipelineOptions options)
-    : Inference(load_trained(folder, task), folder, options) {}
+    : Inference(load_trained(folder, task, options.load_lang_adapter), folder, options) {}
 
 Inference::Inference(Model model, const std::filesystem::path& folder, PipelineOptions options,
                      std::shared_ptr<PassMemories> memories)

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "data/array_cache.h"
+#include "hub/resolve.h"
 #include "models/adapter_folder.h"
 #include "models/config_keys.h"
 #include "tasks/sequence_classification.h"
@@ -170,6 +171,9 @@ void check_job(TrainJob& job) {
   }
   if (job.model.empty() && job.tokenizer_name.empty())
     throw UsageError("--config_name needs --tokenizer_name");
+  if (job.model.empty() && !job.load_lang_adapter.empty())
+    throw UsageError(
+        "--load_lang_adapter is refused with --config_name: it belongs to the weights of a --model");
   if (job.train_file.empty()) throw UsageError("--train_file is needed");
   check(job.arguments);
   named_files(job.validation_file);  // throws for names that contradict each other
@@ -273,6 +277,7 @@ Model load_model(const TrainJob& job, const fs::path& checkpoint, const TaskData
   options.ignore_mismatched_sizes = job.ignore_mismatched_sizes;
   options.dropout = job.dropout;
   options.problem_type = tasks::problem_type_of_loss(job.arguments.loss);
+  if (!job.load_lang_adapter.empty()) options.load_lang_adapter = hub::resolve_model(job.load_lang_adapter);
   const bool config = job.model.empty() && is_folder(checkpoint);
   return load_for_training(config ? checkpoint / "config.json" : checkpoint, data, options);
 }

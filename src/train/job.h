@@ -16,6 +16,7 @@ struct TrainJob {
   const tasks::TaskEntry* task = nullptr;          // set by check_job
   std::string model, config_name, tokenizer_name;  // as given: folders or names on the hub
   std::vector<std::string> train_file, validation_file, test_file;
+  std::string load_lang_adapter;  // a folder, or a name on the hub
   DatasetOptions columns;
   std::vector<std::pair<std::string, double>> dropout;  // keys of config.json and their new values
   int64_t max_train_samples = -1, max_eval_samples = -1, max_predict_samples = -1;

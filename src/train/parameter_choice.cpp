@@ -135,7 +135,7 @@ void log_few(const models::State& state, const TrainingArguments& a) {
   double adapters = 0, beside = 0, base = 0;
   for (const Parameter& p : state.parameters.parameters()) {
     const auto size = static_cast<double>(p.size);
-    if (!p.of_adapter) base += size;
+    if (!p.of_adapter && !p.frozen_adapter) base += size;
     if (p.trainable) (p.of_adapter ? adapters : beside) += size;
   }
   const std::string share = fmt::format("{:.3g} % of {:.2f} M", 100 * (adapters + beside) / base, base / 1e6);

@@ -213,6 +213,23 @@ void check_noise(const models::State& state, const TrainingArguments& a) {
         "--neftune_noise_alpha is refused with virtual tokens: the word embeddings are not trained");
 }
 
+// What is trained above a language adapter.
+void check_stack(const models::State& state, const TrainingArguments& a) {
+  if (!state.language) return;
+  const std::string name = models::bottleneck_name(a.peft_type);
+  if (name == "seq_bn" || name == "double_seq_bn") return;
+  const char* hint = "--peft_type seq_bn trains a task adapter above the language adapter";
+  if (name.empty())
+    throw UsageError("--load_lang_adapter needs --peft_type: a language adapter is not trained further here",
+                     hint);
+  throw UsageError(
+      fmt::format("--peft_type {} is refused with --load_lang_adapter: {}", a.peft_type,
+                  !is_bottleneck(a.peft_type) ? "a task adapter above a language adapter is a bottleneck"
+                  : name == "par_bn" ? "a parallel adapter does not read the language adapter's output"
+                                     : "the invertible adapter is that of the language adapter"),
+      hint);
+}
+
 }  // namespace
 
 void check_peft(const TrainingArguments& a) {
@@ -273,6 +290,7 @@ void add_adapter(Model& model, const TrainingArguments& a, const Tokenizer& toke
     check_same(state, a);
     return check_noise(state, a);
   }
+  check_stack(state, a);
   if (a.peft_type.empty()) return;
   if (!makes_adapter(a)) return check_head(state, a);
   if (const std::string name = models::bottleneck_name(a.peft_type); name != a.peft_type)

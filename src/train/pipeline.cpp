@@ -125,7 +125,8 @@ Pipeline::Pipeline(const std::filesystem::path& folder, const PipelineOptions& o
     : parts_(std::make_unique<Parts>()) {
   Parts& p = *parts_;
   p.options = options;
-  p.own = std::make_unique<Classifier>(train::load_trained(folder, task_name()), folder, options, p.memories);
+  p.own = std::make_unique<Classifier>(train::load_trained(folder, task_name(), options.load_lang_adapter),
+                                       folder, options, p.memories);
   if (!p.own->inference.model().state().adapter) p.base = p.own->inference.model();
   p.active = p.own.get();
 } catch (...) {
@@ -162,8 +163,9 @@ void Pipeline::load_adapter(const std::filesystem::path& folder, const std::stri
               "{}: adapters cannot be loaded over the adapters of {}", folder.string(),
               p.own->inference.model().state().origin.string());
   p.adapters.emplace_back(
-      name, std::make_unique<Classifier>(train::load_trained_over(*p.base, folder, task_name()), folder,
-                                         p.options, p.memories));
+      name, std::make_unique<Classifier>(
+                train::load_trained_over(*p.base, folder, task_name(), p.options.load_lang_adapter), folder,
+                p.options, p.memories));
 } catch (...) {
   rethrow_as_error();
 }

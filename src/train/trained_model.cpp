@@ -190,19 +190,22 @@ std::string trained_task(const std::filesystem::path& folder) {
   return task;
 }
 
-Model load_trained(const std::filesystem::path& folder, const std::string& task) {
+Model load_trained(const std::filesystem::path& folder, const std::string& task,
+                   const std::filesystem::path& language) {
   const models::ModelConfig config = config_of(folder);
   const std::string found = head_task(folder, config);
   if (found.empty()) fail_without_head(folder, config);
   check_head(folder, config, found, task);
   ModelOptions options;
   options.task = task;
+  options.load_lang_adapter = language;
   Model model = Model::from_pretrained(folder, options);
   check_loaded(model, folder, config);
   return model;
 }
 
-Model load_trained_over(const Model& base, const std::filesystem::path& folder, const std::string& task) {
+Model load_trained_over(const Model& base, const std::filesystem::path& folder, const std::string& task,
+                        const std::filesystem::path& language) {
   if (!is_folder(folder) || !models::is_adapter_folder(folder))
     fail_with("an adapter's folder holds adapter_config.json and no weights of a whole model",
               "{}: is no folder of adapters", folder.string());
@@ -214,6 +217,7 @@ Model load_trained_over(const Model& base, const std::filesystem::path& folder, 
   check_head(folder, config, found, task);
   ModelOptions options;
   options.task = task;
+  options.load_lang_adapter = language;
   Model model = models::load_over(base, adapter, options);
   check_loaded(model, folder, config);
   return model;

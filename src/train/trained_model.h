@@ -24,8 +24,11 @@ std::string trained_task(const std::filesystem::path& folder);
 // For a folder without a trained head: the Error says what it holds and what to do.
 [[noreturn]] void fail_without_head(const std::filesystem::path& folder, const models::ModelConfig& config);
 // The model of the folder for `task`. Throws Error if its config.json names another head or none is there.
-Model load_trained(const std::filesystem::path& folder, const std::string& task);
+// `language`: ModelOptions::load_lang_adapter.
+Model load_trained(const std::filesystem::path& folder, const std::string& task,
+                   const std::filesystem::path& language = {});
 // The same of a folder of adapters, with the weights of its base in memory (models::load_over).
-Model load_trained_over(const Model& base, const std::filesystem::path& folder, const std::string& task);
+Model load_trained_over(const Model& base, const std::filesystem::path& folder, const std::string& task,
+                        const std::filesystem::path& language = {});
 
 }  // namespace graft::train

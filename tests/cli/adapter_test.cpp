@@ -132,6 +132,72 @@ TEST_F(AdapterProgram, BottlenecksAreTrainedReadAndNotMerged) {
   EXPECT_TRUE(fs::exists(folder + "/adapter_model.safetensors"));
 }
 
+// MAD-X: language adapters of text, a task adapter above one, another language at test time.
+TEST_F(AdapterProgram, ATaskAdapterIsStackedOnALanguageAdapter) {
+  const auto adapt = [&](const std::string& out, int seed, std::vector<std::string> more) {
+    std::vector<std::string> args = {"adapt",
+                                     "--model",
+                                     world_.model(),
+                                     "--stages",
+                                     "dapt",
+                                     "--corpus",
+                                     world_.lines(out + ".txt", 200, seed),
+                                     "--output_dir",
+                                     world_ / out,
+                                     "--max_seq_length",
+                                     "24",
+                                     "--learning_rate",
+                                     "1e-2",
+                                     "--near_duplicates",
+                                     "2",
+                                     "--bf16",
+                                     "false"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_graft(args);
+  };
+  for (const auto& [name, seed] : {std::pair{"en", 1}, {"de", 2}}) {
+    const Result r = adapt(name, seed, {"--peft_type", "seq_bn_inv", "--reduction_factor", "4"});
+    ASSERT_EQ(r.code, 0) << r.err;
+    EXPECT_THAT(r.err, AllOf(HasSubstr("bottleneck: "), Not(HasSubstr("is trained alone for"))));
+    EXPECT_TRUE(fs::exists(world_ / name + "/adapter.safetensors"));
+    EXPECT_FALSE(fs::exists(world_ / name + "/model.safetensors"));
+    EXPECT_EQ(read_json(world_ / name + "/adapter_config.json").at("model_name"),
+              Json(fs::weakly_canonical(world_.model()).string()));
+  }
+  EXPECT_THAT(adapt("no", 1, {"--peft_type", "lora"}).err, HasSubstr("--peft_type is refused: adapt trains"));
+  EXPECT_THAT(adapt("no", 1, {"--peft_type", "seq_bn_inv", "--extend_vocabulary", "8"}).err,
+              HasSubstr("the embeddings are frozen"));
+  EXPECT_THAT(adapt("no", 1, {"--peft_type", "seq_bn_inv", "--objective", "simcse"}).err,
+              HasSubstr("--peft_type is refused for the objective simcse"));
+
+  const Result r = train("task", {"--peft_type", "seq_bn", "--load_lang_adapter", world_ / "en",
+                                  "--max_steps", "8", "--learning_rate", "0.01"});
+  ASSERT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr(" parameters in 2 adapters and 34 of the head are trained: "));
+  EXPECT_EQ(read_json(world_ / "task/training_args.json").at("load_lang_adapter"), Json(world_ / "en"));
+  const std::string dev = world_.rows("dev.csv", 16, 2);
+  const auto score = [&](std::vector<std::string> more) {
+    std::vector<std::string> args = {"predict", "--model", world_ / "task"};
+    args.insert(args.end(), more.begin(), more.end());
+    return json_lines(graft_output(args, "good\n"))[0].at("score").get<double>();
+  };
+  EXPECT_EQ(score({}), score({"--load_lang_adapter", world_ / "en"}));
+  EXPECT_NE(score({}), score({"--load_lang_adapter", world_ / "de"}));
+  const auto evaluated = [&](const std::string& language) {
+    return json_lines(graft_output({"evaluate", "--model", world_ / "task", "--test_file", dev, "--json",
+                                    "--load_lang_adapter", world_ / language}))[0]
+        .at("eval_loss")
+        .get<double>();
+  };
+  EXPECT_NE(evaluated("en"), evaluated("de"));
+  const Result wrong =
+      run_graft({"predict", "--model", world_ / "task", "--load_lang_adapter", world_ / "task"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("is a task adapter"));
+  EXPECT_THAT(train("no", {"--load_lang_adapter", world_ / "en"}).err,
+              HasSubstr("--load_lang_adapter needs --peft_type"));
+}
+
 TEST_F(AdapterProgram, AFullRunReplacesTheFilesOfAdapters) {
   ASSERT_EQ(train("out", {"--peft_type", "lora", "--max_steps", "1"}).code, 0);
   ASSERT_EQ(train("out", {"--max_steps", "1", "--overwrite_output_dir", "true"}).code, 0);
