@@ -38,10 +38,10 @@ def probabilities(model, tokenizer, texts):
     return rows
 
 
-def graft_probabilities(folder, texts, work):
+def graft_probabilities(folder, texts, work, **options):
     path = work / "texts.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    out = json_lines(graft("predict", {"model": folder, "input": path, "bf16": "false", "return_all_scores": "true"}))
+    out = json_lines(graft("predict", {"model": folder, "input": path, "bf16": "false", "return_all_scores": "true", **options}))
     return [list(row["scores"].values()) for row in out]
 
 

@@ -73,6 +73,7 @@ def peft(work):
 
 def adapters(work):
     yield ADAPTERS, "check_adapters.py", work / "adapters"
+    yield ADAPTERS, "check_language_adapters.py", work / "language_adapters"
 
 
 PARTS = {"folders": folders, "tokenizers": tokenizers, "training": training, "tokens": tokens, "metrics": metrics,
