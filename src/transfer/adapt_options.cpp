@@ -67,8 +67,7 @@ void check_peft_type(const AdaptJob& job, const Stages& stages) {
                 "adapt trains the whole model, or a language adapter: seq_bn_inv or double_seq_bn_inv");
   refuse_option(
       stages.tapt || stages.task, "peft_type",
-      "a language adapter is trained by --stages dapt alone; graft train --load_lang_adapter trains the "
-      "task adapter above it");
+      "a language adapter is trained by --stages dapt alone; graft train trains the task adapter above it");
   refuse_option(job.extend_vocabulary > 0, "extend_vocabulary",
                 "--peft_type is given: the embeddings are frozen, and new pieces would stay untrained");
   refuse_option(job.plan, "plan", "--peft_type is given, and the plan is of a run of the whole model");
@@ -142,6 +141,8 @@ void check_options(const AdaptJob& job, const Stages& stages) {
   refuse_option(!job.job.tokenizer_name.empty(), "tokenizer_name",
                 "the embeddings of --model belong to its tokenizer");
   check_peft_type(job, stages);
+  refuse_option(!job.job.load_lang_adapter.empty(), "load_lang_adapter",
+                "a language adapter is trained here, and no task adapter above one");
   refuse_option(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
   if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
   if (job.seeds.empty()) throw UsageError("--seeds is empty");

@@ -59,6 +59,8 @@ void check_arguments(const XlingJob& job) {
          "the scores of the source's development rows are part of the result", "leave it out");
   refuse(!a.peft_type.empty(), "peft_type", "xling trains whole models",
          "`graft train` trains adapters, and `graft evaluate` scores them on each language");
+  refuse(!job.job.load_lang_adapter.empty(), "load_lang_adapter", "xling trains whole models",
+         "`graft train` trains a task adapter, and `graft evaluate` scores it above that of each language");
   refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric", "leave it out");
   const bool several = !job.train_files.empty();
   refuse(several && !job.job.train_file.empty(), "train_file", "--train_files has the training languages",

@@ -194,6 +194,18 @@ TEST_F(AdapterProgram, ATaskAdapterIsStackedOnALanguageAdapter) {
       run_graft({"predict", "--model", world_ / "task", "--load_lang_adapter", world_ / "task"});
   EXPECT_EQ(wrong.code, 1);
   EXPECT_THAT(wrong.err, HasSubstr("is a task adapter"));
+  EXPECT_THAT(adapt("no", 1, {"--load_lang_adapter", world_ / "en"}).err,
+              HasSubstr("--load_lang_adapter is refused: a language adapter is trained here"));
+  const std::string text = world_.lines("text.txt", 20, 1);
+  EXPECT_THAT(run_graft({"train", "--task", "masked-lm", "--config_name", world_.model(), "--tokenizer_name",
+                         world_.model(), "--train_file", text, "--output_dir", world_ / "no",
+                         "--load_lang_adapter", world_ / "en"})
+                  .err,
+              HasSubstr("--load_lang_adapter is refused with --config_name"));
+  EXPECT_THAT(run_graft({"xling", "--model", world_.model(), "--train_file", dev, "--test_files", "de=" + dev,
+                         "--output_dir", world_ / "no", "--load_lang_adapter", world_ / "en"})
+                  .err,
+              HasSubstr("--load_lang_adapter is refused: xling trains whole models"));
   EXPECT_THAT(train("no", {"--load_lang_adapter", world_ / "en"}).err,
               HasSubstr("--load_lang_adapter needs --peft_type"));
 }

@@ -8,7 +8,6 @@
 #include "graft/pipeline.h"
 #include "models/bottleneck.h"
 #include "train/adapter_base.h"
-#include "train/job.h"
 
 namespace graft::train {
 namespace {
@@ -251,11 +250,6 @@ TEST_F(AdapterStack, OfAnotherMethodIsRefused) {
   options.load_lang_adapter = run_ / "en";
   EXPECT_THAT(error_of([&] { Model::from_config(run_ / "base/config.json", options); }),
               HasSubstr("belongs to a base model"));
-  TrainJob job;
-  job.config_name = job.tokenizer_name = (run_ / "base").string();
-  job.load_lang_adapter = (run_ / "en").string();
-  EXPECT_THAT(error_of([&] { check_job(job); }),
-              HasSubstr("--load_lang_adapter is refused with --config_name"));
 }
 
 }  // namespace
