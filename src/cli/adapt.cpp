@@ -34,6 +34,8 @@ Options declare_adapt(AdaptOptions& o) {
        "adapted",
        "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt --parallel de-fr.tsv --tlm_share 0.5 \\",
        "    --output_dir adapted",
+       "graft adapt --model google/electra-small-discriminator --generator google/electra-small-generator \\",
+       "    --corpus abstracts.txt.xz --output_dir adapted",
        "graft adapt --model DIR --stages dapt,tapt,task --corpus domain.txt --control other.txt \\",
        "    --task ner --train_file train.conll --test_file test.conll --output_dir adapted"});
   o.job.arguments = transfer::adaptation_arguments();
@@ -53,9 +55,13 @@ Options declare_adapt(AdaptOptions& o) {
       "dapt (text of --corpus), tapt (texts of --train_file, without labels), task (fine-tuning); in this "
       "order, with commas");
   options.text("objective", o.objective,
-               "masked-lm, causal-lm, span-corruption or simcse (of sentence encoders; learning rate 3e-5); "
-               "default: what the "
-               "model was pretrained by");
+               "masked-lm, causal-lm, span-corruption, rtd (replaced-token detection, of an ELECTRA "
+               "discriminator) or simcse (of sentence encoders; learning rate 3e-5); default: what the model "
+               "was pretrained by");
+  options.text("generator", o.generator,
+               "of --objective rtd: an ELECTRA generator, a folder or a name, which fills the masked tokens "
+               "and is trained as well; it has the vocabulary of --model. Default: the folder generator in "
+               "that of --model");
   options.integer(
       "head_steps", o.head_steps,
       "a checkpoint without a head for its objective gets one, which is trained alone for so many steps; "
@@ -144,6 +150,7 @@ int adapt(int argc, char** argv) {
   const EndOnSignals ends("\nStopped. Completed stages are kept; the same command goes on from there.\n");
   const transfer::Hooks hooks = stage_hooks(o.job.arguments);
   if (o.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
+  if (!o.generator.empty()) o.generator = find_model(o.generator).string();
   const transfer::AdaptResult result = transfer::adapt(o, find_model(o.job.model), hooks);
   if (result.interrupted) {
     say("interrupted; the same command goes on from here");

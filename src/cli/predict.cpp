@@ -96,6 +96,10 @@ Options declare(PredictOptions& o) {
 void check_options(const Options& options, const PredictOptions& o, const tasks::TaskEntry& task,
                    const std::filesystem::path& folder) {
   if (task.answer == tasks::Answer::embeddings) train::fail_without_head(folder, train::config_of(folder));
+  if (task.answer == tasks::Answer::none)
+    throw UsageError(
+        fmt::format("{}: graft predict has no answer of a {} model", folder.string(), task.head->task),
+        "fine-tune it first: graft train");
   const bool masks = task.answer == tasks::Answer::mask_fills, labels = task.answer == tasks::Answer::labels,
              texts = task.answer == tasks::Answer::texts, spans = task.answer == tasks::Answer::spans;
   for (const char* name : kQuestionArguments)

@@ -40,6 +40,7 @@ void RaggedBatch::clear() {
   labels.clear();
   label_rows.clear();
   float_labels.clear();
+  step_labels = 0;
   start_positions.clear();
   end_positions.clear();
 }

@@ -35,6 +35,7 @@ struct RaggedBatch : Sequences {
   std::vector<float> float_labels;      // multi-hot [N, num_labels], or regression [N]
   // Spans: [B] the first and the last token of the answer in its sequence; negative: there is none.
   std::vector<int32_t> start_positions, end_positions;
+  double step_labels = 0;  // labels in all batches of the optimizer step; 0: this batch is a step of its own
 
   int32_t num_examples() const { return static_cast<int32_t>(examples.size()); }  // N
   int64_t example_of(int32_t sequence) const;                                     // its index in the data set

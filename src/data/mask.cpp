@@ -58,7 +58,7 @@ void MlmMasker::mask(int64_t epoch, int64_t example, int32_t* ids, const uint8_t
 }
 
 int32_t MlmMasker::replaced(int32_t id, uint32_t kind, uint32_t random) const {
-  if (kind < kToMask) return mask_id_;
+  if (options_.only_mask_token || kind < kToMask) return mask_id_;
   if (kind >= kToRandom) return id;
   return static_cast<int32_t>(uint64_t{random} * static_cast<uint64_t>(vocab_size_) >> 32);
 }

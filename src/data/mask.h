@@ -13,7 +13,8 @@ struct MlmOptions {
   double mlm_probability = 0.15;
   bool whole_word = false;  // masks all tokens of a word or none
   uint64_t seed = 42;
-  SpanMaskOptions spans{};  // `on`: spans of whole words
+  SpanMaskOptions spans{};       // `on`: spans of whole words
+  bool only_mask_token = false;  // a selected token always becomes the mask token (ELECTRA's generator)
 };
 
 // The targets of the masked-LM head.

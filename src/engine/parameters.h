@@ -67,6 +67,7 @@ struct Parameter {
   bool of_adapter = false;       // belongs to an adapter and not to the model itself
   bool with_adapter = false;     // trained and saved beside the adapters of a model (a head)
   bool frozen_adapter = false;   // of a language adapter below the model's own: neither trained nor saved
+  bool of_generator = false;     // of the generator beside a model (models/generator.h): saved apart
   int64_t group = 0;             // index of the first parameter of its add_group
   const Parameter* shared = nullptr;  // of another store, whose values are this one's too (share_values)
   Adapter adapter{};

@@ -234,6 +234,10 @@ void add_adapter(State& state, PeftConfig config, uint64_t seed, const std::vect
   if (state.adapter)
     fail_with("graft merge makes a whole model of it, which can get new adapters",
               "{}: the model has adapters already", state.origin.string());
+  if (state.generator)
+    throw UsageError(
+        "--peft_type is refused while a generator trains beside the model: both are trained whole",
+        "fine-tune the result with adapters");
   auto adapter = std::make_unique<ModelAdapter>();
   const std::map<std::string, Parameter*> modules =
       config.bottleneck || config.prompt ? std::map<std::string, Parameter*>() : selected(state, config);

@@ -44,26 +44,35 @@ constexpr PostNormNames kElectraLayerNames = {
 
 class ElectraEncoder : public Encoder {
  public:
-  // `tied`: a matrix product reads the word embeddings (a masked-LM head does).
-  ElectraEncoder(engine::ParameterStore& store, const ElectraConfig& config, bool tied) : config_(config) {
+  // `tied`: a matrix product reads the word embeddings (a masked-LM head does). `shared`: tables of another
+  // encoder, in place of own ones where they are set.
+  ElectraEncoder(engine::ParameterStore& store, const ElectraConfig& config, bool tied, const Scope& root,
+                 engine::Embeddings shared = {})
+      : config_(config), embeddings_(shared), scope_(root.name()) {
     const int64_t E = config.embedding_size, H = config.hidden_size;
-    const Scope root(store, "electra"), e = root / "embeddings";
-    embeddings_.word =
-        e.embedding("word_embeddings", config.vocab_size, E, !tied, config.pad_token_id.value_or(-1));
-    embeddings_.position = e.embedding("position_embeddings", config.max_position_embeddings, E, false);
-    embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
-    embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
+    const Scope e = root / "embeddings";
+    if (!shared.word)
+      embeddings_.word =
+          e.embedding("word_embeddings", config.vocab_size, E, !tied, config.pad_token_id.value_or(-1));
+    if (!shared.position)
+      embeddings_.position = e.embedding("position_embeddings", config.max_position_embeddings, E, false);
+    if (!shared.token_type)
+      embeddings_.token_type = e.embedding("token_type_embeddings", config.type_vocab_size, E, false);
+    if (!shared.norm.weight) embeddings_.norm = e.norm("LayerNorm", E, config.layer_norm_eps);
     if (E != H) project_ = root.linear("embeddings_project", H, E);
     const PostNormSizes sizes = config.sizes();
     for (int64_t i = 0; i < config.num_hidden_layers; ++i)
       layers_.push_back(
           make_post_norm_layer(store, root / "encoder.layer" / std::to_string(i), kElectraLayerNames, sizes));
   }
+  ElectraEncoder(engine::ParameterStore& store, const ElectraConfig& config, bool tied)
+      : ElectraEncoder(store, config, tied, Scope(store, "electra")) {}
 
   Var encode(Tape& tape, const Inputs& inputs, const RowSelection& rows) const override {
     const int32_t* types = config_.type_vocab_size > 1 ? inputs.token_type_ids : one_token_type(tape, inputs);
-    Var x = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, types,
-                          static_cast<float>(config_.hidden_dropout_prob), "electra.embeddings", inputs.rows);
+    Var x =
+        engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, types,
+                      static_cast<float>(config_.hidden_dropout_prob), scope_ + ".embeddings", inputs.rows);
     x = adapted_embeddings(tape, x, inputs);
     if (project_.weight) x = engine::linear(tape, x, project_);
     return run_layers(tape, x, layers_, inputs, rows);
@@ -76,6 +85,7 @@ class ElectraEncoder : public Encoder {
  private:
   ElectraConfig config_;
   engine::Embeddings embeddings_;
+  std::string scope_;       // keys the dropout of the embeddings
   engine::Linear project_;  // of embeddings whose size is not the hidden one
   std::vector<PostNormLayer> layers_;
 };
@@ -130,17 +140,46 @@ Network make_electra_multiple_choice(engine::ParameterStore& store, const ModelC
   return n;
 }
 
-// The generator's head.
-Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
-  const ElectraConfig c = ElectraConfig::read(config);
-  auto encoder = std::make_unique<ElectraEncoder>(store, c, c.tie_word_embeddings);
-  const Scope s(store, "generator_predictions");
+// The generator's head, on an encoder of this config.
+Network with_generator_head(std::unique_ptr<ElectraEncoder> encoder, const ElectraConfig& c,
+                            const Scope& scope) {
+  const Scope s = scope / "generator_predictions";
   MaskedLmHead head;
   head.dense = s.linear("dense", c.embedding_size, c.hidden_size);
   head.activation = engine::Activation::gelu;  // independent of hidden_act, as in the reference
   head.norm = s.norm("LayerNorm", c.embedding_size, c.layer_norm_eps);
-  return with_masked_lm_head(std::move(encoder), std::move(head), Scope(store, ""), c.vocab_size,
-                             c.tie_word_embeddings, {"generator_lm_head.bias", "generator_lm_head"});
+  return with_masked_lm_head(std::move(encoder), std::move(head), scope, c.vocab_size, c.tie_word_embeddings,
+                             {"generator_lm_head.bias", "generator_lm_head"});
+}
+
+Network make_electra_masked_lm(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  return with_generator_head(std::make_unique<ElectraEncoder>(store, c, c.tie_word_embeddings), c,
+                             Scope(store, ""));
+}
+
+// Its word embeddings are dense, as those that it may share.
+Network make_electra_generator(engine::ParameterStore& store, const ModelConfig& config,
+                               const engine::Embeddings& shared) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  const Scope scope(store, kGeneratorScope);
+  return with_generator_head(std::make_unique<ElectraEncoder>(store, c, true, scope / "electra", shared), c,
+                             scope);
+}
+
+// The discriminator's head: ElectraDiscriminatorPredictions. A generator may share the word embeddings with
+// its decoder, so that they are dense.
+Network make_electra_replaced_tokens(engine::ParameterStore& store, const ModelConfig& config) {
+  const ElectraConfig c = ElectraConfig::read(config);
+  Network n;
+  n.encoder = std::make_unique<ElectraEncoder>(store, c, true);
+  const Scope s(store, "discriminator_predictions");
+  ReplacedTokenHead head;
+  head.dense = s.linear("dense", c.hidden_size, c.hidden_size);
+  head.activation = c.hidden_act;
+  head.dense_prediction = s.linear("dense_prediction", 1, c.hidden_size);
+  n.head = std::make_unique<ReplacedTokenHead>(head);
+  return n;
 }
 
 Network make_electra_sentence_embedding(engine::ParameterStore& store, const ModelConfig& config) {
@@ -162,6 +201,7 @@ const Family& electra_family() {
                 {{&kSequenceClassification, make_electra_sequence_classification},
                  {&kTokenClassification, make_electra_token_classification},
                  {&kMaskedLm, make_electra_masked_lm},
+                 {&kReplacedTokenDetection, make_electra_replaced_tokens, "ForPreTraining"},
                  {&kQuestionAnswering, make_electra_question_answering},
                  {&kMultipleChoice, make_electra_multiple_choice},
                  {&kSentenceEmbedding, make_electra_sentence_embedding}},
@@ -172,6 +212,7 @@ const Family& electra_family() {
                  {}},
                 {"generator_lm_head.weight", nullptr, nullptr}};
     f.below_layers = {"electra.embeddings_project"};
+    f.make_generator = make_electra_generator;
     return f;
   }();
   return family;

@@ -25,6 +25,8 @@ struct HeadKind {
   bool generates() const { return predicts_next || reads_target; }
 };
 
+inline constexpr const char* kGeneratorScope = "generator";
+
 struct FamilyHead {
   const HeadKind* kind;
   Network (*make)(engine::ParameterStore& store, const ModelConfig& config);
@@ -79,6 +81,10 @@ struct Family {
   bool (*copies_decoder)(const ModelConfig& config) = nullptr;
   void (*saved_form)(Json& config) = nullptr;
   std::vector<const char*> below_layers = {};  // scopes of tensors below the layers beside the embeddings'
+  // Of a family that learns to detect replaced tokens (models/generator.h): a masked language model that is
+  // declared below kGeneratorScope. The embeddings that are set in `shared` are its own, too.
+  Network (*make_generator)(engine::ParameterStore& store, const ModelConfig& config,
+                            const engine::Embeddings& shared) = nullptr;
 };
 
 // Whether a parameter or tensor of this name belongs to the backbone and not to a head.

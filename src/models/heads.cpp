@@ -84,6 +84,10 @@ Var MaskedLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& row
   return engine::linear(tape, x, decoder);
 }
 
+Var ReplacedTokenHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& /*rows*/) const {
+  return engine::linear(tape, engine::linear(tape, hidden, dense, activation), exact(dense_prediction));
+}
+
 Var CausalLmHead::logits(engine::Tape& tape, Var hidden, const engine::Rows& /*rows*/) const {
   return engine::linear(tape, hidden, decoder);
 }

@@ -66,6 +66,17 @@ struct DecoderNames {
 Network with_masked_lm_head(std::unique_ptr<Encoder> encoder, MaskedLmHead head, const Scope& scope,
                             int64_t vocab_size, bool tied, const DecoderNames& names = {});
 
+// dense -> activation -> dense_prediction, one logit for each row: was its token replaced?
+struct ReplacedTokenHead : Head {
+  engine::Linear dense, dense_prediction;
+  engine::Activation activation = engine::Activation::gelu;
+
+  RowSelection rows(engine::Tape& /*tape*/, const data::RaggedBatch& batch) const override {
+    return all_rows(batch);
+  }
+  engine::Var logits(engine::Tape& tape, engine::Var hidden, const engine::Rows& rows) const override;
+};
+
 // The next token of each row that has a label.
 struct CausalLmHead : Head {
   engine::Linear decoder;

@@ -100,6 +100,7 @@ Forward Network::forward(engine::Tape& tape, const data::RaggedBatch& batch,
                          const ForwardOptions& options) const {
   if (num_virtual_tokens() > 0) return run_with_virtual_tokens(tape, *this, batch, options);
   Inputs inputs = make_inputs(tape, batch), decoder;
+  if (options.input_ids) inputs.input_ids = options.input_ids;
   if (batch.decoder.size() > 0) {
     if (batch.decoder.size() != batch.size())
       fail("a batch of {} sequences has {} for the decoder", batch.size(), batch.decoder.size());

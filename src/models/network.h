@@ -98,8 +98,9 @@ struct Forward {
 
 struct ForwardOptions {
   bool hidden_states = false;
-  bool logits = true;      // false: hidden states only
-  bool every_row = false;  // the last layer computes all T rows; the head still reads its own
+  bool logits = true;                  // false: hidden states only
+  bool every_row = false;              // the last layer computes all T rows; the head still reads its own
+  const int32_t* input_ids = nullptr;  // [T] on the tape: read in place of the batch's; null: the batch's own
 };
 
 // Hidden states that were computed before, in place of the encoder.

@@ -20,9 +20,15 @@
 namespace graft::models {
 
 std::vector<const HeadKind*>& head_kinds() {
-  static std::vector<const HeadKind*> table = {
-      &kSequenceClassification, &kTokenClassification, &kMaskedLm,         &kCausalLm, &kSeq2SeqLm,
-      &kQuestionAnswering,      &kMultipleChoice,      &kSentenceEmbedding};
+  static std::vector<const HeadKind*> table = {&kSequenceClassification,
+                                               &kTokenClassification,
+                                               &kMaskedLm,
+                                               &kCausalLm,
+                                               &kSeq2SeqLm,
+                                               &kQuestionAnswering,
+                                               &kMultipleChoice,
+                                               &kSentenceEmbedding,
+                                               &kReplacedTokenDetection};
   return table;
 }
 

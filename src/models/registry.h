@@ -27,6 +27,11 @@ inline constexpr HeadKind kMultipleChoice = {"multiple-choice", "swag", "ForMult
 inline constexpr HeadKind kSentenceEmbedding = {
     "sentence-embedding", "feature-extraction", "Model", false, false, false, false, false, true};
 
+// Of ELECTRA's discriminator. The suffix is a whole class name: another family's ForPreTraining is a
+// masked-LM with a head for pairs of sentences.
+inline constexpr HeadKind kReplacedTokenDetection = {"replaced-token-detection", "rtd",
+                                                     "ElectraForPreTraining"};
+
 // Null if the model_type is not implemented.
 const Family* find_family_or_null(const ModelConfig& config);
 // Throws Error that lists the model types.

@@ -29,6 +29,30 @@ void check_stored(const hub::StateDict& dict, const WeightsToWrite& weights, con
   }
 }
 
+// `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so
+// that is what a file without either gets.
+void set_dtype(Json& config, const std::string& dtype) {
+  const bool has_new_name = config.contains("dtype");
+  if (has_new_name) config["dtype"] = dtype;
+  if (!has_new_name || config.contains("torch_dtype")) config["torch_dtype"] = dtype;
+}
+
+WeightsToWrite generator_tensors(const State& state, DType dtype) {
+  WeightsToWrite out;
+  for (const auto& [name, p] : state.generator->tensors) {
+    out.values.push_back(state.parameters.read_value(*p));
+    out.tensors.push_back({name, stored_shape(*p), dtype, out.values.back().data(), p->stored_transposed});
+  }
+  return out;
+}
+
+// Those of the model itself are read with its own tensors.
+void load_generator_tensors(State& state, const hub::StateDict& dict) {
+  for (const auto& [name, p] : state.generator->tensors)
+    if (p->of_generator) load_values(*dict.find(name), *p, state.parameters.write_value(*p).data());
+  state.parameters.touch_values();
+}
+
 }  // namespace
 
 ModelToSave model_to_save(const State& state, const std::string& dtype) {
@@ -40,17 +64,18 @@ ModelToSave model_to_save(const State& state, const std::string& dtype) {
   if (state.language && !state.saves_adapter()) refuse_without_product(state, "saved");
   ModelToSave out;
   out.config = state.config.json();
-  // `dtype` is the name since 4.56 and wins where both stand; earlier releases read `torch_dtype` alone, so
-  // that is what a file without either gets.
-  const bool has_new_name = out.config.contains("dtype");
-  if (has_new_name) out.config["dtype"] = dtype;
-  if (!has_new_name || out.config.contains("torch_dtype")) out.config["torch_dtype"] = dtype;
+  set_dtype(out.config, dtype);
   if (state.family->saved_form) state.family->saved_form(out.config);
   out.generation_config = state.generation_config;
   if (state.saves_adapter()) {
     out.adapter = adapter_to_write(state, stored->second);
   } else {
     out.weights = tensors_to_write(state, stored->second);
+  }
+  if (state.generator) {
+    out.generator_config = state.generator->config.json();
+    set_dtype(out.generator_config, dtype);
+    out.generator = generator_tensors(state, stored->second);
   }
   out.has_modules = state.head->is_bare;
   if (!out.has_modules) return out;
@@ -70,6 +95,12 @@ void write_model(const ModelToSave& model, const fs::path& folder) {
   else
     write_adapter(staged.path(), model.adapter);
   write_json(staged.path() / "config.json", model.config);
+  if (!model.generator_config.is_null()) {
+    const fs::path generator = staged.path() / kGeneratorFolder;
+    make_folders(generator);
+    hub::write_checkpoint(generator, model.generator.tensors);
+    write_json(generator / "config.json", model.generator_config);
+  }
   if (!model.generation_config.is_null())
     write_json(staged.path() / "generation_config.json", model.generation_config);
   if (model.has_modules) {
@@ -88,6 +119,11 @@ void restore_weights(State& state, const fs::path& folder) {
     dict = hub::read_checkpoint(folder);
     check_stored(dict, tensors_to_write(state, DType::f32), folder);
   }
+  hub::StateDict generator;
+  if (state.generator) {
+    generator = hub::read_checkpoint(folder / kGeneratorFolder);
+    check_stored(generator, generator_tensors(state, DType::f32), folder / kGeneratorFolder);
+  }
   const size_t num_dense = state.head->is_bare ? state.config.modules.dense.size() : 0;
   for (size_t i = 0; i < num_dense; ++i) {
     const fs::path dense = folder / dense_folder(i);
@@ -98,6 +134,7 @@ void restore_weights(State& state, const fs::path& folder) {
     restore_adapter(state, folder);
   else
     load_weights(state, dict, {});
+  if (state.generator) load_generator_tensors(state, generator);
   if (num_dense > 0) {
     const hub::SentenceTransformer modules = state.config.modules;
     state.config.modules.folder = folder;

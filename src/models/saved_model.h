@@ -17,6 +17,8 @@ struct ModelToSave {
   bool has_modules = false;  // a sentence encoder
   hub::SentenceTransformer modules;
   std::vector<WeightsToWrite> dense;  // of each feed-forward module
+  Json generator_config;              // null: there is no generator
+  WeightsToWrite generator;           // in its own folder, kGeneratorFolder
   AdapterToWrite adapter;             // with a config: in place of `weights`, the adapters of a base model
 };
 

@@ -10,6 +10,7 @@
 #include "models/adapter.h"
 #include "models/config.h"
 #include "models/family.h"
+#include "models/generator.h"
 
 namespace graft::models {
 
@@ -33,7 +34,8 @@ struct State {
   LoadReport report;
   // Whether it is saved as adapters of its base model.
   bool saves_adapter() const { return adapter && adapter->merged.empty(); }
-  std::filesystem::path origin;  // the folder or config.json it came from
+  std::filesystem::path origin;          // the folder or config.json it came from
+  std::unique_ptr<Generator> generator;  // of a discriminator that is pretrained
 };
 
 }  // namespace graft::models

@@ -200,6 +200,7 @@ void load_weights(State& state, const hub::StateDict& dict, const ModelOptions& 
   const Tensors tensors = by_modern_name(dict);
   std::set<const hub::TensorView*> used;
   for (const Parameter& p : state.parameters.parameters()) {
+    if (p.of_generator) continue;
     const hub::TensorView* t = find_tensor(state, tensors, p);
     if (!t) {
       if (!may_be_new(state, p)) fail_for_missing(state, p, tensors);
@@ -333,7 +334,7 @@ std::optional<NonFinite> first_non_finite(const State& state) {
 WeightsToWrite tensors_to_write(const State& state, DType dtype) {
   WeightsToWrite out;
   for (const Parameter& p : state.parameters.parameters()) {
-    if (p.of_adapter || (state.head->is_bare && is_dense_module(p))) continue;
+    if (p.of_adapter || p.of_generator || (state.head->is_bare && is_dense_module(p))) continue;
     out.values.push_back(state.parameters.read_value(p));
     const float* data = out.values.back().data();
     out.tensors.push_back({saved_name(state, p), stored_shape(p), dtype, data, p.stored_transposed});

@@ -47,8 +47,10 @@ void MaskedFeatures::append_sequences(data::RaggedBatch& batch, int64_t i, int64
   batch.labels.insert(batch.labels.end(), masked.labels.begin(), masked.labels.end());
 }
 
-data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings) {
+data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings,
+                           bool only_mask_token) {
   data::MlmOptions mlm;
+  mlm.only_mask_token = only_mask_token;
   mlm.mlm_probability = settings.mlm_probability;
   mlm.whole_word = settings.whole_word_mask;
   mlm.seed = settings.seed;

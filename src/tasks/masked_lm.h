@@ -41,8 +41,9 @@ class MaskedFeatures : public Features {
   std::vector<int32_t> token_type_ids_;
 };
 
-// Random replacements are drawn from ids that have a row in the embedding.
-data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings);
+// Random replacements are drawn from ids that have a row in the embedding. `only_mask_token`: there are none.
+data::MlmMasker mlm_masker(const Model& model, const Tokenizer& tokenizer, const FeatureSettings& settings,
+                           bool only_mask_token = false);
 
 const TaskEntry& masked_lm_task();
 

@@ -79,6 +79,8 @@ LossPass forward_loss(engine::Tape& tape, const models::Network& network, const 
                       const data::RaggedBatch& batch, double denominator, double* total) {
   if (tape.record() && task.loss_options().r_drop_alpha > 0)
     return r_drop_loss(tape, network, task, batch, denominator);
+  if (tape.record())
+    if (const LossPass own = task.training_pass(tape, network, batch, denominator); own.loss) return own;
   LossPass out;
   const engine::Linear* layer = task.reads_hidden() ? network.head->only_layer() : nullptr;
   if (!layer || layer->weight->adapter) {

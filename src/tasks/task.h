@@ -68,6 +68,13 @@ struct LossOptions {
   double r_drop_alpha = 0;
 };
 
+// Forward pass and loss of a batch.
+struct LossPass {
+  engine::Var loss = nullptr;
+  engine::Var logits = nullptr;  // null: never stored
+  int64_t right = 0;             // right predictions, where no logits are stored
+};
+
 class Task {
  public:
   virtual ~Task() = default;
@@ -88,6 +95,12 @@ class Task {
                                      const engine::Linear& /*layer*/, const data::RaggedBatch& /*batch*/,
                                      double /*denominator*/, double* /*total*/, int64_t* /*right*/) const {
     return nullptr;
+  }
+  // The pass of a training step where it is more than the logits of `network` and their loss. Without a loss:
+  // it is not.
+  virtual LossPass training_pass(engine::Tape& /*tape*/, const models::Network& /*network*/,
+                                 const data::RaggedBatch& /*batch*/, double /*denominator*/) const {
+    return {};
   }
   // Whether the loss of an example depends on the others of its batch: cut into smaller batches it is another
   // loss.
@@ -120,11 +133,6 @@ class Task {
 };
 
 // Forward pass and loss of a batch.
-struct LossPass {
-  engine::Var loss = nullptr;
-  engine::Var logits = nullptr;  // null: never stored
-  int64_t right = 0;             // right predictions, where no logits are stored
-};
 LossPass forward_loss(engine::Tape& tape, const models::Network& network, const Task& task,
                       const data::RaggedBatch& batch, double denominator, double* total = nullptr);
 

@@ -6,6 +6,7 @@
 #include "tasks/masked_lm.h"
 #include "tasks/multiple_choice.h"
 #include "tasks/question_answering.h"
+#include "tasks/replaced_tokens.h"
 #include "tasks/sentence_embedding.h"
 #include "tasks/seq2seq_lm.h"
 #include "tasks/sequence_classification.h"
@@ -21,7 +22,8 @@ std::vector<const TaskEntry*>& task_table() {
                                                 &seq2seq_lm_task(),
                                                 &question_answering_task(),
                                                 &multiple_choice_task(),
-                                                &sentence_embedding_task()};
+                                                &sentence_embedding_task(),
+                                                &replaced_tokens_task()};
   return table;
 }
 

@@ -27,8 +27,18 @@ enum class Input : uint8_t {
   choices
 };
 // What prediction answers: a label and its score, tokens for each mask, the loss of a text, a text, entities,
-// an embedding, a span of a context, or one of several choices.
-enum class Answer : uint8_t { labels, mask_fills, text_scores, texts, entities, embeddings, spans, choices };
+// an embedding, a span of a context, one of several choices, or nothing.
+enum class Answer : uint8_t {
+  labels,
+  mask_fills,
+  text_scores,
+  texts,
+  entities,
+  embeddings,
+  spans,
+  choices,
+  none
+};
 
 // The training arguments that decide the features.
 struct FeatureSettings {

@@ -161,6 +161,7 @@ std::map<const void*, std::vector<hub::TensorToWrite*>> CheckpointFiles::tensors
     for (hub::TensorToWrite& t : all) by_memory[t.bytes ? t.bytes : t.data].push_back(&t);
   };
   add(model_.weights.tensors);
+  add(model_.generator.tensors);
   add(model_.adapter.tensors.tensors);
   add(model_.adapter.head.tensors);
   for (models::WeightsToWrite& dense : model_.dense) add(dense.tensors);
@@ -181,6 +182,7 @@ uint64_t CheckpointFiles::stored_bytes(bool with_run) const {
     for (const hub::TensorToWrite& t : all) sum += hub::stored_bytes(t);
   };
   add(model_.weights.tensors);
+  add(model_.generator.tensors);
   for (const models::WeightsToWrite& dense : model_.dense) add(dense.tensors);
   if (with_run) add(optimizer_);
   if (with_run) add(stateful_);
@@ -207,6 +209,7 @@ uint64_t CheckpointFiles::copy_tensors(HostMemory& memory) {
 void CheckpointFiles::write(const fs::path& folder, const Json& run, bool with_run) const {
   models::write_model(model_, folder);
   if (tokenizer_) save_tokenizer(*tokenizer_, prefixes_words_, folder);
+  if (tokenizer_ && !model_.generator_config.is_null()) tokenizer_->save(folder / models::kGeneratorFolder);
   write_json(folder / "training_args.json", arguments_);
   if (with_run) {
     hub::write_safetensors(folder / kOptimizer, optimizer_);
@@ -228,6 +231,8 @@ Json arguments_to_save(const Trainer::Parts& parts) {
 void save_model(const Trainer::Parts& parts, const fs::path& folder) {
   parts.model.save_pretrained(folder);
   if (parts.tokenizer) save_tokenizer(*parts.tokenizer, parts.prefixes_words, folder);
+  if (parts.tokenizer && parts.model.state().generator)
+    parts.tokenizer->save(folder / models::kGeneratorFolder);
   write_json(folder / "training_args.json", arguments_to_save(parts));
 }
 

@@ -50,10 +50,18 @@ int64_t StepBatches::input_tokens() const {
   return n;
 }
 
-StepTotals total_of(const tasks::Task& task, const StepBatches& batches, engine::Collective& collective) {
-  double sums[3] = {0, static_cast<double>(batches.tokens()), static_cast<double>(batches.input_tokens())};
-  for (const data::RaggedBatch& batch : batches) sums[0] += task.training_terms(batch);
-  collective.all_reduce(sums, 3);
+void StepBatches::set_step_labels(double labels) {
+  for (size_t b = 0; b < size_; ++b) batches_[b].step_labels = labels;
+}
+
+StepTotals total_of(const tasks::Task& task, StepBatches& batches, engine::Collective& collective) {
+  double sums[4] = {0, static_cast<double>(batches.tokens()), static_cast<double>(batches.input_tokens()), 0};
+  for (const data::RaggedBatch& batch : batches) {
+    sums[0] += task.training_terms(batch);
+    sums[3] += static_cast<double>(batch.labels.size());
+  }
+  collective.all_reduce(sums, 4);
+  batches.set_step_labels(sums[3]);
   return {std::max(sums[0], 1.0), static_cast<int64_t>(sums[1]),
           static_cast<int64_t>(sums[2])};  // without a term the loss is 0, not 0/0
 }

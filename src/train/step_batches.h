@@ -21,6 +21,7 @@ class StepBatches {
   size_t size() const { return size_; }
   const data::RaggedBatch* begin() const { return batches_.data(); }
   const data::RaggedBatch* end() const { return batches_.data() + size_; }
+  void set_step_labels(double labels);
   const data::RaggedBatch& last() const { return batches_[size_ - 1]; }
   int64_t tokens() const;                         // of this rank
   int64_t input_tokens() const;                   // without those of a decoder
@@ -37,7 +38,8 @@ struct StepTotals {
   double terms = 1;                      // of the loss
   int64_t tokens = 0, input_tokens = 0;  // the second without those of a decoder
 };
-StepTotals total_of(const tasks::Task& task, const StepBatches& batches,
+// Also tells each batch how many labels the step has (RaggedBatch::step_labels).
+StepTotals total_of(const tasks::Task& task, StepBatches& batches,
                     engine::Collective& collective = engine::single_process());
 
 }  // namespace graft::train

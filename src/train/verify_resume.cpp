@@ -135,13 +135,22 @@ void compare_states(const fs::path& whole, const fs::path& resumed, ResumeReport
   }
 }
 
+// Also those of folders: a generator, the modules of a sentence encoder.
+void compare_all_tensors(const fs::path& whole, const fs::path& resumed, ResumeReport& report) {
+  for (const fs::path& path : list_folder(whole)) {
+    if (is_folder(path))
+      compare_all_tensors(path, resumed / path.filename(), report);
+    else if (path.extension() == ".safetensors")
+      compare_tensors(path, resumed / path.filename(), report);
+    if (!report.difference.empty()) return;
+  }
+}
+
 }  // namespace
 
 void compare_checkpoints(const fs::path& whole, const fs::path& resumed, ResumeReport& report) {
-  for (const fs::path& file : list_folder(whole)) {
-    if (file.extension() == ".safetensors") compare_tensors(file, resumed / file.filename(), report);
-    if (!report.difference.empty()) return;
-  }
+  compare_all_tensors(whole, resumed, report);
+  if (!report.difference.empty()) return;
   compare_states(whole / "trainer_state.json", resumed / "trainer_state.json", report);
 }
 

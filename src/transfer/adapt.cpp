@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/shown.h"
+#include "models/generator.h"
 #include "models/registry.h"
 #include "train/arguments.h"
 #include "train/output.h"
@@ -24,6 +26,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
+void check_same_tokens(const Tokenizer& tokenizer, const fs::path& generator) {
+  const std::shared_ptr<Tokenizer> other = Tokenizer::from_pretrained(generator);
+  const int32_t size = std::max(tokenizer.vocab_size(), other->vocab_size());
+  for (int32_t id = 0; id < size; ++id)
+    if (tokenizer.id_to_token(id) != other->id_to_token(id))
+      throw UsageError(
+          fmt::format("--generator {}: its vocabulary is another one: token {} is '{}', and '{}' in that of "
+                      "the model",
+                      generator.string(), id, shown(other->id_to_token(id)),
+                      shown(tokenizer.id_to_token(id))),
+          "give a generator that was made for the model's vocabulary");
+}
+
 class Adaptation {
  public:
   Adaptation(AdaptJob& job, const Stages& stages, fs::path checkpoint, const Hooks& hooks)
@@ -38,6 +53,7 @@ class Adaptation {
     settings_.arguments = job.job.arguments;
     result_.measure = settings_.objective.measure();
     check_objective();
+    if (settings_.objective.replaced_tokens && (stages_.dapt || stages_.tapt)) choose_generator();
     settings_.head_steps = job.head_steps;
     settings_.head_learning_rate = job.head_learning_rate;
     settings_.dropout = job.job.dropout;
@@ -69,23 +85,48 @@ class Adaptation {
   // What the objective of the model cannot do.
   void check_objective() const {
     const Objective& objective = settings_.objective;
-    if (job_.plan && objective.contrastive)
-      throw UsageError("--plan is refused for --objective simcse: its pilot is measured by perplexity");
+    const char* name = objective.contrastive ? "simcse" : objective.replaced_tokens ? "rtd" : nullptr;
+    if (job_.plan && name)
+      throw UsageError(
+          fmt::format("--plan is refused for --objective {}: its pilot is measured by perplexity", name));
     if (!settings_.arguments.peft_type.empty() && objective.head != &models::kMaskedLm)
       throw UsageError(
           fmt::format("--peft_type is refused for the objective {}: a language adapter learns by predicting "
                       "masked tokens",
                       in_words(objective)),
           "give --objective masked-lm, for a model of a family that has it");
-    if (objective.contrastive && !files_by_language(job_.corpus, "corpus").empty())
-      throw UsageError("--corpus with languages is refused for --objective simcse: it reads one corpus",
-                       "give the files without languages");
+    if (name && !files_by_language(job_.corpus, "corpus").empty())
+      throw UsageError(
+          fmt::format("--corpus with languages is refused for --objective {}: it reads one corpus", name),
+          "give the files without languages");
+    if (!job_.generator.empty() && !objective.replaced_tokens)
+      throw UsageError(fmt::format("--generator is refused: the objective is {} here", in_words(objective)),
+                       "it belongs to --objective rtd, of a model of model_type \"electra\"");
+    if (job_.extend_vocabulary > 0 && objective.replaced_tokens)
+      throw UsageError(
+          "--extend_vocabulary is refused for --objective rtd: generator and discriminator have one "
+          "vocabulary");
     if (!job_.parallel.empty() && objective.head != &models::kMaskedLm)
       throw UsageError(
           fmt::format("--parallel is refused: translation language modelling predicts masked tokens, and the "
                       "objective of model_type \"{}\" is {} here",
                       train::config_of(checkpoint_).model_type(), in_words(objective)),
           "take a model of a family with masked-lm, such as BERT or XLM-RoBERTa, and --objective masked-lm");
+  }
+
+  // The one of --generator, else that of the model's folder.
+  void choose_generator() {
+    const fs::path own = checkpoint_ / models::kGeneratorFolder;
+    settings_.generator = job_.generator.empty() ? own : fs::path(job_.generator);
+    if (job_.generator.empty() && !path_exists(own / "config.json"))
+      throw UsageError(
+          fmt::format("--generator is needed: {} is a discriminator of replaced tokens, and a generator "
+                      "replaces them",
+                      checkpoint_.string()),
+          "give the folder of an ELECTRA with a masked-lm head and the same vocabulary: "
+          "google/electra-small-generator belongs to google/electra-small-discriminator; or --objective "
+          "masked-lm, which trains a new head without a generator");
+    check_same_tokens(*Tokenizer::from_pretrained(checkpoint_), settings_.generator);
   }
 
   void settle_length() {
@@ -155,7 +196,10 @@ class Adaptation {
   // A stage of pretraining and its row; false if it was interrupted.
   bool add_row(const std::string& name, const fs::path& from, const PretrainingText& text,
                const PretrainingSettings& settings, fs::path& model) {
-    PretrainingResult r = pretrain(name, from, text, settings, root_, hooks_);
+    PretrainingSettings own = settings;
+    // The next stage goes on with the generator as the last one left it.
+    if (settings.objective.replaced_tokens && from != start_) own.generator = from / models::kGeneratorFolder;
+    PretrainingResult r = pretrain(name, from, text, own, root_, hooks_);
     if (r.interrupted) return false;
     model = r.folder;
     result_.stages.push_back({name, std::move(r)});

@@ -26,7 +26,7 @@ struct AdaptJob {
   train::TrainJob job;  // the model, the task's files, and the arguments of continued pretraining
   // corpus and held_out_file: files, or de=FILE,fr=FILE. parallel: as read_parallel takes it.
   std::vector<std::string> corpus, held_out_file, exclude_file, replay, control, general, parallel;
-  std::string objective, stages = "dapt", task_arguments, tapt_arguments;
+  std::string objective, generator, stages = "dapt", task_arguments, tapt_arguments;
   std::vector<uint64_t> seeds = {1, 2, 3};
   int64_t head_steps = kHeadSteps;
   double head_learning_rate = kHeadLearningRate;

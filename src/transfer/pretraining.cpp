@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char *kSpanCorruption = "span-corruption", *kSimCse = "simcse";
+constexpr const char *kSpanCorruption = "span-corruption", *kSimCse = "simcse", *kRtd = "rtd";
 
 // The objectives of a family, its own first.
 std::vector<Objective> objectives_of(const models::Family& family) {
@@ -32,12 +32,17 @@ std::vector<Objective> objectives_of(const models::Family& family) {
     if (head.kind->predicts_tokens) out.push_back({head.kind, head.kind->reads_target, false});
   }
   for (const models::FamilyHead& head : family.heads)
+    if (head.kind == &models::kReplacedTokenDetection) out.push_back({head.kind, false, false, true});
+  for (const models::FamilyHead& head : family.heads)
     if (head.kind->is_bare) out.push_back({head.kind, false, true});
   return out;
 }
 
 std::string name_of_objective(const Objective& o) {
-  return o.contrastive ? kSimCse : o.span_corruption ? kSpanCorruption : o.head->task;
+  return o.contrastive       ? kSimCse
+         : o.replaced_tokens ? kRtd
+         : o.span_corruption ? kSpanCorruption
+                             : o.head->task;
 }
 
 Json stored_scores(const HeldOutScores& p) {
@@ -77,6 +82,7 @@ Json key_of_pretraining(const fs::path& from, const PretrainingText& text, const
               {"model", model_fingerprint(from)},
               {"dropout", dropout},
               {"arguments", deciding_arguments(arguments)}};
+  if (s.objective.replaced_tokens) key["generator"] = model_fingerprint(s.generator);
   key.update(key_of(text));
   return key;
 }
@@ -104,6 +110,7 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
   arguments.span_corruption = s.objective.span_corruption;
   arguments.do_eval = true;
   const Model model = load(from, s);
+  if (s.objective.replaced_tokens) models::add_generator(model.state(), s.generator);
   if (hooks.loaded) hooks.loaded(model, fmt::format("{}, stage {}", from.string(), name));
   TaskData data = data_of(text, s.objective, from);
   if (has_new_head(model)) start_from_frequencies(model, *data.tokenizer, training_files(text));
@@ -136,11 +143,14 @@ PretrainingResult run_stage(const std::string& name, const fs::path& from, const
 
 Objective choose_objective(const std::string& asked, const models::ModelConfig& config) {
   const std::vector<Objective> all = objectives_of(models::find_family(config));
+  const std::string own = models::task_of_config(config);
   std::vector<std::string> names;
   for (const Objective& o : all) {
-    if (asked.empty() || asked == name_of_objective(o)) return o;
+    if (asked.empty() && o.replaced_tokens && own == o.head->task) return o;
     names.push_back(name_of_objective(o));
   }
+  for (const Objective& o : all)
+    if (asked.empty() || asked == name_of_objective(o)) return o;
   throw UsageError(fmt::format(
       "--objective {}: model_type \"{}\" has {}", asked.empty() ? "(default)" : asked, config.model_type(),
       names.empty() ? "no head that learns from text" : fmt::format("{}", fmt::join(names, ", "))));
@@ -148,6 +158,7 @@ Objective choose_objective(const std::string& asked, const models::ModelConfig& 
 
 std::string in_words(const Objective& o) {
   return o.contrastive       ? "simcse (sentence-embedding, each text twice)"
+         : o.replaced_tokens ? "rtd (replaced-token-detection, with a generator)"
          : o.span_corruption ? "span corruption (seq2seq-lm)"
                              : o.head->task;
 }
@@ -203,6 +214,7 @@ PretrainingResult pretrain(const std::string& name, const fs::path& from, const 
       from.string(), in_words(s.objective), s.head_steps);
   TrainingArguments head = s.arguments;
   head.freeze = std::string(probe.state().family->base_prefix) + ".*";
+  if (s.objective.replaced_tokens) head.freeze += fmt::format(",{}.*", models::kGeneratorScope);
   head.freeze_layers = head.reinit_layers = head.gradual_unfreezing = 0;
   head.layerwise_lr_decay = 1;
   head.max_steps = s.head_steps;
@@ -212,7 +224,9 @@ PretrainingResult pretrain(const std::string& name, const fs::path& from, const 
   head.save_total_limit.reset();
   PretrainingResult of_head = run_stage(name + "-head", from, text, s, head, root, hooks);
   if (of_head.interrupted) return of_head;
-  PretrainingResult out = run_stage(name, of_head.folder, text, s, s.arguments, root, hooks);
+  PretrainingSettings whole = s;
+  if (s.objective.replaced_tokens) whole.generator = of_head.folder / models::kGeneratorFolder;
+  PretrainingResult out = run_stage(name, of_head.folder, text, whole, s.arguments, root, hooks);
   out.new_head = true;
   out.head_seconds = of_head.seconds;
   return out;

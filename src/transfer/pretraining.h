@@ -19,15 +19,16 @@ namespace graft::transfer {
 struct Objective {
   const models::HeadKind* head = nullptr;
   bool span_corruption = false;
-  bool contrastive = false;  // two dropout passes over a text are alike, other texts of the batch are not
+  bool contrastive = false;      // two dropout passes over a text are alike, other texts of the batch are not
+  bool replaced_tokens = false;  // a discriminator finds the tokens that a generator replaced
 
   // What is measured on held-out text: of a contrastive objective how well the first half of a text finds its
-  // second half.
-  const char* measure() const { return contrastive ? "mrr@10" : "perplexity"; }
+  // second half, of a discriminator how well it finds replaced tokens.
+  const char* measure() const { return contrastive ? "mrr@10" : replaced_tokens ? "f1" : "perplexity"; }
 };
 
-// By the name of an option: a task of text, "span-corruption" or "simcse"; "" = the family's own. Throws
-// UsageError with the objectives that the family has.
+// By the name of an option: a task of text, "span-corruption", "rtd" or "simcse"; "" = that of the head in
+// the config, else the family's own. Throws UsageError with the objectives that the family has.
 Objective choose_objective(const std::string& asked, const models::ModelConfig& config);
 std::string in_words(const Objective& objective);
 
@@ -58,6 +59,7 @@ struct PretrainingSettings {
   TrainingArguments arguments;  // output_dir and resume_from_checkpoint are the stage's
   int64_t head_steps = 0;       // a new head is trained alone for so many steps; 0 = with the body at once
   double head_learning_rate = 0;
+  std::filesystem::path generator{};  // of replaced tokens: the folder that its training starts from
   std::vector<std::pair<std::string, double>> dropout{};
 };
 

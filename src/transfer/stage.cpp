@@ -11,6 +11,7 @@
 #include "hub/sentence_transformers.h"
 #include "hub/sha256.h"
 #include "hub/state_dict.h"
+#include "models/generator.h"
 #include "train/manifest.h"
 #include "train/output.h"
 
@@ -79,7 +80,7 @@ void publish_model(const fs::path& from, const fs::path& output,
       copy(path, staged.path() / name);
       continue;
     }
-    if (!hub::is_sentence_transformers_file(name)) continue;
+    if (!hub::is_sentence_transformers_file(name) && name != models::kGeneratorFolder) continue;
     make_folders(staged.path() / name);
     for (const fs::path& file : list_folder(path))
       if (!is_folder(file)) copy(file, staged.path() / name / file.filename());

@@ -71,6 +71,26 @@ TEST(MlmMasker, RatesAreThoseOfBert) {
   expect_rate(low, all, 502.0 / 1005);
 }
 
+// The same tokens, for a model that fills each of them.
+TEST(MlmMasker, ChosenTokensAllBecomeTheMaskTokenWhereAskedFor) {
+  const Ids clean = sentence(500);
+  const auto length = static_cast<int32_t>(clean.size());
+  std::vector<uint8_t> starts(clean.size(), 1);
+  for (const bool spans : {false, true}) {
+    MlmOptions usual = options(0.3), all = usual;
+    usual.spans.on = all.spans.on = spans;
+    all.only_mask_token = true;
+    MaskedRows first, second;
+    Ids some = clean, every = clean;
+    masker_with(usual).mask(1, 5, some.data(), starts.data(), length, 0, first);
+    masker_with(all).mask(1, 5, every.data(), starts.data(), length, 0, second);
+    EXPECT_EQ(first.rows, second.rows);
+    EXPECT_EQ(first.labels, second.labels);
+    EXPECT_NE(some, every);
+    for (const int32_t row : second.rows) EXPECT_EQ(every[static_cast<size_t>(row)], kMask);
+  }
+}
+
 TEST(MlmMasker, SpecialTokensAreNeverChosen) {
   const MlmMasker masker = masker_with(options(1.0));
   Ids ids{2, 7, 1, 8, 3, 0, 4, 9, 3};

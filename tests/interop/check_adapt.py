@@ -1,5 +1,7 @@
 """Folders that `graft adapt` wrote: transformers loads them with the same ids and the same numbers, new pieces of a vocabulary included.
 
+Of replaced-token detection: the discriminator and its generator, with logits, loss and gradients by `graft parity`.
+
     <environment>/bin/python3 check_adapt.py WORK
 """
 import json
@@ -9,8 +11,9 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import (AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, GPT2Config, GPT2LMHeadModel,
-                          T5Config, T5ForConditionalGeneration)
+from safetensors.torch import save_file
+from transformers import (AutoTokenizer, BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel, ElectraConfig,
+                          ElectraForMaskedLM, ElectraForPreTraining, GPT2Config, GPT2LMHeadModel, T5Config, T5ForConditionalGeneration)
 
 from common import TOLERANCE, PROJECT, graft, json_lines, relative, run_cases
 
@@ -32,11 +35,17 @@ def tiny_t5(size):
                                                decoder_start_token_id=0))
 
 
+def tiny_electra(size, kind=ElectraForPreTraining, hidden_size=32):
+    return kind(ElectraConfig(vocab_size=size, embedding_size=16, hidden_size=hidden_size, num_hidden_layers=2, num_attention_heads=2,
+                              intermediate_size=48, max_position_embeddings=64))
+
+
 # name: tokenizer, model, the class that loads the result, options of adapt
 CASES = {
     "bert": ("small-bert-uncased", tiny_bert, BertForMaskedLM, {"extend_vocabulary": 4, "head_steps": 5}),
     "gpt2": ("small-gpt2", tiny_gpt2, GPT2LMHeadModel, {"extend_vocabulary": 4}),
     "t5": ("small-t5", tiny_t5, T5ForConditionalGeneration, {"extend_vocabulary": 4}),
+    "electra": ("small-bert-uncased", tiny_electra, ElectraForPreTraining, {"mlm_probability": 0.3}),
 }
 
 
@@ -52,6 +61,55 @@ def make(folder, tokenizer, build):
     shutil.copytree(TOKENIZERS / tokenizer, folder)
     size = max(AutoTokenizer.from_pretrained(folder).get_vocab().values()) + 1
     build(size).save_pretrained(folder)
+
+
+def make_generator(folder, discriminator):
+    """With the embeddings of the discriminator, as a pair that was pretrained together has them."""
+    shutil.copytree(TOKENIZERS / CASES["electra"][0], folder)
+    model = ElectraForPreTraining.from_pretrained(discriminator)
+    generator = tiny_electra(model.config.vocab_size, ElectraForMaskedLM, 16)
+    generator.electra.embeddings.load_state_dict(model.electra.embeddings.state_dict())
+    generator.save_pretrained(folder)
+    return folder
+
+
+def parity_of(model, folder, tokenizer, work):
+    """The worst difference of graft's logits, loss and gradients from the reference's, each as a share of its limit."""
+    torch.manual_seed(2)
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
+    model = ElectraForPreTraining.from_pretrained(folder, config=model.config)  # without dropout in training too
+    inputs = tokenizer(["the patient received music", "film critics liked plain music while the patient received a antibiotic"],
+                       return_tensors="pt", padding=True)
+    inputs["labels"] = (torch.rand(inputs["input_ids"].shape) < 0.3).long() * inputs["attention_mask"]
+    with torch.enable_grad():
+        out = model.train()(**inputs)
+        out.loss.backward()
+    work.mkdir()
+    model.config.architectures = ["ElectraForPreTraining"]
+    model.config.save_pretrained(work)
+    parameters = dict(model.named_parameters())
+    save_file({name: p.detach().clone() for name, p in parameters.items()}, work / "model.safetensors")
+    save_file({name: p.grad.clone() for name, p in parameters.items()}, work / "grads.safetensors")
+    save_file({"logits": out.logits.detach().clone(), "loss": out.loss.detach().clone()}, work / "outputs.safetensors")
+    (work / "inputs.json").write_text(json.dumps({name: {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape),
+                                                         "data": x.tolist()} for name, x in inputs.items()}))
+    norm = torch.sqrt(sum(p.grad.double().square().sum() for p in parameters.values())).item()
+    (work / "meta.json").write_text(json.dumps({"library": f"transformers {transformers.__version__}", "grad_norm": norm}))
+    report = json_lines(graft("parity", {"golden": work}, "--json"))[0]
+    return {kind["kind"]: kind["worst_of_limit"] for kind in report["kinds"]}, report["not_compared"]
+
+
+def check_pair(counter, folder, model, tokenizer, work):
+    """Problems of a discriminator's folder and of the generator in it."""
+    generator, info = ElectraForMaskedLM.from_pretrained(folder / "generator", output_loading_info=True)
+    problems = [f"the generator lacks {sorted(info['missing_keys'])[:4]}"] if info["missing_keys"] else []
+    AutoTokenizer.from_pretrained(folder / "generator")
+    own, shared = model.electra.embeddings.state_dict(), generator.electra.embeddings.state_dict()
+    if not all(torch.equal(own[name], shared[name]) for name in own):
+        problems.append("the embeddings of the pair are no longer the same")
+    shares, left_out = parity_of(model, folder, tokenizer, work / "parity")
+    counter.count("tensors by parity", len(shares))
+    return problems + [f"{kind}: {share} of its limit" for kind, share in shares.items() if share > 1] + left_out
 
 
 def masked_loss(model, tokenizer, text):
@@ -85,6 +143,8 @@ def check(counter, name, work, corpus):
     tokenizer_name, build, loads, options = CASES[name]
     start, folder = work / f"{name}-start", work / f"{name}-adapted"
     make(start, tokenizer_name, build)
+    if name == "electra":
+        options = {**options, "generator": make_generator(work / "generator", start)}
     graft("adapt", {"model": start, "corpus": corpus, "output_dir": folder, "max_steps": 4, "max_seq_length": 32, "learning_rate": 1e-3,
                     "near_duplicates": 2, "bf16": "false", **options})
     model, info = loads.from_pretrained(folder, output_loading_info=True)
@@ -106,6 +166,8 @@ def check(counter, name, work, corpus):
         missing = BertForSequenceClassification.from_pretrained(folder, output_loading_info=True)[1]["missing_keys"]  # a list in release 4
         if set(missing) - {"classifier.weight", "classifier.bias"}:
             problems.append("a classifier finds no pooler")
+    if name == "electra":
+        return problems + check_pair(counter, folder, model, tokenizer, work)
     for got, want in compare(name, folder, model, tokenizer, work):
         counter.difference(relative(got, want))
         counter.count("numbers")

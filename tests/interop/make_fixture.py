@@ -3,7 +3,7 @@
     .interop/5.24.0/bin/python3 tests/interop/make_fixture.py OUT FAMILY [HEAD...]
 
 A family is an encoder's row of families.py. Heads: seqcls_single seqcls_multi seqcls_regression mlm tokencls qa_unpadded
-multiple_choice. tests/golden/README.md says what the files hold.
+multiple_choice, and rtd of electra. tests/golden/README.md says what the files hold.
 """
 import json
 import random
@@ -13,19 +13,20 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForMultipleChoice, AutoModelForQuestionAnswering, AutoModelForTokenClassification
+from transformers import (AutoConfig, AutoModelForMultipleChoice, AutoModelForPreTraining, AutoModelForQuestionAnswering,
+                          AutoModelForTokenClassification)
 
 import families
 from families import FAMILIES, make_model
 
 families.HEADS |= {"tokencls": (AutoModelForTokenClassification, {}), "qa_unpadded": (AutoModelForQuestionAnswering, {}),
-                   "multiple_choice": (AutoModelForMultipleChoice, {})}
+                   "multiple_choice": (AutoModelForMultipleChoice, {}), "rtd": (AutoModelForPreTraining, {})}
 
 VOCAB, POSITIONS, LENGTHS, LABELS = 200, 40, (17, 9, 5, 12, 2), 3
 RATES = (0.0, 5e-4, 1e-3, 8.75e-4, 7.5e-4)  # linear, warm-up of 2 of 10 steps
 HEAD_OF = {"seqcls_single": "single", "seqcls_multi": "multi", "seqcls_regression": "regression", "mlm": "mlm",
-           "tokencls": "tokencls", "qa_unpadded": "qa_unpadded", "multiple_choice": "multiple_choice"}
-NO_STEPS = ("seqcls_multi", "multiple_choice")
+           "tokencls": "tokencls", "qa_unpadded": "qa_unpadded", "multiple_choice": "multiple_choice", "rtd": "rtd"}
+NO_STEPS = ("seqcls_multi", "multiple_choice", "rtd")
 STABLE = 1e-5  # a parameter whose fp32 and fp64 runs differ by more after five steps has no meaningful value
 
 
@@ -62,6 +63,8 @@ def inputs_for(family, head, pad, types):
     elif head == "mlm":
         out["labels"] = torch.tensor([[draw.randrange(3, VOCAB) if i < n and draw.random() < 0.3 else -100 for i in range(width)]
                                       for n in LENGTHS])
+    elif head == "rtd":  # a label for each token
+        out["labels"] = torch.tensor([[int(i < n and draw.random() < 0.3) for i in range(width)] for n in lengths])
     elif head == "seqcls_single":
         out["labels"] = torch.tensor([draw.randrange(LABELS) for _ in LENGTHS])
     elif head == "seqcls_multi":
@@ -167,7 +170,7 @@ def make(out, family, head):
 def main(out, family, heads):
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
-    for head in heads or HEAD_OF:
+    for head in heads or [name for name in HEAD_OF if name != "rtd" or family == "electra"]:
         make(out, family, head)
 
 

@@ -1,6 +1,9 @@
 #include "train/every_task.h"
 
 #include "base/philox.h"
+#include "models/generator.h"
+#include "models/registry.h"
+#include "models/state.h"
 
 namespace graft::test {
 
@@ -19,6 +22,21 @@ std::vector<TaskCase> every_task() {
   }
   return cases;
 }
+
+namespace {
+
+// A small masked language model whose embeddings are those of the discriminator.
+void give_generator(const Model& model, const Json& config, const TinyRun& run) {
+  Json smaller = config;
+  smaller.update({{"hidden_size", 16}, {"num_hidden_layers", 1}, {"intermediate_size", 32}});
+  write_json(run / "generator.json", smaller);
+  ModelOptions options;
+  options.task = models::kMaskedLm.task;
+  Model::from_config(run / "generator.json", options).save_pretrained(run / "generator");
+  models::add_generator(model.state(), run / "generator");
+}
+
+}  // namespace
 
 Model EveryTask::model(const TaskCase& c) const {
   const std::string task = c.task->head->task;
@@ -54,6 +72,8 @@ Model EveryTask::model(const TaskCase& c) const {
                    {"hidden_dropout_prob", 0.1},
                    {"attention_probs_dropout_prob", 0.1}});
   }
+  const bool has_generator = c.task->head == &models::kReplacedTokenDetection;
+  if (has_generator) config.update({{"model_type", "electra"}, {"embedding_size", 16}});
   const std::filesystem::path file = run_ / (task + ".json");
   write_json(file, config);
   ModelOptions options;
@@ -61,7 +81,9 @@ Model EveryTask::model(const TaskCase& c) const {
   if (c.kind == "single" || c.kind == "multi") options.labels = {"blue", "green", "red"};
   if (c.kind == "regression") options.labels = {"LABEL_0"};
   if (task == "token-classification") options.labels = {"O", "B-COLOUR", "I-COLOUR"};
-  return Model::from_config(file, options);
+  const Model model = Model::from_config(file, options);
+  if (has_generator) give_generator(model, config, run_);
+  return model;
 }
 
 namespace {
