@@ -146,7 +146,7 @@ struct TrainingArguments {
   bool use_rslora = false;            // scaled by alpha / sqrt(r)
   bool use_dora = false;              // the lengths of the weights' rows are trained apart
   std::string init_lora_weights = "true";     // true, gaussian, pissa
-  int64_t num_virtual_tokens = 20;            // of prompt_tuning
+  int64_t num_virtual_tokens = 20;            // of prompt_tuning and prefix_tuning
   std::string prompt_tuning_init = "RANDOM";  // RANDOM, TEXT
   std::string prompt_tuning_init_text{};      // of TEXT: its tokens' embeddings are the first values
   // Bottleneck adapters (peft_type seq_bn, double_seq_bn, par_bn, seq_bn_inv, double_seq_bn_inv), with the

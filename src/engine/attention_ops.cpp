@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "engine/table_rows.h"
 
 namespace graft::engine {
 namespace {
@@ -171,6 +172,57 @@ void put_rows(Tape& tape, Slice x, const int64_t* rows, Tensor cache) {
     fail("put_rows: columns {} to {} of {}", x.first, x.first + cache.cols, x.v->data.cols);
   tape.kernels().put_rows(x.v->data.columns(x.first, cache.cols), tape.on_device(rows, x.v->data.rows),
                           cache);
+}
+
+namespace {
+
+// f(first row, number) for each run of rows that are not negative.
+template <class F>
+void each_run(const int32_t* rows, int64_t n, F f) {
+  for (int64_t begin = 0; begin < n; ++begin) {
+    int64_t end = begin;
+    while (end < n && rows[end] >= 0) ++end;
+    if (end > begin) f(begin, end - begin);
+    begin = end;
+  }
+}
+
+// Rows [begin, begin + n) of some columns.
+Tensor piece_of(Tensor t, int64_t begin, int64_t n, int64_t first, int64_t width) {
+  Tensor part = t.columns(first, width);
+  part.data = part.row(begin);
+  part.rows = n;
+  return part;
+}
+
+}  // namespace
+
+Var replace_columns(Tape& tape, Slice x, int64_t width, Parameter& table, const int32_t* table_rows) {
+  const Var v = x.v;
+  const int64_t first = x.first, T = v->data.rows;
+  if (first + width > v->data.cols || table.size % width != 0)
+    fail("replace_columns: columns {} to {} of {} by rows of {} [{}, {}]", first, first + width, v->data.cols,
+         table.name, table.rows(), table.cols());
+  const Tensor rows = make_tensor(tape.parameters().value(table), table.size / width, width);
+  for (int64_t r = 0; r < T; ++r)
+    if (table_rows[r] >= rows.rows)
+      fail("replace_columns: row {} of {}, which has {}", table_rows[r], table.name, rows.rows);
+  const int32_t* on_device = tape.on_device(table_rows, T);
+  each_run(table_rows, T, [&](int64_t begin, int64_t n) {
+    tape.kernels().gather(rows, on_device + begin, piece_of(v->data, begin, n, first, width));
+  });
+  const Var out = tape.result(v->data, v->needs_grad || table.trainable);
+  tape.note_rows(out, v);
+  tape.on_backward(out, [=, trained = &table](Tape& t) {
+    table_gradient(t, trained, table_rows, out->grad.columns(first, width));
+    if (!v->needs_grad) return;
+    each_run(table_rows, T, [&](int64_t begin, int64_t n) {
+      t.kernels().basic(
+          {.op = BasicOp::fill, .out = piece_of(out->grad, begin, n, first, width), .alpha = 0});
+    });
+    std::swap(v->grad, out->grad);  // no other operation reads v
+  });
+  return out;
 }
 
 RotaryTable rotary_table(Tape& tape, double theta, int64_t head_dim, int64_t num_positions) {

@@ -80,6 +80,12 @@ Var attention_cached(Tape& tape, Slice q, const CachedKeys& keys, const Attentio
 // cache.
 void put_rows(Tape& tape, Slice x, const int64_t* rows, Tensor cache);
 
+// Row r of x's columns [first, first + width) becomes row table_rows[r] of `table`, which is read as rows of
+// `width`; a negative number leaves it. Keys and values that are parameters (Li and Liang 2021,
+// "Prefix-Tuning"). In place: x is clobbered and must be the input of no other operation. table_rows [T]
+// outlives the tape.
+Var replace_columns(Tape& tape, Slice x, int64_t width, Parameter& table, const int32_t* table_rows);
+
 // Angles of rotary positions (Su et al. 2021): position * theta^(-2c / head_dim) for c < head_dim / 2.
 struct RotaryTable {
   const float* values = nullptr;  // [positions, head_dim]: cosines, then sines

@@ -165,7 +165,7 @@ void initialize_by_singular_values(State& state, const Parameter& matrix, ModelA
 void declare_beside_matrices(State& state, PeftConfig& config) try {
   if (config.bottleneck) declare_bottlenecks(state, *config.bottleneck);
   if (!config.prompt) return;
-  declare_virtual_tokens(state, config.prompt->num_virtual_tokens);
+  declare_virtual_tokens(state, config.prompt->num_virtual_tokens, config.prompt->prefix);
   config.prompt->token_dim = state.network.encoder->word_embeddings()->cols();
   config.prompt->num_layers = state.config.layers(state.family->sizes.num_layers);
   for (const char* key : {"num_attention_heads", "n_head", "n_heads"})

@@ -88,7 +88,8 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
     }
     return declare_bottlenecks(state, *config.bottleneck, sizes);
   }
-  if (config.prompt) return declare_virtual_tokens(state, config.prompt->num_virtual_tokens);
+  if (config.prompt)
+    return declare_virtual_tokens(state, config.prompt->num_virtual_tokens, config.prompt->prefix);
   for (const hub::TensorView& t : folder.tensors.tensors()) {
     const std::string part = adapter_part(t.name);
     if (part != ".lora_A.weight" && part != ".ia3_l") continue;

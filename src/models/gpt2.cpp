@@ -117,11 +117,44 @@ class Gpt2 : public Encoder, public CausalDecoder {
   int64_t max_positions() const override { return config_.n_positions; }
   engine::Parameter* word_embeddings() const override { return embeddings_.word; }
   engine::Embeddings* embeddings() override { return &embeddings_; }
+  engine::Parameter** prefix() override { return &prefix_; }
   const CausalDecoder* decoder() const override { return this; }
   int64_t num_layers() const override { return config_.n_layer; }
   int64_t key_width() const override { return config_.n_embd; }
 
  private:
+  // The ids of a pass that begins with virtual tokens: those of the text, and for each row the number of its
+  // virtual token or -1.
+  struct SplitIds {
+    const int32_t *text = nullptr, *virtual_token = nullptr;
+  };
+  // Keys and values of virtual tokens are parameters, so that their embeddings do not matter: token 0 stands
+  // in.
+  SplitIds split(Tape& tape, const Inputs& inputs) const {
+    const int64_t T = inputs.rows.num_rows, words = embeddings_.word->rows();
+    if (!prefix_ || T == 0 || inputs.input_ids[0] < words) return {inputs.input_ids};
+    auto *text = tape.push_array<int32_t>(T), *number = tape.push_array<int32_t>(T);
+    for (int64_t r = 0; r < T; ++r) {
+      const bool is_virtual = inputs.input_ids[r] >= words;
+      text[r] = is_virtual ? 0 : inputs.input_ids[r];
+      number[r] = is_virtual ? inputs.input_ids[r] - static_cast<int32_t>(words) : -1;
+    }
+    return {text, number};
+  }
+
+  // Queries, keys and values of layer i.
+  Var project(Tape& tape, Var x, size_t i, const int32_t* virtual_token) const {
+    const Var qkv = engine::linear(tape, x, layers_[i].qkv);
+    if (!virtual_token) return qkv;
+    const int64_t H = config_.n_embd, T = x->data.rows;
+    auto* rows = tape.push_array<int32_t>(T);  // of the prefix, read as a row for each layer
+    for (int64_t r = 0; r < T; ++r)
+      rows[r] = virtual_token[r] < 0
+                    ? -1
+                    : virtual_token[r] * static_cast<int32_t>(layers_.size()) + static_cast<int32_t>(i);
+    return engine::replace_columns(tape, {qkv, H}, 2 * H, *prefix_, rows);
+  }
+
   Var attend(Tape& tape, Var qkv, size_t i, const Inputs& inputs, const KeyValueCache* cache) const {
     const Gpt2Layer& layer = layers_[i];
     const int64_t H = config_.n_embd;
@@ -138,13 +171,15 @@ class Gpt2 : public Encoder, public CausalDecoder {
   }
 
   Var run(Tape& tape, const Inputs& inputs, const RowSelection& rows, const KeyValueCache* cache) const {
-    Var z = engine::embed(tape, embeddings_, inputs.input_ids, inputs.rows.position, nullptr,
+    const SplitIds ids = split(tape, inputs);
+    const int32_t* virtual_token = ids.virtual_token;
+    Var z = engine::embed(tape, embeddings_, ids.text, inputs.rows.position, nullptr,
                           static_cast<float>(config_.embd_pdrop), "transformer.drop", inputs.rows);
     Var x = layer_norm_of(tape, z);
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (inputs.hidden_states) inputs.hidden_states->push_back(z);
-      const auto both = tape.segment([this, i, x, z, inputs, rows, cache](Tape& t) {
-        return run_layer(t, i, x, z, inputs, rows, cache);
+      const auto both = tape.segment([this, i, x, z, inputs, rows, cache, virtual_token](Tape& t) {
+        return run_layer(t, i, x, z, inputs, rows, cache, virtual_token);
       });
       x = both[0];
       z = both[1];
@@ -156,12 +191,12 @@ class Gpt2 : public Encoder, public CausalDecoder {
   // The normalised stream and the stream itself; of the last layer, all behind the attention runs for the
   // selected rows only, and there is no stream.
   Tape::Results run_layer(Tape& tape, size_t i, Var x, Var z, const Inputs& inputs, const RowSelection& rows,
-                          const KeyValueCache* cache) const {
+                          const KeyValueCache* cache, const int32_t* virtual_token) const {
     const auto dropout = static_cast<float>(config_.resid_pdrop);
     const Gpt2Layer& layer = layers_[i];
     const bool last = i + 1 == layers_.size();
     engine::Rows out_rows = inputs.rows;
-    Var context = attend(tape, engine::linear(tape, x, layer.qkv), i, inputs, cache);
+    Var context = attend(tape, project(tape, x, i, virtual_token), i, inputs, cache);
     const auto chosen = [&](engine::Linear l) {
       l.fp32 = last && rows.one_row_each;  // as in the post-norm layer: so few rows cost less in fp32
       return l;
@@ -191,6 +226,7 @@ class Gpt2 : public Encoder, public CausalDecoder {
   engine::Embeddings embeddings_;
   std::vector<Gpt2Layer> layers_;
   engine::Norm ln_f_;
+  engine::Parameter* prefix_ = nullptr;  // keys and values of virtual tokens, where a prefix is trained
 };
 
 // A linear layer without bias on the last token of each sequence that is not the padding token, as the

@@ -65,6 +65,9 @@ class Encoder {
   virtual const CausalDecoder* decoder() const { return nullptr; }
   // Its layers, where they may have bottleneck adapters (models/bottleneck.h); null otherwise.
   virtual std::vector<PostNormLayer>* post_norm_layers() { return nullptr; }
+  // Where the keys and values of virtual tokens may be, [number, layers * 2 * width]: those of each layer
+  // side by side (models/virtual_tokens.h); null: the architecture has no place for them.
+  virtual engine::Parameter** prefix() { return nullptr; }
 };
 
 class Head {
@@ -119,6 +122,7 @@ struct Network {
 
   // How many virtual tokens precede each sequence.
   int64_t num_virtual_tokens() const {
+    if (engine::Parameter** prefix = encoder->prefix(); prefix && *prefix) return (*prefix)->rows();
     const engine::Embeddings* e = encoder->embeddings();
     return e && e->prompt ? e->prompt->rows() : 0;
   }

@@ -115,13 +115,15 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
     c.feedforward_modules = texts(json, "feedforward_modules", origin);
   } else if (type == "LORA") {
     read_lora(c, json, origin);
-  } else if (type == "PROMPT_TUNING") {
-    c.peft_type = PeftType::prompt_tuning;
-    c.prompt = PromptConfig::read(json, origin);
+  } else if (type == "PROMPT_TUNING" || type == "PREFIX_TUNING") {
+    const bool prefix = type == "PREFIX_TUNING";
+    c.peft_type = prefix ? PeftType::prefix_tuning : PeftType::prompt_tuning;
+    c.prompt = PromptConfig::read(json, origin, prefix);
   } else {
     fail_with(
         "use it with peft in Python; where its method has a merge (merge_and_unload), save the merged model",
-        "{}: \"peft_type\" is \"{}\"; graft has LORA, IA3 and PROMPT_TUNING", origin, shown(type));
+        "{}: \"peft_type\" is \"{}\"; graft has LORA, IA3, PROMPT_TUNING and PREFIX_TUNING", origin,
+        shown(type));
   }
   c.target_modules = texts(json, "target_modules", origin);
   c.modules_to_save = texts(json, "modules_to_save", origin);
@@ -141,7 +143,6 @@ Json PeftConfig::json() const {
     out["base_model_name_or_path"] = base_model_name_or_path;
     out["inference_mode"] = true;
     out["modules_to_save"] = list_or_null(modules_to_save);
-    out["peft_type"] = "PROMPT_TUNING";
     out["revision"] = text_or_null(revision);
     out["task_type"] = text_or_null(task_type);
     return Json(out);

@@ -14,7 +14,7 @@
 
 namespace graft::models {
 
-enum class PeftType : uint8_t { lora, ia3, bottleneck, prompt_tuning };
+enum class PeftType : uint8_t { lora, ia3, bottleneck, prompt_tuning, prefix_tuning };
 
 struct PeftConfig {
   PeftType peft_type = PeftType::lora;
@@ -31,8 +31,8 @@ struct PeftConfig {
   bool fan_in_fan_out = false;  // the checkpoint holds the matrices as [in, out]
   std::string task_type;        // SEQ_CLS, ...; "" = null
   std::string base_model_name_or_path, revision;
-  // Of PeftType::bottleneck and of PeftType::prompt_tuning; then nothing above task_type is in use, but for
-  // modules_to_save.
+  // Of PeftType::bottleneck, and of PeftType::prompt_tuning and prefix_tuning; then nothing above task_type
+  // is in use, but for modules_to_save.
   std::optional<BottleneckConfig> bottleneck{};
   std::optional<PromptConfig> prompt{};
 

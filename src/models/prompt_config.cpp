@@ -29,8 +29,9 @@ Json text_or_null_of(const std::string& text) { return text.empty() ? Json() : J
 
 }  // namespace
 
-PromptConfig PromptConfig::read(const Json& file, const std::string& origin) {
+PromptConfig PromptConfig::read(const Json& file, const std::string& origin, bool prefix) {
   PromptConfig c;
+  c.prefix = prefix;
   c.num_virtual_tokens = count_in(file, "num_virtual_tokens", origin);
   if (c.num_virtual_tokens < 1) fail_with(kTryAgain, "{}: \"num_virtual_tokens\" must be 1 or more", origin);
   if (const int64_t streams = count_in(file, "num_transformer_submodules", origin); streams > 1)
@@ -50,15 +51,23 @@ PromptConfig PromptConfig::read(const Json& file, const std::string& origin) {
 }
 
 std::map<std::string, Json> PromptConfig::keys() const {
-  return {{"num_attention_heads", num_attention_heads},
-          {"num_layers", num_layers},
-          {"num_transformer_submodules", 1},
-          {"num_virtual_tokens", num_virtual_tokens},
-          {"prompt_tuning_init", prompt_tuning_init},
-          {"prompt_tuning_init_text", text_or_null_of(prompt_tuning_init_text)},
-          {"token_dim", token_dim},
-          {"tokenizer_kwargs", nullptr},
-          {"tokenizer_name_or_path", text_or_null_of(tokenizer_name_or_path)}};
+  std::map<std::string, Json> out = {{"num_attention_heads", num_attention_heads},
+                                     {"num_layers", num_layers},
+                                     {"num_transformer_submodules", 1},
+                                     {"num_virtual_tokens", num_virtual_tokens},
+                                     {"peft_type", prefix ? "PREFIX_TUNING" : "PROMPT_TUNING"},
+                                     {"token_dim", token_dim}};
+  if (prefix) {
+    out["encoder_hidden_size"] = token_dim;  // of a projection; peft writes it without one, too
+    out["init_weights"] = nullptr;
+    out["prefix_projection"] = false;
+    return out;
+  }
+  out["prompt_tuning_init"] = prompt_tuning_init;
+  out["prompt_tuning_init_text"] = text_or_null_of(prompt_tuning_init_text);
+  out["tokenizer_kwargs"] = nullptr;
+  out["tokenizer_name_or_path"] = text_or_null_of(tokenizer_name_or_path);
+  return out;
 }
 
 }  // namespace graft::models

@@ -56,11 +56,8 @@ bool has_virtual_tokens(const HeadKind& head) {
   return head.predicts_next || (head.has_labels && !head.predicts_tokens);
 }
 
-}  // namespace
-
-void declare_virtual_tokens(State& state, int64_t count) {
-  engine::Embeddings* embeddings = state.network.encoder->embeddings();
-  if (!embeddings)
+void check_prompt(const State& state) {
+  if (!state.network.encoder->embeddings())
     fail_with("LoRA adapters are implemented for every model_type",
               "{}: prompt tuning is not implemented for model_type \"{}\"", state.origin.string(),
               state.config.model_type());
@@ -69,17 +66,36 @@ void declare_virtual_tokens(State& state, int64_t count) {
         "LoRA adapters are for every task",
         "{}: prompt tuning is for sequence-classification, token-classification and causal-lm, not for {}",
         state.origin.string(), state.task);
+}
+
+// As peft has it: a classifier of today's releases takes no keys and values.
+void check_prefix(const State& state) {
+  if (state.network.encoder->prefix() && state.head->predicts_next) return;
+  const bool has_prompt = state.network.encoder->embeddings() && has_virtual_tokens(*state.head);
+  fail_with(has_prompt ? "prompt_tuning trains virtual tokens of this model"
+                       : "LoRA adapters are implemented for every model_type and task",
+            "{}: prefix tuning is implemented for causal-lm of model_type \"gpt2\", not for {} of \"{}\"",
+            state.origin.string(), state.task, state.config.model_type());
+}
+
+}  // namespace
+
+void declare_virtual_tokens(State& state, int64_t count, bool prefix) {
+  prefix ? check_prefix(state) : check_prompt(state);
   const int64_t positions = state.network.encoder->max_positions();
   if (positions > 0 && count >= positions)
     fail_with(fmt::format("give fewer: at most {}", positions - 1),
               "{} virtual tokens leave no position for a text: the model in {} has {} positions", count,
               state.origin.string(), positions);
+  const int64_t width = state.network.encoder->word_embeddings()->cols(),
+                layers = state.config.layers(state.family->sizes.num_layers);
   engine::Parameter p;
   p.name = kPromptEmbeddings;
-  p.shape = {count, embeddings->word->cols()};
+  p.shape = {count, prefix ? layers * 2 * width : width};
   p.init_std = 1;  // of torch.nn.Embedding
   p.of_adapter = true;
-  embeddings->prompt = &state.parameters.add(std::move(p));
+  engine::Parameter& declared = state.parameters.add(std::move(p));
+  (prefix ? *state.network.encoder->prefix() : state.network.encoder->embeddings()->prompt) = &declared;
 }
 
 void start_from_words(State& state, const std::vector<int32_t>& ids) {

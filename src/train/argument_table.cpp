@@ -320,11 +320,10 @@ const std::vector<Argument>& argument_table() {
       // Parameter-efficient tuning.
       {"peft_type", &T::peft_type,
        "train few parameters: lora or ia3 (adapters, saved as peft does), prompt_tuning (embeddings of "
-       "virtual "
-       "tokens before each text, saved as peft does), seq_bn, double_seq_bn or par_bn "
+       "virtual tokens before each text, saved as peft does), prefix_tuning (of GPT-2 for causal-lm, their "
+       "keys and values in every layer, saved as peft does), seq_bn, double_seq_bn or par_bn "
        "(bottleneck adapters of Pfeiffer, of Houlsby, parallel ones, saved as AdapterHub does), seq_bn_inv "
-       "or "
-       "double_seq_bn_inv (language adapters of MAD-X), bitfit (biases and head), linear_probing "
+       "or double_seq_bn_inv (language adapters of MAD-X), bitfit (biases and head), linear_probing "
        "(the head, over hidden states that are computed once); default: all parameters"},
       {"lora_r", &T::lora_r, "lora: rank", {1, 1e5}},
       {"lora_alpha", &T::lora_alpha, "lora: the adapter is scaled by alpha / r", {0, 1e6, without_min}},
@@ -356,7 +355,9 @@ const std::vector<Argument>& argument_table() {
        text_or_switch},
       {"num_virtual_tokens",
        &T::num_virtual_tokens,
-       "prompt_tuning: trained embeddings before each text; the model's positions hold them and the text",
+       "prompt_tuning, prefix_tuning: virtual tokens before each text; the model's positions hold them and "
+       "the "
+       "text",
        {1, 1e5}},
       {"prompt_tuning_init", &T::prompt_tuning_init,
        "prompt_tuning: RANDOM, or TEXT (the word embeddings of --prompt_tuning_init_text)"},

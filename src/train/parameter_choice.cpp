@@ -149,7 +149,8 @@ void log_few(const models::State& state, const TrainingArguments& a) {
     return log_info("bottleneck: {:.0f} parameters in {} adapters{} are trained: {}", adapters,
                     models::count_bottlenecks(state), head, share);
   if (config.prompt)
-    return log_info("prompt_tuning: {:.0f} parameters of {} virtual tokens{} are trained: {}", adapters,
+    return log_info("{}: {:.0f} parameters of {} virtual tokens{} are trained: {}",
+                    config.prompt->prefix ? "prefix_tuning" : "prompt_tuning", adapters,
                     config.prompt->num_virtual_tokens, head, share);
   log_info("{}: {:.0f} parameters in {} modules ({}){} are trained: {}",
            config.peft_type == models::PeftType::lora ? "lora" : "ia3", adapters,

@@ -47,6 +47,7 @@ const std::vector<PeftMethod>& peft_methods() {
       {"ia3", {"target_modules", "modules_to_save", "layers_to_transform"}},
       {"prompt_tuning",
        {"num_virtual_tokens", "prompt_tuning_init", "prompt_tuning_init_text", "modules_to_save"}},
+      {"prefix_tuning", {"num_virtual_tokens", "modules_to_save"}},
       {"seq_bn", bottleneck_options()},
       {"double_seq_bn", bottleneck_options()},
       {"par_bn", bottleneck_options()},
@@ -117,6 +118,10 @@ models::BottleneckConfig bottleneck_of_arguments(const TrainingArguments& a) {
   return c;
 }
 
+bool has_virtual_tokens(const TrainingArguments& a) {
+  return a.peft_type == "prompt_tuning" || a.peft_type == "prefix_tuning";
+}
+
 PeftConfig config_of_arguments(const TrainingArguments& a) {
   PeftConfig c;
   if (is_bottleneck(a.peft_type)) {
@@ -124,9 +129,11 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
     c.bottleneck = bottleneck_of_arguments(a);
     return c;
   }
-  if (a.peft_type == "prompt_tuning") {
-    c.peft_type = PeftType::prompt_tuning;
+  if (has_virtual_tokens(a)) {
+    const bool prefix = a.peft_type == "prefix_tuning";
+    c.peft_type = prefix ? PeftType::prefix_tuning : PeftType::prompt_tuning;
     c.prompt.emplace();
+    c.prompt->prefix = prefix;
     c.prompt->num_virtual_tokens = a.num_virtual_tokens;
     c.prompt->prompt_tuning_init = a.prompt_tuning_init;
     c.prompt->prompt_tuning_init_text = a.prompt_tuning_init_text;
@@ -147,8 +154,7 @@ PeftConfig config_of_arguments(const TrainingArguments& a) {
 }
 
 bool makes_adapter(const TrainingArguments& a) {
-  return a.peft_type == "lora" || a.peft_type == "ia3" || a.peft_type == "prompt_tuning" ||
-         is_bottleneck(a.peft_type);
+  return a.peft_type == "lora" || a.peft_type == "ia3" || has_virtual_tokens(a) || is_bottleneck(a.peft_type);
 }
 
 // BitFit and linear probing train a head; only the last can read the encoder's results from a cache.
@@ -281,7 +287,7 @@ bool is_chosen(const models::State& state, const engine::Parameter& p, const Tra
 }
 
 int64_t new_virtual_tokens(const Model& model, const TrainingArguments& a) {
-  return a.peft_type == "prompt_tuning" && !model.state().adapter ? a.num_virtual_tokens : 0;
+  return has_virtual_tokens(a) && !model.state().adapter ? a.num_virtual_tokens : 0;
 }
 
 void add_adapter(Model& model, const TrainingArguments& a, const Tokenizer& tokenizer) {

@@ -10,7 +10,7 @@ from pathlib import Path
 import peft
 import torch
 import transformers
-from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model, set_peft_model_state_dict
+from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 import families
@@ -119,7 +119,7 @@ def check(counter, family, method, work):
     return problems
 
 
-def save_prompt(family, head, task_type, work):
+def save_prompt(family, head, task_type, work, config=PromptTuningConfig, **settings):
     """A model of peft with five virtual tokens before a text, in work/theirs; its tokenizer."""
     work.mkdir(parents=True)
     tokenizer = families.make_tokenizer(family, work / "tokenizer")
@@ -127,14 +127,15 @@ def save_prompt(family, head, task_type, work):
     for part in (base, tokenizer):
         part.save_pretrained(work / "start")
     base = type(base).from_pretrained(work / "start")
-    model = get_peft_model(base, PromptTuningConfig(task_type=task_type, num_virtual_tokens=5)).eval()
+    model = get_peft_model(base, config(task_type=task_type, num_virtual_tokens=5, **settings)).eval()
     model.save_pretrained(work / "theirs")
     return model, tokenizer
 
 
 def text_logits(model, inputs):
+    """Of the tokens of a text: peft gives those of virtual tokens before them, but none of a prefix."""
     with torch.no_grad():
-        return model(**inputs).logits[0][5:]
+        return model(**inputs).logits[0][-inputs["input_ids"].shape[1]:]
 
 
 def continuation(model, tokenizer, prompt, new_tokens):
@@ -147,27 +148,60 @@ def continuation(model, tokenizer, prompt, new_tokens):
     return tokenizer.decode(ids[0], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def check_causal(counter, work):
-    """Losses of the tokens behind the first one, and greedy continuations."""
-    model, tokenizer = save_prompt("gpt2", "clm", "CAUSAL_LM", work)
+def compare_losses(counter, what, folder, model, tokenizer, work):
+    """Losses of the tokens behind the first one; returns the problems."""
     texts, path = families.sentences(8, 5), work / "texts.txt"
     path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
     want = []
     for text in texts:
         inputs = tokenizer(text, return_tensors="pt")
         want.append(torch.nn.functional.cross_entropy(text_logits(model, inputs)[:-1], inputs["input_ids"][0, 1:]).item())
-    options = {"model": work / "theirs", "input": path, "bf16": "false"}
-    difference = worst_difference([[line["loss"]] for line in json_lines(graft("predict", options))], [[loss] for loss in want])
+    got = json_lines(graft("predict", {"model": folder, "input": path, "bf16": "false"}))
+    difference = worst_difference([[line["loss"]] for line in got], [[loss] for loss in want])
     counter.difference(difference)
     counter.count("losses of texts", len(texts))
-    problems = [] if difference <= TOLERANCE else [f"losses of texts differ by {difference:.2g}"]
-    prompts = [" ".join(text.split()[:3]) for text in texts]
+    return [] if difference <= TOLERANCE else [f"{what}: losses of texts differ by {difference:.2g}"]
+
+
+def compare_continuations(counter, folder, model, tokenizer, work):
+    """Greedy ones; returns the problems."""
+    prompts, path = [" ".join(text.split()[:3]) for text in families.sentences(8, 5)], work / "prompts.txt"
     path.write_text("".join(f"{text}\n" for text in prompts), encoding="utf-8")
-    got = [line["generated_text"] for line in json_lines(graft("generate", {**options, "max_new_tokens": 8}))]
-    if got != [continuation(model, tokenizer, prompt, 8) for prompt in prompts]:
-        problems.append("other continuations")
-    counter.count("continuations", len(got))
+    counter.count("continuations", len(prompts))
+    want = [continuation(model, tokenizer, prompt, 8) for prompt in prompts]
+    options = {"model": folder, "input": path, "bf16": "false", "max_new_tokens": 8}
+    return [f"other continuations (use_cache {cache})" for cache in ("true", "false")
+            if [line["generated_text"] for line in json_lines(graft("generate", {**options, "use_cache": cache}))] != want]
+
+
+def check_causal(counter, work):
+    model, tokenizer = save_prompt("gpt2", "clm", "CAUSAL_LM", work)
+    return (compare_losses(counter, "read", work / "theirs", model, tokenizer, work)
+            + compare_continuations(counter, work / "theirs", model, tokenizer, work))
+
+
+def check_prefix(counter, work, **settings):
+    """Keys and values of virtual tokens: peft writes and graft reads, graft trains and peft reads, and the gradients."""
+    model, tokenizer = save_prompt("gpt2", "clm", "CAUSAL_LM", work, PrefixTuningConfig, **settings)
+    problems = compare_losses(counter, "read", work / "theirs", model, tokenizer, work)
+    problems += compare_continuations(counter, work / "theirs", model, tokenizer, work)
+    graft("train", {"model": work / "theirs", "task": "causal-lm", "train_file": work / "texts.txt", "line_by_line": "true", "bf16": "false",
+                    "max_steps": 5, "learning_rate": 1e-2, "output_dir": work / "ours"})
+    base = transformers.AutoModelForCausalLM.from_pretrained(work / "start")
+    problems += compare_losses(counter, "written", work / "ours", PeftModel.from_pretrained(base, work / "ours").eval(), tokenizer, work)
+    if settings:  # of a projection peft saves the result alone
+        return problems
+    config = json.loads((work / "start" / "config.json").read_text())
+    (work / "theirs" / "config.json").write_text(json.dumps({**config, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}))
+    inputs = tokenizer(families.sentences(5, 5), padding=True, return_tensors="pt")
+    save_reference(model, inputs, inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, -100), work / "theirs")
+    for kind in json.loads(graft("parity", {"golden": work / "theirs"}, "--json"))["kinds"]:
+        counter.count(kind["kind"], kind["tensors"])
     return problems
+
+
+def check_projected_prefix(counter, work):
+    return check_prefix(counter, work, prefix_projection=True, encoder_hidden_size=24)
 
 
 def check_tokens(counter, work):
@@ -229,7 +263,8 @@ def main(work, names):
             except GraftError as error:
                 problems = [str(error)]
             counter.case(f"{family} {method}", problems)
-    others = {} if names else {"gradients of a prompt": check_gradients, "prompt of causal-lm": check_causal, "prompt of token-classification": check_tokens}
+    others = {} if names else {"gradients of a prompt": check_gradients, "prompt of causal-lm": check_causal, "prefix of causal-lm": check_prefix,
+                              "projected prefix of causal-lm": check_projected_prefix, "prompt of token-classification": check_tokens}
     for name, other in others.items():
         try:
             problems = other(counter, work / name.replace(" ", "-"))

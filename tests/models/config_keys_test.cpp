@@ -186,7 +186,7 @@ TEST_F(ConfigKeys, AnAdapterIsNoModel) {
   fs::remove(folder / "model.safetensors");
   EXPECT_THAT(error_of([&] { Model::from_pretrained(folder); }),
               AllOf(HasSubstr("adapter_config.json: \"peft_type\" is \"\""),
-                    HasSubstr("graft has LORA, IA3 and PROMPT_TUNING")));
+                    HasSubstr("graft has LORA, IA3, PROMPT_TUNING and PREFIX_TUNING")));
 }
 
 // Whatever stands in config.json, a model is declared or a graft::Error names the file.

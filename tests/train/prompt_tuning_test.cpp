@@ -222,7 +222,8 @@ TEST_F(PromptTuning, FilesThatAreDamagedAreTold) {
   EXPECT_THAT(with("num_virtual_tokens", "five"), HasSubstr("it must be a count"));
   EXPECT_THAT(with("num_virtual_tokens", 1000000), HasSubstr("leave no position for a text"));
   EXPECT_THAT(with("num_transformer_submodules", 2), HasSubstr("virtual tokens of an encoder-decoder"));
-  EXPECT_THAT(with("peft_type", "PREFIX_TUNING"), HasSubstr("graft has LORA, IA3 and PROMPT_TUNING"));
+  EXPECT_THAT(with("peft_type", "P_TUNING"),
+              HasSubstr("graft has LORA, IA3, PROMPT_TUNING and PREFIX_TUNING"));
 }
 
 }  // namespace
