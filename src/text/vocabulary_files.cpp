@@ -236,6 +236,18 @@ void VocabularyFiles::keep_tokenizer_json(const std::vector<int32_t>& new_ids) {
   write_json(folder_ / "tokenizer.json", json_);
 }
 
+// They have the old ids. Release 4 of the reference converts from them where "add_prefix_space" stands beside
+// them; true is what tokenizer.json says anyway.
+void VocabularyFiles::remove_sentencepiece_models() const {
+  for (const char* name : kSentencePieceModels) remove_file(folder_ / name);
+  const fs::path file = folder_ / "tokenizer_config.json";
+  if (type_ != "Unigram" || !path_exists(file)) return;
+  Json json = read_json(file);
+  if (!(json.value("add_prefix_space", Json()) == Json(true))) return;
+  json.erase("add_prefix_space");
+  write_json(file, json);
+}
+
 // vocab.json and merges.txt, where they are there.
 void VocabularyFiles::write_bpe_files() const {
   const fs::path vocab = folder_ / "vocab.json", merges = folder_ / "merges.txt";
@@ -280,7 +292,7 @@ void VocabularyFiles::keep_legacy_files(const std::vector<int32_t>& ids,
     json["added_tokens_decoder"] = std::move(decoder);
     return json.dump(2) + "\n";
   });
-  for (const char* name : kSentencePieceModels) remove_file(folder_ / name);
+  remove_sentencepiece_models();
 }
 
 void VocabularyFiles::keep(const std::vector<int32_t>& ids) {
@@ -330,7 +342,7 @@ void VocabularyFiles::append(const AddedPieces& added) {
   }
   write_json(folder_ / "tokenizer.json", json_);
   if (!lines.empty()) write_file(text_file, rest_of_file(lines));
-  for (const char* name : kSentencePieceModels) remove_file(folder_ / name);
+  remove_sentencepiece_models();
 }
 
 }  // namespace graft::text

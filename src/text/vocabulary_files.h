@@ -56,6 +56,7 @@ class VocabularyFiles {
   void require_special_tokens();
   int32_t id_of(const std::string& piece) const;
   void keep_tokenizer_json(const std::vector<int32_t>& new_ids);
+  void remove_sentencepiece_models() const;
   void write_bpe_files() const;
   void keep_legacy_files(const std::vector<int32_t>& ids, const std::vector<int32_t>& new_ids) const;
 
