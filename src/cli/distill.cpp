@@ -75,7 +75,11 @@ Options declare(DistillCommand& o) {
       "parallel", o.parallel,
       "pairs of sentences: files of SOURCE TAB TARGET without a header, or two files en.txt,de.txt; the "
       "teacher reads the first sentence and the student learns both");
-  options.integer("add_pieces", o.add_pieces, "new pieces of the second sentences of --parallel", {1, 1e7});
+  options.integer("add_pieces", o.add_pieces,
+                  "new pieces of the second sentences of --parallel; of the teacher's own, those of the "
+                  "first ones stay, or of "
+                  "--vocabulary",
+                  {1, 1e7});
   options.list("pieces_file", o.added_pieces, "text of the new pieces, instead of those sentences");
   options.flag("align", o.align, "new pieces start from those of the teacher with which they are aligned");
   options.text("validation_file", o.validation,

@@ -76,15 +76,19 @@ Options declare_xling(XlingOptions& o) {
   return options;
 }
 
+// What a run of several seeds and languages has another way for.
+struct Refused {
+  const char *name, *why, *hint;
+};
+constexpr Refused kRefused[] = {{"resume_from_checkpoint", "the same command continues an interrupted run",
+                                 "each seed and each score is cached in output_dir/stages"},
+                                {"seed", "a matrix has several", "give them as --seeds 1,2,3"},
+                                {"language", "answers are compared by the rules of each test file's language",
+                                 "--source_language names that of the training"}};
+
 void check_options(const Options& options) {
-  if (options.given("resume_from_checkpoint"))
-    throw UsageError("--resume_from_checkpoint is refused: the same command continues an interrupted run",
-                     "each seed and each score is cached in output_dir/stages");
-  if (options.typed("seed"))
-    throw UsageError("--seed is refused: a matrix has several", "give them as --seeds 1,2,3");
-  if (options.typed("language"))
-    throw UsageError("--language is refused: answers are compared by the rules of each test file's language",
-                     "--source_language names that of the training");
+  for (const Refused& r : kRefused)
+    if (options.typed(r.name)) throw UsageError(fmt::format("--{} is refused: {}", r.name, r.why), r.hint);
 }
 
 }  // namespace

@@ -100,13 +100,15 @@ void RunLog::explain_collapse() {
   explained_collapse_ = true;
   const std::vector<std::string>& labels = parts_.model.labels();
   const auto label = static_cast<size_t>(found->label);
+  // Few parameters need larger steps than a whole model, which the default is for.
+  const char* rate = parts_.arguments.peft_type.empty()
+                         ? "Lower --learning_rate (1e-5 for a large model), add --warmup_ratio 0.1"
+                         : "Raise --learning_rate (1e-3 for adapters, 1e-2 for virtual tokens)";
   log_warning(
       "step {}: all {} predictions of the evaluation are \"{}\", the label of {:.1f} % of the examples: the "
-      "model ignores its input. Lower --learning_rate (1e-5 for a large model), add --warmup_ratio 0.1, "
-      "train "
-      "longer, or try another --seed",
+      "model ignores its input. {}, train longer, or try another --seed",
       state_.step, found->examples, label < labels.size() ? labels[label] : std::to_string(label),
-      100 * found->share);
+      100 * found->share, rate);
 }
 
 double RunLog::tokens_per_second() const {

@@ -146,10 +146,19 @@ void check_options(const AdaptJob& job, const Stages& stages) {
   refuse_option(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
   if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
   if (job.seeds.empty()) throw UsageError("--seeds is empty");
+  for (size_t i = 0; i < job.seeds.size(); ++i)
+    if (std::count(job.seeds.begin(), job.seeds.end(), job.seeds[i]) > 1)
+      throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", job.seeds[i]),
+                       "give each seed once");
+  TrainingArguments unused;  // a mistake in them is said before the first stage
+  set_arguments(unused, "task_arguments", job.task_arguments);
+  unused = job.job.arguments;
+  set_arguments(unused, "tapt_arguments", job.tapt_arguments);
 }
 
 // "name=value,name=value", or a json file of arguments.
 void set_arguments(TrainingArguments& arguments, const std::string& option, const std::string& values) {
+  const std::string output_dir = arguments.output_dir;
   try {
     if (values.ends_with(".json")) {
       const Json json = read_json(values);
@@ -166,6 +175,8 @@ void set_arguments(TrainingArguments& arguments, const std::string& option, cons
       train::set_argument(arguments, pair.substr(0, equals), pair.substr(equals + 1));
     }
     train::check(arguments);
+    if (arguments.output_dir != output_dir)
+      throw UsageError("output_dir is refused: a stage has a folder of its own");
     if (!arguments.peft_type.empty()) throw UsageError("peft_type is refused: the stages hold whole models");
   } catch (const UsageError& e) {
     throw UsageError(fmt::format("--{}: {}", option, e.what()), e.hint());

@@ -24,6 +24,7 @@
 #include "train/trained_model.h"
 #include "transfer/distill_texts.h"
 #include "transfer/folders.h"
+#include "transfer/new_head.h"
 #include "transfer/pruned_student.h"
 #include "transfer/scoring.h"
 
@@ -166,6 +167,7 @@ void Distiller::prepare_training(const DistillationTexts& texts) {
   ModelOptions model_options;
   model_options.task = teacher_->model().task();
   const Model student = Model::from_pretrained(start_, model_options);
+  student_had_head_ = !has_new_head(student);
   const int64_t outputs = output_size(student);
   if (outputs != teacher_->columns())
     fail_with("take a student with as many outputs, or the teacher pruned (--layers, --vocabulary)",
@@ -188,6 +190,9 @@ void Distiller::prepare_training(const DistillationTexts& texts) {
                                          : "");
   prepared.train = std::move(features);
   train::use_features(p, std::move(prepared));
+  // What the table at the end would stumble over is said before the training.
+  if (!options_.validation_file.empty())
+    Scorer(Model::from_pretrained(start_, model_options), start_, options_.validation_file, options_.columns);
 }
 
 std::string Distiller::likeness() const {
@@ -250,13 +255,15 @@ DistillRow Distiller::row_of(const std::string& name, const fs::path& folder) co
 
 std::vector<DistillRow> Distiller::compare() const {
   const fs::path output = options_.arguments.output_dir;
-  std::vector<DistillRow> rows = {row_of("teacher", options_.teacher), row_of("student before", start_),
-                                  row_of("student after", output)};
+  std::vector<DistillRow> rows = {row_of("teacher", options_.teacher)};
   LogEntry results;
-  for (const auto& [prefix, row] : {std::pair{"before_", &rows[1]}, {"", &rows[2]}}) {
-    results.emplace_back(prefix + likeness(), row->likeness);
-    if (!score_.empty()) results.emplace_back(prefix + score_, row->score);
-  }
+  const auto add = [&](const char* name, const fs::path& folder, const std::string& prefix) {
+    rows.push_back(row_of(name, folder));
+    results.emplace_back(prefix + likeness(), rows.back().likeness);
+    if (!score_.empty()) results.emplace_back(prefix + score_, rows.back().score);
+  };
+  if (student_had_head_) add("student before", start_, "before_");
+  add("student after", output, "");
   train::add_results(output, results);
   return rows;
 }

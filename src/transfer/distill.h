@@ -71,6 +71,7 @@ class Distiller {
   std::shared_ptr<const TeacherOutputs> outputs_;
   std::unique_ptr<Trainer> trainer_;
   mutable std::string score_;
+  bool student_had_head_ = true;  // a student without a head has no outputs before the training
 };
 
 }  // namespace graft::transfer

@@ -217,8 +217,12 @@ void make_pruned_student(const DistillOptions& o, const ParallelText& pairs, con
   options.min_count = o.min_count;
   std::optional<TextFile> source, target;
   std::vector<fs::path> texts = o.pieces_file;
-  if (o.add_pieces > 0 && options.vocabulary.empty())
+  if (o.add_pieces > 0 && options.vocabulary.empty()) {
+    log_warning(
+        "of the teacher's own pieces the student keeps those of the first sentences of --parallel alone; "
+        "--vocabulary FILES keeps those of more text");
     options.vocabulary = {source.emplace(folder.string() + ".source.txt", pairs.source).path()};
+  }
   if (o.add_pieces > 0 && texts.empty())
     texts = {target.emplace(folder.string() + ".target.txt", pairs.target).path()};
   const PruneReport report = prune(options);

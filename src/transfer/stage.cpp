@@ -92,8 +92,19 @@ void publish_model(const fs::path& from, const fs::path& output,
 }
 
 std::string resumption_of(const Stage& stage) {
-  for (const fs::path& path : list_folder(stage.folder))
-    if (is_folder(path) && path.filename().string().starts_with("checkpoint-")) return "true";
+  std::vector<fs::path> damaged;
+  for (const fs::path& path : list_folder(stage.folder)) {
+    if (!is_folder(path) || !path.filename().string().starts_with("checkpoint-")) continue;
+    try {
+      train::verified_manifest(path);
+      return "true";
+    } catch (const Error& e) {
+      log_warning("{} is removed: {}", path.string(), e.what());
+      damaged.push_back(path);
+    }
+  }
+  for (const fs::path& path : damaged) remove_tree(path);
+  if (!damaged.empty()) log_warning("stage {} is begun again: it has no other checkpoint", stage.name);
   return "";
 }
 

@@ -24,6 +24,7 @@ struct Stage {
 // changed is removed, with a warning, and begun again.
 Stage open_stage(const std::filesystem::path& root, const std::string& name, const Json& key);
 // "true" where the stage holds a checkpoint to go on from, as --resume_from_checkpoint takes it; else "".
+// Checkpoints that are damaged are removed with a warning where there is no other.
 std::string resumption_of(const Stage& stage);
 // Removes checkpoints and temporary files and writes the manifest.
 void complete_stage(Stage& stage);

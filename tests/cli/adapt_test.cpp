@@ -443,6 +443,17 @@ TEST(Adapt, BadCorporaAreNamed) {
   EXPECT_THAT(error({"--corpus", "x.txt", "--train_file", "x.csv"}, 2), HasSubstr("--train_file is refused"));
   EXPECT_THAT(error({"--corpus", world.lines("l.txt", 50, 1), "--objective", "causal-lm"}, 2),
               HasSubstr("model_type \"bert\" has masked-lm"));
+  const std::vector<std::string> task = {"--corpus",    world / "l.txt",   "--stages",
+                                         "dapt,task",   "--train_file",    world / "none.csv",
+                                         "--test_file", world / "none.csv"};
+  const auto with = [&](const char* name, const char* value) {
+    std::vector<std::string> args = task;
+    args.insert(args.end(), {name, value});
+    return error(args, 2);
+  };
+  EXPECT_THAT(with("--seeds", "3,3"), HasSubstr("--seeds has 3 twice"));
+  EXPECT_THAT(with("--task_arguments", "foo=1"), HasSubstr("--task_arguments: --foo is not known"));
+  EXPECT_THAT(with("--task_arguments", "output_dir=x"), HasSubstr("output_dir is refused"));
   world.write("full/file.txt", "x");
   std::vector<std::string> full = adapt_args(world, model, "full", {"--corpus", world / "l.txt"});
   EXPECT_THAT(run_graft(full).err, HasSubstr("the output folder is not empty and holds no stages"));

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "cli/graft_program.h"
+#include "graft/model.h"
 
 namespace graft::test {
 namespace {
@@ -10,6 +11,7 @@ namespace fs = std::filesystem;
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(TransferVerbs, PruneMakesASmallerModelThatPredicts) {
   World world;
@@ -104,6 +106,22 @@ TEST(TransferVerbs, DistillEndsWithItsTable) {
   EXPECT_EQ(cached.code, 0);
   EXPECT_THAT(cached.err, HasSubstr("read from the cache"));
   EXPECT_EQ(parse_json(cached.out, "stdout")[2].at("accuracy"), table[2].at("accuracy"));
+  std::vector<std::string> late = args;
+  late[8] = world / "absent.csv";  // named before the training
+  late[10] = world / "s3";
+  const Result absent = run_graft(late);
+  EXPECT_EQ(absent.code, 1);
+  EXPECT_THAT(absent.err, AllOf(HasSubstr("absent.csv"), Not(HasSubstr("done in"))));
+  // A student without a head has nothing to say before the training.
+  fs::copy(model, world / "body", fs::copy_options::recursive);
+  ModelOptions bare;
+  bare.task = "sentence-embedding";
+  Model::from_pretrained(model, bare).save_pretrained(world / "body");
+  std::vector<std::string> body = args;
+  body[3] = "--student", body[4] = world / "body", body[10] = world / "s4";
+  const Json rows = parse_json(graft_output(body), "stdout");
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1].at("model"), Json("student after"));
   const Result alone =
       run_graft({"distill", "--teacher", model, "--train_file", texts, "--output_dir", world / "t"});
   EXPECT_EQ(alone.code, 2);

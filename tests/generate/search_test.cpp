@@ -131,7 +131,7 @@ TEST(Search, BehindVirtualTokensACacheChangesNothing) {
   const Fixture f(golden);
   models::State& state = f.model.state();
   state.parameters.reopen();
-  models::declare_virtual_tokens(state, 4);
+  models::declare_virtual_tokens(state, 4, false);
   state.parameters.allocate();
   models::start_from_words(state, {7, 3});
   for (GenerationOptions o : varied()) {

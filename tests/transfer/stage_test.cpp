@@ -4,6 +4,7 @@
 #include "base/folder.h"
 #include "graft/log.h"
 #include "support/shared.h"
+#include "train/manifest.h"
 
 namespace graft::transfer {
 namespace {
@@ -67,6 +68,23 @@ TEST(Stage, AnInterruptedOneKeepsItsCheckpoints) {
   write_file(first.folder / "key.json", "{\"stage\"");  // whose checkpoints these are is unknown
   open_stage(dir.path(), "dapt", key);
   EXPECT_FALSE(path_exists(again.folder / "checkpoint-5"));
+}
+
+TEST(Stage, IsBegunAgainWhereItsOnlyCheckpointIsDamaged) {
+  TempDir dir;
+  const Stage stage = open_stage(dir.path(), "dapt", {{"text", "abc"}});
+  EXPECT_EQ(resumption_of(stage), "");
+  for (const char* name : {"checkpoint-5", "checkpoint-6"}) {
+    make_folders(stage.folder / name);
+    write_file(stage.folder / name / "model.safetensors", name);
+    train::write_manifest(stage.folder / name, 5, Json::object());
+  }
+  write_file(stage.folder / "checkpoint-6/model.safetensors", "damaged");
+  EXPECT_EQ(resumption_of(stage), "true");  // from the other one
+  write_file(stage.folder / "checkpoint-5/model.safetensors", "damaged");
+  EXPECT_EQ(resumption_of(stage), "");
+  EXPECT_FALSE(path_exists(stage.folder / "checkpoint-5"));
+  EXPECT_FALSE(path_exists(stage.folder / "checkpoint-6"));
 }
 
 TEST(Stage, FingerprintsAreOfBytes) {
