@@ -79,16 +79,18 @@ Options declare_xling(XlingOptions& o) {
 // What a run of several seeds and languages has another way for.
 struct Refused {
   const char *name, *why, *hint;
+  bool in_files = false;  // in a --config and in the environment, too
 };
 constexpr Refused kRefused[] = {{"resume_from_checkpoint", "the same command continues an interrupted run",
-                                 "each seed and each score is cached in output_dir/stages"},
+                                 "each seed and each score is cached in output_dir/stages", true},
                                 {"seed", "a matrix has several", "give them as --seeds 1,2,3"},
                                 {"language", "answers are compared by the rules of each test file's language",
                                  "--source_language names that of the training"}};
 
 void check_options(const Options& options) {
   for (const Refused& r : kRefused)
-    if (options.typed(r.name)) throw UsageError(fmt::format("--{} is refused: {}", r.name, r.why), r.hint);
+    if (r.in_files ? options.given(r.name) : options.typed(r.name))
+      throw UsageError(fmt::format("--{} is refused: {}", r.name, r.why), r.hint);
 }
 
 }  // namespace

@@ -56,8 +56,10 @@ bool has_virtual_tokens(const HeadKind& head) {
   return head.predicts_next || (head.has_labels && !head.predicts_tokens);
 }
 
-void check_prompt(const State& state) {
-  if (!state.network.encoder->embeddings())
+// Where the embeddings are connected with the encoder.
+engine::Parameter*& place_of_prompt(State& state) {
+  engine::Embeddings* embeddings = state.network.encoder->embeddings();
+  if (!embeddings)
     fail_with("LoRA adapters are implemented for every model_type",
               "{}: prompt tuning is not implemented for model_type \"{}\"", state.origin.string(),
               state.config.model_type());
@@ -66,22 +68,26 @@ void check_prompt(const State& state) {
         "LoRA adapters are for every task",
         "{}: prompt tuning is for sequence-classification, token-classification and causal-lm, not for {}",
         state.origin.string(), state.task);
+  return embeddings->prompt;
 }
 
-// As peft has it: a classifier of today's releases takes no keys and values.
-void check_prefix(const State& state) {
-  if (state.network.encoder->prefix() && state.head->predicts_next) return;
+// The same of keys and values. The tasks are peft's: a classifier of today's releases takes no keys and
+// values.
+engine::Parameter*& place_of_prefix(State& state) {
+  engine::Parameter** prefix = state.network.encoder->prefix();
   const bool has_prompt = state.network.encoder->embeddings() && has_virtual_tokens(*state.head);
-  fail_with(has_prompt ? "prompt_tuning trains virtual tokens of this model"
-                       : "LoRA adapters are implemented for every model_type and task",
-            "{}: prefix tuning is implemented for causal-lm of model_type \"gpt2\", not for {} of \"{}\"",
-            state.origin.string(), state.task, state.config.model_type());
+  if (!prefix || !state.head->predicts_next)
+    fail_with(has_prompt ? "prompt_tuning trains virtual tokens of this model"
+                         : "LoRA adapters are implemented for every model_type and task",
+              "{}: prefix tuning is implemented for causal-lm of model_type \"gpt2\", not for {} of \"{}\"",
+              state.origin.string(), state.task, state.config.model_type());
+  return *prefix;
 }
 
 }  // namespace
 
 void declare_virtual_tokens(State& state, int64_t count, bool prefix) {
-  prefix ? check_prefix(state) : check_prompt(state);
+  engine::Parameter*& place = prefix ? place_of_prefix(state) : place_of_prompt(state);
   const int64_t positions = state.network.encoder->max_positions();
   if (positions > 0 && count >= positions)
     fail_with(fmt::format("give fewer: at most {}", positions - 1),
@@ -94,8 +100,7 @@ void declare_virtual_tokens(State& state, int64_t count, bool prefix) {
   p.shape = {count, prefix ? layers * 2 * width : width};
   p.init_std = 1;  // of torch.nn.Embedding
   p.of_adapter = true;
-  engine::Parameter& declared = state.parameters.add(std::move(p));
-  (prefix ? *state.network.encoder->prefix() : state.network.encoder->embeddings()->prompt) = &declared;
+  place = &state.parameters.add(std::move(p));
 }
 
 void start_from_words(State& state, const std::vector<int32_t>& ids) {

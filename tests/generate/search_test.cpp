@@ -8,6 +8,7 @@
 #include "generate/settings.h"
 #include "models/model_case.h"
 #include "models/virtual_tokens.h"
+#include "models/weights.h"
 
 namespace graft::generate {
 namespace {
@@ -125,20 +126,27 @@ TEST(Search, ABatchEqualsItsMembersAndACacheChangesNothing) {
   }
 }
 
-// The cache begins with the virtual tokens, which no search sees.
+// The cache begins with the virtual tokens, or with their keys and values, which no search sees.
 TEST(Search, BehindVirtualTokensACacheChangesNothing) {
   GRAFT_SHARED_PATH(golden, "golden");
-  const Fixture f(golden);
-  models::State& state = f.model.state();
-  state.parameters.reopen();
-  models::declare_virtual_tokens(state, 4, false);
-  state.parameters.allocate();
-  models::start_from_words(state, {7, 3});
-  for (GenerationOptions o : varied()) {
-    const auto found = f.run(o, f.prompts);
-    o.use_cache = false;
-    const auto again = f.run(o, f.prompts);
-    for (size_t p = 0; p < f.prompts.size(); ++p) EXPECT_EQ(tokens_of(again[p]), tokens_of(found[p])) << p;
+  for (const bool prefix : {false, true}) {
+    const Fixture f(golden);
+    models::State& state = f.model.state();
+    state.parameters.reopen();
+    models::declare_virtual_tokens(state, 4, prefix);
+    state.parameters.allocate();
+    if (prefix)
+      models::initialize_parameter(state, *state.parameters.find(models::kPromptEmbeddings), 1);
+    else
+      models::start_from_words(state, {7, 3});
+    state.parameters.touch_values();
+    for (GenerationOptions o : varied()) {
+      const auto found = f.run(o, f.prompts);
+      o.use_cache = false;
+      const auto again = f.run(o, f.prompts);
+      for (size_t p = 0; p < f.prompts.size(); ++p)
+        EXPECT_EQ(tokens_of(again[p]), tokens_of(found[p])) << p << prefix;
+    }
   }
 }
 
