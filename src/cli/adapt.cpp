@@ -115,8 +115,7 @@ Options declare_adapt(AdaptOptions& o) {
   options.list("general", o.general,
                "general text that --plan compares the corpus with; default: that of --replay");
   options.integer("extend_vocabulary", o.extend_vocabulary,
-                  "add N pieces of the corpus to the vocabulary, each the mean of its parts",
-                  {0, 1e6});
+                  "add N pieces of the corpus to the vocabulary, each the mean of its parts", {0, 1e6});
   options.list("control", o.control,
                "an unrelated corpus, cut to the size of --corpus: what more training alone gives");
   options.text(

@@ -20,7 +20,7 @@ namespace {
 struct MergeCommand : transfer::MergeOptions {
   std::string output_dir, test_file, adapter;
   DatasetOptions columns;
-  bool curve = false, json = false;
+  bool curve = false, json = false, overwrite = false;
 };
 
 std::vector<std::string> split(const std::vector<std::string>& values) {
@@ -54,6 +54,8 @@ void check_command(const Options& options, const MergeCommand& o) {
     throw UsageError("--output_dir is needed", "graft merge --help shows examples");
   if (!o.output_dir.empty())
     for (const auto& model : o.models) transfer::check_other_folder(model, o.output_dir);
+  for (const auto& model : o.models) transfer::check_whole_model(model);
+  if (!o.output_dir.empty()) transfer::check_free_folder(o.output_dir, o.overwrite);
 }
 
 // The score at 0, 0.1, ... 1 of the way from the first model to the second one.
@@ -97,6 +99,7 @@ Options declare(MergeCommand& o, std::vector<std::string>& models, std::string& 
   options.text("test_file", o.test_file, "the data of --curve");
   options.columns(o.columns);
   options.text("output_dir", o.output_dir, "folder of the merged model");
+  options.flag("overwrite_output_dir", o.overwrite, "write into a folder that holds files");
   options.flag("json", o.json, "the curve on stdout as json");
   options.threads();
   return options;

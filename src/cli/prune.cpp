@@ -9,6 +9,7 @@
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "transfer/folders.h"
 
 namespace graft::cli {
 
@@ -39,7 +40,7 @@ int prune(int argc, char** argv) {
   transfer::PruneOptions o;
   std::string model, output_dir;
   std::vector<std::string> vocabulary;
-  bool json = false;
+  bool json = false, overwrite = false;
   Options options(
       "prune", "a smaller copy of a model: fewer layers, a smaller vocabulary",
       {"graft prune --model DIR --layers 3 --output_dir small",
@@ -55,11 +56,14 @@ int prune(int argc, char** argv) {
                   "pieces that stay, the most frequent ones; default: every piece that occurs", {1, 1e8});
   options.integer("min_count", o.min_count, "rarer pieces are left out", {1, 1e12});
   options.text("output_dir", output_dir, "folder of the smaller model", true);
+  options.flag("overwrite_output_dir", overwrite, "write into a folder that holds files");
   options.flag("json", json, "the sizes on stdout as json");
   options.threads();
   if (!options.parse(argc, argv, 2)) return 0;
   o.model = find_model(model);
   o.output_dir = output_dir;
+  transfer::check_other_folder(o.model, o.output_dir);
+  transfer::check_free_folder(o.output_dir, overwrite);
   o.vocabulary.assign(vocabulary.begin(), vocabulary.end());
   const transfer::PruneReport report = transfer::prune(o);
   if (!vocabulary.empty())

@@ -137,7 +137,8 @@ void refuse_without_product(const State& state, const char* what) {
               "{}: a model with a language adapter cannot be {}", state.origin.string(), what);
   if (!state.adapter) return;
   const char* hint =
-      "use the folder of the adapter as it is: every command reads it, with its base beside it";
+      "use the folder of the adapter as it is: train, evaluate, predict and embed read it, with its base "
+      "beside it";
   if (state.adapter->config.bottleneck)
     fail_with(hint,
               "{}: bottleneck adapters cannot be {}: each has an activation between its two matrices, which "

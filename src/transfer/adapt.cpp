@@ -17,6 +17,7 @@
 #include "train/trained_model.h"
 #include "transfer/adapt_options.h"
 #include "transfer/finetuning.h"
+#include "transfer/folders.h"
 #include "transfer/line_file.h"
 #include "transfer/parallel_text.h"
 #include "transfer/stage.h"
@@ -49,6 +50,7 @@ class Adaptation {
         hooks_(hooks),
         output_(job.job.arguments.output_dir),
         root_(output_ / "stages") {
+    if (job.job.arguments.peft_type.empty()) check_whole_model(checkpoint_);
     settings_.objective = choose_objective(job.objective, train::config_of(checkpoint_));
     settings_.arguments = job.job.arguments;
     result_.measure = settings_.objective.measure();
@@ -206,10 +208,11 @@ class Adaptation {
     return true;
   }
 
-  fs::path prepare_domain() {
+  // `replays`: general text is mixed in where it is given.
+  fs::path prepare_domain(bool replays) {
     CorpusOptions o = corpus_options(job_.corpus, "corpus");
     if (!job_.held_out_file.empty()) o.held_out_files = corpus_files(job_.held_out_file, "held_out_file");
-    if (!job_.replay.empty()) o.replay_files = corpus_files(job_.replay, "replay");
+    if (replays && !job_.replay.empty()) o.replay_files = corpus_files(job_.replay, "replay");
     o.replay_ratio = job_.replay_ratio;
     o.max_bytes = static_cast<uint64_t>(job_.max_corpus_bytes);
     return prepare("corpus", o);
@@ -229,7 +232,7 @@ class Adaptation {
       o.max_bytes = static_cast<uint64_t>(job_.max_corpus_bytes);
       text.corpora.push_back({one.language, prepare("corpus-" + one.language, o)});
     }
-    if (text.corpora.empty()) text.corpora.push_back({"", prepare_domain()});
+    if (text.corpora.empty()) text.corpora.push_back({"", prepare_domain(true)});
     return text;
   }
 
@@ -241,13 +244,13 @@ class Adaptation {
     LineFile out(lines);
     for (size_t i = 0; i < pairs.source.size(); ++i) out.append(pairs.source[i] + "\t" + pairs.target[i]);
     out.finish();
-    const fs::path prepared = prepare("parallel", corpus_options({lines.string()}, "parallel"));
+    fs::path prepared = prepare("parallel", corpus_options({lines.string()}, "parallel"));
     remove_file(lines);
     return prepared;
   }
 
   void make_plan_of_run() {
-    PlanInputs inputs = {checkpoint_, prepare_domain()};
+    PlanInputs inputs = {checkpoint_, prepare_domain(false)};
     inputs.general_files = corpus_files(job_.general.empty() ? job_.replay : job_.general, "general");
     inputs.columns = job_.job.columns;
     inputs.pilot_steps = job_.pilot_steps;
@@ -280,7 +283,7 @@ class Adaptation {
     if (stages_.dapt) {
       const PretrainingText text = prepare_domain_text();
       const fs::path& corpus = text.corpora.front().folder;
-      if (job_.extend_vocabulary > 0) extend(corpus);
+      if (job_.extend_vocabulary > 0) extend(job_.replay.empty() ? corpus : prepare_domain(false));
       if (!add_row("dapt", start_, text, settings_, dapt_model_)) return false;
       if (!job_.control.empty() && !control(corpus)) return false;
     }

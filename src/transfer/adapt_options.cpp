@@ -11,8 +11,6 @@
 #include "train/reports.h"
 
 namespace graft::transfer {
-namespace fs = std::filesystem;
-
 namespace {
 constexpr const char *kDapt = "dapt", *kTapt = "tapt", *kTask = "task";
 
@@ -150,10 +148,11 @@ void check_options(const AdaptJob& job, const Stages& stages) {
     if (std::count(job.seeds.begin(), job.seeds.end(), job.seeds[i]) > 1)
       throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", job.seeds[i]),
                        "give each seed once");
-  TrainingArguments unused;  // a mistake in them is said before the first stage
-  set_arguments(unused, "task_arguments", job.task_arguments);
-  unused = job.job.arguments;
-  set_arguments(unused, "tapt_arguments", job.tapt_arguments);
+  // A mistake in them is said before the first stage.
+  if (TrainingArguments a; !job.task_arguments.empty())
+    set_arguments(a, "task_arguments", job.task_arguments);
+  if (TrainingArguments a = job.job.arguments; !job.tapt_arguments.empty())
+    set_arguments(a, "tapt_arguments", job.tapt_arguments);
 }
 
 // "name=value,name=value", or a json file of arguments.

@@ -111,7 +111,10 @@ Distiller::Distiller(const DistillOptions& options) : options_(options) {
   job.overwrite_output_dir = options_.overwrite_output_dir;
   train::check_output_dir(job);
   for (const fs::path& folder : {options_.teacher, options_.student})
-    if (!folder.empty()) check_other_folder(folder, options_.arguments.output_dir);
+    if (!folder.empty()) {
+      check_other_folder(folder, options_.arguments.output_dir);
+      check_whole_model(folder);
+    }
   if (options_.arguments.max_seq_length == 0)
     options_.arguments.max_seq_length = usual_length(options_.teacher);
   const bool bf16 = train::training_precision(options_.arguments.bf16).bf16;

@@ -9,6 +9,7 @@
 #include "base/shown.h"
 #include "hub/sentence_transformers.h"
 #include "hub/state_dict.h"
+#include "models/adapter_folder.h"
 #include "models/saved_model.h"
 #include "train/output.h"
 
@@ -47,6 +48,22 @@ void save_derived(const Model& model, const fs::path& from, const Tokenizer& tok
   if (path_exists(from / "training_args.json"))
     write_file(staged.path() / "training_args.json", read_file(from / "training_args.json"));
   staged.publish("config.json", is_replaced);
+}
+
+void check_whole_model(const fs::path& folder) {
+  if (!models::is_adapter_folder(folder)) return;
+  throw UsageError(
+      fmt::format("{}: holds adapters without their base, and a whole model is needed here", folder.string()),
+      "`graft merge` adds LoRA and (IA)3 adapters to the weights of their base; for other adapters take the "
+      "base");
+}
+
+void check_free_folder(const fs::path& output_dir, bool overwrite) {
+  if (overwrite || !is_folder(output_dir) || list_folder(output_dir).empty()) return;
+  throw UsageError(
+      fmt::format("{}: the output folder is not empty; nothing was written", output_dir.string()),
+      "choose another --output_dir, or give --overwrite_output_dir true: files of the same names "
+      "are replaced, others stay");
 }
 
 void check_other_folder(const fs::path& from, const fs::path& output_dir) {

@@ -68,6 +68,7 @@ ModelSize size_of(const fs::path& folder, const Model& model) {
 
 PruneReport prune(const PruneOptions& o) {
   check_options(o);
+  check_whole_model(o.model);
   ModelOptions options;
   options.task = train::trained_task(o.model);
   const Model model = Model::from_pretrained(o.model, options);

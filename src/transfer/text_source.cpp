@@ -39,8 +39,9 @@ std::vector<fs::path> corpus_files(const std::vector<std::string>& paths, const 
     size_t found = 0;
     std::vector<std::string> others;
     for (const fs::path& file : list_folder(path)) {
-      if (is_folder(file)) continue;
-      if (data::known_format(file)) {
+      if (is_folder(file)) {
+        others.push_back(file.filename().string() + "/");
+      } else if (data::known_format(file)) {
         files.push_back(file);
         ++found;
       } else {

@@ -35,6 +35,24 @@ TEST(TransferVerbs, PruneMakesASmallerModelThatPredicts) {
   const Result same = run_graft({"prune", "--model", model, "--layers", "1", "--output_dir", model});
   EXPECT_EQ(same.code, 2);
   EXPECT_THAT(same.err, HasSubstr("the folder of the model itself"));
+  const Result full =
+      run_graft({"prune", "--model", model, "--layers", "1", "--output_dir", world / "small"});
+  EXPECT_EQ(full.code, 2);
+  EXPECT_THAT(full.err,
+              AllOf(HasSubstr("the output folder is not empty"), HasSubstr("--overwrite_output_dir")));
+  graft_output({"prune", "--model", model, "--layers", "1", "--overwrite_output_dir", "--output_dir",
+                world / "small"});
+  world.write("lora/adapter_config.json", "{}");
+  for (const std::vector<std::string>& start :
+       {std::vector<std::string>{"prune", "--layers", "1", "--model"},
+        {"distill", "--layers", "1", "--train_file", texts, "--teacher"},
+        {"adapt", "--corpus", texts, "--model"}}) {
+    std::vector<std::string> args = start;
+    args.insert(args.end(), {world / "lora", "--output_dir", world / "none"});
+    const Result r = run_graft(args);
+    EXPECT_EQ(r.code, 2) << start.front();
+    EXPECT_THAT(r.err, HasSubstr("holds adapters without their base")) << start.front();
+  }
   const Result blank = run_graft({"prune", "--model", model, "--vocabulary",
                                   world.write("blank.txt", "\n \n"), "--output_dir", world / "none"});
   EXPECT_EQ(blank.code, 1);
