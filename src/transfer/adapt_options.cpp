@@ -143,16 +143,20 @@ void check_options(const AdaptJob& job, const Stages& stages) {
                 "a language adapter is trained here, and no task adapter above one");
   refuse_option(job.job.arguments.do_predict, "do_predict", "`graft predict` reads the result");
   if (job.job.model.empty()) throw UsageError("--model is needed", "graft adapt --help shows examples");
-  if (job.seeds.empty()) throw UsageError("--seeds is empty");
-  for (size_t i = 0; i < job.seeds.size(); ++i)
-    if (std::count(job.seeds.begin(), job.seeds.end(), job.seeds[i]) > 1)
-      throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", job.seeds[i]),
-                       "give each seed once");
+  check_seeds(job.seeds);
   // A mistake in them is said before the first stage.
   if (TrainingArguments a; !job.task_arguments.empty())
     set_arguments(a, "task_arguments", job.task_arguments);
   if (TrainingArguments a = job.job.arguments; !job.tapt_arguments.empty())
     set_arguments(a, "tapt_arguments", job.tapt_arguments);
+}
+
+void check_seeds(const std::vector<uint64_t>& seeds) {
+  if (seeds.empty()) throw UsageError("--seeds is empty", "--seeds 1,2,3 trains three times");
+  for (const uint64_t seed : seeds)
+    if (std::count(seeds.begin(), seeds.end(), seed) > 1)
+      throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", seed),
+                       "give each seed once");
 }
 
 // "name=value,name=value", or a json file of arguments.

@@ -12,6 +12,9 @@ struct Stages {
   bool dapt = false, tapt = false, task = false;
 };
 
+// Throws UsageError for no seed and for one that is there twice.
+void check_seeds(const std::vector<uint64_t>& seeds);
+
 // "dapt,tapt,task", a part of it in this order. Throws UsageError, as all below.
 Stages parse_stages(const std::string& list);
 // The items of an option whose values are de=FILE,fr=FILE; empty where they are files without languages.

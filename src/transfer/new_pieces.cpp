@@ -100,10 +100,11 @@ std::vector<text::CountedPieces> cut_words(const fs::path& text, const Tokenizer
   constexpr size_t kLines = 4096;                   // in flight
   std::unordered_map<std::string, int64_t> counts;  // by the bytes of the ids
   std::vector<bool> alone(static_cast<size_t>(tokenizer.vocab_size())), starts(alone.size());
+  const std::optional<int32_t> unknown = tokenizer.special_id("unk_token");
   for (size_t i = 0; i < alone.size(); ++i) {
     const auto id = static_cast<int32_t>(i);
     const std::string token = tokenizer.id_to_token(id);
-    alone[i] = tokenizer.is_special(id) || token.empty() || tokenizer.special_id("unk_token") == id ||
+    alone[i] = tokenizer.is_special(id) || token.empty() || unknown == id ||
                (token.starts_with(kByteStart) && token.ends_with(kByteEnd));
     starts[i] = token.starts_with(kWordStart);
   }

@@ -1,9 +1,8 @@
 // What the options of `graft xling` must not be.
-#include <algorithm>
-
 #include "base/error.h"
 #include "train/arguments.h"
 #include "train/evaluation_sets.h"
+#include "transfer/adapt_options.h"
 #include "transfer/languages.h"
 #include "transfer/xling.h"
 
@@ -88,11 +87,7 @@ void check_xling(XlingJob& job) {
   if (job.test_files.empty())
     throw UsageError("--test_files is needed: a test file for each language",
                      "--test_files de=test.de.csv,fr=test.fr.csv");
-  if (job.seeds.empty()) throw UsageError("--seeds is empty", "--seeds 1,2,3 trains three times");
-  for (size_t i = 0; i < job.seeds.size(); ++i)
-    if (std::count(job.seeds.begin(), job.seeds.end(), job.seeds[i]) > 1)
-      throw UsageError(fmt::format("--seeds has {} twice: the same run counts once", job.seeds[i]),
-                       "give each seed once");
+  check_seeds(job.seeds);
   check_arguments(job);
   check_few_shot(job);
   take_validation_file(job);
