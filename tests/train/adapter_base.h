@@ -19,6 +19,35 @@
 
 namespace graft::test {
 
+// In every `stride`-th value of a parameter, its gradient must be the slope of the loss over `step` to both
+// sides, within 1e-4 and a `share` of the slope. Returns the whole gradient.
+inline std::vector<float> expect_slopes(const Model& model, const std::string& parameter,
+                                        const data::RaggedBatch& rows, int64_t stride, float step,
+                                        double share, const std::string& what = "") {
+  const auto task = make_task(model);
+  run_pass(model, *task, rows, false);
+  models::State& state = model.state();
+  const engine::Parameter& p = *state.parameters.find(parameter);
+  std::vector<float> gradient;
+  {
+    const engine::HostRead g = state.parameters.read_grad(p);
+    gradient.assign(g.begin(), g.end());
+  }
+  const auto moved = [&](int64_t i, float by) {
+    state.parameters.write_value(p).data()[i] += by;
+    state.parameters.touch_values();
+    const double loss = run_pass(model, *task, rows, false).loss;
+    state.parameters.write_value(p).data()[i] -= by;
+    return loss;
+  };
+  for (int64_t i = 0; i < p.size; i += stride) {
+    const double slope = (moved(i, step) - moved(i, -step)) / (2 * double{step}),
+                 got = gradient[static_cast<size_t>(i)];
+    EXPECT_NEAR(got, slope, 1e-4 + share * std::fabs(slope)) << what << i;
+  }
+  return gradient;
+}
+
 class AdapterBase : public testing::Test {
  protected:
   AdapterBase() { save_base("base", 42); }

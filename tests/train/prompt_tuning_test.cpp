@@ -67,29 +67,7 @@ TEST_F(PromptTuning, HasTheGradientOfItsLoss) {
     save_base("of", 42, type);
     const Model model = base("of");
     Trainer(model, arguments(), data(10));
-    const auto task = make_task(model);
-    const data::RaggedBatch rows = batch(model);
-    run_pass(model, *task, rows, false);
-    models::State& state = model.state();
-    const Parameter& p = *state.parameters.find(models::kPromptEmbeddings);
-    std::vector<float> gradient;
-    {
-      const engine::HostRead g = state.parameters.read_grad(p);
-      gradient.assign(g.begin(), g.end());
-    }
-    const auto moved = [&](int64_t i, float by) {
-      state.parameters.write_value(p).data()[i] += by;
-      state.parameters.touch_values();
-      const double loss = run_pass(model, *task, rows, false).loss;
-      state.parameters.write_value(p).data()[i] -= by;
-      return loss;
-    };
-    for (int64_t i = 0; i < p.size; i += 17) {
-      constexpr float kStep = 2e-2f;
-      const double slope = (moved(i, kStep) - moved(i, -kStep)) / (2 * double{kStep}),
-                   got = gradient[static_cast<size_t>(i)];
-      EXPECT_NEAR(got, slope, 1e-4 + 0.02 * std::fabs(slope)) << type << i;
-    }
+    expect_slopes(model, models::kPromptEmbeddings, batch(model), 17, 2e-2F, 0.02, type);
   }
 }
 
