@@ -46,6 +46,20 @@ void declare_losses(Options& options, transfer::DistillationLosses& losses) {
                 });
   declare_number(options, "alpha", losses.alpha, 1,
                  "classifiers: share of the loss of the labels, where the texts have labels");
+  transfer::LayerLosses& layers = losses.layers;
+  declare_number(
+      options, "hidden_weight", layers.hidden, 1e6,
+      "weight of the squared differences of the layers' outputs, token by token (Jiao et al. 2020, "
+      "TinyBERT); for a student as wide as its teacher");
+  declare_number(
+      options, "relation_weight", layers.relation, 1e6,
+      "weight of the differences in how queries, keys and values of a text relate to each other (Wang "
+      "et al. 2021, MiniLMv2); for any width");
+  options.integer("relation_heads", layers.relation_heads,
+                  "parts into which queries, keys and values are cut for it; default: the teacher's heads",
+                  {1, 1e6});
+  options.integer("relation_layer", layers.relation_layer,
+                  "the teacher's layer for it, counted from 1; default: the last one", {1, 1e6});
 }
 
 Options declare(DistillCommand& o) {

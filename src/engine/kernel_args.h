@@ -344,6 +344,22 @@ struct KlDivergenceArgs {
 
   Work work() const { return {0, bytes_of(logits, target, dlogits, dtarget)}; }
 };
+// Sum over the heads of all sequences of the mean over a head's rows of KL(p || q): q and p are the rows'
+// softmax of x x^T / sqrt(dim), x the head's columns of the student and of the teacher (Wang et al. 2021,
+// MiniLMv2).
+struct RelationArgs {
+  Tensor student, teacher;  // [T, heads * dim], each with a dim of its own
+  int64_t num_heads = 1;
+  Rows rows;  // both
+  // [T, heads * dim] of the sum over the student, computed with it; null = not needed.
+  Tensor gradient{};
+  float* loss = nullptr;
+  double* total = nullptr;
+  double denominator = 1;
+  double* scratch = nullptr;  // [sequences * heads]
+
+  Work work() const { return {0, bytes_of(student, teacher, gradient)}; }
+};
 // Binary cross entropy with logits, or squared error: over all elements.
 struct ElementLossArgs {
   Tensor logits, targets, dlogits;

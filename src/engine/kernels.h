@@ -30,6 +30,7 @@ struct Kernels {
   void (*put_rows)(Tensor x, const int64_t* rows, Tensor y);  // row rows[i] of y = row i of x
   void (*cross_entropy)(const CrossEntropyArgs&);
   void (*kl_divergence)(const KlDivergenceArgs&);
+  void (*relations)(const RelationArgs&);
   void (*element_loss)(const ElementLossArgs&);
   // to (bf16, memory for padded_rows) = from rounded to nearest even; padding rows become zeros.
   void (*to_bf16)(Tensor from, Tensor to);
@@ -73,6 +74,7 @@ inline constexpr std::tuple kOperations{
     Operation<&Kernels::put_rows>{"put_rows"},
     Operation<&Kernels::cross_entropy>{"cross_entropy"},
     Operation<&Kernels::kl_divergence>{"kl_divergence"},
+    Operation<&Kernels::relations>{"relations"},
     Operation<&Kernels::element_loss>{"element_loss"},
     Operation<&Kernels::to_bf16>{"to_bf16"},
     Operation<&Kernels::packed_weights>{"packed_weights"},

@@ -5,11 +5,9 @@
 namespace graft::engine {
 namespace {
 
-// A loss of one kernel: forward with `args`, backward with the gradients that `backward` fills in. Terms are
-// added to the host's `total`.
-template <class Args, class F>
-Var scalar_loss(Tape& tape, Args args, double* total, void (*Kernels::*kernel)(const Args&), bool needs_grad,
-                F backward) {
+// A loss of one kernel. Terms are added to the host's `total`.
+template <class Args>
+Var run_loss(Tape& tape, Args& args, double* total, void (*Kernels::*kernel)(const Args&), bool needs_grad) {
   Tensor loss = tape.push(1, 1);
   args.loss = loss.f32();
   args.total = total ? const_cast<double*>(tape.take_copy<double>(total, 1)) : nullptr;
@@ -17,7 +15,14 @@ Var scalar_loss(Tape& tape, Args args, double* total, void (*Kernels::*kernel)(c
   if (total && args.total != total && !tape.planning())
     tape.device().copy_out(total, args.total, sizeof *total);
   if (total) tape.give_copy(args.total);
-  Var out = tape.result(loss, needs_grad);
+  return tape.result(loss, needs_grad);
+}
+
+// The same; the kernel runs backwards, too, with the gradients that `backward` fills in.
+template <class Args, class F>
+Var scalar_loss(Tape& tape, Args args, double* total, void (*Kernels::*kernel)(const Args&), bool needs_grad,
+                F backward) {
+  Var out = run_loss(tape, args, total, kernel, needs_grad);
   tape.on_backward(out, [=](Tape& t) {
     Args b = args;
     b.total = nullptr;
@@ -75,6 +80,34 @@ Var kl_divergence(Tape& tape, Var logits, Var target, float temperature, double 
                        if (logits->needs_grad) b.dlogits = t.grad_of(logits, b.add_dlogits);
                        if (target->needs_grad) b.dtarget = t.grad_of(target, b.add_dtarget);
                      });
+}
+
+Var relation_divergence(Tape& tape, Var student, Var teacher, int64_t num_heads, const Rows& rows,
+                        double denominator, double* total) {
+  for (const Tensor& x : {student->data, teacher->data})
+    if (x.rows != rows.num_rows || num_heads < 1 || x.cols % num_heads != 0)
+      fail("relation_divergence: [{}, {}] for {} rows and {} heads", x.rows, x.cols, rows.num_rows,
+           num_heads);
+  RelationArgs args;
+  args.student = student->data;
+  args.teacher = teacher->data;
+  args.num_heads = num_heads;
+  args.rows = tape.on_device(rows);
+  const bool trains = tape.record() && student->needs_grad;
+  if (trains) args.gradient = tape.push(student->data.rows, student->data.cols);
+  args.denominator = denominator;
+  args.scratch = tape.push_scratch<double>(rows.num_sequences * num_heads);
+  Var out = run_loss(tape, args, total, &Kernels::relations, student->needs_grad);
+  tape.on_backward(out, [=, gradient = args.gradient](Tape& t) {
+    BasicArgs b;
+    b.op = BasicOp::product;
+    b.a = gradient;
+    b.b = out->grad;
+    b.alpha = static_cast<float>(1 / denominator);
+    b.out = t.grad_of(student, b.add);
+    t.kernels().basic(b);
+  });
+  return out;
 }
 
 Var binary_cross_entropy(Tape& tape, Var logits, Tensor targets, double denominator, double* total) {

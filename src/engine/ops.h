@@ -93,5 +93,10 @@ Var squared_error(Tape& tape, Var logits, Tensor targets, double denominator, do
 // unless they are constants. (Distillation multiplies by temperature^2: Hinton et al. 2015.)
 Var kl_divergence(Tape& tape, Var logits, Var target, float temperature, double denominator,
                   double* total = nullptr);
+// How a student's rows relate to each other, against those of a teacher (Wang et al. 2021, MiniLMv2):
+// kernel_args.h, RelationArgs. Both have a row for each of `rows` and columns of num_heads heads; the widths
+// of a head may differ. The teacher gets no gradient.
+Var relation_divergence(Tape& tape, Var student, Var teacher, int64_t num_heads, const Rows& rows,
+                        double denominator, double* total = nullptr);
 
 }  // namespace graft::engine

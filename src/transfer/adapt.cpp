@@ -149,7 +149,7 @@ class Adaptation {
         in_words(settings_.objective), a.max_seq_length,
         a.per_device_train_batch_size * a.gradient_accumulation_steps, a.learning_rate,
         a.max_steps > 0 ? fmt::format("{} steps", a.max_steps)
-                        : fmt::format("{} epochs", a.num_train_epochs));
+                        : fmt::format("{} epoch{}", a.num_train_epochs, a.num_train_epochs == 1 ? "" : "s"));
   }
 
   // The stage of a corpus, prepared; `name`: "corpus", "control-corpus", "task-text".

@@ -1,6 +1,7 @@
 #include "transfer/adapt_options.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/folder.h"
@@ -53,6 +54,29 @@ void check_parallel(const AdaptJob& job, const Stages& stages) {
   refuse_option(!stages.dapt && !job.parallel.empty(), "parallel",
                 "--stages has no dapt, which reads the pairs");
   refuse_option(job.plan && !job.parallel.empty(), "parallel", "--plan measures the text of --corpus alone");
+}
+
+// Text that stands in two places: each of these is compared with the corpus, or mixed into it.
+void check_other_text(const AdaptJob& job) {
+  for (const auto& [name, files, why] :
+       {std::tuple{"control", &job.control, "a control is unrelated text"},
+        {"replay", &job.replay, "general text is another text than the domain's"},
+        {"general", &job.general, "general text is another text than the domain's"},
+        {"held_out_file", &job.held_out_file, "text that is trained on measures nothing"}})
+    for (const std::string& file : *files)
+      for (const std::string& corpus : job.corpus)
+        if (std::error_code ignored; file == corpus || std::filesystem::equivalent(file, corpus, ignored))
+          throw UsageError(fmt::format("{} is both --corpus and --{}: {}", corpus, name, why));
+}
+
+// Options that belong to another one, which is not given.
+void check_companions(const AdaptJob& job) {
+  const AdaptJob usual;
+  refuse_option(job.replay.empty() && job.replay_ratio != usual.replay_ratio, "replay_ratio",
+                "there is no --replay");
+  refuse_option(!job.plan && job.pilot_steps != usual.pilot_steps, "pilot_steps", "there is no --plan");
+  refuse_option(!job.remove_duplicates && job.near_duplicates != usual.near_duplicates, "near_duplicates",
+                "--remove_duplicates false is given");
 }
 
 // A language adapter in place of the whole model.
@@ -112,6 +136,8 @@ void check_options(const AdaptJob& job, const Stages& stages) {
   refuse_option(!stages.dapt && job.extend_vocabulary > 0, "extend_vocabulary",
                 "--stages has no dapt, whose text gives the pieces");
   refuse_option(!stages.dapt && job.plan, "plan", "--stages has no dapt");
+  check_other_text(job);
+  check_companions(job);
   check_languages(job);
   check_parallel(job, stages);
   refuse_option(!job.plan && !job.general.empty(), "general",

@@ -54,6 +54,23 @@ void check_distill_arguments(const TrainingArguments& a) {
   refuse(a.do_predict, "do_predict", why);
 }
 
+// Losses that this teacher has not.
+void check_losses(const DistillationLosses& losses, TargetKind kind) {
+  const DistillationLosses usual;
+  const bool embeds = kind == TargetKind::embedding;
+  const std::string why = embeds ? "the teacher gives embeddings" : "the teacher gives scores of labels";
+  if (embeds) {
+    refuse(losses.temperature != usual.temperature, "temperature", why);
+    refuse(losses.alpha != usual.alpha, "alpha", why);
+  } else {
+    refuse(losses.embedding != usual.embedding, "embedding_weight", why);
+    refuse(losses.similarity != usual.similarity, "similarity_weight", why);
+  }
+  if (losses.layers.relation > 0) return;
+  refuse(losses.layers.relation_heads > 0, "relation_heads", "there is no relation_weight");
+  refuse(losses.layers.relation_layer > 0, "relation_layer", "there is no relation_weight");
+}
+
 void check_distill_options(const DistillOptions& o) {
   const bool prunes = !o.layers.empty() || !o.vocabulary.empty() || o.add_pieces > 0;
   const int ways = (o.student.empty() ? 0 : 1) + (o.config_name.empty() ? 0 : 1) + (prunes ? 1 : 0);
@@ -119,6 +136,7 @@ Distiller::Distiller(const DistillOptions& options) : options_(options) {
     options_.arguments.max_seq_length = usual_length(options_.teacher);
   const bool bf16 = train::training_precision(options_.arguments.bf16).bf16;
   teacher_ = std::make_unique<Teacher>(options_.teacher, options_.arguments.max_seq_length, bf16);
+  check_losses(options_.losses, teacher_->kind());
   ParallelText pairs;
   if (!options_.parallel.empty()) {
     if (teacher_->kind() != TargetKind::embedding)
@@ -183,7 +201,7 @@ void Distiller::prepare_training(const DistillationTexts& texts) {
   trainer_ = std::make_unique<Trainer>(student, options_.arguments, std::move(data));
   Trainer::Parts& p = trainer_->parts();
   tasks::PreparedTask prepared;
-  prepared.task = std::make_unique<Distillation>(teacher_->kind(), options_.losses);
+  prepared.task = std::make_unique<Distillation>(teacher_->kind(), options_.losses, layer_teacher());
   auto features = std::make_unique<DistillationFeatures>(texts, outputs_, p.model, *p.tokenizer,
                                                          static_cast<int32_t>(p.arguments.max_seq_length));
   log_info("texts: {} for training with {} tokens, {} held out{}", features->size(), features->num_tokens(),
@@ -196,6 +214,15 @@ void Distiller::prepare_training(const DistillationTexts& texts) {
   // What the table at the end would stumble over is said before the training.
   if (!options_.validation_file.empty())
     Scorer(Model::from_pretrained(start_, model_options), start_, options_.validation_file, options_.columns);
+}
+
+std::unique_ptr<const LayerTeacher> Distiller::layer_teacher() const {
+  const LayerLosses& losses = options_.losses.layers;
+  if (!losses.any()) return nullptr;
+  const Trainer::Parts& p = trainer_->parts();
+  return std::make_unique<LayerTeacher>(losses, teacher_->model(),
+                                        *Tokenizer::from_pretrained(options_.teacher), p.model, *p.tokenizer,
+                                        p.arguments.max_seq_length);
 }
 
 std::string Distiller::likeness() const {

@@ -60,6 +60,7 @@ class Distiller {
   void make_student(const ParallelText& pairs);
   void make_random_student() const;
   void prepare_training(const DistillationTexts& texts);
+  std::unique_ptr<const LayerTeacher> layer_teacher() const;
   DistillRow row_of(const std::string& name, const std::filesystem::path& folder) const;
   double speed_of(const std::filesystem::path& folder) const;
   double likeness_of(const std::filesystem::path& folder, const Model& model) const;

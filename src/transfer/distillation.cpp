@@ -144,6 +144,18 @@ Var Distillation::loss(Tape& tape, Var outputs, const data::RaggedBatch& batch, 
                                         : logits_loss(tape, outputs, teacher, batch, denominator, total);
 }
 
+tasks::LossPass Distillation::training_pass(Tape& tape, const models::Network& network,
+                                            const data::RaggedBatch& batch, double denominator) const {
+  if (!layers_) return {};
+  const models::Forward pass = network.forward(tape, batch, layers_->student_options());
+  const double texts = denominator * batch.num_examples() / loss_terms(batch);
+  tasks::LossPass out;
+  out.logits = pass.logits;
+  out.loss = engine::add(tape, loss(tape, pass.logits, batch, denominator),
+                         layers_->loss(tape, network, pass, batch, texts));
+  return out;
+}
+
 DistillationFeatures::DistillationFeatures(const DistillationTexts& texts,
                                            std::shared_ptr<const TeacherOutputs> targets,
                                            const Model& student, const Tokenizer& tokenizer,

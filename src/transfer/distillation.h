@@ -9,6 +9,7 @@
 #include "graft/model.h"
 #include "graft/tokenizer.h"
 #include "tasks/task.h"
+#include "transfer/layer_teacher.h"
 #include "transfer/teacher_outputs.h"
 
 namespace graft::transfer {
@@ -23,14 +24,20 @@ struct DistillationLosses {
   double similarity_temperature = 0.05;
   double temperature = 2;  // of logits
   double alpha = 0.5;      // share of the labelled loss, where a text has a label
+  LayerLosses layers{};
 };
 
 class Distillation : public tasks::Task {
  public:
-  Distillation(TargetKind kind, const DistillationLosses& losses) : kind_(kind), losses_(losses) {}
+  // `layers`: set in training where the student learns from the teacher's layers, too.
+  Distillation(TargetKind kind, const DistillationLosses& losses,
+               std::unique_ptr<const LayerTeacher> layers = nullptr)
+      : kind_(kind), losses_(losses), layers_(std::move(layers)) {}
   double loss_terms(const data::RaggedBatch& batch) const override;
   engine::Var loss(engine::Tape& tape, engine::Var outputs, const data::RaggedBatch& batch,
                    double denominator, double* total = nullptr) const override;
+  tasks::LossPass training_pass(engine::Tape& tape, const models::Network& network,
+                                const data::RaggedBatch& batch, double denominator) const override;
   bool couples_examples() const override { return kind_ == TargetKind::embedding && losses_.similarity > 0; }
   // "cosine" to the teacher, or the share of texts with the teacher's label ("agreement").
   std::unique_ptr<tasks::Metrics> metrics() const override;
@@ -44,6 +51,7 @@ class Distillation : public tasks::Task {
                           const data::RaggedBatch& batch, double denominator, double* total) const;
   TargetKind kind_;
   DistillationLosses losses_;
+  std::unique_ptr<const LayerTeacher> layers_;
 };
 
 // Texts, or pairs of them, whose teacher's outputs are rows of `targets`.

@@ -21,10 +21,13 @@ void check_options(const PruneOptions& o) {
   if (o.layers.empty() && o.vocabulary.empty())
     throw UsageError("nothing to prune: give --layers, --vocabulary or both",
                      "graft prune --help shows examples");
-  if (o.vocabulary.empty() && (o.vocabulary_size > 0 || o.min_count > 1))
-    throw UsageError(
-        fmt::format("--{} needs --vocabulary", o.vocabulary_size > 0 ? "vocabulary_size" : "min_count"),
-        "give the texts whose pieces stay");
+  const char* needs_texts = o.vocabulary_size > 0                 ? "vocabulary_size"
+                            : o.min_count > 1                     ? "min_count"
+                            : !o.columns.text_column.empty()      ? "text_column"
+                            : !o.columns.text_pair_column.empty() ? "text_pair_column"
+                                                                  : nullptr;
+  if (o.vocabulary.empty() && needs_texts)
+    throw UsageError(fmt::format("--{} needs --vocabulary", needs_texts), "give the texts whose pieces stay");
   check_other_folder(o.model, o.output_dir);
 }
 

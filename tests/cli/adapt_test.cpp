@@ -299,6 +299,11 @@ TEST(Adapt, BadCorporaAreNamed) {
   EXPECT_THAT(with("--seeds", "3,3"), HasSubstr("--seeds has 3 twice"));
   EXPECT_THAT(with("--task_arguments", "foo=1"), HasSubstr("--task_arguments: --foo is not known"));
   EXPECT_THAT(with("--task_arguments", "output_dir=x"), HasSubstr("output_dir is refused"));
+  for (const char* name : {"--control", "--replay", "--general", "--held_out_file"})
+    EXPECT_THAT(with(name, (world / "./l.txt").c_str()),
+                HasSubstr("is both --corpus and " + std::string(name)));
+  EXPECT_THAT(with("--replay_ratio", "0.2"), HasSubstr("--replay_ratio is refused: there is no --replay"));
+  EXPECT_THAT(with("--pilot_steps", "3"), HasSubstr("--pilot_steps is refused: there is no --plan"));
   world.write("full/file.txt", "x");
   std::vector<std::string> full = adapt_args(world, model, "full", {"--corpus", world / "l.txt"});
   EXPECT_THAT(run_graft(full).err, HasSubstr("the output folder is not empty and holds no stages"));

@@ -69,6 +69,7 @@ struct Step {
     loss = add(t, loss,
                segment_cross_entropy(t, slice_columns(t, first, 3, 1), segments.data(), in_segment.data(), 2,
                                      2, &total));
+    loss = add(t, loss, relation_divergence(t, wide, t.constant(s.z->data), 2, rows, 6, &total));
     return add(t, loss, reduce_mean(t, mean_pool(t, s.z, rows), Over::all));
   }
 

@@ -302,6 +302,69 @@ TEST(KlDivergence, MisuseIsTold) {
   EXPECT_THAT(told(3, 0), testing::HasSubstr("must be positive"));
 }
 
+TEST(RelationDivergence, EqualsTwin) {
+  ParameterStore store;
+  fill_store(store);
+  const Batch batch({1, 2, 17, 70, 5});
+  const std::vector<int32_t> begin = {0, 1, 3, 20, 90, 95};
+  struct {
+    int64_t heads, student, teacher;  // numbers of a head
+  } const cases[] = {{1, 7, 7}, {3, 5, 16}, {4, 32, 12}, {2, 64, 64}};
+  for (const auto& c : cases) {
+    const Matrix student = random_matrix(95, c.heads * c.student, "student", 0.4f),
+                 teacher = random_matrix(95, c.heads * c.teacher, "teacher", 0.4f);
+    Matrix copy = teacher;
+    compare(run_pass(store, {student},
+                     [&](Tape& t, const std::vector<Var>& in) {
+                       return relation_divergence(t, in[0], t.constant(copy.tensor()), c.heads, batch.rows(),
+                                                  2.5);
+                     }),
+            // Differences of probabilities, which cancel.
+            twin::relation_divergence(student, teacher, c.heads, begin, 2.5), 1e-5,
+            fmt::format("{} heads of {} and {}", c.heads, c.student, c.teacher));
+  }
+}
+
+TEST(RelationDivergence, OfARowAloneAndOfEqualRowsIsZero) {
+  ParameterStore store;
+  fill_store(store);
+  const Batch batch({1, 4});
+  const Matrix student = random_matrix(5, 6, "student");
+  Matrix teacher = student;
+  for (int64_t c = 0; c < 6; ++c) teacher.at(0, c) += 1;
+  const Pass got = run_pass(store, {student}, [&](Tape& t, const std::vector<Var>& in) {
+    return relation_divergence(t, in[0], t.constant(teacher.tensor()), 2, batch.rows(), 1);
+  });
+  EXPECT_NEAR(got.out.at(0, 0), 0, 1e-6);
+  for (const float g : got.input_grads[0].v) EXPECT_NEAR(g, 0, 1e-6);
+}
+
+TEST(RelationDivergence, FiniteDifferencesBesideAnotherLoss) {
+  ParameterStore store;
+  fill_store(store);
+  const Batch batch({3, 2});
+  Matrix teacher = random_matrix(5, 4, "teacher"), targets = random_matrix(5, 6, "targets");
+  expect_gradients(store, {random_matrix(5, 6, "student")}, [&](Tape& t, const std::vector<Var>& in) {
+    const Var relations = relation_divergence(t, in[0], t.constant(teacher.tensor()), 2, batch.rows(), 3);
+    return add(t, relations, squared_error(t, in[0], targets.tensor(), 5));
+  });
+}
+
+TEST(RelationDivergence, MisuseIsTold) {
+  ParameterStore store;
+  fill_store(store);
+  const Batch batch({3, 2});
+  const auto told = [&](int64_t rows, int64_t cols, int64_t heads) {
+    return graft::test::error_of([&] {
+      run_forward(store, {Matrix(5, 4), Matrix(rows, cols)}, [&](Tape& t, const auto& in) {
+        return relation_divergence(t, in[0], in[1], heads, batch.rows(), 1);
+      });
+    });
+  };
+  EXPECT_THAT(told(4, 4, 2), testing::HasSubstr("[4, 4] for 5 rows and 2 heads"));
+  EXPECT_THAT(told(5, 5, 2), testing::HasSubstr("[5, 5] for 5 rows and 2 heads"));
+}
+
 TEST(Losses, FiniteDifferencesOfSmoothingAndDivergence) {
   ParameterStore store;
   fill_store(store);

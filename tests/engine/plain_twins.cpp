@@ -395,6 +395,42 @@ KlOut kl_divergence(const Mat& logits, const Mat& target, double temperature, do
   return out;
 }
 
+namespace {
+// x x^T / sqrt(d) of rows [begin, begin + n) and a head's d columns.
+Mat products_of_rows(const Mat& x, int64_t begin, int64_t n, int64_t first, int64_t d) {
+  Mat out(n, n);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t c = 0; c < d; ++c) out(i, j) += x(begin + i, first + c) * x(begin + j, first + c);
+      out(i, j) /= std::sqrt(static_cast<double>(d));
+    }
+  }
+  return out;
+}
+}  // namespace
+
+LossOut relation_divergence(const Mat& student, const Mat& teacher, int64_t heads,
+                            const std::vector<int32_t>& cu_seqlens, double denominator) {
+  LossOut out{0, Mat(student.rows, student.cols)};
+  const int64_t ds = student.cols / heads, dt = teacher.cols / heads;
+  for (size_t s = 0; s + 1 < cu_seqlens.size(); ++s) {
+    const int64_t begin = cu_seqlens[s], n = cu_seqlens[s + 1] - begin;
+    for (int64_t h = 0; h < heads; ++h) {
+      const KlOut kl = kl_divergence(products_of_rows(student, begin, n, h * ds, ds),
+                                     products_of_rows(teacher, begin, n, h * dt, dt), 1,
+                                     denominator * static_cast<double>(n));
+      out.loss += kl.loss;
+      for (int64_t i = 0; i < n; ++i)
+        for (int64_t j = 0; j < n; ++j)
+          for (int64_t c = 0; c < ds; ++c)
+            out.dlogits(begin + i, h * ds + c) += (kl.dlogits(i, j) + kl.dlogits(j, i)) *
+                                                  student(begin + j, h * ds + c) /
+                                                  std::sqrt(static_cast<double>(ds));
+    }
+  }
+  return out;
+}
+
 LossOut binary_cross_entropy(const Mat& logits, const Mat& targets, double denominator) {
   LossOut out{0, Mat(logits.rows, logits.cols)};
   for (size_t i = 0; i < logits.v.size(); ++i) {

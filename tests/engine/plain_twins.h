@@ -91,6 +91,9 @@ struct KlOut {
   Mat dlogits, dtarget;
 };
 KlOut kl_divergence(const Mat& logits, const Mat& target, double temperature, double denominator);
+// cu_seqlens: of the sequences whose rows relate to each other.
+LossOut relation_divergence(const Mat& student, const Mat& teacher, int64_t heads,
+                            const std::vector<int32_t>& cu_seqlens, double denominator);
 LossOut binary_cross_entropy(const Mat& logits, const Mat& targets, double denominator);
 LossOut squared_error(const Mat& logits, const Mat& targets, double denominator);
 

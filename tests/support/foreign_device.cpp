@@ -113,6 +113,9 @@ struct Pointing {
   static void list(Pointers& out, const KlDivergenceArgs& a) {
     list_all(out, a.logits, a.target, a.dlogits, a.dtarget, a.loss, a.total, a.grad, a.scratch);
   }
+  static void list(Pointers& out, const RelationArgs& a) {
+    list_all(out, a.student, a.teacher, a.gradient, a.rows, a.loss, a.total, a.scratch);
+  }
   static void list(Pointers& out, const ElementLossArgs& a) {
     list_all(out, a.logits, a.targets, a.dlogits, a.loss, a.total, a.grad);
   }

@@ -252,6 +252,9 @@ TEST(Prune, RefusesWhatNamesNothing) {
   options.vocabulary_size = 100;
   options.layers = "1";
   EXPECT_THAT(error_of([&] { prune(options); }), HasSubstr("needs --vocabulary"));
+  options.vocabulary_size = 0;
+  options.columns.text_column = "text";
+  EXPECT_THAT(error_of([&] { prune(options); }), HasSubstr("--text_column needs --vocabulary"));
 }
 
 }  // namespace

@@ -28,6 +28,7 @@ void gather(Tensor x, const int32_t* rows, Tensor y);
 void put_rows(Tensor x, const int64_t* rows, Tensor y);
 void cross_entropy(const CrossEntropyArgs& args);
 void kl_divergence(const KlDivergenceArgs& args);
+void relations(const RelationArgs& args);
 void element_loss(const ElementLossArgs& args);
 void basic(const BasicArgs& args);
 

@@ -26,6 +26,7 @@ const Kernels& untimed_kernels() {
       .put_rows = put_rows,
       .cross_entropy = cross_entropy,
       .kl_divergence = kl_divergence,
+      .relations = relations,
       .element_loss = element_loss,
       .to_bf16 = to_bf16,
       .packed_weights = packed_weights,

@@ -10,6 +10,7 @@
 
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/log_softmax-inl.h"
 #include "engine/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -102,25 +103,6 @@ void cross_entropy_rows(const CrossEntropyArgs& a, int64_t begin, int64_t end) {
     });
     dx[label] -= grad - a.label_smoothing * grad;
   }
-}
-
-// Log-softmax of a row at a temperature: x * scale - shift.
-struct LogSoftmax {
-  V scale, shift;
-  HWY_INLINE V at(V x) const { return hn::MulSub(x, scale, shift); }
-};
-HWY_INLINE LogSoftmax log_softmax_of(const float* x, int64_t n, float temperature) {
-  const D d;
-  const V scale = hn::Set(d, 1 / temperature);
-  V top = hn::Set(d, -3.4e38f);
-  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR { top = hn::Max(top, io.load_or(x + i, -3.4e38f)); });
-  const float max = max_of(top) / temperature;
-  const V vm = hn::Set(d, max);
-  V total = hn::Zero(d);
-  for_vectors(n, [&](int64_t i, auto io) HWY_ATTR {
-    total = hn::Add(total, io.keep(exp_of(hn::MulSub(io.load(x + i), scale, vm))));
-  });
-  return {scale, hn::Set(d, max + std::log(sum_of(total)))};
 }
 
 void kl_divergence_rows(const KlDivergenceArgs& a, int64_t begin, int64_t end) {

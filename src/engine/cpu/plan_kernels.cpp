@@ -69,6 +69,17 @@ void note_disentangled(const DisentangledArgs& d, int64_t copies, int64_t produc
 void disentangled(const DisentangledArgs& a) { note_disentangled(a, 3, 1); }
 void disentangled_backward(const DisentangledBackwardArgs& a) { note_disentangled(a.forward, 6, 2); }
 
+// Products of a head's rows, of both models, and its columns packed.
+void relations(const RelationArgs& a) {
+  if (!needs) return;
+  int64_t longest = 0;
+  for (int64_t s = 0; s < a.rows.num_sequences; ++s)
+    longest = std::max<int64_t>(longest, a.rows.cu_seqlens[s + 1] - a.rows.cu_seqlens[s]);
+  longest += 64;
+  const int64_t dim = std::max(a.student.cols, a.teacher.cols) / a.num_heads + 64;
+  at_least(needs->head, (2 * longest * longest + 2 * longest * dim) * 4);
+}
+
 const void* packed_weights(ParameterStore&, const Parameter& first, int count, Tensor w, DType as,
                            bool transposed, bool both) {
   for (const bool form : {transposed, !transposed}) {
@@ -97,6 +108,7 @@ const Kernels& plan_kernels() {
     t.attention_backward = attention_backward;
     t.disentangled = disentangled;
     t.disentangled_backward = disentangled_backward;
+    t.relations = relations;
     t.packed_weights = packed_weights;
     return t;
   }();
