@@ -66,6 +66,24 @@ void check_shape(const AdapterFolder& adapter, const hub::TensorView& t, const s
       tensor_shape(t.shape), adapter.base.string(), tensor_shape(wanted));
 }
 
+// Throws where the file holds another adapter than adapter_config.json states: peft would scale it in another
+// way, or leave it out.
+void check_stated(const AdapterFolder& folder, const hub::TensorView& t, const std::string& module) {
+  const PeftConfig& config = folder.config;
+  const char* hint = "the two files do not belong together: copy or download the adapter again";
+  if (config.peft_type == PeftType::lora && t.shape[0] != config.rank(module))
+    fail_with(hint, "{}: tensor {} has rank {}, and {} states {}", t.file, shown(t.name), t.shape[0],
+              kAdapterConfig, config.rank(module));
+  const auto& targets = config.target_modules;
+  const auto may_select = [&](const std::string& target) {  // all-linear, a regular expression
+    return target == "all-linear" || target.find_first_of("+?^$()[]|\\") != std::string::npos ||
+           selects(target, module);
+  };
+  if (targets.empty() || std::any_of(targets.begin(), targets.end(), may_select)) return;
+  fail_with(hint, "{}: tensor {} adapts a module that \"target_modules\" in {} does not name ({})", t.file,
+            shown(t.name), kAdapterConfig, fmt::join(targets, ", "));
+}
+
 // A tensor of a bottleneck adapter for which the model has no parameter.
 [[noreturn]] void fail_without_bottleneck(const State& state, const AdapterFolder& folder,
                                           const hub::TensorView& t) {
@@ -100,6 +118,7 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
         fail("{}: tensor {} is {}; factors are [n, 1] or [1, n]", t.file, shown(t.name),
              tensor_shape(t.shape));
       const std::string module = module_name(state, matrix);
+      check_stated(folder, t, module);
       const auto& forward = config.feedforward_modules;
       state.parameters.adapt_by_factors(matrix,
                                         std::any_of(forward.begin(), forward.end(),
@@ -109,9 +128,11 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
     if (t.shape.size() != 2 || t.shape[0] < 1)
       fail("{}: tensor {} is {}, which is no adapter of a linear layer", t.file, shown(t.name),
            tensor_shape(t.shape));
+    const std::string module = module_name(state, matrix);
+    check_stated(folder, t, module);
     engine::AdapterOptions options;
     options.rank = t.shape[0];
-    options.scale = static_cast<float>(config.scaling(module_name(state, matrix), options.rank));
+    options.scale = static_cast<float>(config.scaling(module, options.rank));
     options.dropout = static_cast<float>(config.lora_dropout);
     options.magnitude = config.use_dora;
     state.parameters.adapt(matrix, options);

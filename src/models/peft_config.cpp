@@ -183,6 +183,13 @@ Json PeftConfig::json() const {
   return out;
 }
 
+int64_t PeftConfig::rank(const std::string& module) const {
+  auto rank = static_cast<double>(r);
+  for (const auto& [name, value] : rank_pattern)
+    if (selects(name, module)) rank = value;
+  return static_cast<int64_t>(rank);
+}
+
 double PeftConfig::scaling(const std::string& module, int64_t rank) const {
   double alpha = lora_alpha;
   for (const auto& [name, value] : alpha_pattern)

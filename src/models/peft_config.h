@@ -42,6 +42,7 @@ struct PeftConfig {
   // Throws Error naming file and key, for another peft_type too.
   static PeftConfig from_file(const std::filesystem::path& file);
   Json json() const;  // of peft's
+  int64_t rank(const std::string& module) const;
   // The factor of a product of rank `rank` in a module.
   double scaling(const std::string& module, int64_t rank) const;
 };

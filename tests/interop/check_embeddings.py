@@ -20,7 +20,7 @@ from common import PROJECT, TOLERANCE, Counter, graft, json_lines, relative, wor
 
 torch.set_num_threads(1)
 TOKENIZER = PROJECT / "tests" / "golden" / "tokenizers" / "small-bert-uncased"
-FAMILIES = ["roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra", "albert", "modernbert", "t5"]
+FAMILIES = ["roberta", "xlm-roberta", "camembert", "distilbert", "mpnet", "electra", "albert", "modernbert", "t5", "deberta-v2"]
 POOLINGS = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 TEXTS = ["That is a happy person", "hello", "A much longer sentence, with more words in it than the others have, so that lengths are mixed.",
          "123 + 4 = 127!", "Ünïcode straße", "the film was not good"]
@@ -156,6 +156,8 @@ def check_families(counter, work):
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
     other = {"distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48},
              "modernbert": {**sizes, "global_attn_every_n_layers": 2, "local_attention": 8, "cls_token_id": 2, "sep_token_id": 3},
+             "deberta-v2": {**sizes, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16, "share_att_key": True,
+                            "norm_rel_ebd": "layer_norm", "type_vocab_size": 0},
              "electra": {**sizes, "embedding_size": 16}, "albert": {**sizes, "embedding_size": 16},
              "t5": {"d_model": 32, "d_kv": 8, "num_heads": 4, "d_ff": 64, "num_layers": 2, "eos_token_id": 3}}
     for family in FAMILIES:
@@ -197,6 +199,19 @@ def check_published(counter, work):
         check_same(counter, saved, 24)
 
 
+def check_bundled(counter):
+    """The multilingual student in models/graft-mini: its own languages, computed in fp32 from weights of 16 bits."""
+    folder = PROJECT / "models" / "graft-mini"
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})
+    texts = [*TEXTS, "Das Essen war wunderbar.", "Le livre est ennuyeux.", "No volvería nunca.", "Non era male.", "Não gostei.", "Очень хорошо.",
+             "服务很好。"]
+    lines = graft("embed", {"model": folder, "bf16": "false"}, stdin="\n".join(texts) + "\n")
+    difference = worst_difference([line["embedding"] for line in json_lines(lines)], model.encode(texts).tolist())
+    counter.difference(difference)
+    counter.count("embeddings", len(texts))
+    counter.case("models/graft-mini", [f"differs by {difference}"] if difference > TOLERANCE else [])
+
+
 def main():
     work = Path(sys.argv[1])
     work.mkdir(parents=True, exist_ok=True)
@@ -207,6 +222,7 @@ def main():
     check_saved(counter, saved[0])
     check_families(counter, work)
     check_published(counter, work)
+    check_bundled(counter)
     check_cross_encoder(counter, work, folder)
     counter.finish()
 

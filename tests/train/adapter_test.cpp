@@ -312,6 +312,22 @@ TEST_F(Adapters, OfAnotherBaseAreRefused) {
   }
 }
 
+TEST_F(Adapters, WhoseConfigStatesOthersAreRefused) {
+  trained(arguments());
+  const Json config = read_json(run_ / "out/adapter_config.json");
+  const auto with = [&](const char* key, const Json& value) {
+    Json changed = config;
+    changed[key] = value;
+    write_json(run_ / "out/adapter_config.json", changed);
+    return error_of([&] { Model::from_pretrained(run_ / "out"); });
+  };
+  EXPECT_THAT(with("r", 16), AllOf(HasSubstr("has rank 8, and adapter_config.json states 16"),
+                                   HasSubstr("do not belong together")));
+  EXPECT_THAT(with("rank_pattern", {{"value", 4}}), HasSubstr("states 4"));
+  EXPECT_THAT(with("target_modules", {"key", "query"}),
+              AllOf(HasSubstr("value.lora_A"), HasSubstr("does not name (key, query)")));
+}
+
 // As peft writes it: without config.json, tokenizer and the fingerprint of the base.
 TEST_F(Adapters, OfAFolderWithoutConfigAreLoadedOverTheirBase) {
   const Model model = trained(arguments());
