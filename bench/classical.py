@@ -6,10 +6,11 @@
                                                             the first number or capitalised name that the question does not hold
     bench/classical.py texts TRAIN TEST                     tf-idf of words and word pairs with logistic regression (scikit-learn); csv
                                                             or tsv with the columns text and label
+    bench/classical.py characters TRAIN TEST...             the same with runs of 1 to 4 characters, for texts of other languages
     bench/classical.py pairs TEST.csv                       retrieval by character 3-grams, tf-idf: columns anchor and positive
 
 Prints accuracy and entity F1 (tags), exact match and F1 (answers), accuracy (texts), mrr@10 and recall@1 (pairs). The
-standard library only, but for texts.
+standard library only, but for texts and characters.
 """
 import collections
 import csv
@@ -132,7 +133,7 @@ def pair_texts(path):
     print(f"mrr@10 {reciprocal / len(rows):.4f}, recall@1 {first / len(rows):.4f}, {len(rows)} pairs")
 
 
-def classify_texts(train, test):
+def classify(train, tests, **vectorizer):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -141,13 +142,26 @@ def classify_texts(train, test):
             rows = list(csv.DictReader(file, **({"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.endswith(".tsv") else {})))
         return [row["text"] for row in rows], [row["label"] for row in rows]
 
-    (texts, labels), (test_texts, test_labels) = read(train), read(test)
-    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    texts, labels = read(train)
+    vectors = TfidfVectorizer(sublinear_tf=True, **vectorizer)
     model = LogisticRegression(C=10, max_iter=2000).fit(vectors.fit_transform(texts), labels)
-    print(f"accuracy {model.score(vectors.transform(test_texts), test_labels):.4f}, {len(test_texts)} texts")
+    for test in tests:
+        texts, labels = read(test)
+        print(f"accuracy {model.score(vectors.transform(texts), labels):.4f}, {len(texts)} texts" + (f" of {test}" if len(tests) > 1 else ""))
 
 
-MODES = {"tags": (tag_words, 2), "answers": (answer_questions, 1), "texts": (classify_texts, 2), "pairs": (pair_texts, 1)}
-if len(sys.argv) < 3 or sys.argv[1] not in MODES or len(sys.argv) != 2 + MODES[sys.argv[1]][1]:
+def classify_texts(train, test):
+    classify(train, [test], ngram_range=(1, 2))
+
+
+def classify_characters(train, *tests):
+    classify(train, tests, analyzer="char_wb", ngram_range=(1, 4))
+
+
+# Of each mode how many files, and whether there may be more.
+MODES = {"tags": (tag_words, 2, False), "answers": (answer_questions, 1, False), "texts": (classify_texts, 2, False),
+         "characters": (classify_characters, 2, True), "pairs": (pair_texts, 1, False)}
+mode = MODES.get(sys.argv[1] if len(sys.argv) > 1 else "")
+if not mode or len(sys.argv) - 2 < mode[1] or (len(sys.argv) - 2 > mode[1] and not mode[2]):
     sys.exit(__doc__)
 MODES[sys.argv[1]][0](*sys.argv[2:])

@@ -5,8 +5,10 @@
 
 Rows: sib200 xsid-intents xsid-slots ud-pos panx xquad; default: the first, second, fourth and fifth. Needs ../shared (or GRAFT_SHARED) and the real checkpoint
 (scripts/get-model.sh). Each row is one `graft xling`, whose command is printed. With --work its stages are kept: a second run takes them from
-the cache. Prints the tables of graft and one line of markdown a row. The standard library only.
+the cache. Training rows are drawn with a seed. Prints the tables of graft and one line of markdown a row. The standard library only.
 """
+import random
+
 from rows import SHARED, run_graft, table
 
 SETS = SHARED / "sets"
@@ -34,12 +36,27 @@ ROWS = {
 DEFAULT = ["sib200", "xsid-intents", "ud-pos", "panx"]
 
 
+def sample(source, n, work, name):
+    """`n` rows or sentences of the training file, drawn with a seed: xSID's are sorted by the set that they come from."""
+    text = source.read_text(encoding="utf-8")
+    tabular = source.suffix == ".tsv"
+    parts = text.rstrip("\n").split("\n" if tabular else "\n\n")
+    header, parts = (parts[:1], parts[1:]) if tabular else ([], parts)
+    if len(parts) <= n:
+        return source
+    file = work / f"{name}.train{source.suffix}"
+    file.write_text(("\n" if tabular else "\n\n").join(header + random.Random(1).sample(parts, n)) + "\n", encoding="utf-8")
+    return file
+
+
 def run(name, row, args, work):
     tests = ",".join(f"{language}={SETS / row['test'].format(language)}" for language in row["languages"].split())
-    out = work / name
-    command = [args.graft, "xling", "--model", args.model, "--task", row["task"], "--train_file", SETS / row["train"],
+    out, source = work / name, SETS / row["train"]
+    rows = args.max_train_samples or row["rows"]
+    train = source if source.suffix == ".json" else sample(source, rows, work, name)
+    command = [args.graft, "xling", "--model", args.model, "--task", row["task"], "--train_file", train,
                "--validation_file", SETS / row["dev"], "--test_files", tests, "--seeds", args.seeds,
-               "--max_train_samples", args.max_train_samples or row["rows"], *row["options"], "--save_strategy", "no", "--logging_strategy", "no",
+               "--max_train_samples", rows, *row["options"], "--save_strategy", "no", "--logging_strategy", "no",
                "--disable_tqdm", "true", "--output_dir", out, *args.more]
     return run_graft(name, command, out / "xling_results.json")
 

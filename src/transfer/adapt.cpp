@@ -288,7 +288,7 @@ class Adaptation {
       if (!job_.control.empty() && !control(corpus)) return false;
     }
     if (!stages_.tapt) return true;
-    const fs::path texts = root_ / "task-texts.txt";
+    const fs::path texts = root_ / "texts-of-train_file.txt";
     job_.job.model = checkpoint_.string();
     train::check_job(job_.job);
     write_task_texts(job_.job, texts);

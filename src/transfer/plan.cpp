@@ -166,6 +166,12 @@ std::string recommendation_of(const Plan& p) {
     text = fmt::format(
         "adapt: the pilot is {:.0f} % of the run and lowers the perplexity by {:.1f} %; expect a small gain",
         100 * of_steps, 100 * drop);
+  } else if (constexpr double kUnderstood = 60; *p.perplexity_after > kUnderstood) {
+    text = fmt::format(
+        "unclear: the pilot changes the perplexity of the domain by {:+.1f} % only, and at {:.0f} the model "
+        "does "
+        "not know this text; give --pilot_steps more of them, or a higher --learning_rate",
+        -100 * drop, *p.perplexity_after);
   } else {
     text = fmt::format(
         "do not adapt: the pilot changes the perplexity of the domain by {:+.1f} % only: the model knows "

@@ -41,7 +41,7 @@ void expect_independent(const Model& model, const RandomFeatures& features, cons
   }
   PhiloxStream draws(philox_key(3, 0, "compositions"));
   int64_t compared = 0;
-  for (int composition = 0; composition < 50; ++composition) {
+  for (int composition = 0; composition < 16; ++composition) {
     data::RaggedBatch batch;
     std::vector<size_t> chosen;
     const uint64_t size = 1 + draws.below(40);

@@ -24,6 +24,7 @@ TEST(Plan, RecommendsByWhatThePilotGained) {
   EXPECT_THAT(recommendation_of(plan_with(20, 19.6)), HasSubstr("expect a small gain"));
   EXPECT_THAT(recommendation_of(plan_with(20, 19.99)), StartsWith("do not adapt"));
   EXPECT_THAT(recommendation_of(plan_with(20, 25)), HasSubstr("+25.0 %"));
+  EXPECT_THAT(recommendation_of(plan_with(900, 899)), HasSubstr("at 899 the model does not know this text"));
 }
 
 TEST(Plan, NamesItsReasons) {
