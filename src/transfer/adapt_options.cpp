@@ -75,8 +75,6 @@ void check_companions(const AdaptJob& job) {
   refuse_option(job.replay.empty() && job.replay_ratio != usual.replay_ratio, "replay_ratio",
                 "there is no --replay");
   refuse_option(!job.plan && job.pilot_steps != usual.pilot_steps, "pilot_steps", "there is no --plan");
-  refuse_option(!job.remove_duplicates && job.near_duplicates != usual.near_duplicates, "near_duplicates",
-                "--remove_duplicates false is given");
 }
 
 // A language adapter in place of the whole model.
