@@ -178,13 +178,14 @@ score() {
   "$graft" evaluate --model "$1" --test_file "$2" --json 2>>"$logs/languages.txt" | grep -oE '"[a-z_]*accuracy": *[0-9.]+' |
     awk -F: '{ printf "%.1f %%", 100 * $2 }'
 }
-printf '  %-8s %18s   %18s\n' "" "$bundled" "${real:+$pretrained}"
+printf '  %-8s %11s   %18s   %18s\n' "" "" "$bundled" "${real:+$pretrained}"
 for language in de:German fr:French es:Spanish; do
   file=$reviews/test.${language%%:*}.csv
-  printf '  %-8s %18s   %18s   of %d\n' "${language#*:}" "$(score "$out/mini" "$file")" "${real:+$(score "$out/reviews" "$file")}" $(($(wc -l <"$file") - 1))
+  printf '  %-8s %3d reviews   %18s   %18s\n' "${language#*:}" $(($(wc -l <"$file") - 1)) "$(score "$out/mini" "$file")" \
+    "${real:+$(score "$out/reviews" "$file")}"
 done
 printf '%s\n' "Das Essen war wunderbar und die Bedienung sehr freundlich." "Je ne recommande pas cet hôtel, la chambre était sale." \
-  "El servicio fue excelente, volveremos pronto." >"$out/foreign.txt"
+  "No lo recomiendo, se rompió a la semana." >"$out/foreign.txt"
 predict "$out/mini" "$out/foreign.txt"
 echo "$bundled learned these languages from pairs of sentences (models/graft-mini/README.md)."
 
