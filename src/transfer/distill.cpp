@@ -66,9 +66,6 @@ void check_losses(const DistillationLosses& losses, TargetKind kind) {
     refuse(losses.embedding != usual.embedding, "embedding_weight", why);
     refuse(losses.similarity != usual.similarity, "similarity_weight", why);
   }
-  if (losses.layers.relation > 0) return;
-  refuse(losses.layers.relation_heads > 0, "relation_heads", "there is no relation_weight");
-  refuse(losses.layers.relation_layer > 0, "relation_layer", "there is no relation_weight");
 }
 
 void check_distill_options(const DistillOptions& o) {
@@ -91,6 +88,11 @@ void check_distill_options(const DistillOptions& o) {
     throw UsageError("--align needs --add_pieces: it is where new pieces start");
   if (!o.pieces_file.empty() && o.add_pieces == 0)
     throw UsageError("--pieces_file needs --add_pieces: how many pieces of it are added");
+  const LayerLosses& layers = o.losses.layers;
+  if (layers.relation <= 0) {
+    refuse(layers.relation_heads > 0, "relation_heads", "there is no relation_weight");
+    refuse(layers.relation_layer > 0, "relation_layer", "there is no relation_weight");
+  }
   check_distill_arguments(o.arguments);
   train::check(o.arguments);
 }

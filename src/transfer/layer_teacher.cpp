@@ -27,8 +27,7 @@ std::vector<int32_t> teacher_ids(const Tokenizer& teacher, const Tokenizer& stud
     if (!other && !piece.empty())
       fail_with(
           "take a student with the teacher's pieces, or some of them; or leave hidden_weight and "
-          "relation_weight "
-          "at 0",
+          "relation_weight at 0",
           "the student's piece '{}' is none of the teacher's: their layers are compared token by token",
           shown(piece));
     ids.push_back(other.value_or(0));
