@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/threads.h"
 #include "hub/sha256.h"
 #include "models/adapter_folder.h"
 #include "models/bottleneck.h"
@@ -268,21 +269,25 @@ void add_adapter(State& state, PeftConfig config, uint64_t seed, const std::vect
   state.parameters.touch_values();
 }
 
+std::string parameter_sha256(const State& state, const Parameter& p) {
+  constexpr int64_t kBlock = int64_t{1} << 20;  // floats: the blocks are read by all threads
+  const engine::HostRead x = state.parameters.read_value(p);
+  std::vector<std::string> digests(static_cast<size_t>((p.size + kBlock - 1) / kBlock));
+  parallel_blocks(p.size, kBlock, [&](int64_t begin, int64_t end) {
+    digests[static_cast<size_t>(begin / kBlock)] = hub::sha256_of(
+        {reinterpret_cast<const char*>(x.data() + begin), static_cast<size_t>(end - begin) * sizeof(float)});
+  });
+  return hub::sha256_of(fmt::format("{} {} {}", p.name, fmt::join(p.shape, ","), fmt::join(digests, "")));
+}
+
 std::string base_sha256(const State& state) {
-  constexpr int64_t kPage = 1024, kEvery = 16 * kPage;  // floats
   const std::string pooler = std::string(state.family->base_prefix) + ".pooler.";
   std::string digests;
   for (const Parameter& p : state.parameters.parameters()) {
     if (p.of_adapter || p.frozen_adapter || p.with_adapter || !is_backbone(*state.family, p.name) ||
         p.name.starts_with(pooler))
       continue;
-    const engine::HostRead x = state.parameters.read_value(p);
-    std::string bytes = fmt::format("{} {}", p.name, fmt::join(p.shape, ","));
-    const int64_t every = p.size > (int64_t{1} << 18) ? kEvery : kPage;
-    for (int64_t i = 0; i < p.size; i += every)
-      bytes.append(reinterpret_cast<const char*>(x.data() + i),
-                   static_cast<size_t>(std::min(kPage, p.size - i)) * sizeof(float));
-    digests += hub::sha256_of(bytes);
+    digests += parameter_sha256(state, p);
   }
   return hub::sha256_of(digests);
 }

@@ -54,9 +54,10 @@ std::map<std::string, engine::Parameter*> adaptable_matrices(State& state);
 // modules that `config` names.
 void mark_saved_modules(State& state, PeftConfig& config);
 
-// SHA-256 of the names, shapes and values of the backbone's parameters that belong to no adapter and are not
-// saved with one, without the pooler, which not every head has. Of large parameters a page in every 64 KiB is
-// read.
+// SHA-256 of a parameter's name, shape and values.
+std::string parameter_sha256(const State& state, const engine::Parameter& p);
+// SHA-256 of the backbone's parameters that belong to no adapter and are not saved with one, without the
+// pooler, which not every head has.
 std::string base_sha256(const State& state);
 
 // Adds the adapters' products to the weights, or takes them off again. A merged model computes the same, is

@@ -67,13 +67,8 @@ void rename_tensors(AdapterFolder& a) {
 
 std::string sha256_of_values(const State& state) {
   std::string digests;
-  for (const Parameter& p : state.parameters.parameters()) {
-    if (!p.frozen_adapter) continue;
-    const engine::HostRead x = state.parameters.read_value(p);
-    std::string bytes = p.name;
-    bytes.append(reinterpret_cast<const char*>(x.data()), static_cast<size_t>(p.size) * sizeof(float));
-    digests += hub::sha256_of(bytes);
-  }
+  for (const Parameter& p : state.parameters.parameters())
+    if (p.frozen_adapter) digests += parameter_sha256(state, p);
   return hub::sha256_of(digests);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "base/file.h"
 #include "base/folder.h"
@@ -285,6 +286,26 @@ TEST_F(Adapters, OfSomeLayersAndOfPatternsHaveTheirModulesByName) {
   a.target_modules = "*layer.0.*dense";
   trained(a);
   EXPECT_EQ(read_json(run_ / "pattern/adapter_config.json").at("target_modules").size(), 3u);
+}
+
+// The hash reads a large parameter in blocks.
+TEST_F(Adapters, OneChangedValueIsAnotherBase) {
+  Json config = read_json(run_ / "base/config.json");
+  config["vocab_size"] = 40000;  // times 32: more than a block of 2^20
+  write_json(run_ / "large.json", config);
+  const Model model = Model::from_config(run_ / "large.json");
+  models::State& state = model.state();
+  const Parameter& words = *state.parameters.find("bert.embeddings.word_embeddings.weight");
+  ASSERT_GT(words.size, int64_t{1} << 20);
+  const std::string whole = models::base_sha256(state);
+  for (const int64_t i :
+       {int64_t{0}, int64_t{5000}, (int64_t{1} << 20) - 1, int64_t{1} << 20, words.size - 1}) {
+    float& value = state.parameters.write_value(words).data()[i];
+    const float before = std::exchange(value, value + 1);
+    EXPECT_NE(models::base_sha256(state), whole) << i;
+    value = before;
+  }
+  EXPECT_EQ(models::base_sha256(state), whole);
 }
 
 TEST_F(Adapters, OfAnotherBaseAreRefused) {
