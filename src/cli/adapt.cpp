@@ -137,9 +137,8 @@ int adapt(int argc, char** argv) {
   AdaptOptions o;
   Options options = declare_adapt(o);
   if (!options.parse(argc, argv, 2)) return 0;
-  if (options.given("resume_from_checkpoint"))
-    throw UsageError("--resume_from_checkpoint is refused: the same command continues an interrupted run",
-                     "each stage is cached in output_dir/stages");
+  refuse_resuming(o.job.arguments, "each stage");
+  refuse_no_training(options, o.job.arguments);
   o.seeds.clear();
   for (const std::string& seed : train::words_of(o.seed_list))
     o.seeds.push_back(train::parse_unsigned("seeds", seed));

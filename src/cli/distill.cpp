@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/find_model.h"
 #include "cli/options.h"
+#include "cli/stage_hooks.h"
 #include "cli/verbs.h"
 #include "train/arguments.h"
 #include "train/parts.h"
@@ -161,11 +162,15 @@ int distill(int argc, char** argv) {
   DistillCommand o;
   Options options = declare(o);
   if (!options.parse(argc, argv, 2)) return 0;
+  refuse_no_training(options, o.arguments);
   train::use_log_level(o.arguments.log_level);
   train::expand_home(o.arguments.output_dir);
   o.arguments.do_train = true;
   find_files(o);
-  const EndOnSignals ends("\nStopped before the training: no step was done and no student is saved.\n");
+  const EndOnSignals ends(
+      "\nStopped before the training: no step was done. The same command with --resume_from_checkpoint true "
+      "uses "
+      "what is there.\n");
   transfer::Distiller distiller(o);
   Trainer& trainer = distiller.trainer();
   trainer.parts().job_options = options_to_save(options);

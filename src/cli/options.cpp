@@ -313,7 +313,8 @@ void Options::set_from_file(const std::string& file, const std::string& key, con
   if (o && value.is_object())
     throw UsageError(fmt::format("\"{}\" is an object; options take values or lists", key));
   if (o && value.is_array() && !o->is_list)
-    throw UsageError(fmt::format("\"{}\": one value was expected, not {}", key, value.dump()));
+    throw UsageError(fmt::format("\"{}\": one value was expected, not {}", key, value.dump()),
+                     o->is_text ? fmt::format("write \"{}\"", fmt::join(values_of(value), ",")) : "");
   if (o && o->is_text) {
     bool texts = true;
     if (value.is_array()) {
@@ -323,7 +324,8 @@ void Options::set_from_file(const std::string& file, const std::string& key, con
     }
     if (!texts) {
       throw UsageError(fmt::format("\"{}\": {} was expected, not {}", key,
-                                   o->is_list ? "a text or a list of texts" : "a text", value.dump()));
+                                   o->is_list ? "a text or a list of texts" : "a text", value.dump()),
+                       value.is_number() ? fmt::format("write \"{}\"", value.dump()) : "");
     }
   }
   set(name, values_of(value), fmt::format("{}: {}", file, key));

@@ -1,5 +1,6 @@
 #include "cli/stage_hooks.h"
 
+#include "base/error.h"
 #include "cli/console.h"
 #include "train/train_state.h"
 
@@ -20,6 +21,19 @@ transfer::Hooks stage_hooks(const TrainingArguments& arguments) {
     say_loaded(model, name, train::training_precision(arguments.bf16));
   };
   return hooks;
+}
+
+void refuse_no_training(const Options& options, const TrainingArguments& arguments) {
+  if (options.typed("do_train") && !arguments.do_train)
+    throw UsageError("--do_train false is refused: the command trains",
+                     "graft evaluate gives the metrics of a model");
+}
+
+void refuse_resuming(const TrainingArguments& arguments, const char* cached) {
+  if (!arguments.resume_from_checkpoint.empty())
+    throw UsageError(fmt::format("--{} is refused: the same command continues an interrupted run",
+                                 "resume_from_checkpoint"),
+                     fmt::format("{} is cached in output_dir/stages", cached));
 }
 
 }  // namespace graft::cli

@@ -16,6 +16,7 @@
 #include "cli/predict_test_file.h"
 #include "cli/print_config.h"
 #include "cli/profile.h"
+#include "cli/stage_hooks.h"
 #include "cli/train_options.h"
 #include "cli/verbs.h"
 #include "tasks/task_table.h"
@@ -195,10 +196,7 @@ int train(int argc, char** argv) {
   TrainOptions o;
   Options options = declare(o);
   if (!options.parse(argc, argv, 2)) return 0;
-  if (options.typed("do_train") && !o.arguments.do_train) {
-    throw UsageError("--do_train false is refused: this is `graft train`",
-                     "graft evaluate gives the metrics of a model");
-  }
+  refuse_no_training(options, o.arguments);
   if (!o.print_config.empty()) {
     print_config(options, o.arguments, !o.validation_file.empty(), o.print_config == "json");
     return 0;

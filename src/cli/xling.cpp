@@ -79,18 +79,16 @@ Options declare_xling(XlingOptions& o) {
 // What a run of several seeds and languages has another way for.
 struct Refused {
   const char *name, *why, *hint;
-  bool in_files = false;  // in a --config and in the environment, too
 };
-constexpr Refused kRefused[] = {{"resume_from_checkpoint", "the same command continues an interrupted run",
-                                 "each seed and each score is cached in output_dir/stages", true},
-                                {"seed", "a matrix has several", "give them as --seeds 1,2,3"},
+constexpr Refused kRefused[] = {{"seed", "a matrix has several", "give them as --seeds 1,2,3"},
                                 {"language", "answers are compared by the rules of each test file's language",
                                  "--source_language names that of the training"}};
 
-void check_options(const Options& options) {
+void check_options(const Options& options, const TrainingArguments& a) {
   for (const Refused& r : kRefused)
-    if (r.in_files ? options.given(r.name) : options.typed(r.name))
-      throw UsageError(fmt::format("--{} is refused: {}", r.name, r.why), r.hint);
+    if (options.typed(r.name)) throw UsageError(fmt::format("--{} is refused: {}", r.name, r.why), r.hint);
+  refuse_resuming(a, "each seed and each score");
+  refuse_no_training(options, a);
 }
 
 }  // namespace
@@ -99,11 +97,15 @@ int xling(int argc, char** argv) {
   XlingOptions o;
   Options options = declare_xling(o);
   if (!options.parse(argc, argv, 2)) return 0;
-  check_options(options);
+  check_options(options, o.job.arguments);
   // Another average takes the place of the default one.
   if (!options.given("average_checkpoints") &&
-      (o.job.arguments.ema_decay > 0 || o.job.arguments.swa_start > 0))
+      (o.job.arguments.ema_decay > 0 || o.job.arguments.swa_start > 0)) {
     o.job.arguments.average_checkpoints = 0;
+    say(fmt::format("--{} takes the place of --average_checkpoints {}",
+                    o.job.arguments.ema_decay > 0 ? "ema_decay" : "swa_start",
+                    transfer::kAveragedCheckpoints));
+  }
   o.seeds.clear();
   for (const std::string& seed : train::words_of(o.seed_list))
     o.seeds.push_back(train::parse_unsigned("seeds", seed));

@@ -150,6 +150,24 @@ void check_base_of_bottleneck(const AdapterFolder& adapter) {
               adapter.folder.string(), c.hidden_size, adapter.base.string(), hidden);
 }
 
+// Throws for a base of another width or depth than config.json beside the adapter states.
+void check_sizes_of_base(const AdapterFolder& adapter) {
+  const fs::path own = adapter.folder / "config.json";
+  if (!path_exists(own)) return;
+  const ModelConfig then = ModelConfig::from_file(own),
+                    base = ModelConfig::from_file(adapter.base / "config.json");
+  const Family* family = find_family_or_null(base);
+  if (!family || find_family_or_null(then) != family) return;
+  for (const auto& [what, key] : {std::pair{"a hidden size of {}", family->sizes.hidden_size},
+                                  {"{} layers", family->sizes.num_layers}}) {
+    const int64_t made_for = then.size_or(key, 0), found = base.size_or(key, 0);
+    if (made_for > 0 && found > 0 && made_for != found)
+      fail_with(adapter.hint_of_base(), "{}: the adapter was made for a model with {}, and {} has {}",
+                adapter.folder.string(), fmt::format(fmt::runtime(what), made_for), adapter.base.string(),
+                found);
+  }
+}
+
 // Throws for a given base that is not the one of adapter_config.json: nothing else tells them apart.
 void check_name_of_base(const AdapterFolder& adapter) {
   const std::string& name = adapter.config.base_model_name_or_path;
@@ -211,9 +229,9 @@ AdapterFolder open_adapter(const fs::path& folder, const fs::path& base) {
       fail_with(out.hint_of_base(),
                 "{}: the adapter was trained on a model of model_type \"{}\", and {} is \"{}\"",
                 folder.string(), shown(type), out.base.string(), shown(found));
-  } else if (out.base_was_given) {
-    check_name_of_base(out);
   }
+  if (out.base_sha256.empty() && out.base_was_given) check_name_of_base(out);
+  check_sizes_of_base(out);
   return out;
 }
 

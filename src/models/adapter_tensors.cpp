@@ -161,10 +161,12 @@ void check_filled(const State& state, const AdapterFolder& folder, const std::se
 
 void check_base(const AdapterFolder& folder, const std::string& base_sha256) {
   if (folder.base_sha256.empty() || folder.base_sha256 == base_sha256) return;
-  fail_with(fmt::format("{}, or remove {} to use the adapter with this model", folder.hint_of_base(),
-                        (folder.folder / kBaseModel).string()),
-            "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
-            folder.folder.string(), folder.base.string());
+  fail_with(
+      fmt::format("{}; to use it with this model all the same, name the model as \"{}\" in {} and remove {}",
+                  folder.hint_of_base(), folder.base_key(), (folder.folder / kAdapterConfig).string(),
+                  kBaseModel),
+      "{}: the adapter was trained on other weights than those of {}: its results would be wrong",
+      folder.folder.string(), folder.base.string());
 }
 
 void load_bottlenecks(State& state, const AdapterFolder& folder) {

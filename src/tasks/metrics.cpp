@@ -19,25 +19,6 @@ double share(int64_t part, int64_t all) {
   return all == 0 ? kUndefined : static_cast<double>(part) / static_cast<double>(all);
 }
 
-// Undefined where a column is constant: compared by value, as the rounding of the mean would leave a small
-// variance.
-double pearson(const std::vector<double>& x, const std::vector<double>& y) {
-  const auto constant = [](const std::vector<double>& v) {
-    return std::all_of(v.begin(), v.end(), [&](double value) { return value == v.front(); });
-  };
-  if (constant(x) || constant(y)) return kUndefined;
-  const double n = static_cast<double>(x.size());
-  const double mx = std::accumulate(x.begin(), x.end(), 0.0) / n,
-               my = std::accumulate(y.begin(), y.end(), 0.0) / n;
-  double xy = 0, xx = 0, yy = 0;
-  for (size_t i = 0; i < x.size(); ++i) {
-    xy += (x[i] - mx) * (y[i] - my);
-    xx += (x[i] - mx) * (x[i] - mx);
-    yy += (y[i] - my) * (y[i] - my);
-  }
-  return std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
-}
-
 // Counts one after the other, and back.
 Partial join_counts(std::initializer_list<const std::vector<int64_t>*> counts, int64_t last) {
   Partial out;
@@ -73,6 +54,24 @@ std::vector<double> ranks(const std::vector<float>& values) {
 }
 
 }  // namespace
+
+double pearson(const std::vector<double>& x, const std::vector<double>& y) {
+  // By value: the rounding of the mean would leave a small variance.
+  const auto constant = [](const std::vector<double>& v) {
+    return std::all_of(v.begin(), v.end(), [&](double value) { return value == v.front(); });
+  };
+  if (constant(x) || constant(y)) return kUndefined;
+  const double n = static_cast<double>(x.size());
+  const double mx = std::accumulate(x.begin(), x.end(), 0.0) / n,
+               my = std::accumulate(y.begin(), y.end(), 0.0) / n;
+  double xy = 0, xx = 0, yy = 0;
+  for (size_t i = 0; i < x.size(); ++i) {
+    xy += (x[i] - mx) * (y[i] - my);
+    xx += (x[i] - mx) * (x[i] - mx);
+    yy += (y[i] - my) * (y[i] - my);
+  }
+  return std::clamp(xy / (std::sqrt(xx) * std::sqrt(yy)), -1.0, 1.0);
+}
 
 ClassCounts::ClassCounts(int num_labels)
     : right_(static_cast<size_t>(num_labels)), actual_(right_.size()), predicted_(right_.size()) {

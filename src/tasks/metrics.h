@@ -75,6 +75,9 @@ class LabelCounts {
   int64_t examples_ = 0, exact_ = 0;
 };
 
+// Correlation of two columns of the same length; NaN where one of them is constant.
+double pearson(const std::vector<double>& x, const std::vector<double>& y);
+
 // Regression: mse, pearson, spearmanr (undefined where a column is constant, as SciPy's). Ranks need all
 // values: eight bytes per example.
 class Correlation {

@@ -110,6 +110,11 @@ BpeTrainerOptions bpe_options(const TrainTokenizerOptions& options,
   return o;
 }
 
+[[noreturn]] void fail_without_words(const std::vector<std::filesystem::path>& files) {
+  fail_with("give files with text", "{}{}: no word in it", files.front().string(),
+            files.size() > 1 ? fmt::format(" and {} more", files.size() - 1) : "");
+}
+
 void check_size(size_t size, const TrainTokenizerOptions& options) {
   if (size > static_cast<size_t>(options.vocab_size))
     fail_with("raise vocab_size or lower limit_alphabet",
@@ -140,7 +145,7 @@ std::shared_ptr<Tokenizer> train_wordpiece(const std::vector<std::filesystem::pa
                            {"lowercase", options.lowercase}};
   const Json pre_tokenizer = {{"type", "BertPreTokenizer"}};
   const WordCounts words = count_words(files, cut_at_spaces, expand_with(normalizer, pre_tokenizer));
-  if (words.empty()) fail("the training files hold no words");
+  if (words.empty()) fail_without_words(files);
   BpeTrainerOptions o = bpe_options(options, specials);
   o.prefix = "##";
   const TrainedBpe trained = train_bpe(words, o);
@@ -173,7 +178,7 @@ std::shared_ptr<Tokenizer> train_byte_level(const std::vector<std::filesystem::p
   spelling["use_regex"] = false;
   const WordCounts words = count_words(files, options.add_prefix_space ? cut_gpt2_prefixed : cut_gpt2,
                                        expand_with(nullptr, spelling));
-  if (words.empty()) fail("the training files hold no words");
+  if (words.empty()) fail_without_words(files);
   BpeTrainerOptions o = bpe_options(options, specials);
   o.initial_alphabet.clear();
   for (int b = 0; b < 256; ++b) {
@@ -230,7 +235,7 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
   const Json pre_tokenizer = {{"type", "Sequence"},
                               {"pretokenizers", Json::array({{{"type", "WhitespaceSplit"}}, metaspace})}};
   const WordCounts words = count_words(files, cut_at_spaces, expand_with(normalizer, pre_tokenizer));
-  if (words.empty()) fail("the training files hold no words");
+  if (words.empty()) fail_without_words(files);
   UnigramTrainerOptions o;
   o.vocab_size = options.vocab_size - static_cast<int32_t>(specials.size()) - options.extra_ids;
   o.max_piece_length = options.max_token_length > 0 ? options.max_token_length : o.max_piece_length;

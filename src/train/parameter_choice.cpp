@@ -157,6 +157,15 @@ void log_few(const models::State& state, const TrainingArguments& a) {
            state.adapter->matrices.size(), adapted_modules(state), head, share);
 }
 
+void check_adapters(const models::State& state) {
+  const auto& all = state.parameters.parameters();
+  const auto has = [&](auto matches) { return std::any_of(all.begin(), all.end(), matches); };
+  if (has([](const Parameter& p) { return p.of_adapter; }) &&
+      !has([](const Parameter& p) { return p.of_adapter && p.trainable; }))
+    throw UsageError("all adapters are frozen: what would be saved is as it began",
+                     "leave the adapters out of --freeze, or give a smaller --freeze_layers");
+}
+
 void log_choice(const models::State& state, const TrainingArguments& a) {
   double trained = 0, all = 0;
   for (const Parameter& p : state.parameters.parameters()) {
@@ -166,6 +175,9 @@ void log_choice(const models::State& state, const TrainingArguments& a) {
   if (trained == 0)
     throw UsageError("all parameters are frozen: nothing is left to train",
                      "freeze fewer with --freeze or --freeze_layers");
+  check_adapters(state);
+  if (a.peft_type == "linear_probing" && a.freeze_layers > 0)
+    log_info("--freeze_layers has no effect here: linear_probing trains the head alone");
   if (state.saves_adapter() || !a.peft_type.empty())
     log_few(state, a);
   else if (trained < all)

@@ -21,6 +21,8 @@ struct Trainer::Parts {
   Model model;
   TrainingArguments arguments;
   Json job_options = Json::object();  // what training_args.json holds beside the arguments
+  Json loss_options =
+      Json::object();  // of a task with a loss of its own: a resumed run says what changed in them
   std::shared_ptr<Tokenizer> tokenizer;
   // The model is trained on words with a space before each: its folder says add_prefix_space, as that of
   // run_ner, so that a text's first word is read like the others.

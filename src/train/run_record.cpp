@@ -125,7 +125,8 @@ Json run_record(const Trainer::Parts& parts) {
           {"data",
            {{"examples", parts.features.train->size()}, {"sha256", data_fingerprint(*parts.features.train)}}},
           {"ranks", parts.collective->size()},
-          {"arguments", to_json(parts.arguments)}};
+          {"arguments", to_json(parts.arguments)},
+          {"loss_options", parts.loss_options}};
 }
 
 void check_same_model(const Json& config, const Json& stored, const std::filesystem::path& folder) {
@@ -185,6 +186,10 @@ Differences differences(const Json& record, const Json& now) {
     else if (!observes(name))
       add(out.course, change(name, value, *it));
   }
+  const Json then_loss = record.value("loss_options", Json::object());
+  for (const auto& [name, value] : now.at("loss_options").items())
+    if (const auto it = then_loss.find(name); it != then_loss.end() && *it != value)
+      add(out.course, change(name, value, *it));
   const Json &then_data = record.at("data"), &now_data = now.at("data");
   if (then_data.at("examples") != now_data.at("examples"))
     add(out.data, fmt::format("the training data have {} examples (was {})", now_data.at("examples").dump(),

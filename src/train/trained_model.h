@@ -10,7 +10,8 @@ namespace graft::train {
 
 // The hint for an output or a loss that is not finite.
 inline constexpr const char* kNotFiniteHint =
-    "the weights contain NaN or Inf: re-download or retrain the model";
+    "such weights come from a damaged copy or from a training that diverged: copy or download the checkpoint "
+    "again, or train it again";
 
 // The folder's config.json. For a folder without one the Error says what it holds: checkpoints of a run, ...
 models::ModelConfig config_of(const std::filesystem::path& folder);

@@ -199,8 +199,12 @@ class Adaptation {
   bool add_row(const std::string& name, const fs::path& from, const PretrainingText& text,
                const PretrainingSettings& settings, fs::path& model) {
     PretrainingSettings own = settings;
-    // The next stage goes on with the generator as the last one left it.
-    if (settings.objective.replaced_tokens && from != start_) own.generator = from / models::kGeneratorFolder;
+    if (from != start_) {
+      own.head_steps = kHeadSteps;  // not said again to have no effect: the last stage has made the head
+      own.head_learning_rate = kHeadLearningRate;
+      // The generator as the last stage left it.
+      if (settings.objective.replaced_tokens) own.generator = from / models::kGeneratorFolder;
+    }
     PretrainingResult r = pretrain(name, from, text, own, root_, hooks_);
     if (r.interrupted) return false;
     model = r.folder;

@@ -25,6 +25,8 @@ void check_languages(const AdaptJob& job) {
   check_different_files(languages, "corpus");
   refuse_option(!named && job.sampling_temperature != 1, "sampling_temperature",
                 "it mixes languages, and --corpus names none; write --corpus de=FILE,fr=FILE");
+  refuse_option(languages.size() == 1 && job.sampling_temperature != 1, "sampling_temperature",
+                "it mixes languages, and --corpus names one");
   const std::vector<LanguageFile> held_out = files_by_language(job.held_out_file, "held_out_file");
   if (named == held_out.empty() && !job.held_out_file.empty())
     throw UsageError(fmt::format("--held_out_file names {} and --corpus names {}",

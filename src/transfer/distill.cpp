@@ -1,5 +1,7 @@
 #include "transfer/distill.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <atomic>
 #include <functional>
@@ -13,8 +15,6 @@
 #include "graft/pipeline.h"
 #include "models/pooling.h"
 #include "models/registry.h"
-#include "tasks/task_table.h"
-#include "train/arguments.h"
 #include "train/evaluation.h"
 #include "train/job.h"
 #include "train/output.h"
@@ -22,79 +22,28 @@
 #include "train/saved_arguments.h"
 #include "train/sequence_length.h"
 #include "train/trained_model.h"
+#include "transfer/distill_options.h"
 #include "transfer/distill_texts.h"
 #include "transfer/folders.h"
 #include "transfer/new_head.h"
-#include "transfer/pruned_student.h"
 #include "transfer/scoring.h"
+#include "transfer/start_student.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
 
 namespace {
 
-void refuse(bool given, const std::string& option, const std::string& why) {
-  if (given) throw UsageError(fmt::format("--{} is refused: {}", option, why));
-}
-
-// Training arguments that belong to the loss and the data of a task, or to an evaluation.
-void check_distill_arguments(const TrainingArguments& a) {
-  const Json given = train::to_json(a), defaults = train::to_json(TrainingArguments());
-  for (const tasks::TaskEntry* task : tasks::task_table())
-    for (const char* name : task->own_options)
-      refuse(!(given.at(name) == defaults.at(name)), name,
-             "graft distill has losses and features of its own");
-  const std::string why = "the table at the end compares the models";
-  refuse(a.do_eval.value_or(false), "do_eval", why);
-  refuse(a.eval_on_start, "eval_on_start", why);
-  refuse(a.eval_strategy != "no", "eval_strategy", why);
-  refuse(a.load_best_model_at_end, "load_best_model_at_end", why);
-  refuse(a.save_strategy == "best", "save_strategy best", why);
-  refuse(a.early_stopping_patience.has_value(), "early_stopping_patience", why);
-  refuse(a.do_predict, "do_predict", why);
-}
-
-// Losses that this teacher has not.
-void check_losses(const DistillationLosses& losses, TargetKind kind) {
-  const DistillationLosses usual;
-  const bool embeds = kind == TargetKind::embedding;
-  const std::string why = embeds ? "the teacher gives embeddings" : "the teacher gives scores of labels";
-  if (embeds) {
-    refuse(losses.temperature != usual.temperature, "temperature", why);
-    refuse(losses.alpha != usual.alpha, "alpha", why);
-  } else {
-    refuse(losses.embedding != usual.embedding, "embedding_weight", why);
-    refuse(losses.similarity != usual.similarity, "similarity_weight", why);
-  }
-}
-
-void check_distill_options(const DistillOptions& o) {
-  const bool prunes = !o.layers.empty() || !o.vocabulary.empty() || o.add_pieces > 0;
-  const int ways = (o.student.empty() ? 0 : 1) + (o.config_name.empty() ? 0 : 1) + (prunes ? 1 : 0);
-  if (ways != 1)
-    throw UsageError(
-        ways == 0 ? "there is no student" : "the student is described twice",
-        "give --layers and --vocabulary (the teacher, pruned), --student (a folder) or --config_name "
-        "(random weights)");
-  if (o.vocabulary.empty() && o.add_pieces == 0 && (o.vocabulary_size > 0 || o.min_count > 1))
-    throw UsageError(
-        fmt::format("--{} needs --vocabulary", o.vocabulary_size > 0 ? "vocabulary_size" : "min_count"));
-  if (o.train_file.empty() && o.parallel.empty())
-    throw UsageError("--train_file is needed: the text that the teacher reads",
-                     "or --parallel: pairs of sentences, of which it reads the first");
-  if (o.add_pieces > 0 && o.parallel.empty())
-    throw UsageError("--add_pieces needs --parallel: the pieces are those of its second sentences");
-  if (o.align && o.add_pieces == 0)
-    throw UsageError("--align needs --add_pieces: it is where new pieces start");
-  if (!o.pieces_file.empty() && o.add_pieces == 0)
-    throw UsageError("--pieces_file needs --add_pieces: how many pieces of it are added");
-  const LayerLosses& layers = o.losses.layers;
-  if (layers.relation <= 0) {
-    refuse(layers.relation_heads > 0, "relation_heads", "there is no relation_weight");
-    refuse(layers.relation_layer > 0, "relation_layer", "there is no relation_weight");
-  }
-  check_distill_arguments(o.arguments);
-  train::check(o.arguments);
+// As the options are named.
+Json json_of(const DistillationLosses& losses) {
+  return {{"embedding_weight", losses.embedding},
+          {"similarity_weight", losses.similarity},
+          {"temperature", losses.temperature},
+          {"alpha", losses.alpha},
+          {"hidden_weight", losses.layers.hidden},
+          {"relation_weight", losses.layers.relation},
+          {"relation_heads", losses.layers.relation_heads},
+          {"relation_layer", losses.layers.relation_layer}};
 }
 
 // Numbers that the model gives for a text.
@@ -138,7 +87,7 @@ Distiller::Distiller(const DistillOptions& options) : options_(options) {
     options_.arguments.max_seq_length = usual_length(options_.teacher);
   const bool bf16 = train::training_precision(options_.arguments.bf16).bf16;
   teacher_ = std::make_unique<Teacher>(options_.teacher, options_.arguments.max_seq_length, bf16);
-  check_losses(options_.losses, teacher_->kind());
+  check_losses(options_, teacher_->kind());
   ParallelText pairs;
   if (!options_.parallel.empty()) {
     if (teacher_->kind() != TargetKind::embedding)
@@ -147,7 +96,17 @@ Distiller::Distiller(const DistillOptions& options) : options_(options) {
     pairs = read_parallel(options_.parallel, options_.max_train_samples);
   }
   DistillCorpus corpus = read_distill_corpus(options_, *teacher_, pairs);
-  make_student(pairs);
+  // What is wrong with the student is said before the teacher reads the text, which may take hours.
+  std::unique_ptr<const LayerTeacher> layers;
+  const StartStudent start = make_student(options_, *teacher_, pairs);
+  start_ = start.folder;
+  try {
+    prepare_student();
+    layers = layer_teacher();
+  } catch (...) {
+    if (start.is_new) remove_tree(start_);  // so that the next attempt finds the output folder as it was
+    throw;
+  }
   const fs::path cache = options_.teacher_cache.empty() ? fs::path(options_.arguments.output_dir) / "teacher"
                                                         : options_.teacher_cache;
   const double seconds =
@@ -155,55 +114,45 @@ Distiller::Distiller(const DistillOptions& options) : options_(options) {
   log_info("teacher: {} outputs of {} numbers {} ({:.1f} s)", outputs_->rows(), outputs_->columns(),
            outputs_->was_there() ? "read from the cache" : "computed", seconds);
   held_ = std::move(corpus.held);
-  prepare_training(corpus.train);
+  prepare_training(corpus.train, std::move(layers));
 }
 
 Distiller::~Distiller() = default;
 
-void Distiller::make_student(const ParallelText& pairs) {
-  start_ = options_.student;
-  if (!start_.empty()) return;
-  start_ = fs::path(options_.arguments.output_dir) / "start";
-  if (train::resumes(options_.arguments) && path_exists(start_ / "config.json")) return;
-  if (!options_.config_name.empty()) return make_random_student();
-  try {
-    make_pruned_student(options_, pairs, start_);
-  } catch (...) {
-    remove_tree(start_);  // so that the next attempt finds the output folder as it was
-    throw;
-  }
-}
-
-void Distiller::make_random_student() const {
-  ModelOptions model_options;
-  model_options.task = teacher_->model().task();
-  model_options.labels = teacher_->model().labels();
-  model_options.problem_type = teacher_->model().problem_type();
-  model_options.seed = options_.arguments.seed;
-  const Model model = Model::from_config(options_.config_name, model_options);
-  const auto tokenizer = Tokenizer::from_pretrained(options_.teacher);
-  tokenizer->check_embedding(model.state().network.encoder->word_embeddings()->rows());
-  save_derived(model, options_.teacher, *tokenizer, start_);
-}
-
-void Distiller::prepare_training(const DistillationTexts& texts) {
-  ModelOptions model_options;
-  model_options.task = teacher_->model().task();
-  const Model student = Model::from_pretrained(start_, model_options);
+void Distiller::prepare_student() {
+  const Model student = load_student(start_, *teacher_, options_.arguments.seed);
   student_had_head_ = !has_new_head(student);
   const int64_t outputs = output_size(student);
   if (outputs != teacher_->columns())
-    fail_with("take a student with as many outputs, or the teacher pruned (--layers, --vocabulary)",
-              "{}: the student gives {} numbers for a text and the teacher {}", start_.string(), outputs,
-              teacher_->columns());
+    fail_with(
+        teacher_->kind() == TargetKind::embedding
+            ? "take a student as wide as the teacher, or the teacher pruned (--layers, --vocabulary)"
+            : "take a student with the labels of the teacher, one without a head, or the teacher pruned "
+              "(--layers, --vocabulary)",
+        "{}: the student gives {} numbers for a text and the teacher {}", start_.string(), outputs,
+        teacher_->columns());
   if (student.labels() != teacher_->model().labels())
-    fail("{}: the student's labels are not those of the teacher", start_.string());
+    fail_with(
+        "take a student with the same labels in the same order, or one without a head, which then gets them",
+        "{}: the student's labels {} are not those of the teacher, {}", start_.string(),
+        fmt::join(student.labels(), ", "), fmt::join(teacher_->model().labels(), ", "));
+  if (student.num_parameters() >= teacher_->model().num_parameters() && options_.add_pieces == 0)
+    log_warning("the student is not smaller than its teacher: it has {} parameters, and the teacher {}",
+                student.num_parameters(), teacher_->model().num_parameters());
   TaskData data;
   data.tokenizer = Tokenizer::from_pretrained(start_);
   trainer_ = std::make_unique<Trainer>(student, options_.arguments, std::move(data));
+  trainer_->parts().loss_options = json_of(options_.losses);
+  // What the table at the end would stumble over is said before the training.
+  if (!options_.validation_file.empty())
+    Scorer(load_student(start_, *teacher_, options_.arguments.seed), start_, options_.validation_file,
+           options_.columns);
+}
+
+void Distiller::prepare_training(const DistillationTexts& texts, std::unique_ptr<const LayerTeacher> layers) {
   Trainer::Parts& p = trainer_->parts();
   tasks::PreparedTask prepared;
-  prepared.task = std::make_unique<Distillation>(teacher_->kind(), options_.losses, layer_teacher());
+  prepared.task = std::make_unique<Distillation>(teacher_->kind(), options_.losses, std::move(layers));
   auto features = std::make_unique<DistillationFeatures>(texts, outputs_, p.model, *p.tokenizer,
                                                          static_cast<int32_t>(p.arguments.max_seq_length));
   log_info("texts: {} for training with {} tokens, {} held out{}", features->size(), features->num_tokens(),
@@ -213,9 +162,6 @@ void Distiller::prepare_training(const DistillationTexts& texts) {
                                          : "");
   prepared.train = std::move(features);
   train::use_features(p, std::move(prepared));
-  // What the table at the end would stumble over is said before the training.
-  if (!options_.validation_file.empty())
-    Scorer(Model::from_pretrained(start_, model_options), start_, options_.validation_file, options_.columns);
 }
 
 std::unique_ptr<const LayerTeacher> Distiller::layer_teacher() const {
@@ -227,9 +173,7 @@ std::unique_ptr<const LayerTeacher> Distiller::layer_teacher() const {
                                         p.arguments.max_seq_length);
 }
 
-std::string Distiller::likeness() const {
-  return teacher_->kind() == TargetKind::logits ? "agreement" : "cosine";
-}
+std::string Distiller::likeness() const { return likeness_name(teacher_->kind()); }
 
 double Distiller::likeness_of(const fs::path& folder, const Model& model) const {
   const auto tokenizer = Tokenizer::from_pretrained(folder);
@@ -244,10 +188,12 @@ double Distiller::likeness_of(const fs::path& folder, const Model& model) const 
 }
 
 double Distiller::speed_of(const fs::path& folder) const {
-  constexpr size_t kTexts = 256;
-  std::vector<std::string> texts = held_.texts, pairs = held_.pairs;
-  texts.resize(std::min(texts.size(), kTexts));
-  if (!pairs.empty()) pairs.resize(texts.size());
+  constexpr size_t kTexts = 256;  // fewer are read several times
+  std::vector<std::string> texts, pairs;
+  for (size_t i = 0; i < kTexts; ++i) {
+    texts.push_back(held_.texts[i % held_.texts.size()]);
+    if (!held_.pairs.empty()) pairs.push_back(held_.pairs[i % held_.pairs.size()]);
+  }
   const bool bf16 = *trainer_->parts().arguments.bf16;
   std::function<void()> read;
   if (teacher_->kind() == TargetKind::embedding) {

@@ -53,13 +53,12 @@ class Distiller {
   Trainer& trainer() { return *trainer_; }
   // Teacher, student before and student after the training; adds the last one to all_results.json.
   std::vector<DistillRow> compare() const;
-  std::string likeness() const;                        // "cosine" or "agreement"
+  std::string likeness() const;                        // the name of its column
   const std::string& score() const { return score_; }  // the metric's name; "" without a validation_file
 
  private:
-  void make_student(const ParallelText& pairs);
-  void make_random_student() const;
-  void prepare_training(const DistillationTexts& texts);
+  void prepare_student();
+  void prepare_training(const DistillationTexts& texts, std::unique_ptr<const LayerTeacher> layers);
   std::unique_ptr<const LayerTeacher> layer_teacher() const;
   DistillRow row_of(const std::string& name, const std::filesystem::path& folder) const;
   double speed_of(const std::filesystem::path& folder) const;

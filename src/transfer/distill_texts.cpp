@@ -25,6 +25,14 @@ DistillationTexts read_plain_texts(const DistillOptions& options) {
   return all;
 }
 
+void say_without_labels(const DistillOptions& options) {
+  if (options.losses.alpha != DistillationLosses().alpha)
+    throw UsageError(fmt::format("--alpha {}: it weighs the loss of the labels, and the texts have none",
+                                 options.losses.alpha),
+                     "--label_column names the column of the labels");
+  log_info("the texts have no labels (--label_column): the student learns the scores of the teacher alone");
+}
+
 // Texts or pairs of them, some with a label.
 DistillationTexts read_rows(const DistillOptions& options, const Teacher& teacher) {
   DistillationTexts all;
@@ -46,6 +54,10 @@ DistillationTexts read_rows(const DistillOptions& options, const Teacher& teache
     all.pairs.clear();
   if (std::all_of(all.labels.begin(), all.labels.end(), [](int32_t label) { return label < 0; }))
     all.labels.clear();
+  if (teacher.kind() == TargetKind::scores)
+    log_info("the student learns the scores of the teacher; labels in the texts are not read");
+  else if (options.losses.alpha > 0 && all.labels.empty())
+    say_without_labels(options);
   return all;
 }
 
@@ -55,7 +67,8 @@ class HoldOut {
   explicit HoldOut(int64_t rows)
       : every_(std::max(kHeldOutShare, rows / kMaxHeldOut)), few_(rows < 2 * kHeldOutShare) {
     if (few_)
-      log_warning("{} texts are too few to hold some out: the table reads those of the training", rows);
+      log_warning("{} different texts are too few to hold some out: the table reads those of the training",
+                  rows);
   }
   // The parts that a text of this row belongs to.
   bool trains(int64_t row) const { return few_ || row % every_ != every_ - 1; }
@@ -66,12 +79,28 @@ class HoldOut {
   bool few_;
 };
 
+// The number of each text, or pair, among the different ones.
+std::vector<int64_t> numbers_of(const DistillationTexts& all, int64_t& different) {
+  std::unordered_map<std::string, int64_t> number_of;
+  std::vector<int64_t> numbers;
+  for (size_t i = 0; i < all.texts.size(); ++i) {
+    std::string key = all.texts[i];
+    if (!all.pairs.empty()) (key += '\0') += all.pairs[i];
+    numbers.push_back(number_of.emplace(std::move(key), std::ssize(number_of)).first->second);
+  }
+  different = std::ssize(number_of);
+  return numbers;
+}
+
+// Equal texts are on one side.
 void split(const DistillationTexts& all, DistillCorpus& corpus) {
-  const HoldOut hold(all.size());
+  int64_t different = 0;
+  const std::vector<int64_t> numbers = numbers_of(all, different);
+  const HoldOut hold(different);
   for (int64_t i = 0; i < all.size(); ++i) {
     const auto at = static_cast<size_t>(i);
     for (DistillationTexts* part : {&corpus.train, &corpus.held}) {
-      if (part == &corpus.held ? !hold.held(i) : !hold.trains(i)) continue;
+      if (part == &corpus.held ? !hold.held(numbers[at]) : !hold.trains(numbers[at])) continue;
       part->texts.push_back(all.texts[at]);
       if (!all.pairs.empty()) part->pairs.push_back(all.pairs[at]);
       if (!all.labels.empty()) part->labels.push_back(all.labels[at]);

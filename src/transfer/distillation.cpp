@@ -8,6 +8,7 @@
 #include "base/shown.h"
 #include "engine/basic_ops.h"
 #include "models/state.h"
+#include "tasks/metrics.h"
 #include "tasks/vocabulary.h"
 #include "text/unicode.h"
 
@@ -56,30 +57,48 @@ class TeacherLikeness : public tasks::Metrics {
     const int64_t columns = columns_of(batch);
     for (int64_t r = 0; r < outputs.rows; ++r) {
       const float *student = outputs.row(r), *teacher = batch.float_labels.data() + r * columns;
-      if (kind_ == TargetKind::logits)
-        sum_ += std::max_element(student, student + columns) - student ==
-                std::max_element(teacher, teacher + columns) - teacher;
+      if (kind_ == TargetKind::scores)
+        for (int64_t c = 0; c < columns; ++c)
+          students_.push_back(student[c]), teachers_.push_back(teacher[c]);
       else
-        sum_ += cosine_of(student, teacher, columns);
+        sum_ += kind_ == TargetKind::embedding ? cosine_of(student, teacher, columns)
+                : std::max_element(student, student + columns) - student ==
+                        std::max_element(teacher, teacher + columns) - teacher
+                    ? 1
+                    : 0;
       ++n_;
     }
   }
-  tasks::Partial partial() const override { return {sum_, n_}; }
+  tasks::Partial partial() const override {
+    tasks::Partial out = {sum_, n_};
+    out.insert(out.end(), students_.begin(), students_.end());
+    out.insert(out.end(), teachers_.begin(), teachers_.end());
+    return out;
+  }
   void merge(const tasks::Partial& part) override {
     sum_ += part.at(0);
     n_ += part.at(1);
+    const auto scores = part.begin() + 2, half = scores + (part.end() - scores) / 2;
+    students_.insert(students_.end(), scores, half);
+    teachers_.insert(teachers_.end(), half, part.end());
   }
   tasks::MetricValues values() const override {
-    return {{kind_ == TargetKind::logits ? "agreement" : "cosine",
-             n_ > 0 ? sum_ / n_ : std::numeric_limits<double>::quiet_NaN()}};
+    const double mean = n_ > 0 ? sum_ / n_ : std::numeric_limits<double>::quiet_NaN();
+    return {
+        {likeness_name(kind_), kind_ == TargetKind::scores ? tasks::pearson(students_, teachers_) : mean}};
   }
 
  private:
   TargetKind kind_;
   double sum_ = 0, n_ = 0;
+  std::vector<double> students_, teachers_;  // all scores
 };
 
 }  // namespace
+
+const char* likeness_name(TargetKind kind) {
+  return kind == TargetKind::embedding ? "cosine" : kind == TargetKind::logits ? "agreement" : "pearson";
+}
 
 double Distillation::loss_terms(const data::RaggedBatch& batch) const {
   return kind_ == TargetKind::scores ? static_cast<double>(batch.float_labels.size()) : batch.num_examples();
@@ -89,9 +108,7 @@ std::unique_ptr<tasks::Metrics> Distillation::metrics() const {
   return std::make_unique<TeacherLikeness>(kind_);
 }
 
-tasks::PrimaryMetric Distillation::primary_metric() const {
-  return {kind_ == TargetKind::logits ? "agreement" : "cosine", true};
-}
+tasks::PrimaryMetric Distillation::primary_metric() const { return {likeness_name(kind_), true}; }
 
 Var Distillation::embedding_loss(Tape& tape, Var student, Var teacher, int64_t n, double denominator,
                                  double* total) const {

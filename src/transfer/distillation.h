@@ -18,6 +18,10 @@ namespace graft::transfer {
 // regressed.
 enum class TargetKind : uint8_t { embedding, logits, scores };
 
+// How alike a student and its teacher are: "cosine" of embeddings, "agreement" (the share of texts with the
+// same class), "pearson" (the correlation of all scores).
+const char* likeness_name(TargetKind kind);
+
 struct DistillationLosses {
   double embedding = 1;      // weight of 1 - cosine
   double similarity = 0.05;  // weight of KL(teacher || student) of the cosines among the texts of a batch
@@ -39,7 +43,7 @@ class Distillation : public tasks::Task {
   tasks::LossPass training_pass(engine::Tape& tape, const models::Network& network,
                                 const data::RaggedBatch& batch, double denominator) const override;
   bool couples_examples() const override { return kind_ == TargetKind::embedding && losses_.similarity > 0; }
-  // "cosine" to the teacher, or the share of texts with the teacher's label ("agreement").
+  // The likeness to the teacher.
   std::unique_ptr<tasks::Metrics> metrics() const override;
   tasks::PrimaryMetric primary_metric() const override;
   const char* term_name() const override { return "text"; }

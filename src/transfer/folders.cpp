@@ -11,6 +11,7 @@
 #include "hub/state_dict.h"
 #include "models/adapter_folder.h"
 #include "models/saved_model.h"
+#include "models/weights.h"
 #include "train/output.h"
 
 namespace graft::transfer {
@@ -34,6 +35,13 @@ bool is_replaced(const std::string& name) {
 }
 
 }  // namespace
+
+void check_finite(const Model& model, const fs::path& folder) {
+  if (const auto bad = models::first_non_finite(model.state()))
+    fail_with("copy or download the checkpoint again, or train it again",
+              "{}: {}[{}] is {}: what is made of it would not be finite", folder.string(), bad->parameter,
+              bad->index, bad->value);
+}
 
 void save_derived(const Model& model, const fs::path& from, const Tokenizer& tokenizer,
                   const fs::path& output_dir, const std::function<void(const fs::path&)>& change) {

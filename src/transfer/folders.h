@@ -15,6 +15,9 @@ void save_derived(const Model& model, const std::filesystem::path& from, const T
                   const std::filesystem::path& output_dir,
                   const std::function<void(const std::filesystem::path&)>& change = {});
 
+// Throws Error naming the first weight that is NaN or infinite.
+void check_finite(const Model& model, const std::filesystem::path& folder);
+
 // Throws UsageError for a folder of adapters without the weights of their base.
 void check_whole_model(const std::filesystem::path& folder);
 

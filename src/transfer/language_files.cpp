@@ -37,6 +37,7 @@ LanguageFile parse(const std::string& item, const std::string& option) {
                      hint);
   LanguageFile out = {item.substr(0, equals), item.substr(equals + 1)};
   check_language(out.language, fmt::format("--{} {}", option, shown(item)));
+  out.language = usual_code(out.language);
   return out;
 }
 

@@ -160,6 +160,15 @@ std::string script_complaint(const LanguageText& text) {
                      text.other_line);
 }
 
+std::string language_complaint(const LanguageText& text, const std::string& language) {
+  const std::vector<Script> scripts = scripts_of(language);
+  if (text.script == Script::none || scripts.empty() ||
+      std::find(scripts.begin(), scripts.end(), text.script) != scripts.end())
+    return "";
+  return fmt::format("the rows are in {} script, and {} is written in {}", name_of(text.script),
+                     language_name(language), name_of(scripts.front()));
+}
+
 Json to_json(const LanguageText& t) {
   return {{"rows", t.rows},
           {t.in_windows ? "rows_in_windows" : "truncated_rows", t.long_rows},

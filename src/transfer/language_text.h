@@ -37,6 +37,8 @@ LanguageText text_of(const Dataset& rows, const Tokenizer& tokenizer, tasks::Inp
 std::string tokenizer_complaint(const LanguageText& text, const LanguageText& source);
 // "3 of 100 rows are mostly in Latin script, the others in Cyrillic (first: line 7)"; "" = one script.
 std::string script_complaint(const LanguageText& text);
+// "the rows are in Han script, and German is written in Latin"; "" = as the language is written.
+std::string language_complaint(const LanguageText& text, const std::string& language);
 
 Json to_json(const LanguageText& text);
 

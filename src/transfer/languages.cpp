@@ -4,6 +4,7 @@
 #include <cctype>
 #include <map>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -59,6 +60,32 @@ constexpr Language kTwoLetters[] = {
     {"uk", "Ukrainian"}, {"ur", "Urdu"}, {"uz", "Uzbek"}, {"ve", "Venda"}, {"vi", "Vietnamese"},
     {"vo", "Volapuk"}, {"wa", "Walloon"}, {"wo", "Wolof"}, {"xh", "Xhosa"}, {"yi", "Yiddish"},
     {"yo", "Yoruba"}, {"za", "Zhuang"}, {"zh", "Chinese"}, {"zu", "Zulu"},
+};
+
+// ISO 15924.
+constexpr std::pair<std::string_view, Script> kScriptCodes[] = {
+    {"Latn", Script::latin}, {"Grek", Script::greek}, {"Cyrl", Script::cyrillic}, {"Armn", Script::armenian},
+    {"Hebr", Script::hebrew}, {"Arab", Script::arabic}, {"Deva", Script::devanagari}, {"Beng", Script::bengali},
+    {"Guru", Script::gurmukhi}, {"Gujr", Script::gujarati}, {"Orya", Script::odia}, {"Taml", Script::tamil},
+    {"Telu", Script::telugu}, {"Knda", Script::kannada}, {"Mlym", Script::malayalam}, {"Sinh", Script::sinhala},
+    {"Thai", Script::thai}, {"Laoo", Script::lao}, {"Tibt", Script::tibetan}, {"Mymr", Script::myanmar},
+    {"Geor", Script::georgian}, {"Hang", Script::hangul}, {"Kore", Script::hangul}, {"Ethi", Script::ethiopic},
+    {"Khmr", Script::khmer}, {"Mong", Script::mongolian}, {"Tfng", Script::tifinagh}, {"Hans", Script::han},
+    {"Hant", Script::han}, {"Hani", Script::han}, {"Jpan", Script::han},
+};
+
+// Languages with one usual script, and some with two.
+constexpr std::pair<Script, std::string_view> kScriptsOfLanguages[] = {
+    {Script::latin, "af ca cs cy da de en eo es et eu fi fo fr fy ga gd gl hr ht hu id is it la lb lt lv ms mt nb nl "
+                    "nn no oc pl pt rm ro sk sl so sq sr sv sw tl tr uz vi xh yo zu gsw az"},
+    {Script::greek, "el"}, {Script::cyrillic, "be bg ky mk mn ru sr tg tt uk uz kk ba cv"},
+    {Script::armenian, "hy"}, {Script::hebrew, "he yi"}, {Script::arabic, "ar fa ur ps ug sd ckb"},
+    {Script::devanagari, "hi mr ne sa"}, {Script::bengali, "bn as"}, {Script::gurmukhi, "pa"},
+    {Script::arabic, "pa"}, {Script::gujarati, "gu"}, {Script::odia, "or"}, {Script::tamil, "ta"},
+    {Script::telugu, "te"}, {Script::kannada, "kn"}, {Script::malayalam, "ml"}, {Script::sinhala, "si"},
+    {Script::thai, "th"}, {Script::lao, "lo"}, {Script::tibetan, "bo dz"}, {Script::myanmar, "my"},
+    {Script::georgian, "ka"}, {Script::hangul, "ko"}, {Script::ethiopic, "am ti"}, {Script::khmer, "km"},
+    {Script::mongolian, "mn"}, {Script::han, "zh ja yue"},
 };
 
 // ISO 639-3: the languages of FLORES-200, of which SIB-200 and many parallel corpora are made, and those of
@@ -241,6 +268,23 @@ std::string base_language(const std::string& code) {
   const std::string first = parts_of(code).front();
   const Language* found = find(first);
   return found && !found->short_code.empty() ? std::string(found->short_code) : first;
+}
+
+std::string usual_code(const std::string& code) {
+  return parts_of(code).size() == 1 ? base_language(code) : code;
+}
+
+std::vector<Script> scripts_of(const std::string& code) {
+  const std::vector<std::string> parts = parts_of(code);
+  for (size_t i = 1; i < parts.size(); ++i)
+    for (const auto& [name, script] : kScriptCodes)
+      if (parts[i] == name) return {script};
+  const std::string base = base_language(code);
+  std::vector<Script> scripts;
+  for (const auto& [script, languages] : kScriptsOfLanguages)
+    if ((" " + std::string(languages) + " ").find(" " + base + " ") != std::string::npos)
+      scripts.push_back(script);
+  return scripts;
 }
 
 std::string answer_rules(const std::string& code) {

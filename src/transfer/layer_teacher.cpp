@@ -26,8 +26,8 @@ std::vector<int32_t> teacher_ids(const Tokenizer& teacher, const Tokenizer& stud
     const std::optional<int32_t> other = teacher.token_to_id(piece);
     if (!other && !piece.empty())
       fail_with(
-          "take a student with the teacher's pieces, or some of them; or leave hidden_weight and "
-          "relation_weight at 0",
+          "take a student with the teacher's pieces, or some of them; or leave out --hidden_weight and "
+          "--relation_weight",
           "the student's piece '{}' is none of the teacher's: their layers are compared token by token",
           shown(piece));
     ids.push_back(other.value_or(0));
@@ -48,10 +48,18 @@ const std::vector<PostNormLayer>& layers_of(const Network& network) {
 const std::vector<PostNormLayer>& checked_layers(const char* who, const Model& model) {
   const std::vector<PostNormLayer>* layers = model.state().network.encoder->post_norm_layers();
   if (!layers || layers->empty())
-    fail_with("hidden_weight needs no such layer",
-              "relation_weight: the {} is a {} model, which has no attention layer as BERT and its kin have",
-              who, model.model_type());
+    fail_with(
+        "--hidden_weight needs no such layer",
+        "--relation_weight: the {} is a {} model, which has no attention layer as BERT and its kin have", who,
+        model.model_type());
   return *layers;
+}
+
+// At most the teacher's attention heads, and a divisor of both widths.
+int64_t common_heads(const Model& teacher, const Model& student) {
+  int64_t heads = layers_of(teacher.state().network).front().attention.num_heads;
+  while (width_of(teacher) % heads != 0 || width_of(student) % heads != 0) --heads;
+  return heads;
 }
 
 void check_relations(LayerLosses& losses, const Model& teacher, const Model& student) {
@@ -59,14 +67,17 @@ void check_relations(LayerLosses& losses, const Model& teacher, const Model& stu
   checked_layers("student", student);
   const auto count = std::ssize(layers);
   if (losses.relation_layer > count)
-    fail("relation_layer {}: the teacher has {} layers", losses.relation_layer, count);
+    throw UsageError(
+        fmt::format("--relation_layer {}: the teacher has {} layers", losses.relation_layer, count),
+        fmt::format("give a number from 1 to {}; without it the last layer is read", count));
   if (losses.relation_layer == 0) losses.relation_layer = count;
   if (losses.relation_heads == 0) losses.relation_heads = layers.front().attention.num_heads;
   for (const Model* model : {&teacher, &student})
     if (width_of(*model) % losses.relation_heads != 0)
-      fail_with("give relation_heads another number",
-                "{} relation heads do not divide the {}'s {} numbers for a token", losses.relation_heads,
-                model == &teacher ? "teacher" : "student", width_of(*model));
+      throw UsageError(
+          fmt::format("--relation_heads {}: so many parts do not divide the {}'s {} numbers for a token",
+                      losses.relation_heads, model == &teacher ? "teacher" : "student", width_of(*model)),
+          fmt::format("give --relation_heads {}", common_heads(teacher, student)));
 }
 
 // Queries, keys and values of layer `i`, counted from 1, side by side.
@@ -83,17 +94,19 @@ LayerTeacher::LayerTeacher(const LayerLosses& losses, const Model& teacher,
     : losses_(losses), teacher_(teacher.state()), ids_(teacher_ids(teacher_tokenizer, student_tokenizer)) {
   for (const Model* model : {&teacher, &student})
     if (model->state().family->decoder_layers)
-      fail("hidden_weight and relation_weight are for encoders; {} has a decoder, too", model->model_type());
+      fail_with("leave out --hidden_weight and --relation_weight",
+                "--hidden_weight and --relation_weight are for encoders; {} has a decoder, too",
+                model->model_type());
   if (losses.hidden > 0 && width_of(teacher) != width_of(student))
     fail_with(
-        "take a student as wide as its teacher, or give relation_weight, which compares how tokens relate",
-        "hidden_weight: the student has {} numbers for a token and the teacher {}", width_of(student),
+        "take a student as wide as its teacher, or give --relation_weight, which compares how tokens relate",
+        "--hidden_weight: the student has {} numbers for a token and the teacher {}", width_of(student),
         width_of(teacher));
   if (losses.relation > 0) check_relations(losses_, teacher, student);
   const int64_t limit = teacher.max_positions();
   if (limit > 0 && max_seq_length > limit)
-    fail_with(fmt::format("give max_seq_length {}", limit),
-              "max_seq_length {}: the teacher reads {} tokens at most", max_seq_length, limit);
+    fail_with(fmt::format("give --max_seq_length {}", limit),
+              "--max_seq_length {}: the teacher reads {} tokens at most", max_seq_length, limit);
 }
 
 models::ForwardOptions LayerTeacher::student_options() const {

@@ -50,6 +50,11 @@ void check_merge_options(const MergeOptions& o) {
   if (o.scale.size() != 1 && o.scale.size() != n)
     throw UsageError(fmt::format("--scale has {} numbers for {} models", o.scale.size(), n),
                      "give one for all, or one for each");
+  constexpr double kLargest = 1000;
+  for (const double scale : o.scale)
+    if (!(std::fabs(scale) <= kLargest))
+      throw UsageError(
+          fmt::format("--scale {}: a number from -{} to {} was expected", scale, kLargest, kLargest));
 }
 
 std::vector<double> factors_of(const MergeOptions& o) {
@@ -61,9 +66,7 @@ std::vector<double> factors_of(const MergeOptions& o) {
 
 Model load(const fs::path& folder, const std::string& task) {
   Model model = train::load_trained(folder, task);
-  if (const auto bad = models::first_non_finite(model.state()))
-    fail("{}: {}[{}] is {}: a merge with it would not be finite", folder.string(), bad->parameter, bad->index,
-         bad->value);
+  check_finite(model, folder);
   return model;
 }
 
@@ -136,6 +139,10 @@ void Merger::load_base(const fs::path& folder) {
   check(models_.back(), folder);
   check_same_pieces(first_, folder);
   has_base_ = true;
+  const std::vector<std::string>& missing = models_.back().load_report().missing;
+  if (!missing.empty())
+    log_info("{} has no {}: there the result is the mean of the models", folder.string(),
+             fmt::join(missing, ", "));
 }
 
 void Merger::set(const std::vector<double>& factors) {

@@ -15,14 +15,16 @@ namespace {
 
 struct PairReader {
   ParallelText& out;
-  int64_t max_pairs, empty = 0;
+  int64_t max_pairs, empty = 0, equal = 0;
+  std::string first_empty{};  // where
 
   bool is_full() const { return max_pairs >= 0 && std::ssize(out.source) >= max_pairs; }
-  void add(std::string source, std::string target) {
+  void add(std::string source, std::string target, const fs::path& file, int64_t line) {
     if (data::is_blank(source) || data::is_blank(target)) {
-      ++empty;
+      if (empty++ == 0) first_empty = fmt::format("{}: line {}", file.string(), line);
       return;
     }
+    equal += source == target;
     out.source.push_back(std::move(source));
     out.target.push_back(std::move(target));
   }
@@ -38,7 +40,7 @@ struct PairReader {
       if (line.find('\t', tab + 1) != std::string::npos)
         fail_with("write two columns", "{}: line {}: has more than one tab", file.string(),
                   lines.line_number());
-      add(line.substr(0, tab), line.substr(tab + 1));
+      add(line.substr(0, tab), line.substr(tab + 1), file, lines.line_number());
     }
   }
 
@@ -55,7 +57,11 @@ struct PairReader {
                   "{}: line {} has no partner: {} ends with line {}", longer.string(), line, shorter.string(),
                   line - 1);
       }
-      add(x, y);
+      if (x.find('\t') != std::string::npos && y.find('\t') != std::string::npos)
+        fail_with("a comma joins the two sides of one text: separate files of two columns by a space",
+                  "{} and {}: line {} of both has a tab, as files of two columns have", first.string(),
+                  second.string(), a.line_number());
+      add(x, y, first, a.line_number());
     }
   }
 };
@@ -89,8 +95,14 @@ ParallelText read_parallel(const std::vector<std::string>& files, int64_t max_pa
     else
       reader.read_files(file.substr(0, comma), file.substr(comma + 1));
   }
-  if (out.source.empty()) fail("{}: there is no pair of sentences in it", files.front());
-  if (reader.empty > 0) log_warning("{} pairs with an empty side are left out", reader.empty);
+  if (out.source.empty())
+    fail_with("write a sentence, a tab and its translation in each line",
+              "{}: there is no pair of sentences in it", files.front());
+  if (reader.empty > 0)
+    log_warning("{} pairs with an empty side are left out (the first: {})", reader.empty, reader.first_empty);
+  if (2 * reader.equal > std::ssize(out.source))
+    log_warning("{} of {} pairs have the same text on both sides: they are no translations", reader.equal,
+                out.source.size());
   return out;
 }
 

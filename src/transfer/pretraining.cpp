@@ -200,7 +200,12 @@ Json deciding_arguments(const TrainingArguments& arguments) {
 PretrainingResult pretrain(const std::string& name, const fs::path& from, const PretrainingText& text,
                            const PretrainingSettings& s, const fs::path& root, const Hooks& hooks) {
   const Model probe = load(from, s);
-  if (!has_new_head(probe)) return run_stage(name, from, text, s, s.arguments, root, hooks);
+  if (!has_new_head(probe)) {
+    for (const auto& [option, given] : {std::pair{"head_steps", s.head_steps != kHeadSteps},
+                                        {"head_learning_rate", s.head_learning_rate != kHeadLearningRate}})
+      if (given) log_info("--{} has no effect: no head is new for {}", option, in_words(s.objective));
+    return run_stage(name, from, text, s, s.arguments, root, hooks);
+  }
   // Adapters are saved over the checkpoint itself, with a new head beside them.
   if (s.head_steps == 0 || !s.arguments.peft_type.empty()) {
     PretrainingResult out = run_stage(name, from, text, s, s.arguments, root, hooks);

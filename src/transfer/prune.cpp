@@ -46,6 +46,8 @@ std::vector<int64_t> parse_layers(const std::string& text, int64_t total) {
   std::vector<int64_t> layers;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
+    if (begin == end)
+      throw UsageError(fmt::format("--layers {}: a number is missing", text), "give a list such as 0,2,5");
     layers.push_back(train::parse_integer("layers", text.substr(begin, end - begin)));
     begin = end + 1;
   }
@@ -75,6 +77,7 @@ PruneReport prune(const PruneOptions& o) {
   ModelOptions options;
   options.task = train::trained_task(o.model);
   const Model model = Model::from_pretrained(o.model, options);
+  check_finite(model, o.model);
   const models::State& state = model.state();
   const std::shared_ptr<Tokenizer> tokenizer = Tokenizer::from_pretrained(o.model);
   PruneReport report;

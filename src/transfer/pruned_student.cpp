@@ -14,6 +14,7 @@
 #include "text/vocabulary_files.h"
 #include "train/trained_model.h"
 #include "transfer/folders.h"
+#include "transfer/quiet_log.h"
 #include "transfer/word_alignment.h"
 
 namespace graft::transfer {
@@ -51,7 +52,10 @@ std::vector<std::string> new_pieces(const std::vector<fs::path>& texts, int64_t 
   options.vocab_size = static_cast<int32_t>(2 * n + kAlphabet);  // many are there already
   options.limit_alphabet = kAlphabet;
   options.lowercase = teacher.normalize("A") == "a";
-  const auto trained = train_tokenizer(texts, options);
+  const auto trained = [&] {
+    const QuietLog quiet;  // of a size that nobody asked for
+    return train_tokenizer(texts, options);
+  }();
   std::vector<std::string> pieces;
   for (int32_t id = 0; id < trained->vocab_size() && std::ssize(pieces) < n; ++id)
     if (!trained->is_special(id) && !files.has(trained->id_to_token(id)))

@@ -20,6 +20,7 @@
 #include "train/weight_average.h"
 #include "transfer/adapt_options.h"
 #include "transfer/finetuning.h"
+#include "transfer/folders.h"
 #include "transfer/languages.h"
 #include "transfer/quiet_log.h"
 #include "transfer/row_choice.h"
@@ -41,7 +42,7 @@ Json json_of(const LogEntry& entry) {
 }
 
 double number(const Json& json, const std::string& name) {
-  const Json& value = json.at(name);
+  const Json& value = json.contains(name) ? json.at(name) : Json();
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
@@ -92,14 +93,8 @@ class Matrix {
     return has_rules() ? answer_rules(language) : "";
   }
 
-  // The average is of the weights at evaluations, which are spread over the run.
   void settle_arguments() {
-    TrainingArguments& a = job_.job.arguments;
-    if (has_rules()) a.language = answer_rules(job_.source_language);
-    if (a.average_checkpoints > 0 && a.eval_strategy == "no") {
-      a.eval_strategy = "steps";
-      a.eval_steps = 1.0 / static_cast<double>(a.average_checkpoints);
-    }
+    if (has_rules()) job_.job.arguments.language = answer_rules(job_.source_language);
     few_shot_arguments(job_);  // throws before the training
   }
 
@@ -121,6 +116,8 @@ class Matrix {
     const auto text = [&](const Dataset& rows) { return text_of(rows, *tokenizer_, input, length); };
     result_.source_text = text(data_.source(job_.source_language).rows);
     result_.held_out = data_.held_out;
+    result_.dev_overlaps = data_.dev_overlaps;
+    warn_of_script({job_.source_language, data_.dev.origin()}, text(data_.dev));
     std::vector<int64_t> mixed;
     rows_of_run(data_, job_, job_.seeds.front(), &mixed);
     std::unordered_set<uint64_t> trained;
@@ -129,9 +126,11 @@ class Matrix {
       result_.training.push_back(
           {file.language, file.file.string(), static_cast<int64_t>(rows.size()), mixed[i]});
       for (const uint64_t key : keys_of_rows(rows)) trained.insert(key);
-      if (const std::string why = script_complaint(text(rows)); !why.empty())
-        log_warning("{}={}: {}", file.language, file.file.string(), why);
+      warn_of_script(file, text(rows));
     }
+    std::vector<std::string> known_labels;
+    for (const LabelCount& label : data_.training.front().rows.label_counts())
+      known_labels.push_back(label.label);
     for (size_t i = 0; i < data_.tests.size(); ++i) {
       const auto& [file, rows] = data_.tests[i];
       LanguageScores one;
@@ -150,8 +149,9 @@ class Matrix {
     result_.shots_of_labels = job_.job.task->input == tasks::Input::labelled_rows;
     for (const LanguageRows& one : data_.few_shot) {
       const Dataset& tested = data_.test_of(one.file.language)->rows;
-      candidates_.push_back(
-          shot_candidates(job_, one, tested, result_.shots_of_labels, result_.shots.emplace_back()));
+      candidates_.push_back(shot_candidates(job_, one, tested, result_.shots_of_labels, known_labels,
+                                            result_.shots.emplace_back()));
+      warn_of_script(one.file, text(one.rows));
     }
     log_info("{}: {} -> {}; {} rows in each epoch, {} rows of {} for development{}; {} seed{}",
              job_.job.task->head->task, enumeration(languages(data_.training)), enumeration(target_names()),
@@ -160,9 +160,14 @@ class Matrix {
              job_.seeds.size() > 1 ? "s" : "");
   }
 
+  static void warn_of_script(const LanguageFile& file, const LanguageText& text) {
+    for (const std::string& why : {script_complaint(text), language_complaint(text, file.language)})
+      if (!why.empty()) log_warning("{}={}: {}", file.language, file.file.string(), why);
+  }
+
   void warn_of(const LanguageScores& one) const {
     const std::string place = fmt::format("{}={}", one.file.language, one.file.file.string());
-    if (const std::string why = script_complaint(one.text); !why.empty()) log_warning("{}: {}", place, why);
+    warn_of_script(one.file, one.text);
     if (const std::string why = tokenizer_complaint(one.text, result_.source_text); !why.empty())
       log_warning(
           "{}: {}: the model does not read {} as it reads its source; expect little, and look for a "
@@ -370,6 +375,13 @@ class Matrix {
   XlingResult result_;
 };
 
+// The average is of the weights at evaluations, which are spread over the run.
+void spread_evaluations(TrainingArguments& a) {
+  if (a.average_checkpoints == 0 || a.eval_strategy != "no") return;
+  a.eval_strategy = "steps";
+  a.eval_steps = 1.0 / static_cast<double>(a.average_checkpoints);
+}
+
 // check_job without its need of a --validation_file: development rows may be held out.
 void check_task(XlingJob& job) {
   train::TrainJob& task = job.job;
@@ -390,6 +402,8 @@ void check_task(XlingJob& job) {
 
 XlingResult xling(XlingJob job, const fs::path& checkpoint, const fs::path& tokenizer, const Hooks& hooks) {
   check_xling(job);
+  spread_evaluations(job.job.arguments);
+  if (!job.job.model.empty()) check_whole_model(checkpoint);
   check_task(job);
   check_output(job.job.arguments.output_dir, job.job.overwrite_output_dir);
   const train::OutputLock lock(job.job.arguments.output_dir);

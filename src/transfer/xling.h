@@ -21,6 +21,7 @@ struct XlingJob {
   std::vector<std::string> train_files, test_files, few_shot_files;  // de=FILE,fr=FILE
   std::string source_language = "en";
   std::vector<uint64_t> seeds = {1, 2, 3};
+  bool validation_file_is_named = false;    // en=FILE; set by check_xling
   double validation_split_percentage = 10;  // of the source's training rows, without a validation_file
   double sampling_temperature = 1;
   int64_t max_rows_per_language = 0;  // 0 = all
@@ -49,7 +50,8 @@ struct LanguageScores {
 // The scores of k rows of each label: [seeds * sets].
 struct Shots {
   std::string language;
-  int64_t left_out = 0;  // rows that are in the test file too
+  int64_t left_out = 0;      // rows that are in the test file too
+  std::string short_labels;  // labels with fewer rows than were asked for: "3 of "sports""
   std::map<int64_t, std::vector<double>> scores;
 };
 
@@ -64,8 +66,9 @@ struct XlingResult {
   std::vector<TrainingRows> training;
   int64_t held_out = 0;                  // rows of the source that were put aside for development; 0 = a file
   std::optional<LanguageScores> source;  // of its test file
-  std::vector<double> dev, dev_last;     // of the source's development rows, one a seed
-  LanguageText source_text;              // of its training rows
+  std::vector<std::string> dev_overlaps;  // "18 of its 38 rows are in the test file de=de.csv"
+  std::vector<double> dev, dev_last;      // of the source's development rows, one a seed
+  LanguageText source_text;               // of its training rows
   std::vector<LanguageScores> targets;
   std::vector<Shots> shots;
   bool shots_of_labels = false;  // k rows of each label; else k rows

@@ -60,24 +60,54 @@ void check_roles(const XlingJob& job, const std::vector<LanguageFile>& training,
                        fmt::format("add {}=FILE to --test_files, or leave it out here", f.language));
 }
 
-// A development file that repeats the rows of a test file under another name or in another format.
-void check_dev_rows(const XlingData& data, const XlingJob& job) {
-  if (data.held_out > 0) return;
-  for (const auto& [file, rows] : data.tests) {
-    const auto keys = keys_of_rows(rows);
+// Development rows that repeat those of a test file, or of a target's few-shot file, under another name or in
+// another format. Of a target a tenth is too much: names and greetings may be the same in two languages.
+void check_dev_rows(XlingData& data, const XlingJob& job) {
+  const auto n = static_cast<int64_t>(data.dev.size());
+  const auto check = [&](const LanguageRows& other, const char* role) {
+    const auto keys = keys_of_rows(other.rows);
     int64_t shared = 0;
     for (const Example& e : data.dev.examples()) shared += keys.count(key_of_row(e)) ? 1 : 0;
-    if (2 * shared > static_cast<int64_t>(data.dev.size()))
+    if (shared == 0) return;
+    const std::string what =
+        fmt::format("{} of its {} rows are in the {} {}", shared, n, role, place_of(other.file));
+    const bool is_source = other.file.language == job.source_language;
+    if (data.held_out == 0 && (is_source ? 2 : 10) * shared > n)
       throw UsageError(
-          fmt::format(
-              "--validation_file {}: {} of its {} rows are in the test file {}: a model that is chosen "
-              "by it has seen their labels",
-              job.job.validation_file.front(), shared, data.dev.size(), place_of(file)),
-          "give --validation_file other rows than those that are scored");
-    if (shared > 0)
-      log_warning("--validation_file {}: {} of its {} rows are also in the test file {}",
-                  job.job.validation_file.front(), shared, data.dev.size(), place_of(file));
-  }
+          fmt::format("--validation_file {}: {}: a model that is chosen by it has seen their labels",
+                      job.job.validation_file.front(), what),
+          "give --validation_file other rows than those of the targets and those that are scored");
+    if (data.held_out == 0) log_warning("--validation_file {}: {}", job.job.validation_file.front(), what);
+    if (!is_source) data.dev_overlaps.push_back(what);
+  };
+  for (const LanguageRows& one : data.tests) check(one, "test file");
+  for (const LanguageRows& one : data.few_shot)
+    if (one.file.language != job.source_language) check(one, "few-shot file");
+}
+
+// Two languages whose files say the same in another format: with other line ends, or compressed.
+void check_different_rows(const std::vector<LanguageRows>& all, const char* option) {
+  for (size_t i = 0; i < all.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      if (all[i].rows.size() == all[j].rows.size() && keys_of_rows(all[i].rows) == keys_of_rows(all[j].rows))
+        throw UsageError(
+            fmt::format("--{}: {} and {} hold the same rows, so that one of them is not a file of its "
+                        "language",
+                        option, place_of(all[j].file), place_of(all[i].file)),
+            "name the file of each language");
+}
+
+// Sentence pairs with scores and pairs without are measured in different ways.
+void check_same_measure(const XlingData& data, const XlingJob& job) {
+  if (job.job.task->answer != tasks::Answer::embeddings) return;
+  const bool scored = data.dev.has_scores();
+  for (const LanguageRows& one : data.tests)
+    if (one.rows.has_scores() != scored)
+      fail_with(
+          "give every file the same columns; --validation_file decides the measure where the training has "
+          "another",
+          "{}: its pairs have {}, and the development rows ({}) have {}: no metric is that of both",
+          place_of(one.file), scored ? "no scores" : "scores", data.dev.origin(), scored ? "some" : "none");
 }
 
 std::vector<LanguageRows> read_all(const XlingJob& job, const std::vector<LanguageFile>& files,
@@ -148,6 +178,20 @@ std::vector<std::string> lacking(const Dataset& rows, const std::vector<std::str
   return out;
 }
 
+// A label that the cap has left out of the training.
+void check_drawn_labels(const XlingData& data, const XlingJob& job, const Dataset& drawn, uint64_t seed) {
+  if (!has_classes(drawn, job)) return;
+  for (const LanguageRows& one : data.training) {
+    std::vector<std::string> labels;
+    for (const LabelCount& label : one.rows.label_counts()) labels.push_back(label.label);
+    if (const auto without = lacking(drawn, labels); !without.empty())
+      fail_with(
+          "raise --max_rows_per_language, or leave it out",
+          "--max_rows_per_language {}: of the rows that seed {} draws none has the label {}, which is in {}",
+          job.max_rows_per_language, seed, quoted(without), place_of(one.file));
+  }
+}
+
 }  // namespace
 
 const LanguageRows* XlingData::test_of(const std::string& language) const {
@@ -184,7 +228,11 @@ XlingData read_files(const XlingJob& job) {
     hold_out_dev(data, job);
   else
     data.dev = read(job, job.job.validation_file.front(), job.job.max_eval_samples);
+  check_different_rows(data.tests, "test_files");
+  check_different_rows(data.training, "train_files");
+  check_different_rows(data.few_shot, "few_shot_files");
   check_dev_rows(data, job);
+  check_same_measure(data, job);
   return data;
 }
 
@@ -239,7 +287,9 @@ Dataset rows_of_run(const XlingData& data, const XlingJob& job, uint64_t seed, s
     origins.push_back(file.file.string());
   }
   const QuietLog quiet;
-  return Dataset(std::move(examples), enumeration(origins));
+  Dataset drawn(std::move(examples), enumeration(origins));
+  if (job.max_rows_per_language > 0) check_drawn_labels(data, job, drawn, seed);
+  return drawn;
 }
 
 }  // namespace graft::transfer

@@ -13,10 +13,11 @@ struct LanguageRows {
 };
 
 struct XlingData {
-  std::vector<LanguageRows> training;  // without the rows that are held out
-  Dataset dev;                         // of the source language
-  int64_t held_out = 0;                // of its training rows, for dev; 0: dev is a file
-  std::vector<LanguageRows> tests;     // the source's first, where it has one
+  std::vector<LanguageRows> training;     // without the rows that are held out
+  Dataset dev;                            // of the source language
+  int64_t held_out = 0;                   // of its training rows, for dev; 0: dev is a file
+  std::vector<std::string> dev_overlaps;  // with the rows of targets, in words
+  std::vector<LanguageRows> tests;        // the source's first, where it has one
   std::vector<LanguageRows> few_shot;
 
   const LanguageRows* test_of(const std::string& language) const;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/log.h"
+#include "base/shown.h"
 #include "train/arguments.h"
 #include "train/train_state.h"
 #include "train/trained_model.h"
@@ -29,12 +30,22 @@ TrainingArguments few_shot_arguments(const XlingJob& job) {
   a.reinit_layers = 0;
   a.report_to = "none";
   set_arguments(a, "few_shot_arguments", job.few_shot_arguments);
+  const auto refuse = [](bool given, const char* name, const char* why) {
+    if (given)
+      throw UsageError(fmt::format("--few_shot_arguments: {} is refused: {}", name, why), "leave it out");
+  };
+  const char* why = "a few rows leave none to choose a model by";
+  refuse(a.eval_strategy != "no", "eval_strategy", why);
+  refuse(a.load_best_model_at_end, "load_best_model_at_end", why);
+  refuse(a.early_stopping_patience.has_value(), "early_stopping_patience", why);
+  refuse(a.seed != job.job.arguments.seed, "seed", "the seeds are those of --seeds");
   a.log_level = "passive";
   return a;
 }
 
 std::vector<size_t> shot_candidates(const XlingJob& job, const LanguageRows& from, const Dataset& tested,
-                                    bool of_labels, Shots& shots) {
+                                    bool of_labels, const std::vector<std::string>& known_labels,
+                                    Shots& shots) {
   const auto& [file, rows] = from;
   if (rows.label_kind() == LabelKind::floats || rows.label_kind() == LabelKind::lists)
     throw UsageError(fmt::format("--few_shot is refused: the labels of {} are {}", file.file.string(),
@@ -53,6 +64,18 @@ std::vector<size_t> shot_candidates(const XlingJob& job, const LanguageRows& fro
         fmt::format("give a longer file, or a smaller --few_shot than {}", most),
         "--few_shot_files {}={}: {} rows are left to draw from, {} of its {} rows being in the test file",
         file.language, file.file.string(), candidates.size(), shots.left_out, rows.size());
+  if (of_labels) {
+    for (const std::string& label : known_labels) {
+      int64_t count = 0;
+      for (const size_t i : candidates) count += !rows[i].labels.empty() && rows[i].labels.front() == label;
+      if (count >= most) continue;
+      shots.short_labels +=
+          fmt::format("{}{} of \"{}\"", shots.short_labels.empty() ? "" : ", ", count, shown(label));
+    }
+    if (!shots.short_labels.empty())
+      log_warning("--few_shot_files {}={}: there are fewer rows than --few_shot {} of some labels: {}",
+                  file.language, file.file.string(), most, shots.short_labels);
+  }
   if (shots.left_out > 0)
     log_warning("--few_shot_files {}={}: {} of {} rows are in the test file too and are left out",
                 file.language, file.file.string(), shots.left_out, rows.size());

@@ -16,10 +16,12 @@ namespace graft::transfer {
 TrainingArguments few_shot_arguments(const XlingJob& job);
 
 // Indices of the rows of a few-shot file that its test file does not have. `shots` receives the language and
-// how many are left out. Throws Error where fewer are left than the largest --few_shot asks for; UsageError
-// for labels that are numbers or lists, of which no "k of each" can be drawn.
+// how many are left out; where they are drawn by label, also which of `known_labels` have too few. Throws
+// Error where fewer are left than the largest --few_shot asks for; UsageError for labels that are numbers or
+// lists, of which no "k of each" can be drawn.
 std::vector<size_t> shot_candidates(const XlingJob& job, const LanguageRows& from, const Dataset& tested,
-                                    bool of_labels, Shots& shots);
+                                    bool of_labels, const std::vector<std::string>& known_labels,
+                                    Shots& shots);
 
 // Trains the model of `folder` on `rows` into job.arguments.output_dir, which is removed before and after,
 // and returns its score; nullopt if it was interrupted.

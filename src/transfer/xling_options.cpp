@@ -18,7 +18,7 @@ void take_validation_file(XlingJob& job) {
   const auto named = train::named_files(job.job.validation_file);
   for (const auto& [language, file] : named) {
     check_language(language, fmt::format("--validation_file {}={}", language, file));
-    if (language == job.source_language) continue;
+    if (usual_code(language) == job.source_language) continue;
     throw UsageError(
         fmt::format(
             "--validation_file {}={} is refused: {} is a target language, and a model that is chosen by "
@@ -28,6 +28,7 @@ void take_validation_file(XlingJob& job) {
                     "--few_shot and --train_files train on labelled rows of a target and say so",
                     job.source_language));
   }
+  job.validation_file_is_named |= !named.empty();
   if (!named.empty()) job.job.validation_file = {named.front().second};
   if (job.job.validation_file.size() > 1)
     throw UsageError("--validation_file takes one file: the source language's",
@@ -38,6 +39,8 @@ void check_few_shot(const XlingJob& job) {
   refuse(job.few_shot.empty() && !job.few_shot_files.empty(), "few_shot_files",
          "without --few_shot nothing reads them", "--few_shot 1,5,10 trains on so many rows of each label");
   refuse(job.few_shot.empty() && !job.few_shot_arguments.empty(), "few_shot_arguments",
+         "there is no --few_shot", "--few_shot 1,5,10 trains on so many rows of each label");
+  refuse(job.few_shot.empty() && job.few_shot_sets != XlingJob().few_shot_sets, "few_shot_sets",
          "there is no --few_shot", "--few_shot 1,5,10 trains on so many rows of each label");
   if (!job.few_shot.empty() && job.few_shot_files.empty())
     throw UsageError("--few_shot needs --few_shot_files: the labelled rows that it draws from",
@@ -60,6 +63,12 @@ void check_arguments(const XlingJob& job) {
          "`graft train` trains adapters, and `graft evaluate` scores them on each language");
   refuse(!job.job.load_lang_adapter.empty(), "load_lang_adapter", "xling trains whole models",
          "`graft train` trains a task adapter, and `graft evaluate` scores it above that of each language");
+  refuse(!a.tokenized_path.empty(), "tokenized_path", "the rows are tokenised in memory", "leave it out");
+  refuse(a.overwrite_cache, "overwrite_cache", "the rows are tokenised in memory",
+         "stages are made again in another --output_dir");
+  refuse(!job.job.validation_file.empty() &&
+             job.validation_split_percentage != XlingJob().validation_split_percentage,
+         "validation_split_percentage", "--validation_file has the development rows", "give one of the two");
   refuse(a.prediction_loss_only, "prediction_loss_only", "the table has the task's metric", "leave it out");
   const bool several = !job.train_files.empty();
   refuse(several && !job.job.train_file.empty(), "train_file", "--train_files has the training languages",
@@ -84,6 +93,7 @@ TrainingArguments xling_arguments() {
 
 void check_xling(XlingJob& job) {
   check_language(job.source_language, "--source_language " + job.source_language);
+  job.source_language = usual_code(job.source_language);
   if (job.test_files.empty())
     throw UsageError("--test_files is needed: a test file for each language",
                      "--test_files de=test.de.csv,fr=test.fr.csv");

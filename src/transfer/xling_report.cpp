@@ -1,10 +1,13 @@
 // The tables of `graft xling`, as markdown that reads well in a terminal, and as json.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "tasks/task_table.h"
 #include "transfer/languages.h"
 #include "transfer/statistics.h"
 #include "transfer/xling.h"
@@ -54,18 +57,31 @@ double mean(const std::vector<double>& values) { return values.empty() ? kNoScor
 std::vector<double> averages(const XlingResult& r, std::vector<double> LanguageScores::*of) {
   std::vector<double> out;
   for (size_t seed = 0; seed < (r.targets.front().*of).size(); ++seed) {
-    double sum = 0;
-    for (const LanguageScores& t : r.targets) sum += (t.*of)[seed];
-    out.push_back(sum / static_cast<double>(r.targets.size()));
+    double sum = 0, n = 0;
+    for (const LanguageScores& t : r.targets)
+      if (std::isfinite(mean(t.scores))) sum += (t.*of)[seed], ++n;
+    out.push_back(n > 0 ? sum / n : kNoScore);
   }
   return out;
 }
 
+// The targets whose metric is undefined.
+std::vector<std::string> without_score(const XlingResult& r) {
+  std::vector<std::string> out;
+  for (const LanguageScores& t : r.targets)
+    if (!std::isfinite(mean(t.scores))) out.push_back(t.file.language);
+  return out;
+}
+
+// Of those with a score; the first where none has one.
 const LanguageScores& worst(const XlingResult& r) {
-  return *std::min_element(
-      r.targets.begin(), r.targets.end(), [&](const LanguageScores& a, const LanguageScores& b) {
-        return r.larger_is_better ? mean(a.scores) < mean(b.scores) : mean(a.scores) > mean(b.scores);
-      });
+  const LanguageScores* out = &r.targets.front();
+  for (const LanguageScores& t : r.targets) {
+    const double score = mean(t.scores), before = mean(out->scores);
+    if (!std::isfinite(score)) continue;
+    if (!std::isfinite(before) || (r.larger_is_better ? score < before : score > before)) out = &t;
+  }
+  return *out;
 }
 
 const std::vector<double>& source_scores(const XlingResult& r) { return r.source ? r.source->scores : r.dev; }
@@ -119,7 +135,7 @@ std::string matrix(const XlingResult& r, const XlingJob& job) {
   for (const LanguageScores& t : r.targets)
     table.add(
         row_of(r, t.file.language + (t.trained_on ? " (trained on)" : ""), t.scores, t.last, false, &t.text));
-  const std::string of = fmt::format("average of {}", r.targets.size());
+  const std::string of = fmt::format("average of {}", r.targets.size() - without_score(r).size());
   table.add(row_of(r, of, averages(r, &LanguageScores::scores), averages(r, &LanguageScores::last), false,
                    nullptr));
   const LanguageScores& last = worst(r);
@@ -193,6 +209,29 @@ std::string title(const XlingResult& r, const XlingJob& job) {
                             job.sampling_temperature);
 }
 
+// What chose the model. That no row of a target did is said where it was checked.
+std::string development(const XlingResult& r, const XlingJob& job) {
+  std::string text =
+      r.held_out > 0
+          ? fmt::format("{} rows held out of the training file of {}", r.held_out, job.source_language)
+          : fmt::format("{}{}", job.job.validation_file.front(),
+                        job.validation_file_is_named
+                            ? ""
+                            : fmt::format(", taken as text in {}", language_name(job.source_language)));
+  if (r.dev_overlaps.empty()) return fmt::format("development: {}; no row of a target chose anything", text);
+  return fmt::format("warning: development: {}; {}", text, fmt::join(r.dev_overlaps, "; "));
+}
+
+// Of weights, in words.
+std::string average(const XlingResult& r, const XlingJob& job) {
+  const TrainingArguments& a = job.job.arguments;
+  if (a.ema_decay > 0)
+    return fmt::format("the moving average of {} steps (--ema_decay {})", r.averaged, a.ema_decay);
+  if (a.swa_start > 0)
+    return fmt::format("the average of {} epochs or steps (--swa_start {})", r.averaged, a.swa_start);
+  return fmt::format("the average of those at {} evenly spaced points of the run", r.averaged);
+}
+
 std::string notes(const XlingResult& r, const XlingJob& job) {
   std::string text;
   const auto note = [&](const std::string& line) { text += "- " + line + "\n"; };
@@ -200,22 +239,17 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
                               r.source->file.file.string())
                 : fmt::format("gap: against the development rows of {}, because --test_files has no {}",
                               job.source_language, job.source_language));
-  note(r.held_out > 0
-           ? fmt::format("development: {} rows held out of the training file of {}; no row of a target "
-                         "chose anything",
-                         r.held_out, job.source_language)
-           : fmt::format("development: {}; no row of a target chose anything",
-                         job.job.validation_file.front()));
+  note(development(r, job));
   if (has_average(r)) {
-    note(fmt::format(
-        "the weights are the average of those at {} evenly spaced points of the run; \"not averaged\": those "
-        "at its end",
-        r.averaged));
+    note(fmt::format("the weights are {}; \"not averaged\": those at the end of the run", average(r, job)));
     if (const double dev = gain(r, r.dev, r.dev_last); dev < 0)
       note(fmt::format(
           "on the development rows of {} the average is worse by {:.4f}, as after short runs: compare "
-          "with --average_checkpoints 0, which keeps the weights of the end",
-          job.source_language, -dev));
+          "{}, which keeps the weights of the end",
+          job.source_language, -dev,
+          job.job.arguments.average_checkpoints > 0
+              ? "with --average_checkpoints 0"
+              : "with --average_checkpoints 0 instead of that average"));
   }
   if (r.source_text.max_length > 0)
     note(fmt::format("the model reads {} tokens at once; longer rows are {}", r.source_text.max_length,
@@ -226,8 +260,8 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
     const std::string& l = t.file.language;
     if (const std::string why = tokenizer_complaint(t.text, r.source_text); !why.empty())
       note(fmt::format("warning: {}: {}", l, why));
-    if (const std::string why = script_complaint(t.text); !why.empty())
-      note(fmt::format("warning: {}: {}", l, why));
+    for (const std::string& why : {script_complaint(t.text), language_complaint(t.text, l)})
+      if (!why.empty()) note(fmt::format("warning: {}: {}", l, why));
     if (t.rows_in_training > 0)
       note(fmt::format("warning: {}: {} of {} test rows also occur in the training data", l,
                        t.rows_in_training, t.text.rows));
@@ -237,10 +271,21 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
   };
   if (r.source) each(*r.source);
   for (const LanguageScores& t : r.targets) each(t);
-  for (const Shots& shots : r.shots)
+  for (const Shots& shots : r.shots) {
     if (shots.left_out > 0)
       note(fmt::format("{}: {} few-shot rows are in the test file too and were left out", shots.language,
                        shots.left_out));
+    if (!shots.short_labels.empty())
+      note(fmt::format("{}: fewer rows than --few_shot {} of some labels: {}", shots.language,
+                       job.few_shot.back(), shots.short_labels));
+  }
+  if (const std::string without = enumeration(without_score(r)); !without.empty())
+    note(fmt::format(
+        "{} has no defined {} (its labels, or the predictions, are all the same): neither an average "
+        "nor the worst counts it",
+        without, r.metric));
+  if (tasks::find_task(r.task).input == tasks::Input::questions)
+    note("answers are compared by the rules of the language of their test file");
   if (characters) note("(c): tokens per character, in a script without spaces between words");
   std::string time =
       fmt::format("time: training {:.0f} s, scores {:.0f} s", r.train_seconds, r.evaluation_seconds);

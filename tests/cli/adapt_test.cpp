@@ -37,6 +37,11 @@ TEST(Adapt, ANewHeadIsTrainedAloneAndThePerplexityFalls) {
                  "--output_dir", world / "tuned", "--max_steps", "2"});
   EXPECT_EQ(tuned.code, 0) << tuned.err;
   EXPECT_THAT(tuned.err, AllOf(HasSubstr("classifier.weight"), Not(HasSubstr("pooler"))));
+
+  const Result again =
+      run_graft(adapt_args(world, world / "out", "again", {"--corpus", corpus, "--max_steps", "1"}));
+  EXPECT_EQ(again.code, 0) << again.err;
+  EXPECT_THAT(again.err, HasSubstr("--head_steps has no effect: no head is new for masked-lm"));
 }
 
 TEST(Adapt, AStageIsReusedOnlyIfEveryInputByteIsTheSame) {

@@ -131,6 +131,22 @@ TEST(Xling, PeekingAtATargetFails) {
   EXPECT_THAT(refused({"--validation_file", world.rows("same.tsv", 30, 13)}),
               HasSubstr("30 of its 30 rows are in the test file de="));
   EXPECT_THAT(refused({"--validation_file", files.en}), HasSubstr("holds the bytes of the test file en="));
+  // A part of the development rows, or rows that are drawn for few-shot training.
+  const std::string part = world.write("part.csv", read_file(dev) + "held text of the target,pos\n");
+  const auto with_dev = [&](const std::string& file, const std::string& tests,
+                            const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"--train_file", files.train,    "--validation_file",
+                                     file,           "--test_files", tests};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_graft(xling_args(world, "peek", args));
+  };
+  const std::string target = world.write("target.csv", read_file(files.de) + "held text of the target,pos\n");
+  const Result said = with_dev(part, "de=" + target, {"--seeds", "1"});
+  EXPECT_EQ(said.code, 0) << said.err;
+  EXPECT_THAT(said.out, AllOf(HasSubstr("1 of its 21 rows are in the test file de="),
+                              Not(HasSubstr("chose anything"))));
+  EXPECT_THAT(with_dev(dev, "de=" + files.de, {"--few_shot", "1", "--few_shot_files", "de=" + dev}).err,
+              HasSubstr("20 of its 20 rows are in the few-shot file de="));
   // The source's own development data is what selection may read.
   const Json json = run(world, "named", files.zero_shot({"--validation_file", "en=" + dev}));
   EXPECT_EQ(json["held_out_rows"], 0);
@@ -360,6 +376,9 @@ TEST(Xling, BadInputIsNamedWithWhatToDo) {
   EXPECT_THAT(of("jp=" + files.de, 2), HasSubstr("did you mean ja (Japanese)?"));
   EXPECT_THAT(of(files.de, 2), HasSubstr("the item names no language"));
   EXPECT_THAT(of("de=" + files.de + ",fr=" + files.de, 2), HasSubstr("hold the same bytes"));
+  EXPECT_THAT(of("de=" + files.de + ",fr=" + world.rows("de.again.tsv", 30, 13), 2),
+              HasSubstr("hold the same rows"));
+  EXPECT_THAT(of("de=" + files.de + ",deu=" + files.fr, 2), HasSubstr("the language de is given twice"));
   EXPECT_THAT(of("de=" + files.train, 2), HasSubstr("a score on rows of the training"));
   EXPECT_THAT(of("en=" + files.en, 2), HasSubstr("no language but the source, en"));
   EXPECT_THAT(of("de=" + world.write("empty.csv", ""), 1), HasSubstr("the file is empty"));
@@ -378,6 +397,19 @@ TEST(Xling, BadInputIsNamedWithWhatToDo) {
   EXPECT_THAT(of("de=" + files.de, 1, {"--few_shot", "1000", "--few_shot_files", "de=" + files.fr}),
               HasSubstr("rows are left to draw from"));
   EXPECT_THAT(of("de=" + files.de, 2, {"--test_file", files.en}), HasSubstr("--test_file is refused"));
+  const std::vector<std::string> few = {"--few_shot", "1", "--few_shot_files", "de=" + files.fr,
+                                        "--few_shot_arguments"};
+  for (const char* argument : {"eval_strategy=epoch", "seed=3"}) {
+    std::vector<std::string> more = few;
+    more.emplace_back(argument);
+    EXPECT_THAT(of("de=" + files.de, 2, more), HasSubstr(" is refused: ")) << argument;
+  }
+  EXPECT_THAT(of("de=" + files.de, 2, {"--few_shot_sets", "3"}), HasSubstr("there is no --few_shot"));
+  EXPECT_THAT(of("de=" + files.de, 2, {"--tokenized_path", world / "rows"}),
+              HasSubstr("tokenised in memory"));
+  EXPECT_THAT(of("de=" + files.de, 2, {"--do_train", "false"}), HasSubstr("the command trains"));
+  EXPECT_THAT(of("de=" + files.de, 1, {"--max_rows_per_language", "1"}),
+              HasSubstr("--max_rows_per_language 1: of the rows"));
   EXPECT_THAT(of("de=" + files.de, 2, {"--seed", "3"}), HasSubstr("--seeds 1,2,3"));
   EXPECT_THAT(of("de=" + files.de, 2, {"--seeds", "3,3"}), HasSubstr("--seeds has 3 twice"));
   EXPECT_THAT(of("de=" + files.de, 2, {"--train_files", "en=" + files.en}),

@@ -2,13 +2,15 @@
 
 #include <cmath>
 #include <fstream>
+#include <functional>
+#include <regex>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "graft/embedder.h"
-#include "graft/log.h"
 #include "models/model_case.h"
 #include "models/selection.h"
+#include "support/messages.h"
 #include "train/tiny_run.h"
 
 namespace graft::transfer {
@@ -16,22 +18,11 @@ namespace {
 namespace fs = std::filesystem;
 
 using test::error_of;
+using test::Messages;
 using test::same_bits;
 using test::TempDir;
 using testing::AllOf;
 using testing::HasSubstr;
-
-// The last message of the library.
-class Messages {
- public:
-  Messages() : former_(set_log_sink([this](LogLevel, const std::string& text) { all_ += text + "\n"; })) {}
-  ~Messages() { set_log_sink(former_); }
-  const std::string& all() const { return all_; }
-
- private:
-  std::string all_;
-  LogSink former_;
-};
 
 TEST(TeacherOutputs, AreComputedOnceAndAgainWhereDamaged) {
   const TempDir dir;
@@ -259,6 +250,126 @@ TEST_F(DistillTest, WhatDoesNotFitIsRefused) {
   o.layers = "";
   o.student = save(small, "two");
   EXPECT_THAT(complaint(o), HasSubstr("2 numbers for a text and the teacher 3"));
+  o.student = save(run_.model("sequence-classification", {"a", "c", "b"}), "order");
+  EXPECT_THAT(complaint(o), HasSubstr("labels a, c, b are not those of the teacher, a, b, c"));
+  // A vocabulary that does not hold the teacher's pieces.
+  Json config = read_json(run_ / "three" / "config.json");
+  config["vocab_size"] = 3;
+  write_json(run_ / "small.json", config);
+  o.student.clear();
+  o.config_name = run_ / "small.json";
+  EXPECT_THAT(complaint(o), AllOf(HasSubstr("small.json: \"vocab_size\" is 3"), HasSubstr("has 50 pieces")));
+  EXPECT_FALSE(fs::exists(run_ / "student" / "start"));
+}
+
+TEST_F(DistillTest, OptionsThatWouldHaveNoEffectAreRefused) {
+  const auto complaint = [](const DistillOptions& o) { return error_of([&] { Distiller d(o); }); };
+  const fs::path encoder = save(run_.model("sentence-embedding", {}), "encoder"),
+                 classifier = save(run_.model("sequence-classification", {"a", "b"}), "classifier"),
+                 regression = save(run_.model("sequence-classification", {"a"}), "regression");
+  const auto of = [&](const fs::path& teacher, const std::function<void(DistillOptions&)>& change) {
+    DistillOptions o = options(teacher);
+    change(o);
+    return complaint(o);
+  };
+  EXPECT_THAT(of(classifier, [](auto& o) { o.arguments.peft_type = "lora"; }),
+              HasSubstr("--peft_type is refused"));
+  EXPECT_THAT(
+      of(classifier, [](auto& o) { o.arguments.peft_type = "linear_probing", o.losses.layers.hidden = 1; }),
+      HasSubstr("--hidden_weight is refused: --peft_type linear_probing trains the head alone"));
+  EXPECT_THAT(of(classifier, [](auto& o) { o.losses.alpha = 0.7; }),
+              HasSubstr("--alpha 0.7: it weighs the loss of the labels"));
+  EXPECT_THAT(of(regression, [](auto& o) { o.losses.alpha = 0.7; }), HasSubstr("--alpha is refused"));
+  EXPECT_THAT(of(regression, [](auto& o) { o.losses.temperature = 3; }),
+              HasSubstr("--temperature is refused"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.losses.embedding = o.losses.similarity = 0; }),
+              HasSubstr("no loss has a weight"));
+  EXPECT_THAT(
+      of(encoder, [](auto& o) { o.losses.embedding = 0, o.arguments.per_device_train_batch_size = 1; }),
+      HasSubstr("--similarity_weight compares the texts of a batch"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.columns.tag_scheme = "iob1"; }),
+              HasSubstr("--tag_scheme is refused"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.columns.label_column = "x"; }),
+              HasSubstr("--label_column is refused"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.arguments.tokenized_path = "x"; }),
+              HasSubstr("--tokenized_path is refused"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.arguments.label_names = "x"; }),
+              HasSubstr("--label_names is refused"));
+  EXPECT_THAT(of(encoder, [&](auto& o) { o.teacher_cache = run_.text("cache.txt", 1, 1); }),
+              HasSubstr("is a file"));
+  EXPECT_THAT(of(encoder, [](auto& o) { o.layers = "1,"; }), HasSubstr("--layers 1,: a number is missing"));
+  // What is wrong with the student is said before the teacher reads the texts.
+  EXPECT_THAT(of(encoder, [](auto& o) { o.losses.layers = {.relation = 1, .relation_layer = 9}; }),
+              HasSubstr("--relation_layer 9: the teacher has 2 layers"));
+  EXPECT_TRUE(!fs::exists(run_ / "student") || fs::is_empty(run_ / "student"));
+}
+
+TEST_F(DistillTest, AnEncoderBecomesTheStudentOfAClassifier) {
+  DistillOptions o =
+      options(save(run_.model("sequence-classification", {"red", "green", "blue"}), "teacher"));
+  o.layers = "";
+  o.student = save(run_.model("masked-lm", {}), "encoder");
+  o.arguments.max_steps = 2;
+  Distiller distiller(o);
+  distiller.trainer().train();
+  EXPECT_EQ(distiller.compare().size(), 2u);  // the student had no outputs before
+  EXPECT_EQ(Model::from_pretrained(o.arguments.output_dir).labels(),
+            (std::vector<std::string>{"red", "green", "blue"}));
+}
+
+TEST_F(DistillTest, ScoresAreComparedByTheirCorrelation) {
+  DistillOptions o = options(save(run_.model("sequence-classification", {"mark"}), "teacher"));
+  o.arguments.max_steps = 2;
+  Distiller distiller(o);
+  distiller.trainer().train();
+  const std::vector<DistillRow> rows = distiller.compare();
+  EXPECT_EQ(distiller.likeness(), "pearson");
+  EXPECT_NEAR(rows[0].likeness, 1, 1e-6);
+  EXPECT_LT(rows[1].likeness, 1);
+}
+
+TEST_F(DistillTest, AResumedRunIsThatOfItsOptions) {
+  DistillOptions o = options(save(run_.model("sentence-embedding", {}), "teacher"));
+  o.arguments.max_steps = 2;
+  o.arguments.save_strategy = "steps";
+  o.arguments.save_steps = 1;
+  Distiller(o).trainer().train();
+  o.arguments.max_steps = 3;
+  o.arguments.resume_from_checkpoint = "true";
+  DistillOptions other = o;
+  other.layers = "2";
+  EXPECT_THAT(error_of([&] { Distiller d(other); }),
+              AllOf(HasSubstr("made in another way: --layers"), HasSubstr("choose another --output_dir")));
+  o.losses.embedding = 2;
+  {
+    const Messages messages;
+    Distiller(o).trainer().train();
+    EXPECT_THAT(
+        messages.all(),
+        HasSubstr(
+            "resumed with other settings, which hold from this step on: --embedding_weight 2.0 (was 1.0)"));
+  }
+  // A run that ended before its first checkpoint.
+  other.arguments.output_dir = o.arguments.output_dir = run_ / "early";
+  o.arguments.resume_from_checkpoint.clear();
+  { const Distiller never_trained(o); }
+  const Distiller again(other);
+  EXPECT_EQ(read_json(run_ / "early" / "start" / "config.json").at("num_hidden_layers"), Json(2));
+}
+
+TEST_F(DistillTest, EqualTextsAreHeldOutTogether) {
+  DistillOptions o = options(save(run_.model("sentence-embedding", {}), "teacher"));
+  std::string text;
+  for (int i = 0; i < 5; ++i) text += read_file(o.train_file.front());
+  o.train_file = {run_.dir().write("repeated.txt", text)};
+  const Messages messages;
+  Distiller d(o);
+  std::smatch found;
+  const std::string said = messages.all();
+  ASSERT_TRUE(std::regex_search(said, found, std::regex("texts: (\\d+) for training.*, (\\d+) held out")));
+  EXPECT_EQ(std::stoi(found[1]) % 5, 0);
+  EXPECT_EQ(std::stoi(found[2]) % 5, 0);
+  EXPECT_EQ(std::stoi(found[1]) + std::stoi(found[2]), 1000);
 }
 
 TEST(Distill, TheRealEncoderInThreeLayers) {

@@ -142,7 +142,7 @@ TEST_F(LayerTeacherTest, WhatCannotBeComparedIsRefused) {
   EXPECT_THAT(complaint({.relation = 1, .relation_layer = 3}, teacher, same),
               HasSubstr("the teacher has 2 layers"));
   EXPECT_THAT(complaint({.relation = 1, .relation_heads = 5}, teacher, same),
-              HasSubstr("5 relation heads do not divide the teacher's 32 numbers"));
+              HasSubstr("so many parts do not divide the teacher's 32 numbers"));
   EXPECT_THAT(complaint({.hidden = 1}, teacher, same, 99), HasSubstr("reads 40 tokens at most"));
   EXPECT_THAT(complaint({.relation = 1}, run_.model("sentence-embedding", {}, 0, "modernbert"), same),
               HasSubstr("the student is a modernbert model"));

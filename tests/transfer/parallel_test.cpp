@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/threads.h"
 #include "models/model_case.h"
+#include "support/messages.h"
 #include "train/tiny_run.h"
 #include "transfer/distill.h"
 #include "transfer/word_alignment.h"
@@ -14,6 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 using test::error_of;
+using test::Messages;
 using test::TempDir;
 using testing::AllOf;
 using testing::ElementsAre;
@@ -43,6 +45,21 @@ TEST(ParallelText, LinesWithoutAPartnerAreNamed) {
   EXPECT_THAT(error_of([&] { read_parallel({wide}); }), HasSubstr("more than one tab"));
   EXPECT_THAT(error_of([&] { read_parallel({tsv, tsv}); }), HasSubstr("given twice"));
   EXPECT_THAT(error_of([&] { read_parallel({en + "," + en}); }), HasSubstr("given twice"));
+  // Two files of two columns are no two sides.
+  const std::string columns = dir.write("c.tsv", "one\teins\n").string(),
+                    others = dir.write("d.tsv", "red\trot\n").string();
+  EXPECT_THAT(error_of([&] { read_parallel({columns + "," + others}); }),
+              HasSubstr("line 1 of both has a tab"));
+}
+
+TEST(ParallelText, PairsThatSayNothingAreCounted) {
+  const TempDir dir;
+  const Messages messages;
+  read_parallel({dir.write("a.tsv", "one\teins\n\tzwei\n three \t\n").string()});
+  EXPECT_THAT(messages.all(), AllOf(HasSubstr("2 pairs with an empty side are left out (the first: "),
+                                    HasSubstr("a.tsv: line 2)")));
+  read_parallel({dir.write("b.tsv", "one\tone\ntwo\ttwo\nred\trot\n").string()});
+  EXPECT_THAT(messages.all(), HasSubstr("2 of 3 pairs have the same text on both sides"));
 }
 
 // English 0 1 2 stand for foreign 2 1 0; sentences have two or three of them in any order.

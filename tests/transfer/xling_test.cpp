@@ -1,6 +1,7 @@
 // The pieces of `graft xling`: codes, scripts, files by language, the choice of rows, what a tokenizer makes
 // of a language. tests/cli/xling_test.cpp runs the whole.
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "base/file.h"
@@ -54,6 +55,13 @@ TEST(Languages, WhatIsNoLanguageGetsASuggestion) {
   EXPECT_THAT(complaint("de-x"), AllOf(HasSubstr("\"x\" is neither a script, nor a region, nor a variant"),
                                        HasSubstr("write de alone")));
   EXPECT_THAT(complaint("de-"), HasSubstr("neither a script"));
+}
+
+TEST(Languages, ACodeOfThreeLettersIsTheShorterOne) {
+  EXPECT_EQ(usual_code("deu"), "de");
+  EXPECT_EQ(usual_code("de"), "de");
+  EXPECT_EQ(usual_code("gsw"), "gsw");
+  EXPECT_EQ(usual_code("zho_Hant"), "zho_Hant");
 }
 
 TEST(Scripts, OfCharactersAndTexts) {
@@ -267,6 +275,19 @@ TEST(LanguageText, RowsInAnotherScriptAreSaid) {
   EXPECT_EQ(script_complaint(read(dir, rows)), "");
 }
 
+TEST(LanguageText, AFileInTheScriptOfAnotherLanguageIsSaid) {
+  TempDir dir;
+  const LanguageText russian = read(dir, {row("\u0434\u0430 \u0434\u0430", "a")}),
+                     none = read(dir, {row("42", "a")});
+  EXPECT_EQ(language_complaint(russian, "de"),
+            "the rows are in Cyrillic script, and German is written in Latin");
+  EXPECT_THAT(language_complaint(russian, "sr-Latn"), HasSubstr("Serbian is written in Latin"));
+  for (const char* fits : {"ru", "sr", "uk", "uz_Cyrl"})
+    EXPECT_EQ(language_complaint(russian, fits), "") << fits;
+  EXPECT_EQ(language_complaint(russian, "ace"), "");  // nothing is known
+  EXPECT_EQ(language_complaint(none, "de"), "");
+}
+
 // The data of a run with the files of `tests`, and what check_labels says of it.
 std::string label_error(const Dataset& train, const Dataset& test,
                         std::vector<std::vector<std::string>>* missing = nullptr) {
@@ -296,6 +317,7 @@ TEST(XlingData, LabelsThatTrainingHasNotAreAnErrorAndMissingOnesAreNamed) {
 
 TEST(XlingData, AMixtureIsDrawnByTheSeedAndCapped) {
   XlingJob job;
+  job.job.task = &tasks::find_task("sequence-classification");
   XlingData data;
   data.training.push_back({{"en", "en.csv"}, rows_of_labels(59)});
   data.training.push_back({{"de", "de.csv"}, rows_of_labels(9)});
@@ -315,6 +337,9 @@ TEST(XlingData, AMixtureIsDrawnByTheSeedAndCapped) {
   job.sampling_temperature = 100;
   EXPECT_EQ(rows_of_run(data, job, 1, &counts).size(), 30u);
   EXPECT_NEAR(static_cast<double>(counts[1]), 15, 1);
+  job.max_rows_per_language = 1;
+  EXPECT_THAT(error_of([&] { rows_of_run(data, job, 1); }),
+              HasSubstr("of the rows that seed 1 draws none has the label"));
 }
 
 TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
@@ -325,6 +350,7 @@ TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
   job.few_shot = {1, 5};
   job.few_shot_sets = 2;
   XlingResult r;
+  r.task = "sequence-classification";
   r.metric = "accuracy";
   r.training = {{"en", "en.csv", 100, 100}};
   r.dev = {0.9, 0.7};
@@ -338,7 +364,7 @@ TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
   ru.scores = {0.2, 0.2};
   ru.last = {0.3, 0.3};
   r.targets = {de, ru};
-  r.shots = {{"de", 3, {{1, {0.5, 0.5, 0.5, 0.5}}, {5, {0.6, 0.8, 0.6, 0.8}}}}};
+  r.shots = {{"de", 3, "1 of \"b\"", {{1, {0.5, 0.5, 0.5, 0.5}}, {5, {0.6, 0.8, 0.6, 0.8}}}}};
   const std::string table = table_of(r, job);
   for (const char* line : {"| en (source, dev) |   0.8000 | 0.1414 |           |       0.7000 | +0.1000 |",
                            "| de               |   0.5000 | 0.1414 |   +0.3000 |       0.5000 | +0.0000 |",
@@ -346,7 +372,9 @@ TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
                            "| average of 2     |   0.3500 | 0.0707 |   +0.4500 |       0.4000 | -0.0500 |",
                            "| worst: ru        |   0.2000 | 0.0000 |   +0.6000 |", "0.7000 ± 0.1155",
                            "gap: against the development rows of en, because --test_files has no en",
-                           "de: 3 few-shot rows are in the test file too and were left out"})
+                           "de: 3 few-shot rows are in the test file too and were left out",
+                           "de: fewer rows than --few_shot 5 of some labels: 1 of \"b\"",
+                           "development: en.dev.csv, taken as text in English; no row of a target chose"})
     EXPECT_THAT(table, HasSubstr(line));
   const Json json = to_json(r, job);
   EXPECT_EQ(json["worst"], "ru");
@@ -358,6 +386,19 @@ TEST(XlingTable, HasGapsTheAverageTheWorstAndTheSpread) {
   std::swap(r.dev, r.dev_last);
   EXPECT_THAT(table_of(r, job), HasSubstr("on the development rows of en the average is worse by 0.1000"));
   std::swap(r.dev, r.dev_last);
+
+  // A language without a score, and development rows of a target.
+  XlingResult undefined = r;
+  undefined.targets[1].scores = {std::nan(""), std::nan("")};
+  undefined.dev_overlaps = {"2 of its 40 rows are in the test file de=de.csv"};
+  const std::string other = table_of(undefined, job);
+  EXPECT_THAT(other,
+              AllOf(HasSubstr("| average of 1     |   0.5000"), HasSubstr("| worst: de "),
+                    HasSubstr("ru has no defined accuracy"),
+                    HasSubstr("2 of its 40 rows are in the test file"), Not(HasSubstr("chose anything"))));
+  job.job.arguments.ema_decay = 0.9;
+  EXPECT_THAT(table_of(r, job), HasSubstr("the moving average of 10 steps (--ema_decay 0.9)"));
+  job.job.arguments.ema_decay = 0;
 
   r.larger_is_better = false;  // a loss: the worst is the largest, and a gap is what is lost
   EXPECT_EQ(to_json(r, job)["worst"], "de");
