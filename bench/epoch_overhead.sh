@@ -1,12 +1,14 @@
 #!/bin/bash
-# What logging of every step, evaluations and saves in the background cost: BERT-base's shape with random weights, 3,200 rows of SST-2's lengths
-# (a twentieth of its epoch), run without them and with them: a log line each step, and after 100 steps an evaluation of 44 rows (a twentieth of the dev set) and a save in the background (20 an epoch).
-#   bench/epoch_overhead.sh [FOLDER for the runs] [graft] [rounds]
+# What logging of every step, evaluations and saves in the background cost: BERT-base's shape with random weights, rows of SST-2 (3,200 are a
+# twentieth of its epoch), run without them and with them: a log line each step, and after each 100 steps an evaluation of 44 rows (a twentieth
+# of the dev set) and a save in the background (20 an epoch).
+#   bench/epoch_overhead.sh [FOLDER for the runs] [graft] [rounds] [rows]
 # Prints the seconds of each run, in turns, and the share of the medians. Needs ../shared.
 set -eu
 work=${1:-$(mktemp -d)}
 graft=${2:-build/graft}
 rounds=${3:-3}
+rows=${4:-3200}
 sst2=${GRAFT_SHARED:-../shared}/data/sets/sst2
 mkdir -p "$work/model"
 cat > "$work/model/config.json" <<JSON
@@ -14,7 +16,7 @@ cat > "$work/model/config.json" <<JSON
  "intermediate_size": 3072, "max_position_embeddings": 512, "pad_token_id": 0}
 JSON
 model=${GRAFT_CHECKPOINT:-models/all-MiniLM-L6-v2}
-head -3201 "$sst2/train.tsv" > "$work/train.tsv"
+head -$((rows + 1)) "$sst2/train.tsv" > "$work/train.tsv"
 head -45 "$sst2/dev.tsv" > "$work/dev.tsv"
 run() {
   rm -rf "$work/out"

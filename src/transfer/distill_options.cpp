@@ -55,7 +55,8 @@ void check_columns(const DatasetOptions& columns) {
 void check_losses(const DistillOptions& o, TargetKind kind) {
   const DistillationLosses &losses = o.losses, usual;
   if (kind == TargetKind::embedding) {
-    refuse(!o.columns.label_column.empty(), "label_column", "a sentence encoder as the teacher reads no labels");
+    refuse(!o.columns.label_column.empty(), "label_column",
+           "a sentence encoder as the teacher reads no labels");
     refuse(!o.columns.text_pair_column.empty() && o.vocabulary.empty(), "text_pair_column",
            "a sentence encoder as the teacher reads single texts");
   }
@@ -85,10 +86,10 @@ void check_distill_options(const DistillOptions& o) {
   const bool prunes = !o.layers.empty() || !o.vocabulary.empty() || o.add_pieces > 0;
   const int ways = (o.student.empty() ? 0 : 1) + (o.config_name.empty() ? 0 : 1) + (prunes ? 1 : 0);
   if (ways != 1)
-    throw UsageError(
-        ways == 0 ? "there is no student" : "the student is described twice",
-        "give --layers and --vocabulary (the teacher, pruned; with --parallel also --add_pieces), --student (a "
-        "folder) or --config_name (random weights)");
+    throw UsageError(ways == 0 ? "there is no student" : "the student is described twice",
+                     "give --layers and --vocabulary (the teacher, pruned; with --parallel also "
+                     "--add_pieces), --student (a "
+                     "folder) or --config_name (random weights)");
   if (o.vocabulary.empty() && o.add_pieces == 0 && (o.vocabulary_size > 0 || o.min_count > 1))
     throw UsageError(
         fmt::format("--{} needs --vocabulary", o.vocabulary_size > 0 ? "vocabulary_size" : "min_count"));

@@ -357,7 +357,7 @@ TEST(TrainTokenizer, SaysWhatIsWrong) {
   options.vocab_size = 8;
   EXPECT_THAT(test::error_of([&] { train_tokenizer({file}, options); }), testing::HasSubstr("vocab_size 8"));
   EXPECT_THAT(test::error_of([&] { train_tokenizer({dir.write("empty.txt", "\n\n")}, options); }),
-              testing::HasSubstr("no words"));
+              testing::HasSubstr("empty.txt: no word in it"));
 }
 
 }  // namespace
