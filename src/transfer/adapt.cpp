@@ -7,6 +7,7 @@
 #include "base/folder.h"
 #include "base/log.h"
 #include "base/shown.h"
+#include "data/text_reader.h"
 #include "models/generator.h"
 #include "models/registry.h"
 #include "train/arguments.h"
@@ -18,6 +19,7 @@
 #include "transfer/adapt_options.h"
 #include "transfer/finetuning.h"
 #include "transfer/folders.h"
+#include "transfer/language_text.h"
 #include "transfer/line_file.h"
 #include "transfer/parallel_text.h"
 #include "transfer/stage.h"
@@ -222,6 +224,15 @@ class Adaptation {
     return prepare("corpus", o);
   }
 
+  void warn_of_scripts(const LanguageFile& one) const {
+    data::TextReader reader({one.file}, job_.job.columns);
+    std::vector<std::string> texts;
+    for (std::string text; texts.size() < kTextsForScripts && reader.next(text);) texts.push_back(text);
+    const LanguageText found = scripts_of_texts(texts);
+    for (const std::string& why : {script_complaint(found), language_complaint(found, one.language)})
+      if (!why.empty()) log_warning("--corpus {}={}: {}", one.language, one.file.string(), why);
+  }
+
   // All text of the stage dapt: one corpus or that of each language, and pairs.
   PretrainingText prepare_domain_text() {
     PretrainingText text;
@@ -230,6 +241,7 @@ class Adaptation {
     if (!job_.parallel.empty()) text.parallel = prepare_parallel();
     const std::vector<LanguageFile> held_out = files_by_language(job_.held_out_file, "held_out_file");
     for (const LanguageFile& one : files_by_language(job_.corpus, "corpus")) {
+      warn_of_scripts(one);
       CorpusOptions o = corpus_options({one.file.string()}, "corpus");
       for (const LanguageFile& other : held_out)
         if (other.language == one.language) o.held_out_files = {other.file};

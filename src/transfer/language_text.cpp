@@ -138,6 +138,22 @@ LanguageText text_of(const Dataset& rows, const Tokenizer& tokenizer, tasks::Inp
   return out;
 }
 
+LanguageText scripts_of_texts(const std::vector<std::string>& texts) {
+  LanguageText out;
+  out.rows = std::ssize(texts);
+  ScriptCounts all;
+  std::vector<RowScript> scripts;
+  for (const std::string& text : texts) {
+    ScriptCounts of_text;
+    of_text.add(text);
+    all.add(of_text);
+    scripts.push_back({of_text.main(), 0});
+  }
+  out.script = all.main();
+  find_other_scripts(scripts, out);
+  return out;
+}
+
 std::string tokenizer_complaint(const LanguageText& text, const LanguageText& source) {
   constexpr double kManyUnknown = 0.05, kFarAbove = 2;  // times the source's tokens per word
   constexpr double kCharactersCut = 1.5;  // a tokenizer that has the characters needs one or less
@@ -155,9 +171,9 @@ std::string tokenizer_complaint(const LanguageText& text, const LanguageText& so
 std::string script_complaint(const LanguageText& text) {
   constexpr double kFew = 0.02;  // rows of names and numbers
   if (static_cast<double>(text.other_rows) <= kFew * static_cast<double>(text.rows)) return "";
-  return fmt::format("{} of {} rows are mostly in {} script, the others in {} (first: line {})",
-                     text.other_rows, text.rows, name_of(text.other_script), name_of(text.script),
-                     text.other_line);
+  return fmt::format("{} of {} rows are mostly in {} script, the others in {}{}", text.other_rows, text.rows,
+                     name_of(text.other_script), name_of(text.script),
+                     text.other_line > 0 ? fmt::format(" (first: line {})", text.other_line) : "");
 }
 
 std::string language_complaint(const LanguageText& text, const std::string& language) {

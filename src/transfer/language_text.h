@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "tasks/task_table.h"
@@ -32,10 +33,16 @@ struct LanguageText {
 
 LanguageText text_of(const Dataset& rows, const Tokenizer& tokenizer, tasks::Input input, int64_t max_length);
 
+// The scripts of texts alone; no line is known.
+LanguageText scripts_of_texts(const std::vector<std::string>& texts);
+// So many texts tell in which scripts a large file is.
+inline constexpr size_t kTextsForScripts = 20000;
+
 // What is wrong with how the tokenizer reads the language; "" = nothing. `source`: the language that the
 // model is trained on.
 std::string tokenizer_complaint(const LanguageText& text, const LanguageText& source);
-// "3 of 100 rows are mostly in Latin script, the others in Cyrillic (first: line 7)"; "" = one script.
+// "3 of 100 rows are mostly in Latin script, the others in Cyrillic (first: line 7)"; the line where it is
+// known; "" = one script.
 std::string script_complaint(const LanguageText& text);
 // "the rows are in Han script, and German is written in Latin"; "" = as the language is written.
 std::string language_complaint(const LanguageText& text, const std::string& language);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "data/stream.h"
 #include "data/text_reader.h"
+#include "transfer/language_text.h"
 
 namespace graft::transfer {
 namespace fs = std::filesystem;
@@ -76,6 +77,15 @@ void check_not_twice(const std::vector<fs::path>& files) {
     }
 }
 
+// Of the sentences from `begin` on, which are one side of a file.
+void warn_of_scripts(const std::vector<std::string>& all, size_t begin, const std::string& file,
+                     const char* side) {
+  const size_t end = std::min(all.size(), begin + kTextsForScripts);
+  const std::string why = script_complaint(scripts_of_texts(
+      {all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end)}));
+  if (!why.empty()) log_warning("{}: the {} sentences: {}", file, side, why);
+}
+
 }  // namespace
 
 ParallelText read_parallel(const std::vector<std::string>& files, int64_t max_pairs) {
@@ -89,11 +99,13 @@ ParallelText read_parallel(const std::vector<std::string>& files, int64_t max_pa
   ParallelText out;
   PairReader reader{out, max_pairs};
   for (const std::string& file : files) {
-    const size_t comma = file.find(',');
+    const size_t comma = file.find(','), begin = out.source.size();
     if (comma == std::string::npos)
       reader.read_columns(file);
     else
       reader.read_files(file.substr(0, comma), file.substr(comma + 1));
+    warn_of_scripts(out.source, begin, file, "first");
+    warn_of_scripts(out.target, begin, file, "second");
   }
   if (out.source.empty())
     fail_with("write a sentence, a tab and its translation in each line",

@@ -58,6 +58,10 @@ TEST(ParallelText, PairsThatSayNothingAreCounted) {
   read_parallel({dir.write("a.tsv", "one\teins\n\tzwei\n three \t\n").string()});
   EXPECT_THAT(messages.all(), AllOf(HasSubstr("2 pairs with an empty side are left out (the first: "),
                                     HasSubstr("a.tsv: line 2)")));
+  EXPECT_THAT(messages.all(), testing::Not(HasSubstr("script")));
+  read_parallel({dir.write("c.tsv", "one\teins\ntwo\t\u0434\u0432\u0430\nred\trot\n").string()});
+  EXPECT_THAT(messages.all(),
+              HasSubstr("c.tsv: the second sentences: 1 of 3 rows are mostly in Cyrillic script"));
   read_parallel({dir.write("b.tsv", "one\tone\ntwo\ttwo\nred\trot\n").string()});
   EXPECT_THAT(messages.all(), HasSubstr("2 of 3 pairs have the same text on both sides"));
 }
