@@ -252,6 +252,8 @@ TEST(Adapt, LanguagesAndPairsThatDoNotFitAreRefused) {
   };
   EXPECT_THAT(error({"--corpus", en, "--sampling_temperature", "3"}),
               HasSubstr("--sampling_temperature is refused: it mixes languages"));
+  EXPECT_THAT(error({"--corpus", "en=" + en, "--sampling_temperature", "3"}),
+              HasSubstr("--corpus names one"));
   EXPECT_THAT(error({"--corpus", en, "de=" + de}), HasSubstr("some files have a language"));
   EXPECT_THAT(error({"--corpus", "en=" + en + ",german=" + de}), HasSubstr("did you mean de (German)?"));
   EXPECT_THAT(error({"--corpus", "en=" + en + ",de=" + en}), HasSubstr("hold the same bytes"));
@@ -268,6 +270,17 @@ TEST(Adapt, LanguagesAndPairsThatDoNotFitAreRefused) {
   EXPECT_THAT(error({"--corpus", en, "--parallel", pairs, "--objective", "simcse"}),
               AllOf(HasSubstr("--parallel is refused: translation language modelling predicts masked tokens"),
                     HasSubstr("is simcse")));
+}
+
+TEST(Adapt, TextInTheScriptOfAnotherLanguageIsSaid) {
+  World world;
+  const std::string en = world.lines("en.txt", 50, 1), ru = world.lines("ru.txt", 50, 2);
+  const Result r = run_graft(
+      adapt_args(world, world.model(), "out", {"--corpus", "en=" + en + ",ru=" + ru, "--max_steps", "1"}));
+  EXPECT_EQ(r.code, 0) << r.err;
+  EXPECT_THAT(r.err,
+              AllOf(HasSubstr("ru.txt: the rows are in Latin script, and Russian is written in Cyrillic"),
+                    Not(HasSubstr("en.txt: the rows"))));
 }
 
 TEST(Adapt, BadCorporaAreNamed) {
