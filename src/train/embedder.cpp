@@ -108,6 +108,8 @@ int64_t Embedder::max_seq_length() const { return parts_->inference.options().ma
 
 std::vector<float> Embedder::embed(const std::vector<std::string>& texts) const try {
   constexpr size_t kWindow = 4096;  // texts whose ids are held at once
+  constexpr size_t kTokens =
+      2048;  // of a pass, whose memory is touched for the first time: a larger one gains nothing
   const Parts& p = *parts_;
   const train::ThreadsOfACall threads(p.inference.options().num_threads);
   const auto width = static_cast<size_t>(p.dimension);
@@ -124,11 +126,14 @@ std::vector<float> Embedder::embed(const std::vector<std::string>& texts) const 
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       return encodings[a].input_ids.size() > encodings[b].input_ids.size();
     });
-    for (size_t first = 0; first < order.size(); first += batch_size) {
-      const size_t last = std::min(order.size(), first + batch_size);
+    for (size_t first = 0, last = 0; first < order.size(); first = last) {
       batch.clear();
-      for (size_t i = first; i < last; ++i)
-        batch.append(encodings[order[i]], static_cast<int64_t>(begin + order[i]));
+      for (size_t tokens = 0; last < order.size() && last - first < batch_size; ++last) {
+        const Encoding& e = encodings[order[last]];
+        tokens += e.input_ids.size();
+        if (last > first && tokens > kTokens) break;
+        batch.append(e, static_cast<int64_t>(begin + order[last]));
+      }
       p.inference.run(batch, [&](engine::Tensor rows) {
         for (size_t i = first; i < last; ++i)
           std::copy_n(rows.row(static_cast<int64_t>(i - first)), width,
