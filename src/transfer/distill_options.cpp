@@ -102,8 +102,7 @@ void check_distill_options(const DistillOptions& o) {
     throw UsageError("--align needs --add_pieces: it is where new pieces start");
   if (!o.pieces_file.empty() && o.add_pieces == 0)
     throw UsageError("--pieces_file needs --add_pieces: how many pieces of it are added");
-  if (!o.teacher_cache.empty() && path_exists(o.teacher_cache) &&
-      !std::filesystem::is_directory(o.teacher_cache))
+  if (!o.teacher_cache.empty() && path_exists(o.teacher_cache) && !is_folder(o.teacher_cache))
     throw UsageError(fmt::format("--teacher_cache {}: is a file", o.teacher_cache.string()), "name a folder");
   const LayerLosses& layers = o.losses.layers;
   if (layers.relation <= 0) {

@@ -166,8 +166,10 @@ TEST_F(Gemm, EpilogueSeesEveryElementOnceAndFinished) {
 struct Shape {
   int64_t K, N;
 };
-// BERT-base's projections and the golden models'.
-constexpr Shape kBert[] = {{768, 768}, {768, 3072}, {3072, 768}, {32, 48}, {128, 512}};
+// BERT-base's projections, the golden models' and those of the tests' smallest model, whose 16 terms are half
+// of an AMX tile.
+constexpr Shape kBert[] = {{768, 768}, {768, 3072}, {3072, 768}, {32, 48}, {128, 512}, {16, 48},  {16, 16},
+                           {16, 32},   {32, 16},    {8, 16},     {32, 17}, {256, 8},   {1024, 16}};
 
 // Every height in use against the first one, for one product of 96 rows, tiles as gemm cuts them: 384
 // columns.
@@ -182,7 +184,7 @@ TEST_F(GemmTiles, EveryHeightGivesARowTheSameBits) {
       for (const Layout layout : {Layout::nt, Layout::nn}) {
         for (const bool add : {false, true}) {
           Matrix first;
-          for (const int64_t height : cpu::tile_heights()) {
+          for (const int64_t height : cpu::tile_heights(dtype, cols)) {
             ASSERT_EQ(kRows % height, 0);
             Matrix y = random_matrix(kRows, cols, "y");
             for (int64_t r = 0; r < kRows; r += height) {
@@ -208,8 +210,16 @@ TEST_F(GemmTiles, EveryHeightGivesARowTheSameBits) {
 // packed.
 TEST_F(GemmTiles, ARowsBitsDependOnNothingButTheRow) {
   for (const DType dtype : input_types()) {
-    for (const Shape& shape :
-         {Shape{768, 768}, {3072, 768}, {768, 3072}, {32, 48}, {128, 512}, {100, 1000}, {33, 17}}) {
+    for (const Shape& shape : {Shape{768, 768},
+                               {3072, 768},
+                               {768, 3072},
+                               {32, 48},
+                               {128, 512},
+                               {100, 1000},
+                               {33, 17},
+                               {64, 16},
+                               {64, 784},
+                               {128, 12}}) {
       for (const Layout layout : {Layout::nt, Layout::nn}) {
         for (const bool pack : {false, true}) {
           const int64_t T = 205;

@@ -30,6 +30,9 @@ constexpr int64_t kDepth = 256;       // rows of T that wgrad sums at a time
 // Terms that a bf16 tile sums at a time: up to 1152 every height gives the same bits, beyond that the
 // library's cut of K depends on the height (2.6.3 with AMX). fp32 has no such limit.
 constexpr int64_t kDepthBf16 = 1024;
+// For small bf16 tiles oneDNN does without AMX, and rounds in another way (2.6.3): 16 x 16 numbers, 48 x 8.
+// Columns so few have full tiles alone.
+constexpr int64_t kFewColumns = 16;
 constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 // In bf16, where memory is the limit: the tile, its operands and a second thread's fit 2 MB of cache.
 constexpr int64_t kTallGrad = 384, kNarrowGrad = 256;
@@ -178,16 +181,16 @@ struct Band {
   int64_t row, n, height;
 };
 
-// Full bands, then the rest in at most two bands whose heights waste the fewest rows.
-std::vector<Band> cut_rows(int64_t T) {
+// Full bands, then the rest in at most two bands whose heights waste the fewest rows. `few`: of few columns.
+std::vector<Band> cut_rows(int64_t T, bool few) {
   std::vector<Band> bands;
   int64_t row = 0;
-  for (; T - row >= kHeight; row += kHeight) bands.push_back({row, kHeight, kHeight});
   const auto push = [&](int64_t height) {
     const int64_t n = std::min(height, T - row);
     bands.push_back({row, n, height});
     row += n;
   };
+  while (T - row >= kHeight || (few && row < T)) push(kHeight);
   const int64_t rest = T - row;
   if (rest > 72)
     push(96);
@@ -276,9 +279,11 @@ void check_product(const char* name, Tensor a, Tensor b, Tensor out, bool shapes
 
 int64_t tile_depth(DType dtype, int64_t K) { return dtype == DType::bf16 ? std::min(K, kDepthBf16) : K; }
 
-const std::vector<int64_t>& tile_heights() {
-  static const std::vector<int64_t> heights = {16, 24, 48, 96};
-  return heights;
+bool has_few_columns(DType dtype, int64_t cols) { return dtype == DType::bf16 && cols <= kFewColumns; }
+
+const std::vector<int64_t>& tile_heights(DType dtype, int64_t cols) {
+  static const std::vector<int64_t> heights = {16, 24, 48, kHeight}, of_few_columns = {kHeight};
+  return has_few_columns(dtype, cols) ? of_few_columns : heights;
 }
 
 void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMatrix* packed,
@@ -299,7 +304,8 @@ void gemm(Tensor x, Tensor w, Layout layout, Tensor y, bool add, const PackedMat
   if (y.dtype == DType::bf16 && (depth < K || add))
     fail("gemm: a bf16 result of more than one product of at most {} terms would round between them", depth);
   if (add && epilogue.run) fail("gemm: an epilogue sees products alone, not what they are added to");
-  const std::vector<Band> bands = cut_rows(T);
+  const int64_t narrowest = N - chunk_begin(N, num_chunks(N) - 1);
+  const std::vector<Band> bands = cut_rows(T, has_few_columns(x.dtype, narrowest));
   const int64_t tiles = static_cast<int64_t>(bands.size());
   const Kind kind = packed ? (nt ? Kind::packed_nt : Kind::packed_nn) : (nt ? Kind::nt : Kind::nn);
   // oneDNN chooses its implementation, and with it a row's bits, by strides as well as by shape (brgemm wants
@@ -481,7 +487,7 @@ const TilePrimitive& piece_tile(const Piece& p, int64_t height, Layout layout, D
 // Has the library an order of its own for this piece, and a fast implementation at every height that may
 // come?
 bool has_blocked_order(const Piece& p, Layout layout, DType as) {
-  for (const int64_t height : tile_heights()) {
+  for (const int64_t height : tile_heights(as, p.cols)) {
     if (piece_tile(p, height, layout, as).reference) return false;
   }
   const memory::desc& order = piece_tile(p, kHeight, layout, as).w;

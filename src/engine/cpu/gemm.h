@@ -89,9 +89,9 @@ constexpr int64_t kGradDepth = 512;
 // Memory of this thread for the panels of [T, N].
 uint16_t* panel_memory(int64_t T, int64_t N);
 
-// Tile heights in use; all of them give a row the same bits (asserted by a test per type and instruction
-// set).
-const std::vector<int64_t>& tile_heights();
+// Tile heights in use for so many columns, ascending; all of them give a row the same bits (asserted by a
+// test per type and instruction set).
+const std::vector<int64_t>& tile_heights(DType dtype, int64_t cols);
 // Terms that a tile sums at once out of K: longer sums are cut at fixed places and added in order.
 int64_t tile_depth(DType dtype, int64_t K);
 // Number of tile shapes so far for which oneDNN has only its reference loops; for tests.
