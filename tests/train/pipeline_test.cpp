@@ -112,7 +112,8 @@ TEST_F(PipelineTest, AFailureLeavesTheThreadsOfTheCallerAsTheyWere) {
   float& bias = *parameters.value(*parameters.find("classifier.bias"));
   const float good = std::exchange(bias, NAN);
   EXPECT_THAT(test::error_of([&] { pipeline(texts[0]); }),
-              testing::AllOf(testing::HasSubstr("not a finite number"), testing::HasSubstr("from a training that diverged")));
+              testing::AllOf(testing::HasSubstr("not a finite number"),
+                             testing::HasSubstr("from a training that diverged")));
   EXPECT_EQ(num_threads(), before);
   bias = good;
   EXPECT_EQ(pipeline(texts[0]).scores.size(), 3u);
