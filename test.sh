@@ -143,6 +143,10 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
 fi
 
 if [ "$tier" = slow ]; then
+  say "the benches compile"
+  cmake --preset release -DGRAFT_BENCH=ON >/dev/null
+  check benches cmake --build --preset release
+  cmake --preset release -DGRAFT_BENCH=OFF >/dev/null
   # Callers of the Pipeline, the Trainer and the pool's helpers; not oneDNN, which is not instrumented.
   say "thread sanitizer over Pipeline, Trainer and the pool of threads"
   build tsan test_pipeline test_base test_text test_train

@@ -19,6 +19,7 @@
 #include "engine/cpu/isa.h"
 #include "engine/profile.h"
 #include "graft/model.h"
+#include "graft/tokenizer.h"
 #include "raw_gemm.h"
 #include "report.h"
 #include "tasks/causal_lm.h"
@@ -227,7 +228,9 @@ class Stepper {
     if (lora) {
       state_.origin = fs::temp_directory_path();  // adapters name the folder of their base
       arguments_.peft_type = "lora";
-      train::add_adapter(model_, arguments_);
+      // Any: LoRA reads no text.
+      train::add_adapter(model_, arguments_,
+                         *Tokenizer::from_pretrained(GRAFT_SOURCE_DIR "/models/graft-mini"));
     }
     train::choose_parameters(model_, arguments_);
     state_.bf16 = bf16;
