@@ -28,7 +28,8 @@ namespace {
 // A small masked language model whose embeddings are those of the discriminator.
 void give_generator(const Model& model, const Json& config, const TinyRun& run) {
   Json smaller = config;
-  smaller.update({{"hidden_size", 16}, {"num_hidden_layers", 1}, {"intermediate_size", 32}});
+  smaller.update(
+      {{"hidden_size", 16}, {"num_attention_heads", 2}, {"num_hidden_layers", 1}, {"intermediate_size", 32}});
   write_json(run / "generator.json", smaller);
   ModelOptions options;
   options.task = models::kMaskedLm.task;
