@@ -108,8 +108,8 @@ int64_t Embedder::max_seq_length() const { return parts_->inference.options().ma
 
 std::vector<float> Embedder::embed(const std::vector<std::string>& texts) const try {
   constexpr size_t kWindow = 4096;  // texts whose ids are held at once
-  constexpr size_t kTokens =
-      2048;  // of a pass, whose memory is touched for the first time: a larger one gains nothing
+  // Of a pass, whose memory is touched for the first time: a larger one gains nothing.
+  constexpr size_t kTokens = 2048;
   const Parts& p = *parts_;
   const train::ThreadsOfACall threads(p.inference.options().num_threads);
   const auto width = static_cast<size_t>(p.dimension);

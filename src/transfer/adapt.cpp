@@ -228,9 +228,8 @@ class Adaptation {
     data::TextReader reader({one.file}, job_.job.columns);
     std::vector<std::string> texts;
     for (std::string text; texts.size() < kTextsForScripts && reader.next(text);) texts.push_back(text);
-    const LanguageText found = scripts_of_texts(texts);
-    for (const std::string& why : {script_complaint(found), language_complaint(found, one.language)})
-      if (!why.empty()) log_warning("--corpus {}={}: {}", one.language, one.file.string(), why);
+    for (const std::string& why : script_complaints(scripts_of_texts(texts), one.language))
+      log_warning("--corpus {}={}: {}", one.language, one.file.string(), why);
   }
 
   // All text of the stage dapt: one corpus or that of each language, and pairs.

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "transfer/languages.h"
 
 namespace graft::transfer {
 namespace {
@@ -183,6 +184,12 @@ std::string language_complaint(const LanguageText& text, const std::string& lang
     return "";
   return fmt::format("the rows are in {} script, and {} is written in {}", name_of(text.script),
                      language_name(language), name_of(scripts.front()));
+}
+
+std::vector<std::string> script_complaints(const LanguageText& text, const std::string& language) {
+  std::vector<std::string> out = {script_complaint(text), language_complaint(text, language)};
+  std::erase(out, "");
+  return out;
 }
 
 Json to_json(const LanguageText& t) {

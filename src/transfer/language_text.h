@@ -46,6 +46,8 @@ std::string tokenizer_complaint(const LanguageText& text, const LanguageText& so
 std::string script_complaint(const LanguageText& text);
 // "the rows are in Han script, and German is written in Latin"; "" = as the language is written.
 std::string language_complaint(const LanguageText& text, const std::string& language);
+// Those of the two that say something.
+std::vector<std::string> script_complaints(const LanguageText& text, const std::string& language);
 
 Json to_json(const LanguageText& text);
 

@@ -161,8 +161,8 @@ class Matrix {
   }
 
   static void warn_of_script(const LanguageFile& file, const LanguageText& text) {
-    for (const std::string& why : {script_complaint(text), language_complaint(text, file.language)})
-      if (!why.empty()) log_warning("{}={}: {}", file.language, file.file.string(), why);
+    for (const std::string& why : script_complaints(text, file.language))
+      log_warning("{}={}: {}", file.language, file.file.string(), why);
   }
 
   void warn_of(const LanguageScores& one) const {

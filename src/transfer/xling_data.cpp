@@ -87,9 +87,12 @@ void check_dev_rows(XlingData& data, const XlingJob& job) {
 
 // Two languages whose files say the same in another format: with other line ends, or compressed.
 void check_different_rows(const std::vector<LanguageRows>& all, const char* option) {
+  std::vector<std::unordered_set<uint64_t>> keys;
+  keys.reserve(all.size());
+  for (const LanguageRows& one : all) keys.push_back(keys_of_rows(one.rows));
   for (size_t i = 0; i < all.size(); ++i)
     for (size_t j = 0; j < i; ++j)
-      if (all[i].rows.size() == all[j].rows.size() && keys_of_rows(all[i].rows) == keys_of_rows(all[j].rows))
+      if (all[i].rows.size() == all[j].rows.size() && keys[i] == keys[j])
         throw UsageError(
             fmt::format("--{}: {} and {} hold the same rows, so that one of them is not a file of its "
                         "language",

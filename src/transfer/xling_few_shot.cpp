@@ -9,6 +9,7 @@
 #include "train/arguments.h"
 #include "train/train_state.h"
 #include "train/trained_model.h"
+#include "transfer/adapt_options.h"
 #include "transfer/quiet_log.h"
 #include "transfer/row_choice.h"
 

@@ -260,8 +260,7 @@ std::string notes(const XlingResult& r, const XlingJob& job) {
     const std::string& l = t.file.language;
     if (const std::string why = tokenizer_complaint(t.text, r.source_text); !why.empty())
       note(fmt::format("warning: {}: {}", l, why));
-    for (const std::string& why : {script_complaint(t.text), language_complaint(t.text, l)})
-      if (!why.empty()) note(fmt::format("warning: {}: {}", l, why));
+    for (const std::string& why : script_complaints(t.text, l)) note(fmt::format("warning: {}: {}", l, why));
     if (t.rows_in_training > 0)
       note(fmt::format("warning: {}: {} of {} test rows also occur in the training data", l,
                        t.rows_in_training, t.text.rows));
