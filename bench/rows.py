@@ -24,7 +24,7 @@ def run_graft(name, command, results):
     return json.loads(Path(results).read_text(encoding="utf-8"))
 
 
-def table(usage, rows, run, markdown, header, default=None, options=()):
+def table(usage, rows, run, markdown, header, options=()):
     """Runs the rows of the command line and prints the table. `rows`: by name. `run`(name, row, args, work) returns the results of a row,
     `markdown`(name, results) its line. `options`: (name, arguments of add_argument) of the script's own. Unknown options are those of graft
     (args.more)."""
@@ -35,7 +35,7 @@ def table(usage, rows, run, markdown, header, default=None, options=()):
     parser.add_argument("--work")
     for name, arguments in options:
         parser.add_argument(name, **arguments)
-    parser.add_argument("rows", nargs="*", default=default or list(rows))
+    parser.add_argument("rows", nargs="*", default=list(rows))
     args, args.more = parser.parse_known_args()
     for name in [n for n in args.rows if n not in rows]:
         parser.error(f"{name} is no row; rows: {' '.join(rows)}")

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """English to every language: topics, intents, slots, parts of speech, names, questions.
 
-    bench/xling_table.py [--graft build/graft] [--model DIR] [--seeds 1,2,3,4,5] [--max_train_samples N] [--work DIR] [ROW...] [OPTIONS OF graft xling]
+    bench/xling_table.py [--graft build/graft] [--model DIR] [--random_weights] [--few_shot 1,4,16] [--seeds 1,2,3,4,5] [--max_train_samples N]
+                         [--work DIR] [ROW...] [OPTIONS OF graft xling]
 
-Rows: sib200 xsid-intents xsid-slots ud-pos panx xquad; default: the first, second, fourth and fifth. Needs ../shared (or GRAFT_SHARED) and the real checkpoint
+Rows: sib200 xsid-intents xsid-slots ud-pos panx xquad; default: all. Needs ../shared (or GRAFT_SHARED) and the real checkpoint
 (scripts/get-model.sh). Each row is one `graft xling`, whose command is printed. With --work its stages are kept: a second run takes them from
-the cache. Training rows are drawn with a seed. Prints the tables of graft and one line of markdown a row. The standard library only.
+the cache. Training rows are drawn with a seed. --random_weights takes the config and the tokenizer of --model alone. --few_shot draws rows of
+sib200 (training files), xsid (validation files) and ud-pos (development files) of the target. Prints the tables of graft and one line of
+markdown a row. The standard library only.
 """
 import random
+from pathlib import Path
 
 from rows import SHARED, run_graft, table
 
@@ -33,7 +37,9 @@ ROWS = {
     "xquad": dict(task="question-answering", train="tydiqa_goldp/en.train.json", dev="tydiqa_goldp/en.dev.json", test="xquad/{}.json",
                   languages="en de es ru zh", rows=3696, options=["--learning_rate", "1e-4", "--num_train_epochs", "2"]),
 }
-DEFAULT = ["sib200", "xsid-intents", "ud-pos", "panx"]
+# Labelled rows of the targets.
+FEW_SHOT = {"sib200": "sib200/{}.train.tsv", "xsid-intents": "xsid/intents.{}.valid.tsv", "xsid-slots": "xsid/slots.{}.valid.conll",
+            "ud-pos": "ud_pos/{}.dev.conll"}
 
 
 def sample(source, n, work, name):
@@ -54,7 +60,13 @@ def run(name, row, args, work):
     out, source = work / name, SETS / row["train"]
     rows = args.max_train_samples or row["rows"]
     train = source if source.suffix == ".json" else sample(source, rows, work, name)
-    command = [args.graft, "xling", "--model", args.model, "--task", row["task"], "--train_file", train,
+    model = Path(args.model)
+    start = ["--config_name", model / "config.json", "--tokenizer_name", model] if args.random_weights else ["--model", model]
+    shots = []
+    if args.few_shot and name in FEW_SHOT:
+        files = {language: SETS / FEW_SHOT[name].format(language) for language in row["languages"].split() if language != "en"}
+        shots = ["--few_shot", args.few_shot, "--few_shot_files", ",".join(f"{code}={file}" for code, file in files.items() if file.exists())]
+    command = [args.graft, "xling", *start, *shots, "--task", row["task"], "--train_file", train,
                "--validation_file", SETS / row["dev"], "--test_files", tests, "--seeds", args.seeds,
                "--max_train_samples", rows, *row["options"], "--save_strategy", "no", "--logging_strategy", "no",
                "--disable_tqdm", "true", "--output_dir", out, *args.more]
@@ -77,5 +89,5 @@ def markdown(name, results):
     return f"| {name} | {results['metric']} | {score(source)} | {score(average)} | {average['gap']:.3f} | {results['worst']} | {gain} | {languages} |"
 
 
-table(__doc__, ROWS, run, markdown, ["set", "metric", "en", "average", "gap", "worst", "gain of averaging", "each language"], DEFAULT,
-      [("--max_train_samples", dict(type=int, help="default: 701 for sib200, 2000 for the others"))])
+table(__doc__, ROWS, run, markdown, ["set", "metric", "en", "average", "gap", "worst", "gain of averaging", "each language"],
+      [("--random_weights", dict(action="store_true")), ("--few_shot", {}), ("--max_train_samples", dict(type=int, help="default: 701 for sib200, 2000 for the others"))])

@@ -28,10 +28,10 @@ Options declare_adapt(AdaptOptions& o) {
   Options options(
       "adapt", "continued pretraining on text of a domain, and a table of what it gains on a task",
       {"graft adapt --model bert-base-uncased --corpus abstracts.txt.xz --output_dir adapted",
-       "graft adapt --model DIR --corpus texts/ --replay general.txt.xz --replay_ratio 0.1 --output_dir "
-       "adapted",
-       "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt.xz --sampling_temperature 3.3 --output_dir "
-       "adapted",
+       "graft adapt --model DIR --corpus texts/ --replay general.txt.xz --replay_ratio 0.1 \\",
+       "    --output_dir adapted",
+       "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt.xz --sampling_temperature 3.3 \\",
+       "    --output_dir adapted",
        "graft adapt --model DIR --corpus de=de.txt,fr=fr.txt --parallel de-fr.tsv --tlm_share 0.5 \\",
        "    --output_dir adapted",
        "graft adapt --model google/electra-small-discriminator --generator google/electra-small-generator \\",

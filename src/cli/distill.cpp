@@ -64,16 +64,13 @@ void declare_losses(Options& options, transfer::DistillationLosses& losses) {
 }
 
 Options declare(DistillCommand& o) {
-  Options options(
-      "distill", "a small student that learns from a teacher on unlabelled text",
-      {"graft distill --teacher all-MiniLM-L6-v2 --layers 3 --vocabulary texts.txt --train_file "
-       "texts.txt \\",
-       "    --output_dir small --per_device_train_batch_size 64 --learning_rate 5e-4",
-       "graft distill --teacher classifier --student DIR --train_file unlabelled.txt --output_dir "
-       "small \\",
-       "    --validation_file dev.csv",
-       "graft distill --teacher DIR --config_name small.json --train_file texts.txt --output_dir "
-       "small"});
+  Options options("distill", "a small student that learns from a teacher on unlabelled text",
+                  {"graft distill --teacher all-MiniLM-L6-v2 --layers 3 --vocabulary texts.txt \\",
+                   "    --train_file texts.txt --output_dir small --learning_rate 5e-4",
+                   "graft distill --teacher classifier --student DIR --train_file unlabelled.txt \\",
+                   "    --validation_file dev.csv --output_dir small",
+                   "graft distill --teacher DIR --config_name small.json --train_file texts.txt \\",
+                   "    --output_dir small"});
   options.text("teacher", o.teacher_name,
                "sentence encoder or classifier: a folder, or ORG/NAME[@revision] on the hub", true);
   options.list("train_file", o.texts, "text: .txt .csv .tsv .jsonl .json, each also .gz .zst .xz");

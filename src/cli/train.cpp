@@ -40,18 +40,16 @@ Options declare(TrainOptions& o) {
       "train", "fine-tune a checkpoint on labelled data, or pretrain it on text",
       {"graft train --model bert-base-uncased --task sequence-classification --train_file train.csv \\",
        "    --validation_file dev.csv --output_dir results --learning_rate 2e-5 --num_train_epochs 3",
-       "graft train --model DIR --task ner --train_file train.conll --validation_file dev.conll --output_dir "
-       "ner",
+       "graft train --model DIR --task ner --train_file train.conll --validation_file dev.conll \\",
+       "    --output_dir ner",
        "graft train --model DIR --task masked-lm --train_file corpus.txt.xz --output_dir adapted",
        "graft train --model DIR --task masked-lm --span_mask --train_file corpus.txt --output_dir spans",
-       "graft train --model DIR --peft_type seq_bn --train_file train.csv --output_dir adapter   # or lora, "
-       "...",
+       "graft train --model DIR --peft_type seq_bn --train_file train.csv --output_dir adapter",
        "graft train --model DIR --peft_type prompt_tuning --num_virtual_tokens 20 --train_file train.csv \\",
        "    --output_dir prompt --learning_rate 1e-2",
        "graft train --model bert-base-uncased --task question-answering --train_file train-v1.1.json \\",
        "    --validation_file dev-v1.1.json --output_dir qa-model",
-       "graft train --model DIR --task sentence-embedding --train_file pairs.csv --output_dir encoder   # "
-       "anchor,positive",
+       "graft train --model DIR --task sentence-embedding --train_file pairs.csv --output_dir encoder",
        "graft train --task masked-lm --config_name config.json --tokenizer_name DIR --train_file text.txt \\",
        "    --output_dir pretrained"});
   declare_job(options, o);

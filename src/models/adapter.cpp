@@ -21,21 +21,21 @@ namespace graft::models {
 
 using engine::Parameter;
 
-namespace {
-
-std::string without_end(const std::string& name) { return name.substr(0, name.rfind('.')); }
-
-// The number of the layer that a module is in; -1 outside of the layers.
-int64_t layer_of(const Family& family, const std::string& parameter) {
-  for (const std::string& name : {parameter, other_backbone_name(family, parameter)}) {
+int64_t layer_of(const State& state, const std::string& name) {
+  const Family& family = *state.family;
+  for (const std::string& known : {name, other_backbone_name(family, name)}) {
     for (const char* layers : {family.layers, family.decoder_layers}) {
       const std::string scope = layers ? std::string(layers) + "." : "";
-      if (scope.empty() || !name.starts_with(scope)) continue;
-      return std::atoll(name.c_str() + scope.size());
+      if (scope.empty() || !known.starts_with(scope)) continue;
+      return std::atoll(known.c_str() + scope.size());
     }
   }
   return -1;
 }
+
+namespace {
+
+std::string without_end(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
 [[noreturn]] void fail_without_match(const std::string& option, const std::string& target,
                                      const std::map<std::string, Parameter*>& modules) {
@@ -80,7 +80,7 @@ std::map<std::string, Parameter*> selected(State& state, PeftConfig& config) {
     for (const auto& [module, matrix] : modules) {
       if (!all && !selects(target, module)) continue;
       found = true;
-      const int64_t layer = layer_of(*state.family, matrix->name);
+      const int64_t layer = layer_of(state, matrix->name);
       const auto& layers = config.layers_to_transform;
       if (layers.empty() || std::find(layers.begin(), layers.end(), layer) != layers.end())
         out.emplace(module, matrix);

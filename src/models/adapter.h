@@ -41,6 +41,9 @@ struct LanguageAdapter {
 // The module of a matrix, as peft names it: "bert.encoder.layer.0.attention.self.query".
 std::string module_name(const State& state, const engine::Parameter& matrix);
 
+// The number of the layer that a parameter or module is in; -1 outside of the layers.
+int64_t layer_of(const State& state, const std::string& name);
+
 // Gives a loaded model the adapters that `config` selects, initialised as peft does; all other parameters but
 // those of the head, of new parts and of modules_to_save are frozen. Throws UsageError that names an option
 // of training for names without a match and for a rank above a matrix's. `prompt_ids`: the tokens whose

@@ -68,9 +68,18 @@ void check_shape(const AdapterFolder& adapter, const hub::TensorView& t, const s
 
 // Throws where the file holds another adapter than adapter_config.json states: peft would scale it in another
 // way, or leave it out.
-void check_stated(const AdapterFolder& folder, const hub::TensorView& t, const std::string& module) {
+void check_stated(const State& state, const AdapterFolder& folder, const hub::TensorView& t,
+                  const std::string& module) {
   const PeftConfig& config = folder.config;
   const char* hint = "the two files do not belong together: copy or download the adapter again";
+  if ((config.peft_type == PeftType::ia3) != t.name.ends_with(".ia3_l"))
+    fail_with(hint, "{}: tensor {} is not of the method that \"peft_type\" in {} states ({})", t.file,
+              shown(t.name), kAdapterConfig, config.peft_type == PeftType::ia3 ? "IA3" : "LORA");
+  const auto& layers = config.layers_to_transform;
+  if (const int64_t layer = layer_of(state, module);
+      !layers.empty() && std::find(layers.begin(), layers.end(), layer) == layers.end())
+    fail_with(hint, "{}: tensor {} adapts layer {}, which \"layers_to_transform\" in {} does not name ({})",
+              t.file, shown(t.name), layer, kAdapterConfig, fmt::join(layers, ", "));
   if (config.peft_type == PeftType::lora && t.shape[0] != config.rank(module))
     fail_with(hint, "{}: tensor {} has rank {}, and {} states {}", t.file, shown(t.name), t.shape[0],
               kAdapterConfig, config.rank(module));
@@ -118,7 +127,7 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
         fail("{}: tensor {} is {}; factors are [n, 1] or [1, n]", t.file, shown(t.name),
              tensor_shape(t.shape));
       const std::string module = module_name(state, matrix);
-      check_stated(folder, t, module);
+      check_stated(state, folder, t, module);
       const auto& forward = config.feedforward_modules;
       state.parameters.adapt_by_factors(matrix,
                                         std::any_of(forward.begin(), forward.end(),
@@ -129,7 +138,7 @@ void declare_adapters(State& state, const AdapterFolder& folder) {
       fail("{}: tensor {} is {}, which is no adapter of a linear layer", t.file, shown(t.name),
            tensor_shape(t.shape));
     const std::string module = module_name(state, matrix);
-    check_stated(folder, t, module);
+    check_stated(state, folder, t, module);
     engine::AdapterOptions options;
     options.rank = t.shape[0];
     options.scale = static_cast<float>(config.scaling(module, options.rank));

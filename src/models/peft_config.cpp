@@ -28,6 +28,16 @@ std::vector<std::string> texts(const Json& json, const char* key, const std::str
   return it->get<std::vector<std::string>>();
 }
 
+// One number or a list of them.
+std::vector<int64_t> layers(const Json& json, const std::string& origin) {
+  const auto it = json.find("layers_to_transform");
+  if (it == json.end() || it->is_null()) return {};
+  if (it->is_number_integer()) return {it->get<int64_t>()};
+  if (!it->is_array())
+    fail("{}: \"layers_to_transform\" must be a list of numbers, not {}", origin, shown(it->dump()));
+  return it->get<std::vector<int64_t>>();
+}
+
 std::map<std::string, double> numbers(const Json& json, const char* key, const std::string& origin) {
   std::map<std::string, double> out;
   const auto it = json.find(key);
@@ -126,6 +136,10 @@ PeftConfig PeftConfig::from_file(const std::filesystem::path& file) try {
         shown(type));
   }
   c.target_modules = texts(json, "target_modules", origin);
+  if (const auto it = json.find("target_modules"); it != json.end() && it->is_array() && it->empty())
+    fail_with("name the modules that the adapter changes; null: those of the family",
+              "{}: \"target_modules\" is an empty list", origin);
+  c.layers_to_transform = layers(json, origin);
   c.modules_to_save = texts(json, "modules_to_save", origin);
   c.task_type = text_or_empty(json, "task_type", origin);
   c.base_model_name_or_path = text_or_empty(json, "base_model_name_or_path", origin);

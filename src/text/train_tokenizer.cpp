@@ -246,6 +246,7 @@ std::shared_ptr<Tokenizer> train_unigram_tokenizer(const std::vector<std::filesy
   check_size(o.alphabet.size() + specials.size() + static_cast<size_t>(options.extra_ids), options);
   const std::vector<ScoredPiece> pieces = train_unigram(words, o);
   std::vector<ScoredPiece> vocab;
+  vocab.reserve(specials.size() + pieces.size() + static_cast<size_t>(options.extra_ids));
   std::vector<TokenSpec> sentinels;
   for (const std::string& special : specials) vocab.push_back({special, 0.0});
   for (const ScoredPiece& piece : pieces)

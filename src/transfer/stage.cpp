@@ -54,7 +54,11 @@ Stage open_stage(const fs::path& root, const std::string& name, const Json& inpu
                 complaint);
     remove_tree(stage.folder);
   } else if (path_exists(stage.folder) && !same_key(stage.folder, stage.key)) {
+    log_warning("{}: the stage has no whole key.json and is computed again", stage.folder.string());
     remove_tree(stage.folder);
+  } else if (path_exists(stage.folder) && list_folder(stage.folder).size() > 1) {
+    log_info("stage {}: {} has no manifest.json: an earlier run did not end it, and it is taken up again",
+             name, stage.folder.string());
   }
   make_folders(stage.folder);
   write_json(stage.folder / "key.json", stage.key);

@@ -30,7 +30,11 @@ std::vector<fs::path> corpus_files(const std::vector<std::string>& paths, const 
   for (const std::string& path : paths) {
     if (path == "-")
       fail_with("write the text to a file", "--{} -: standard input can be read only once", option);
-    if (!path_exists(path)) fail("--{} {}: no such file", option, path);
+    if (!path_exists(path))
+      fail_with(path_exists(path.substr(0, path.find(',')))
+                    ? fmt::format("write a space between files: --{} FILE FILE", option)
+                    : "check the path; it is relative to the folder that graft runs in",
+                "--{} {}: no such file", option, path);
     if (!is_folder(path)) {
       data::format_of(path);  // an unknown extension is an error before anything is computed
       files.emplace_back(path);

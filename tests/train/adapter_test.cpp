@@ -347,6 +347,15 @@ TEST_F(Adapters, WhoseConfigStatesOthersAreRefused) {
   EXPECT_THAT(with("rank_pattern", {{"value", 4}}), HasSubstr("states 4"));
   EXPECT_THAT(with("target_modules", {"key", "query"}),
               AllOf(HasSubstr("value.lora_A"), HasSubstr("does not name (key, query)")));
+  EXPECT_THAT(with("target_modules", Json::array()), HasSubstr("\"target_modules\" is an empty list"));
+  EXPECT_THAT(with("peft_type", "IA3"),
+              AllOf(HasSubstr("lora_A"), HasSubstr("not of the method"), HasSubstr("states (IA3)")));
+  EXPECT_THAT(with("layers_to_transform", {0}), HasSubstr("adapts layer 1, which \"layers_to_transform\""));
+  EXPECT_THAT(with("layers_to_transform", 0), HasSubstr("does not name (0)"));
+  Json both = config;
+  both["layers_to_transform"] = {0, 1};
+  write_json(run_ / "out/adapter_config.json", both);
+  EXPECT_EQ(Model::from_pretrained(run_ / "out").labels(), colours());
 }
 
 // As peft writes it: without config.json, tokenizer and the fingerprint of the base.

@@ -69,6 +69,8 @@ TEST(TextSource, FoldersAreTheirFilesOfText) {
   EXPECT_THAT(corpus_files({dir.path().string()}, "corpus"), ElementsAre(dir / "a.jsonl", dir / "b.txt"));
   EXPECT_THAT(error_of([&] { corpus_files({(dir / "no.txt").string()}, "corpus"); }),
               HasSubstr("--corpus " + (dir / "no.txt").string() + ": no such file"));
+  const std::string both = (dir / "b.txt").string() + "," + (dir / "b.txt").string();
+  EXPECT_THAT(error_of([&] { corpus_files({both}, "corpus"); }), HasSubstr("write a space between files"));
   EXPECT_THAT(error_of([&] { corpus_files({(dir / "notes.pdf").string()}, "corpus"); }), HasSubstr(".pdf"));
   TempDir empty;
   EXPECT_THAT(error_of([&] { corpus_files({empty.path().string()}, "corpus"); }),
