@@ -321,6 +321,33 @@ TEST_F(GemmTiles, PackingRoundsAsACopyDoes) {
   }
 }
 
+// One sweep over the values, where the library's orders allow it, makes the two forms that pack() makes.
+TEST_F(GemmTiles, BothFormsAtOnceAreTheTwoForms) {
+  for (const auto& [N, K] : {std::pair<int64_t, int64_t>{768, 768},
+                             {2304, 64},
+                             {64, 2304},
+                             {1152, 1152},
+                             {16, 64},
+                             {48, 192},
+                             {100, 96},
+                             {5, 3}}) {
+    Matrix w = random_matrix(N, K, "w", 3);
+    w.v[2] = 1.00390625f;  // a tie
+    PackedMatrix nt, nn, both_nt, both_nn;
+    nt.pack(w.tensor(), Layout::nt, DType::bf16);
+    nn.pack(w.tensor(), Layout::nn, DType::bf16);
+    PackedMatrix::pack_both(w.tensor(), DType::bf16, both_nt, both_nn);
+    Operand x(random_matrix(50, K, "x"), DType::bf16), dy(random_matrix(50, N, "dy"), DType::bf16);
+    for (const auto& [factor, layout, one, both] :
+         {std::tuple{&x, Layout::nt, &nt, &both_nt}, {&dy, Layout::nn, &nn, &both_nn}}) {
+      Matrix a(50, layout == Layout::nt ? N : K), b(50, layout == Layout::nt ? N : K);
+      cpu::gemm(factor->tensor(), w.tensor(), layout, a.tensor(), false, one);
+      cpu::gemm(factor->tensor(), w.tensor(), layout, b.tensor(), false, both);
+      expect_same_bits(a, b, fmt::format("N {} K {}", N, K));
+    }
+  }
+}
+
 TEST_F(GemmTiles, BitsDoNotDependOnThreads) {
   for (const DType dtype : input_types()) {
     for (const int64_t T : {8, 300}) {

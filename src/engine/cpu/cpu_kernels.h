@@ -5,6 +5,7 @@
 namespace graft::engine::cpu {
 
 struct PairOrder;
+struct PairPlace;
 
 // The table of these kernels. cpu_kernels() (engine/profile.cpp) returns it with or without a clock.
 const Kernels& untimed_kernels();
@@ -44,6 +45,9 @@ void round_to_bf16(const float* from, uint16_t* to, int64_t n);
 // width of 16.
 void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols, const PairOrder& order,
                 void* to);
+// Sixteen rows of fp32 w [.., cols] as columns of one factor (nt) and as rows of another (nn), each from its
+// place on; cols a multiple of nn's width.
+void pack_pairs_both(const float* w, int64_t ld, int64_t cols, const PairPlace& nt, const PairPlace& nn);
 // Rows [begin, end) of a bf16 matrix, multiples of 32 up to padded_rows, transposed into gemm_tn's panels.
 void transpose_into_panels(Tensor from, int64_t begin, int64_t end, uint16_t* panels);
 const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,

@@ -38,6 +38,7 @@ constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 constexpr int64_t kTallGrad = 384, kNarrowGrad = 256;
 
 constexpr const char* kPackedWeights = "packed weights";
+constexpr int64_t kPairBand = 16;  // rows that pack_pairs_both takes
 
 int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
 int64_t num_chunks(int64_t n) { return n <= 512 ? 1 : (n + chunk_width(n) - 1) / chunk_width(n); }
@@ -478,6 +479,11 @@ std::vector<Piece> cut_factor(int64_t K, int64_t N, DType as) {
   return pieces;
 }
 
+std::vector<Piece> pieces_of(Tensor w, Layout layout, DType as) {
+  const bool nt = layout == Layout::nt;
+  return cut_factor(nt ? w.cols : w.rows, nt ? w.rows : w.cols, as);
+}
+
 const TilePrimitive& piece_tile(const Piece& p, int64_t height, Layout layout, DType as) {
   const Kind kind = layout == Layout::nt ? Kind::packed_nt : Kind::packed_nn;
   return tile_primitive(
@@ -516,7 +522,7 @@ void pack_piece(const Piece& p, Tensor w, Layout layout, DType as, void* to) {
 
 // Empty where a piece has another order, or blocks of another width than the first one of its columns.
 std::vector<PairPiece> pair_pieces_of(const std::vector<Piece>& pieces, Layout layout,
-                                      const std::vector<const void*>& chunks) {
+                                      const std::vector<std::byte*>& chunks) {
   std::vector<PairPiece> out;
   for (size_t i = 0; i < pieces.size(); ++i) {
     const Piece& p = pieces[i];
@@ -525,41 +531,87 @@ std::vector<PairPiece> pair_pieces_of(const std::vector<Piece>& pieces, Layout l
     const auto above =
         std::find_if(out.begin(), out.end(), [&](const PairPiece& o) { return o.col == p.col; });
     if (above != out.end() && above->order.width != order.width) return {};
-    out.push_back({p.k, p.depth, p.col, p.cols, order, static_cast<const uint32_t*>(chunks[i])});
+    out.push_back({p.k, p.depth, p.col, p.cols, order, reinterpret_cast<const uint32_t*>(chunks[i])});
   }
   return out;
 }
 
 }  // namespace
 
-void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
+void PackedMatrix::prepare(Tensor w, Layout layout, DType as) {
   if (w.dtype != as && (w.dtype != DType::f32 || as != DType::bf16))
     fail("pack: {} weights cannot become {}", dtype_name(w.dtype), dtype_name(as));
-  const bool nt = layout == Layout::nt;
   chunks_.clear();
   pair_pieces_.clear();
   packed_ = make_tensor(nullptr, w.rows, w.cols, as);
   layout_ = layout;
-  const std::vector<Piece> pieces = cut_factor(nt ? w.cols : w.rows, nt ? w.rows : w.cols, as);
+  set_ = true;
+  const std::vector<Piece> pieces = pieces_of(w, layout, as);
   const SingleThread one;
   const bool blocked = (as == DType::f32 || has_bf16_gemm()) &&
                        std::all_of(pieces.begin(), pieces.end(),
                                    [&](const Piece& p) { return has_blocked_order(p, layout, as); });
-  if (!blocked) {
-    if (w.dtype != as) round_rows(w);
-    set_ = true;
-    return;
-  }
+  if (!blocked) return;
   std::vector<size_t> offsets(1, 0);
   for (const Piece& p : pieces)
     offsets.push_back(offsets.back() + (piece_tile(p, kHeight, layout, as).w.get_size() + 63) / 64 * 64);
   std::byte* base = memory_.at_least(offsets.back(), kPackedWeights);
-  parallel_for(static_cast<int64_t>(pieces.size()), [&](int64_t i) {
-    pack_piece(pieces[static_cast<size_t>(i)], w, layout, as, base + offsets[static_cast<size_t>(i)]);
-  });
   for (size_t i = 0; i < pieces.size(); ++i) chunks_.push_back(base + offsets[i]);
   if (as == DType::bf16) pair_pieces_ = pair_pieces_of(pieces, layout, chunks_);
-  set_ = true;
+}
+
+void PackedMatrix::fill(Tensor w) {
+  if (empty()) {
+    if (w.dtype != packed_.dtype) round_rows(w);
+    return;
+  }
+  const std::vector<Piece> pieces = pieces_of(w, layout_, packed_.dtype);
+  const SingleThread one;
+  parallel_for(std::ssize(pieces), [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    pack_piece(pieces[at], w, layout_, packed_.dtype, chunks_[at]);
+  });
+}
+
+void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
+  prepare(w, layout, as);
+  fill(w);
+}
+
+void PackedMatrix::pack_both(Tensor w, DType as, PackedMatrix& nt, PackedMatrix& nn) {
+  nt.prepare(w, Layout::nt, as);
+  nn.prepare(w, Layout::nn, as);
+  if (w.dtype != DType::f32 || !nt.takes_bands() || !nn.takes_bands()) {
+    nt.fill(w);
+    nn.fill(w);
+    return;
+  }
+  const auto place = [](const PackedMatrix& m, size_t piece, int64_t k, int64_t n) {
+    const PairPiece& p = m.pair_pieces_[piece];
+    return PairPlace{p.order, reinterpret_cast<uint32_t*>(m.chunks_[piece]), k - p.k, n - p.col};
+  };
+  parallel_for(w.rows / kPairBand, [&](int64_t band) {
+    const int64_t row = band * kPairBand;
+    for (size_t i = 0; i < nt.pair_pieces_.size(); ++i) {
+      const PairPiece& a = nt.pair_pieces_[i];
+      if (row < a.col || row >= a.col + a.cols) continue;
+      for (size_t j = 0; j < nn.pair_pieces_.size(); ++j) {
+        const PairPiece& b = nn.pair_pieces_[j];
+        const int64_t begin = std::max(a.k, b.col), end = std::min(a.k + a.depth, b.col + b.cols);
+        if (row < b.k || row >= b.k + b.depth || begin >= end) continue;
+        pack_pairs_both(w.row(row) + begin, w.stride, end - begin, place(nt, i, begin, row),
+                        place(nn, j, row, begin));
+      }
+    }
+  });
+}
+
+bool PackedMatrix::takes_bands() const {
+  return !pair_pieces_.empty() &&
+         std::all_of(pair_pieces_.begin(), pair_pieces_.end(), [](const PairPiece& p) {
+           return p.k % kMaxPairWidth == 0 && p.depth % kMaxPairWidth == 0 && p.col % kMaxPairWidth == 0 &&
+                  p.cols % kMaxPairWidth == 0 && kMaxPairWidth % p.order.width == 0;
+         });
 }
 
 void PackedMatrix::round_rows(Tensor w) {

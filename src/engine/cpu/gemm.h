@@ -30,6 +30,13 @@ struct PairOrder {
 };
 constexpr int64_t kMaxPairWidth = 64;
 
+// Row k and column n of a right factor in this order.
+struct PairPlace {
+  PairOrder order;
+  uint32_t* pairs;
+  int64_t k, n;
+};
+
 // Rows [k, k + depth) and columns [col, col + cols) of a right factor in this order, both padded with zeros
 // to whole blocks.
 struct PairPiece {
@@ -48,6 +55,8 @@ class PackedMatrix {
   // Runs on all threads.
   void pack(Tensor w, Layout layout, DType as);
   void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
+  // The same for both layouts of w.
+  static void pack_both(Tensor w, DType as, PackedMatrix& nt, PackedMatrix& nn);
   bool is_set() const { return set_; }
   bool empty() const { return chunks_.empty(); }  // no blocked layout
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }
@@ -59,10 +68,15 @@ class PackedMatrix {
   Tensor checked(Tensor w, Layout layout, DType as) const;
 
  private:
+  // Shape, memory and pieces for w, without values.
+  void prepare(Tensor w, Layout layout, DType as);
+  void fill(Tensor w);
+  // Whether whole bands of sixteen rows and kMaxPairWidth columns of w lie in its pieces.
+  bool takes_bands() const;
   void round_rows(Tensor w);
 
   MappedPages memory_;
-  std::vector<const void*> chunks_;
+  std::vector<std::byte*> chunks_;
   std::vector<PairPiece> pair_pieces_;
   Tensor packed_;  // shape and type of the packed form; its data only where it is a rounded row-major copy
   Layout layout_ = Layout::nt;

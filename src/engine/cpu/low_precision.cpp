@@ -39,55 +39,102 @@ void round_row(const float* from, uint16_t* to, int64_t n) {
   for (; i < n; ++i) to[i] = float_to_bf16(from[i]);
 }
 
+// The pairs of two rows whose upper halves are bf16, past the caches: `to` is read in the backward pass only.
+template <class U>
+HWY_INLINE void stream_pairs(U first, U second, uint32_t* to) {
+  const hn::RebindToUnsigned<D> du;
+  hn::Stream(hn::Or(hn::ShiftRight<16>(first), hn::And(second, hn::Set(du, 0xFFFF0000u))), du, to);
+}
+
 // w[depth, cols] into the order of pairs: two rows interleaved. `to` is aligned to 64 bytes.
 void pack_pairs_nn(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
                    uint32_t* to) {
   const D d;
-  const hn::RebindToUnsigned<D> du;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = 0; k < depth; k += 2) {
     const float *first = w + k * ld, *second = first + ld;
     for (int64_t n = 0; n < cols; n += order.width) {
       uint32_t* out = to + order.offset(k, n);
-      for (int64_t i = 0; i < order.width; i += lanes) {
-        const auto low = hn::ShiftRight<16>(rounded_high(hn::LoadU(d, first + n + i))),
-                   high = rounded_high(hn::LoadU(d, second + n + i));
-        // Read in the backward pass only: past the caches.
-        hn::Stream(hn::Or(low, hn::And(high, hn::Set(du, 0xFFFF0000u))), du, out + i);
-      }
+      for (int64_t i = 0; i < order.width; i += lanes)
+        stream_pairs(rounded_high(hn::LoadU(d, first + n + i)), rounded_high(hn::LoadU(d, second + n + i)),
+                     out + i);
     }
   }
   hwy::FlushStream();
 }
 
-// w[cols, depth], that is the matrix transposed: pairs lie together and are transposed as numbers of 32 bits.
+constexpr int64_t kPairRows = 16;  // a cache line of pairs
+
+// Four pairs of each of sixteen rows, transposed as numbers of 32 bits into four cache lines, `step` apart.
+HWY_INLINE void transpose_pairs(const uint32_t* from, int64_t ld, uint32_t* to, int64_t step) {
+#if HWY_MAX_BYTES >= 64
+  constexpr int64_t kBlocks = 4;  // of four rows, in one vector
+#else
+  constexpr int64_t kBlocks = 1;
+#endif
+  const hn::FixedTag<uint32_t, 4> d4;
+  const hn::FixedTag<uint32_t, 4 * kBlocks> d;
+  const hn::Repartition<uint64_t, decltype(d)> d64;
+  for (int64_t r = 0; r < kPairRows; r += 4 * kBlocks, to += 4 * kBlocks) {
+    const auto row = [&](int64_t i) HWY_ATTR {
+      const auto block = [&](int64_t b) HWY_ATTR { return hn::LoadU(d4, from + (r + 4 * b + i) * ld); };
+#if HWY_MAX_BYTES >= 64
+      const hn::FixedTag<uint32_t, 8> d8;
+      return hn::Combine(d, hn::Combine(d8, block(3), block(2)), hn::Combine(d8, block(1), block(0)));
+#else
+      return block(0);
+#endif
+    };
+    const auto r0 = row(0), r1 = row(1), r2 = row(2), r3 = row(3);
+    const auto low01 = hn::BitCast(d64, hn::InterleaveLower(d, r0, r1)),
+               low23 = hn::BitCast(d64, hn::InterleaveLower(d, r2, r3)),
+               high01 = hn::BitCast(d64, hn::InterleaveUpper(d, r0, r1)),
+               high23 = hn::BitCast(d64, hn::InterleaveUpper(d, r2, r3));
+    hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, low01, low23)), d, to);
+    hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, low01, low23)), d, to + step);
+    hn::Store(hn::BitCast(d, hn::InterleaveLower(d64, high01, high23)), d, to + 2 * step);
+    hn::Store(hn::BitCast(d, hn::InterleaveUpper(d64, high01, high23)), d, to + 3 * step);
+  }
+}
+
+// w[cols, depth], that is the matrix transposed: pairs lie together.
 void pack_pairs_nt(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
                    uint32_t* to) {
-  constexpr int64_t kRows = 16;  // a cache line of pairs
-  const hn::FixedTag<uint32_t, 4> d4;
-  const hn::Repartition<uint64_t, decltype(d4)> d2;
   const int64_t pairs = depth / 2;
-  auto* buffer = reinterpret_cast<uint32_t*>(float_scratch(5, kRows * pairs));
-  for (int64_t n = 0; n < cols; n += kRows) {
-    for (int64_t r = 0; r < kRows; ++r)
+  auto* buffer = reinterpret_cast<uint32_t*>(float_scratch(5, kPairRows * pairs));
+  for (int64_t n = 0; n < cols; n += kPairRows) {
+    for (int64_t r = 0; r < kPairRows; ++r)
       round_row(w + (n + r) * ld, reinterpret_cast<uint16_t*>(buffer + r * pairs), depth);
-    for (int64_t p = 0; p < pairs; p += 4) {
-      uint32_t* out = to + order.offset(2 * p, n);
-      for (int64_t r = 0; r < kRows; r += 4, out += 4) {
-        const uint32_t* from = buffer + r * pairs + p;
-        const auto r0 = hn::LoadU(d4, from), r1 = hn::LoadU(d4, from + pairs),
-                   r2 = hn::LoadU(d4, from + 2 * pairs), r3 = hn::LoadU(d4, from + 3 * pairs);
-        const auto low01 = hn::BitCast(d2, hn::InterleaveLower(d4, r0, r1)),
-                   low23 = hn::BitCast(d2, hn::InterleaveLower(d4, r2, r3)),
-                   high01 = hn::BitCast(d2, hn::InterleaveUpper(d4, r0, r1)),
-                   high23 = hn::BitCast(d2, hn::InterleaveUpper(d4, r2, r3));
-        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, low01, low23)), d4, out);
-        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, low01, low23)), d4, out + order.width);
-        hn::StoreU(hn::BitCast(d4, hn::InterleaveLower(d2, high01, high23)), d4, out + 2 * order.width);
-        hn::StoreU(hn::BitCast(d4, hn::InterleaveUpper(d2, high01, high23)), d4, out + 3 * order.width);
+    for (int64_t p = 0; p < pairs; p += 4)
+      transpose_pairs(buffer + p, pairs, to + order.offset(2 * p, n), order.width);
+  }
+}
+
+// Sixteen rows of w in both orders at once: its values are read from memory once.
+void pack_pairs_both(const float* w, int64_t ld, int64_t cols, const PairPlace& nt, const PairPlace& nn) {
+  const D d;
+  const hn::Rebind<uint16_t, D> dh;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), width = nn.order.width;
+  HWY_ALIGN uint32_t buffer[kPairRows * kMaxPairWidth / 2];
+  const int64_t pairs = width / 2;
+  const auto half = [&](int64_t r, int64_t i) { return reinterpret_cast<uint16_t*>(buffer + r * pairs) + i; };
+  for (int64_t c = 0; c < cols; c += width) {
+    for (int64_t r = 0; r < kPairRows; r += 2) {
+      const float *first = w + r * ld + c, *second = first + ld;
+      uint32_t* out = nn.pairs + nn.order.offset(nn.k + r, nn.n + c);
+      for (int64_t i = 0; i < width; i += lanes) {
+        hwy::Prefetch(first + i + width);
+        hwy::Prefetch(second + i + width);
+        const auto a = rounded_high(hn::LoadU(d, first + i)), b = rounded_high(hn::LoadU(d, second + i));
+        stream_pairs(a, b, out + i);
+        hn::StoreU(hn::TruncateTo(dh, hn::ShiftRight<16>(a)), dh, half(r, i));
+        hn::StoreU(hn::TruncateTo(dh, hn::ShiftRight<16>(b)), dh, half(r + 1, i));
       }
     }
+    for (int64_t p = 0; p < pairs; p += 4)
+      transpose_pairs(buffer + p, pairs, nt.pairs + nt.order.offset(nt.k + c + 2 * p, nt.n), nt.order.width);
   }
+  hwy::FlushStream();
 }
 
 // An 8 x 8 block: to[c * ld_to + r] = from[r * ld_from + c].
@@ -140,6 +187,7 @@ HWY_EXPORT(round_row);
 HWY_EXPORT(transpose_rows);
 HWY_EXPORT(pack_pairs_nn);
 HWY_EXPORT(pack_pairs_nt);
+HWY_EXPORT(pack_pairs_both);
 
 void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols, const PairOrder& order,
                 void* to) {
@@ -148,6 +196,10 @@ void pack_pairs(const float* w, int64_t ld, bool nt, int64_t depth, int64_t cols
     HWY_DYNAMIC_DISPATCH(pack_pairs_nt)(w, ld, depth, cols, order, pairs);
   else
     HWY_DYNAMIC_DISPATCH(pack_pairs_nn)(w, ld, depth, cols, order, pairs);
+}
+
+void pack_pairs_both(const float* w, int64_t ld, int64_t cols, const PairPlace& nt, const PairPlace& nn) {
+  HWY_DYNAMIC_DISPATCH(pack_pairs_both)(w, ld, cols, nt, nn);
 }
 
 void round_to_bf16(const float* from, uint16_t* to, int64_t n) {
@@ -181,17 +233,19 @@ void clear_padding(Tensor copy) {
 
 namespace {
 
-// The entry of one form of w, packed anew where the values changed. Under the store's derived_mutex.
-const PackedMatrix* fresh_form(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
-                               bool transposed) {
+// The entry of one form of w. Under the store's derived_mutex.
+struct Form {
+  Derived& entry;
+  PackedMatrix& packed() const { return *static_cast<PackedMatrix*>(entry.data.get()); }
+  bool is_stale(const ParameterStore& store) const {
+    return !packed().is_set() || entry.version != store.version();
+  }
+};
+
+Form form_of(ParameterStore& store, const Parameter& first, int count, DType as, bool transposed) {
   Derived& entry = store.derived(first, count, form_of_weights(transposed, as));
   if (!entry.data) entry.data = std::make_shared<PackedMatrix>();
-  auto* packed = static_cast<PackedMatrix*>(entry.data.get());
-  if (!packed->is_set() || entry.version != store.version()) {
-    packed->pack(w, transposed ? Layout::nn : Layout::nt, as);
-    entry.version = store.version();
-  }
-  return packed;
+  return {entry};
 }
 
 }  // namespace
@@ -200,10 +254,20 @@ const void* packed_weights(ParameterStore& store, const Parameter& first, int co
                            bool transposed, bool both) {
   if (first.shared) return packed_weights(*store.lender(), *first.shared, count, w, as, transposed, both);
   const std::lock_guard lock(store.derived_mutex());
-  const PackedMatrix* packed = fresh_form(store, first, count, w, as, transposed);
-  // The values are in cache now; the backward pass would read them from memory again.
-  if (both) fresh_form(store, first, count, w, as, !transposed);
-  return packed;
+  const Form wanted = form_of(store, first, count, as, transposed);
+  if (wanted.is_stale(store)) {
+    wanted.entry.version = store.version();
+    const Form other = form_of(store, first, count, as, !transposed);
+    // The values are in cache now; the backward pass would read them from memory again.
+    if (both && other.is_stale(store)) {
+      other.entry.version = store.version();
+      const Form &nt = transposed ? other : wanted, &nn = transposed ? wanted : other;
+      PackedMatrix::pack_both(w, as, nt.packed(), nn.packed());
+    } else {
+      wanted.packed().pack(w, transposed ? Layout::nn : Layout::nt, as);
+    }
+  }
+  return &wanted.packed();
 }
 
 }  // namespace graft::engine::cpu
