@@ -39,6 +39,29 @@ void visit_token_ids(Json& json, const std::function<void(Json&)>& see) {
       visit(value);
 }
 
+// Ids that the reference's config classes have where config.json is silent (transformers 5.24). Others are
+// those of rows that keep their places: RoBERTa's, and padding at 0.
+struct DefaultId {
+  const char *model_type, *key;
+  int64_t id;
+};
+constexpr DefaultId kDefaultIds[] = {
+    {"gpt2", "bos_token_id", 50256},       {"gpt2", "eos_token_id", 50256},
+    {"modernbert", "pad_token_id", 50283}, {"modernbert", "eos_token_id", 50282},
+    {"modernbert", "bos_token_id", 50281}, {"modernbert", "cls_token_id", 50281},
+    {"modernbert", "sep_token_id", 50282}, {"albert", "bos_token_id", 2},
+    {"albert", "eos_token_id", 3},         {"t5", "eos_token_id", 1},
+};
+
+// The config with the ids of its class written out, so that they are renumbered like others.
+Json with_default_ids(const State& state) {
+  Json json = state.config.json();
+  const int64_t rows = state.network.encoder->word_embeddings()->rows();
+  for (const DefaultId& d : kDefaultIds)
+    if (state.config.model_type() == d.model_type && !json.contains(d.key) && d.id < rows) json[d.key] = d.id;
+  return json;
+}
+
 // A layer's number in a parameter's name, and where it stands.
 struct PlaceInName {
   size_t begin = 0, end = 0;
@@ -187,7 +210,7 @@ std::vector<int64_t> spread_layers(int64_t count, int64_t total) {
 std::vector<int32_t> fixed_ids(const State& state) {
   std::vector<int32_t> ids;
   const int64_t rows = state.network.encoder->word_embeddings()->rows();
-  Json config = state.config.json(), generation = state.generation_config;
+  Json config = with_default_ids(state), generation = state.generation_config;
   for (Json* json : {&config, &generation})
     visit_token_ids(*json, [&](Json& id) {
       const auto value = id.get<int64_t>();
@@ -214,6 +237,7 @@ Model select_parts(const Model& model, const Selection& selection) {
       fail("{}: there is no row {} in the embedding of {}", origin, row, old_rows);
   ModelConfig config = from.config;
   Json& json = config.json();
+  if (!selection.rows.empty()) json = with_default_ids(from);
   if (!selection.layers.empty() && json.value("scale_attn_by_inverse_layer_idx", false))
     fail("{}: \"scale_attn_by_inverse_layer_idx\": its layers depend on their numbers", origin);
   set_num_layers(json, family, layers_key(family), selection.layers);

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 
 using test::error_of;
 using test::TempDir;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -193,6 +194,17 @@ INSTANTIATE_TEST_SUITE_P(Families, SelectionTest,
                              if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
                            return name;
                          });
+
+// An id that config.json leaves to the reference's config class is renumbered with its row, and written.
+TEST(Selection, IdsThatTheConfigClassHasAreWritten) {
+  const Model model = test::load_model(test::fixture_folder("albert/seqcls_single"));
+  Json& config = model.state().config.json();
+  config.erase("eos_token_id");
+  EXPECT_THAT(models::fixed_ids(model.state()), Contains(3));
+  const Model smaller = models::select_parts(model, {{}, {}, {0, 3, 7}});
+  EXPECT_EQ(smaller.state().config.json().at("eos_token_id"), 1);
+  EXPECT_FALSE(config.contains("eos_token_id"));
+}
 
 // The hidden states of the lower layers are those of a model that ends there.
 TEST(Selection, TheLowestLayersComputeWhatTheyDid) {
