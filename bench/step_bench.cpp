@@ -517,6 +517,24 @@ bool number_of_process(double& number, F f) {
 }
 
 }  // namespace
+bool is_name(const std::string& name) {
+  const auto has = [&](const auto& list) {
+    return std::any_of(std::begin(list), std::end(list), [&](const auto& one) { return name == one.name; });
+  };
+  return has(kSetups) || has(kFrozen) || name == kLora || name == "start";
+}
+
+// The exit code. `wrong`: the argument that there is not; "": it was asked for.
+int usage(const std::string& wrong) {
+  if (!wrong.empty()) std::fprintf(stderr, "step_bench: there is no %s\n", wrong.c_str());
+  std::string text =
+      "step_bench [NAME...] [--bf16|--fp32] [--steps N] [--optim NAME] [--profile] [--json]; names: start";
+  for (const Setup& s : kSetups) text += std::string(", ") + s.name;
+  for (const Frozen& f : kFrozen) text += std::string(", ") + f.name;
+  std::fprintf(wrong.empty() ? stdout : stderr, "%s, %s\n", text.c_str(), kLora);
+  return wrong.empty() ? 0 : 2;
+}
+
 }  // namespace graft::bench
 
 // step_bench [NAME...] [--bf16|--fp32] [--steps N] [--optim NAME] [--profile] [--json]; names: those of
@@ -541,8 +559,10 @@ int main(int argc, char** argv) try {
       folder = argv[++i];
     else if (arg == "--profile")
       options.profile = true;
-    else if (!arg.starts_with("--"))
+    else if (is_name(arg))
       names.push_back(arg);
+    else if (arg != "--json")
+      return usage(arg == "--help" ? "" : arg);
   }
   graft::engine::cpu::init_isa();
   if (bf16s.empty()) {

@@ -2,7 +2,8 @@
 //   FOLDER/KEY/key.json       the sha256 of every input byte, and the settings
 //   FOLDER/KEY/outputs.f32    [rows, columns], as the machine has floats
 //   FOLDER/KEY/manifest.json  rows, columns, sha256 of the outputs
-// KEY is the sha256 of key.json.
+// KEY is the sha256 of key.json. Until they are complete they lie in FOLDER/KEY.tmp, with progress.json: the
+// rows that an interrupted run left, after which the next one goes on.
 #pragma once
 #include <cstdint>
 #include <filesystem>

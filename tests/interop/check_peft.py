@@ -204,6 +204,47 @@ def check_projected_prefix(counter, work):
     return check_prefix(counter, work, prefix_projection=True, encoder_hidden_size=24)
 
 
+def check_text_to_text(counter, work):
+    """LoRA and (IA)3 of a T5: the losses of texts, written by peft and by graft."""
+    problems = []
+    for method in ["lora", "ia3"]:
+        part = work / method
+        part.mkdir(parents=True)
+        tokenizer = families.make_tokenizer("t5", part / "tokenizer")
+        for saved in (families.make_model("t5", "s2s", tokenizer), tokenizer):
+            saved.save_pretrained(part / "start")
+        rows = [{"source": text, "target": " ".join(reversed(text.split(" ")))} for text in families.sentences(8, 5)]
+        path = part / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        lora, ia3, forward = TARGETS["t5"]
+        config = (LoraConfig(task_type="SEQ_2_SEQ_LM", r=4, lora_alpha=12, target_modules=lora) if method == "lora"
+                  else IA3Config(task_type="SEQ_2_SEQ_LM", target_modules=ia3, feedforward_modules=forward))
+        torch.manual_seed(3)
+        written = get_peft_model(transformers.AutoModelForSeq2SeqLM.from_pretrained(part / "start"), config).eval()
+        with torch.no_grad():
+            for value in written.parameters():
+                if value.requires_grad:
+                    value += 0.2 * torch.randn_like(value)
+        written.save_pretrained(part / "theirs")
+        graft("train", {"model": part / "start", "task": "seq2seq-lm", "train_file": path, "bf16": "false", "max_steps": 5, "learning_rate": 1e-2,
+                        "output_dir": part / "ours", **options_of(method)})
+        loaded = PeftModel.from_pretrained(transformers.AutoModelForSeq2SeqLM.from_pretrained(part / "start"), part / "ours").eval()
+        for what, folder, model in [("read", part / "theirs", written), ("written", part / "ours", loaded)]:
+            losses, tokens = 0.0, 0
+            for row in rows:
+                labels = tokenizer(row["target"], return_tensors="pt")["input_ids"]
+                with torch.no_grad():
+                    losses += model(**tokenizer(row["source"], return_tensors="pt"), labels=labels).loss.item() * labels.numel()
+                tokens += labels.numel()
+            got = json.loads(graft("evaluate", {"model": folder, "test_file": path, "bf16": "false"}, "--json"))
+            difference = abs(got["eval_loss"] - losses / tokens) / (losses / tokens)
+            counter.difference(difference)
+            counter.count("losses of texts", len(rows))
+            if not difference <= TOLERANCE:
+                problems.append(f"{method}, {what}: the loss differs by {difference:.2g}, relative")
+    return problems
+
+
 def check_tokens(counter, work):
     """The tags of words."""
     model, tokenizer = save_prompt("bert", "tokens", "TOKEN_CLS", work)
@@ -264,7 +305,7 @@ def main(work, names):
                 problems = [str(error)]
             counter.case(f"{family} {method}", problems)
     others = {} if names else {"gradients of a prompt": check_gradients, "prompt of causal-lm": check_causal, "prefix of causal-lm": check_prefix,
-                              "projected prefix of causal-lm": check_projected_prefix, "prompt of token-classification": check_tokens}
+                              "projected prefix of causal-lm": check_projected_prefix, "prompt of token-classification": check_tokens, "text to text": check_text_to_text}
     for name, other in others.items():
         try:
             problems = other(counter, work / name.replace(" ", "-"))

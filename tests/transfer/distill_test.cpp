@@ -54,6 +54,39 @@ TEST(TeacherOutputs, AreComputedOnceAndAgainWhereDamaged) {
   EXPECT_TRUE(read(key).was_there());
 }
 
+// What a run computed before it was interrupted is kept; with other inputs nothing of it is.
+TEST(TeacherOutputs, GoOnFromAnInterruptedRun) {
+  const TempDir dir;
+  const auto read = [&](const Json& key, int64_t fail_at, std::vector<int64_t>& firsts) {
+    return TeacherOutputs(dir / "cache", key, 9000, 3, [&](int64_t first, int64_t last, float* out) {
+      firsts.push_back(first);
+      if (first == fail_at) throw Error("interrupted");
+      for (int64_t i = 0; i < (last - first) * 3; ++i) out[i] = static_cast<float>(first * 3 + i);
+    });
+  };
+  std::vector<int64_t> firsts;
+  EXPECT_THAT(error_of([&] { read({{"teacher", "a"}}, 8192, firsts); }), HasSubstr("interrupted"));
+  for (const auto& entry : fs::recursive_directory_iterator(dir / "cache"))
+    if (entry.path().filename() == "outputs.f32")
+      std::ofstream(entry.path(), std::ios::binary | std::ios::app) << "a piece that was cut";
+  firsts.clear();
+  const Messages messages;
+  const TeacherOutputs outputs = read({{"teacher", "a"}}, -1, firsts);
+  EXPECT_THAT(firsts, testing::ElementsAre(8192));
+  EXPECT_THAT(messages.all(), HasSubstr("8192 of 9000 texts were computed before"));
+  for (const int64_t row : {0, 8191, 8192, 8999})
+    EXPECT_EQ(outputs.row(row)[1], static_cast<float>(row * 3 + 1)) << row;
+  EXPECT_TRUE(read({{"teacher", "a"}}, 0, firsts).was_there());
+  EXPECT_THAT(error_of([&] { read({{"teacher", "b"}}, 4096, firsts); }), HasSubstr("interrupted"));
+  fs::path left;
+  for (const auto& entry : fs::directory_iterator(dir / "cache"))
+    if (entry.path().extension() == ".tmp") left = entry.path();
+  write_json(left / "key.json", {{"teacher", "c"}});
+  firsts.clear();
+  read({{"teacher", "b"}}, -1, firsts);
+  EXPECT_THAT(firsts, testing::ElementsAre(0, 4096, 8192));
+}
+
 // The loss of a batch whose outputs are `student` and whose targets are `teacher`, [n, columns].
 double loss_of(const Distillation& task, std::vector<float> student, const std::vector<float>& teacher,
                int64_t n, std::vector<int32_t> labels = {}, double* total = nullptr) {
