@@ -152,7 +152,7 @@ if [ "$tier" = slow ]; then
   build tsan test_pipeline test_base test_text test_train
   export TSAN_OPTIONS=ignore_noninstrumented_modules=1
   check tsan_pipeline build-tsan/tests/capi/test_pipeline --gtest_brief=1 --gtest_filter=-*Slow*
-  check tsan_trainer build-tsan/tests/train/test_train --gtest_brief=1 --gtest_filter='TrainerTest*:Accumulation*:-*Slow*'
+  check tsan_trainer build-tsan/tests/train/test_train --gtest_brief=1 --gtest_filter='TrainerTest*:Accumulation*:Checkpoint.*:-*Slow*'
   check tsan_pool build-tsan/tests/base/test_base --gtest_brief=1 --gtest_filter=Threads*
   check tsan_text build-tsan/tests/text/test_text --gtest_brief=1 --gtest_filter=ScratchPool*:Batch*
 fi

@@ -72,7 +72,6 @@ TEST_F(ReplacedTokens, TheLossIsThatOfTheGeneratorAndFiftyTimesTheDiscriminators
   tasks::draw_tokens(filled, batch, arguments().seed, 3, read.input_ids.data());
   double mlm = 0;
   std::vector<bool> replaced(static_cast<size_t>(batch.rows()));
-  int kept = 0;
   for (size_t i = 0; i < batch.labels.size(); ++i) {
     const float* x = filled.row(static_cast<int64_t>(i));
     double sum = 0;
@@ -80,7 +79,6 @@ TEST_F(ReplacedTokens, TheLossIsThatOfTheGeneratorAndFiftyTimesTheDiscriminators
     mlm += std::log(sum) - static_cast<double>(x[batch.labels[i]]);
     const auto row = static_cast<size_t>(batch.label_rows[i]);
     replaced[row] = read.input_ids[row] != batch.labels[i];
-    kept += replaced[row] ? 0 : 1;
   }
   const std::vector<double> logits = rows_of(state.network.forward(tape, read).logits->data);
   double detection = 0;
