@@ -65,7 +65,7 @@ void refuse_other_settings(const Json& json, const std::string& origin) {
        {"alora_invocation_tokens", "layer_replication", "target_parameters", "trainable_token_indices",
         "megatron_config", "use_bdlora", "use_qalora", "lora_bias", "arrow_config"}) {
     const auto it = json.find(key);
-    if (it == json.end() || it->is_null() || *it == Json(false) || it->size() == 0) continue;
+    if (it == json.end() || it->is_null() || *it == Json(false) || it->empty()) continue;
     fail_with("merge it into its base model in Python (merge_and_unload) and save that",
               "{}: \"{}\" is {}, which graft does not implement", origin, key, shown(it->dump()));
   }
