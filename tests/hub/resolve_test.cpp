@@ -4,7 +4,10 @@
 #include <sys/wait.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
+#include <system_error>
+#include <thread>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -13,6 +16,7 @@
 #include "graft/error.h"
 #include "hub/cache.h"
 #include "hub/sha256.h"
+#include "support/sanitized.h"
 #include "support/shared.h"
 
 extern char** environ;
@@ -438,13 +442,35 @@ TEST(HubChild, DISABLED_Resolve) {
   EXPECT_EQ(fs::file_size(snapshot / "model.safetensors"), 300'000u);
 }
 
+TEST(HubChild, DISABLED_ResolveWithoutThreads) {
+  EXPECT_THROW(std::thread([] {}).join(), std::system_error);
+  ResolveOptions options;
+  options.offline = false;
+  EXPECT_TRUE(fs::exists(resolve_model("org/model", options) / "model.safetensors"));
+}
+
+// A thread whose stack is larger than the address space cannot be made: the caller downloads every file.
+TEST_F(Hub, DownloadsWhereTheSystemGivesNoThreads) {
+  if (graft::test::kSanitized) return;  // a sanitizer needs addresses of its own
+  environment_.set("HF_HUB_CACHE", options_.cache_dir.string());
+  environment_.set("HF_ENDPOINT", hub_.endpoint());
+  const std::string stack = "ulimit -s 214748364800",  // KiB, 200 TiB
+      self = fs::read_symlink("/proc/self/exe").string();
+  if (std::system((stack + " 2>/dev/null").c_str()) != 0) return;  // a hard limit forbids it
+  const std::string child = stack + " && exec '" + self +
+                            "' --gtest_filter=HubChild.DISABLED_ResolveWithoutThreads "
+                            "--gtest_also_run_disabled_tests >&2";
+  EXPECT_EQ(std::system(child.c_str()), 0);
+  EXPECT_EQ(hub_.count("GET", "/cdn/model.safetensors"), 1);
+}
+
 TEST_F(Hub, TwoProcessesDownloadOnce) {
   hub_.delay_ms = 150;
   ASSERT_TRUE(hub_.requests().empty());
   environment_.set("HF_HUB_CACHE", options_.cache_dir.string());
   environment_.set("HF_ENDPOINT", hub_.endpoint());
-  std::string self = fs::read_symlink("/proc/self/exe").string(), filter = "--gtest_filter=HubChild.*",
-              run = "--gtest_also_run_disabled_tests";
+  std::string self = fs::read_symlink("/proc/self/exe").string(),
+              filter = "--gtest_filter=HubChild.DISABLED_Resolve", run = "--gtest_also_run_disabled_tests";
   char* arguments[] = {self.data(), filter.data(), run.data(), nullptr};
   pid_t children[2];
   for (pid_t& child : children)
