@@ -12,15 +12,21 @@ HERE = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GRAFT_SHARED", HERE.parent / "shared")) / "data"
 
 
-def run_graft(name, command, results):
-    """Prints the command, its table and its time, and returns the json file `results`."""
+def run(name, command):
+    """Prints the command and returns what it prints."""
     command = [str(part) for part in command]
     print("$ " + " ".join(command), file=sys.stderr, flush=True)
-    start = time.monotonic()
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        sys.exit(f"{name}: graft {command[1]} failed with exit code {done.returncode}")
-    print(f"\n## {name} ({time.monotonic() - start:.0f} s)\n\n{done.stdout}", flush=True)
+        sys.exit(f"{name}: {' '.join(command[:2])} failed with exit code {done.returncode}")
+    return done.stdout
+
+
+def run_graft(name, command, results):
+    """Prints the command, its table and its time, and returns the json file `results`."""
+    start = time.monotonic()
+    printed = run(name, command)
+    print(f"\n## {name} ({time.monotonic() - start:.0f} s)\n\n{printed}", flush=True)
     return json.loads(Path(results).read_text(encoding="utf-8"))
 
 

@@ -9,12 +9,11 @@ bench/xling_table.py has them. Prints each command and the line of each model. T
 """
 import argparse
 import lzma
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from rows import HERE, SHARED
+from rows import HERE, SHARED, run
 
 LANGUAGES = ["de", "es", "fr", "zh"]
 SOURCES = ["african_storybook", "opensource_guide", "mozilla_web", "bible"]  # the last one fills up
@@ -43,15 +42,6 @@ def write_texts(work, count):
     (work / "en.txt").write_text("\n".join(english) + "\n", encoding="utf-8")
 
 
-def run(command):
-    command = [str(part) for part in command]
-    print("$ " + " ".join(command), file=sys.stderr, flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{command[1]} failed with exit code {done.returncode}")
-    return done.stdout
-
-
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--graft", default=str(HERE / "build" / "graft"))
@@ -70,11 +60,11 @@ def main():
         for name, options in [("MLM", []), ("TLM", ["--parallel", *(work / f"en-{code}.tsv" for code in LANGUAGES), "--tlm_share", "0.5"])]:
             models[name] = work / name.lower()
             corpus = ",".join(f"{code}={work / code}.txt" for code in ["en", *LANGUAGES])
-            print(run([args.graft, "adapt", "--model", args.model, "--corpus", corpus, *options, "--max_steps", args.max_steps,
+            print(run(name, [args.graft, "adapt", "--model", args.model, "--corpus", corpus, *options, "--max_steps", args.max_steps,
                        "--per_device_train_batch_size", "32", "--max_seq_length", "128", "--save_strategy", "no", "--disable_tqdm", "true",
                        "--output_dir", models[name], "--num_threads", args.num_threads]))
         for name, model in models.items():
-            table = run([sys.executable, Path(__file__).parent / "xling_table.py", "--graft", args.graft, "--model", model, "--seeds", args.seeds,
+            table = run(name, [sys.executable, Path(__file__).parent / "xling_table.py", "--graft", args.graft, "--model", model, "--seeds", args.seeds,
                          "--work", work / f"xling-{Path(model).name}", "sib200", "--num_threads", args.num_threads, *more])
             print(f"{name}: {table.rstrip().splitlines()[-1]}", flush=True)
 

@@ -10,6 +10,7 @@
 #include "cli/merge_adapter.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "train/output.h"
 #include "transfer/folders.h"
 #include "transfer/scoring.h"
 
@@ -55,7 +56,7 @@ void check_command(const Options& options, const MergeCommand& o) {
   if (!o.output_dir.empty())
     for (const auto& model : o.models) transfer::check_other_folder(model, o.output_dir);
   for (const auto& model : o.models) transfer::check_whole_model(model);
-  if (!o.output_dir.empty()) transfer::check_free_folder(o.output_dir, o.overwrite);
+  if (!o.output_dir.empty()) train::check_free_folder(o.output_dir, o.overwrite);
 }
 
 // The score at 0, 0.1, ... 1 of the way from the first model to the second one.

@@ -9,6 +9,7 @@
 #include "cli/find_model.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "train/output.h"
 #include "transfer/folders.h"
 
 namespace graft::cli {
@@ -63,7 +64,7 @@ int prune(int argc, char** argv) {
   o.model = find_model(model);
   o.output_dir = output_dir;
   transfer::check_other_folder(o.model, o.output_dir);
-  transfer::check_free_folder(o.output_dir, overwrite);
+  train::check_free_folder(o.output_dir, overwrite);
   o.vocabulary.assign(vocabulary.begin(), vocabulary.end());
   const transfer::PruneReport report = transfer::prune(o);
   if (!vocabulary.empty())

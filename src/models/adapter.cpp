@@ -22,15 +22,8 @@ namespace graft::models {
 using engine::Parameter;
 
 int64_t layer_of(const State& state, const std::string& name) {
-  const Family& family = *state.family;
-  for (const std::string& known : {name, other_backbone_name(family, name)}) {
-    for (const char* layers : {family.layers, family.decoder_layers}) {
-      const std::string scope = layers ? std::string(layers) + "." : "";
-      if (scope.empty() || !known.starts_with(scope)) continue;
-      return std::atoll(known.c_str() + scope.size());
-    }
-  }
-  return -1;
+  const auto place = layer_in_name(*state.family, name);
+  return place ? place->layer : -1;
 }
 
 namespace {

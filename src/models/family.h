@@ -1,6 +1,7 @@
 // A model family: everything that graft needs to know of one model_type, as one value. `registry.h` lists
 // them.
 #pragma once
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -91,6 +92,16 @@ struct Family {
 bool is_backbone(const Family& family, const std::string& name);
 // A backbone's name without the base prefix if it has it, else with it.
 std::string other_backbone_name(const Family& family, const std::string& name);
+
+// A layer's number in a parameter's name, and where it stands.
+struct PlaceInName {
+  size_t begin = 0, end = 0;
+  int64_t layer = 0;
+  bool of_decoder = false;
+};
+
+// Of a parameter or module, with or without the base prefix; none outside of the layers.
+std::optional<PlaceInName> layer_in_name(const Family& family, const std::string& name);
 
 // As in config.json's "architectures": "BertForMaskedLM".
 std::string class_name(const Family& family, const HeadKind& kind);

@@ -53,6 +53,25 @@ bool is_backbone(const Family& family, const std::string& name) {
                      [&](const char* first) { return name.starts_with(std::string(first) + "."); });
 }
 
+std::optional<PlaceInName> layer_in_name(const Family& family, const std::string& name) {
+  const std::string base = std::string(family.base_prefix) + ".";
+  for (const char* scope : {family.layers, family.decoder_layers}) {
+    if (!scope) continue;
+    for (const std::string& prefix : {std::string(scope) + ".", base + scope + "."}) {
+      if (!name.starts_with(prefix)) continue;
+      PlaceInName place;
+      place.begin = prefix.size();
+      place.end = std::min(name.find('.', place.begin), name.size());
+      const std::string digits = name.substr(place.begin, place.end - place.begin);
+      if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos) continue;
+      place.layer = std::stoll(digits);
+      place.of_decoder = scope == family.decoder_layers;
+      return place;
+    }
+  }
+  return std::nullopt;
+}
+
 std::string other_backbone_name(const Family& family, const std::string& name) {
   const std::string prefix = std::string(family.base_prefix) + ".";
   return name.starts_with(prefix) ? name.substr(prefix.size()) : prefix + name;

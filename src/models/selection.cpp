@@ -62,32 +62,6 @@ Json with_default_ids(const State& state) {
   return json;
 }
 
-// A layer's number in a parameter's name, and where it stands.
-struct PlaceInName {
-  size_t begin = 0, end = 0;
-  int64_t layer = 0;
-  bool of_decoder = false;
-};
-
-std::optional<PlaceInName> layer_in_name(const Family& family, const std::string& name) {
-  const std::string base = std::string(family.base_prefix) + ".";
-  for (const char* scope : {family.layers, family.decoder_layers}) {
-    if (!scope) continue;
-    for (const std::string& prefix : {std::string(scope) + ".", base + scope + "."}) {
-      if (!name.starts_with(prefix)) continue;
-      PlaceInName place;
-      place.begin = prefix.size();
-      place.end = std::min(name.find('.', place.begin), name.size());
-      const std::string digits = name.substr(place.begin, place.end - place.begin);
-      if (digits.empty() || digits.find_first_not_of("0123456789") != std::string::npos) continue;
-      place.layer = std::stoll(digits);
-      place.of_decoder = scope == family.decoder_layers;
-      return place;
-    }
-  }
-  return std::nullopt;
-}
-
 std::string with_layer(const std::string& name, const PlaceInName& place, int64_t layer) {
   return name.substr(0, place.begin) + std::to_string(layer) + name.substr(place.end);
 }

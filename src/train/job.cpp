@@ -233,12 +233,7 @@ void check_output_dir(const TrainJob& job) {
     fail_with("choose another --output_dir, or give --overwrite_output_dir true to train a new model",
               "{}: holds a model and no checkpoint to resume from; nothing was written", dir.string());
   }
-  if (!resumed && is_folder(dir) && !list_folder(dir).empty() && !job.overwrite_output_dir) {
-    fail_with(
-        "choose another --output_dir, or give --overwrite_output_dir true: the model and "
-        "files of the same names are replaced, others stay",
-        "{}: the output folder is not empty; nothing was written", dir.string());
-  }
+  check_free_folder(dir, resumed || job.overwrite_output_dir);
   prepare_output(dir);
   check_folders(job.arguments);
 }

@@ -234,6 +234,15 @@ void add_results(const fs::path& output_dir, const LogEntry& metrics) {
   write_json(file, all);
 }
 
+void check_free_folder(const fs::path& dir, bool overwrite) {
+  if (overwrite || !is_folder(dir) || list_folder(dir).empty()) return;
+  fail_with(
+      "choose another --output_dir, or give --overwrite_output_dir true: the model and files of the same "
+      "names "
+      "are replaced, others stay",
+      "{}: the output folder is not empty; nothing was written", dir.string());
+}
+
 void prepare_output(const fs::path& dir) {
   if (path_exists(dir) && !is_folder(dir)) fail("{}: is a file; --output_dir must be a folder", dir.string());
   std::error_code ignored;

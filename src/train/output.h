@@ -62,6 +62,8 @@ class RunLog {
   std::optional<Reports> reports_;  // of rank 0
 };
 
+// Throws Error for a folder that holds files, unless it may be overwritten.
+void check_free_folder(const std::filesystem::path& output_dir, bool overwrite);
 // Creates output_dir and writes a test file, so that an unwritable folder fails before the first step.
 void prepare_output(const std::filesystem::path& output_dir);
 // The same for a run, of which rank 0 alone writes and holds the lock. Looks at earlier checkpoints.

@@ -66,14 +66,6 @@ void check_whole_model(const fs::path& folder) {
       "base");
 }
 
-void check_free_folder(const fs::path& output_dir, bool overwrite) {
-  if (overwrite || !is_folder(output_dir) || list_folder(output_dir).empty()) return;
-  fail_with(
-      "choose another --output_dir, or give --overwrite_output_dir true: files of the same names are "
-      "replaced, others stay",
-      "{}: the output folder is not empty; nothing was written", output_dir.string());
-}
-
 void check_other_folder(const fs::path& from, const fs::path& output_dir) {
   std::error_code ignored;
   if (fs::equivalent(from, output_dir, ignored))

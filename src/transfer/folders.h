@@ -21,9 +21,6 @@ void check_finite(const Model& model, const std::filesystem::path& folder);
 // Throws UsageError for a folder of adapters without the weights of their base.
 void check_whole_model(const std::filesystem::path& folder);
 
-// Throws Error for a folder that holds files, unless it may be overwritten.
-void check_free_folder(const std::filesystem::path& output_dir, bool overwrite);
-
 // Throws UsageError if the output folder is that of the model `from`.
 void check_other_folder(const std::filesystem::path& from, const std::filesystem::path& output_dir);
 

@@ -38,7 +38,6 @@ constexpr int64_t kGradRows = 192, kGradCols = 768;  // tile of dw
 constexpr int64_t kTallGrad = 384, kNarrowGrad = 256;
 
 constexpr const char* kPackedWeights = "packed weights";
-constexpr int64_t kPairBand = 16;  // rows that pack_pairs_both takes
 
 int64_t chunk_width(int64_t n) { return n > 4096 ? kWideChunk : kChunk; }
 int64_t num_chunks(int64_t n) { return n <= 512 ? 1 : (n + chunk_width(n) - 1) / chunk_width(n); }
@@ -545,7 +544,7 @@ void PackedMatrix::prepare(Tensor w, Layout layout, DType as) {
   pair_pieces_.clear();
   packed_ = make_tensor(nullptr, w.rows, w.cols, as);
   layout_ = layout;
-  set_ = true;
+  set_ = false;  // until it has values: a failure here leaves no packed form
   const std::vector<Piece> pieces = pieces_of(w, layout, as);
   const SingleThread one;
   const bool blocked = (as == DType::f32 || has_bf16_gemm()) &&
@@ -563,14 +562,15 @@ void PackedMatrix::prepare(Tensor w, Layout layout, DType as) {
 void PackedMatrix::fill(Tensor w) {
   if (empty()) {
     if (w.dtype != packed_.dtype) round_rows(w);
-    return;
+  } else {
+    const std::vector<Piece> pieces = pieces_of(w, layout_, packed_.dtype);
+    const SingleThread one;
+    parallel_for(std::ssize(pieces), [&](int64_t i) {
+      const auto at = static_cast<size_t>(i);
+      pack_piece(pieces[at], w, layout_, packed_.dtype, chunks_[at]);
+    });
   }
-  const std::vector<Piece> pieces = pieces_of(w, layout_, packed_.dtype);
-  const SingleThread one;
-  parallel_for(std::ssize(pieces), [&](int64_t i) {
-    const auto at = static_cast<size_t>(i);
-    pack_piece(pieces[at], w, layout_, packed_.dtype, chunks_[at]);
-  });
+  set_ = true;
 }
 
 void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
@@ -604,6 +604,7 @@ void PackedMatrix::pack_both(Tensor w, DType as, PackedMatrix& nt, PackedMatrix&
       }
     }
   });
+  nt.set_ = nn.set_ = true;
 }
 
 bool PackedMatrix::takes_bands() const {

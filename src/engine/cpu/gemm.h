@@ -29,6 +29,7 @@ struct PairOrder {
   }
 };
 constexpr int64_t kMaxPairWidth = 64;
+constexpr int64_t kPairBand = 16;  // a cache line of pairs; columns of a factor that are packed at once
 
 // Row k and column n of a right factor in this order.
 struct PairPlace {
@@ -71,7 +72,7 @@ class PackedMatrix {
   // Shape, memory and pieces for w, without values.
   void prepare(Tensor w, Layout layout, DType as);
   void fill(Tensor w);
-  // Whether whole bands of sixteen rows and kMaxPairWidth columns of w lie in its pieces.
+  // Whether whole bands of kPairBand rows and kMaxPairWidth columns of w lie in its pieces.
   bool takes_bands() const;
   void round_rows(Tensor w);
 

@@ -63,8 +63,6 @@ void pack_pairs_nn(const float* w, int64_t ld, int64_t depth, int64_t cols, cons
   hwy::FlushStream();
 }
 
-constexpr int64_t kPairRows = 16;  // a cache line of pairs
-
 // Four pairs of each of sixteen rows, transposed as numbers of 32 bits into four cache lines, `step` apart.
 HWY_INLINE void transpose_pairs(const uint32_t* from, int64_t ld, uint32_t* to, int64_t step) {
 #if HWY_MAX_BYTES >= 64
@@ -75,7 +73,7 @@ HWY_INLINE void transpose_pairs(const uint32_t* from, int64_t ld, uint32_t* to, 
   const hn::FixedTag<uint32_t, 4> d4;
   const hn::FixedTag<uint32_t, 4 * kBlocks> d;
   const hn::Repartition<uint64_t, decltype(d)> d64;
-  for (int64_t r = 0; r < kPairRows; r += 4 * kBlocks, to += 4 * kBlocks) {
+  for (int64_t r = 0; r < kPairBand; r += 4 * kBlocks, to += 4 * kBlocks) {
     const auto row = [&](int64_t i) HWY_ATTR {
       const auto block = [&](int64_t b) HWY_ATTR { return hn::LoadU(d4, from + (r + 4 * b + i) * ld); };
 #if HWY_MAX_BYTES >= 64
@@ -101,9 +99,9 @@ HWY_INLINE void transpose_pairs(const uint32_t* from, int64_t ld, uint32_t* to, 
 void pack_pairs_nt(const float* w, int64_t ld, int64_t depth, int64_t cols, const PairOrder& order,
                    uint32_t* to) {
   const int64_t pairs = depth / 2;
-  auto* buffer = reinterpret_cast<uint32_t*>(float_scratch(5, kPairRows * pairs));
-  for (int64_t n = 0; n < cols; n += kPairRows) {
-    for (int64_t r = 0; r < kPairRows; ++r)
+  auto* buffer = reinterpret_cast<uint32_t*>(float_scratch(5, kPairBand * pairs));
+  for (int64_t n = 0; n < cols; n += kPairBand) {
+    for (int64_t r = 0; r < kPairBand; ++r)
       round_row(w + (n + r) * ld, reinterpret_cast<uint16_t*>(buffer + r * pairs), depth);
     for (int64_t p = 0; p < pairs; p += 4)
       transpose_pairs(buffer + p, pairs, to + order.offset(2 * p, n), order.width);
@@ -115,11 +113,11 @@ void pack_pairs_both(const float* w, int64_t ld, int64_t cols, const PairPlace& 
   const D d;
   const hn::Rebind<uint16_t, D> dh;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), width = nn.order.width;
-  HWY_ALIGN uint32_t buffer[kPairRows * kMaxPairWidth / 2];
+  HWY_ALIGN uint32_t buffer[kPairBand * kMaxPairWidth / 2];
   const int64_t pairs = width / 2;
   const auto half = [&](int64_t r, int64_t i) { return reinterpret_cast<uint16_t*>(buffer + r * pairs) + i; };
   for (int64_t c = 0; c < cols; c += width) {
-    for (int64_t r = 0; r < kPairRows; r += 2) {
+    for (int64_t r = 0; r < kPairBand; r += 2) {
       const float *first = w + r * ld + c, *second = first + ld;
       uint32_t* out = nn.pairs + nn.order.offset(nn.k + r, nn.n + c);
       for (int64_t i = 0; i < width; i += lanes) {
@@ -256,16 +254,16 @@ const void* packed_weights(ParameterStore& store, const Parameter& first, int co
   const std::lock_guard lock(store.derived_mutex());
   const Form wanted = form_of(store, first, count, as, transposed);
   if (wanted.is_stale(store)) {
-    wanted.entry.version = store.version();
     const Form other = form_of(store, first, count, as, !transposed);
     // The values are in cache now; the backward pass would read them from memory again.
     if (both && other.is_stale(store)) {
-      other.entry.version = store.version();
       const Form &nt = transposed ? other : wanted, &nn = transposed ? wanted : other;
       PackedMatrix::pack_both(w, as, nt.packed(), nn.packed());
+      other.entry.version = store.version();
     } else {
       wanted.packed().pack(w, transposed ? Layout::nn : Layout::nt, as);
     }
+    wanted.entry.version = store.version();
   }
   return &wanted.packed();
 }
