@@ -19,7 +19,7 @@ reviews=examples/reviews mini=models/graft-mini
 train=$reviews/train.csv validation=$reviews/validation.csv test=$reviews/test.csv
 
 fetched=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$fetched"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$fetched"' EXIT
 if [ -z "${GRAFT_BUILD:-}" ]; then
   step "packages and build"
   scripts/install-deps.sh
