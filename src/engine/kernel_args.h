@@ -10,6 +10,9 @@
 
 namespace graft::engine {
 
+struct Parameter;
+class ParameterStore;
+
 // Operations (2 per multiply-add of real rows) and bytes: every operand once, read or written.
 struct Work {
   int64_t flops = 0, bytes = 0;
@@ -389,6 +392,10 @@ struct UpdateArgs {
   double momentum = 0, dampening = 0;       // sgd; momentum of rmsprop too, whose decay of v is beta2
   bool nesterov = false;
   float grad_scale = 1;  // clipping coefficient
+  // The parameter that w is the whole of, where the update follows touch_values(): its packed forms that were
+  // current before stay so.
+  ParameterStore* store = nullptr;
+  const Parameter* parameter = nullptr;
 
   Work work() const {
     const int64_t floats = (g ? 1 : 0) + 2 * (1 + (m ? 1 : 0) + (v ? 1 : 0));

@@ -188,6 +188,19 @@ HostWrite ParameterStore::write_value(const Parameter& p) {
   return {device(), value(p), p.size};
 }
 
+Derived& ParameterStore::derived(const Parameter& first, int count, int kind) {
+  const DerivedKey key{&first, count, kind};
+  Derived& entry = derived_[key];
+  if (!entry.of.empty()) return entry;
+  auto p =
+      std::find_if(parameters_.begin(), parameters_.end(), [&](const Parameter& q) { return &q == &first; });
+  for (int i = 0; i < count && p != parameters_.end(); ++i, ++p) {
+    entry.of.push_back(&*p);
+    derived_from_[&*p].push_back(key);
+  }
+  return entry;
+}
+
 void ParameterStore::allocate() {
   size_ = (size_ + kAlign - 1) / kAlign * kAlign;
   FloatBuffer values(std::max<int64_t>(size_, kAlign), device());

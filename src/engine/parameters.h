@@ -1,5 +1,6 @@
 // Every parameter of a model in one flat fp32 memory, with views by checkpoint name (docs/design.md, idea 5).
 #pragma once
+#include <compare>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -7,7 +8,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "engine/device.h"
@@ -105,10 +105,20 @@ struct SparseGrad {
   std::vector<int32_t> slot_of;  // [parameter rows] index into ids, or -1
 };
 
+// Values of `count` parameters from `first` on, in a layout of this kind.
+struct DerivedKey {
+  const Parameter* first;
+  int count, kind;
+  auto operator<=>(const DerivedKey&) const = default;
+};
 // A device's copy of values in another layout (packed weights), with the version of its source.
 struct Derived {
+  std::vector<const Parameter*> of;
   std::shared_ptr<void> data;
   uint64_t version = 0;
+  // An update that writes the copy beside the values: to this version, after so many more parameters.
+  uint64_t updating = 0;
+  int missing = 0;
 };
 // The kind of layout of packed weights, for ParameterStore::derived.
 inline int form_of_weights(bool transposed, DType as) {
@@ -178,9 +188,11 @@ class ParameterStore {
 
   int64_t value_size() const { return size_; }  // floats of its own memory
   int64_t grad_size() const;                    // of the dense gradients of trained parameters
-  // The entry for (first parameter, number of parameters, kind of layout), empty at the first call. Hold
-  // derived_mutex() during the call and while filling the entry. References stay valid.
-  Derived& derived(const Parameter& first, int count, int kind) { return derived_[{&first, count, kind}]; }
+  // The entry of a key, empty at the first call. Hold derived_mutex() during the call and while filling the
+  // entry. References stay valid.
+  Derived& derived(const Parameter& first, int count, int kind);
+  // The keys of all entries that hold values of this parameter. Hold derived_mutex().
+  const std::vector<DerivedKey>& derived_from(const Parameter& p) { return derived_from_[&p]; }
   std::mutex& derived_mutex() { return derived_mutex_; }
   uint64_t version() const { return version_; }  // changes with the values; invalidates packed copies
   void touch_values() { ++version_; }
@@ -194,7 +206,8 @@ class ParameterStore {
   int64_t size_ = 0, grad_size_ = 0;
   bool has_grads_ = false, open_ = true, adapters_drop_ = false;
   uint64_t version_ = 0;
-  std::map<std::tuple<const Parameter*, int, int>, Derived> derived_;
+  std::map<DerivedKey, Derived> derived_;
+  std::map<const Parameter*, std::vector<DerivedKey>> derived_from_;
   std::mutex derived_mutex_;
 };
 

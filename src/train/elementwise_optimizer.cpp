@@ -151,6 +151,7 @@ void ElementwiseOptimizer::step(double lr, float grad_scale) {
   store_.settle_grads();  // of parameters that this step's backward passes did not reach: zeros, not the last
                           // step's
   lr_.push_back(lr);
+  store_.touch_values();  // before the updates, which keep packed forms current
   for (State& state : states_) {
     const Parameter& p = *state.parameter;
     if (!p.trainable) continue;
@@ -161,9 +162,10 @@ void ElementwiseOptimizer::step(double lr, float grad_scale) {
       continue;
     }
     a.g = store_.grad(p);
+    a.store = &store_;
+    a.parameter = &p;
     kernels_.update(a);
   }
-  store_.touch_values();
 }
 
 void ElementwiseOptimizer::catch_up(Parameter& parameter, const int32_t* ids, int64_t n) {

@@ -581,30 +581,32 @@ void PackedMatrix::pack(Tensor w, Layout layout, DType as) {
 void PackedMatrix::pack_both(Tensor w, DType as, PackedMatrix& nt, PackedMatrix& nn) {
   nt.prepare(w, Layout::nt, as);
   nn.prepare(w, Layout::nn, as);
-  if (w.dtype != DType::f32 || !nt.takes_bands() || !nn.takes_bands()) {
+  if (w.dtype != DType::f32 || !take_bands(nt, nn)) {
     nt.fill(w);
     nn.fill(w);
     return;
   }
+  parallel_for(w.rows / kPairBand,
+               [&](int64_t band) { pack_band(w.row(band * kPairBand), w.stride, band * kPairBand, nt, nn); });
+  nt.set_ = nn.set_ = true;
+}
+
+void PackedMatrix::pack_band(const float* rows, int64_t stride, int64_t row, PackedMatrix& nt,
+                             PackedMatrix& nn) {
   const auto place = [](const PackedMatrix& m, size_t piece, int64_t k, int64_t n) {
     const PairPiece& p = m.pair_pieces_[piece];
     return PairPlace{p.order, reinterpret_cast<uint32_t*>(m.chunks_[piece]), k - p.k, n - p.col};
   };
-  parallel_for(w.rows / kPairBand, [&](int64_t band) {
-    const int64_t row = band * kPairBand;
-    for (size_t i = 0; i < nt.pair_pieces_.size(); ++i) {
-      const PairPiece& a = nt.pair_pieces_[i];
-      if (row < a.col || row >= a.col + a.cols) continue;
-      for (size_t j = 0; j < nn.pair_pieces_.size(); ++j) {
-        const PairPiece& b = nn.pair_pieces_[j];
-        const int64_t begin = std::max(a.k, b.col), end = std::min(a.k + a.depth, b.col + b.cols);
-        if (row < b.k || row >= b.k + b.depth || begin >= end) continue;
-        pack_pairs_both(w.row(row) + begin, w.stride, end - begin, place(nt, i, begin, row),
-                        place(nn, j, row, begin));
-      }
+  for (size_t i = 0; i < nt.pair_pieces_.size(); ++i) {
+    const PairPiece& a = nt.pair_pieces_[i];
+    if (row < a.col || row >= a.col + a.cols) continue;
+    for (size_t j = 0; j < nn.pair_pieces_.size(); ++j) {
+      const PairPiece& b = nn.pair_pieces_[j];
+      const int64_t begin = std::max(a.k, b.col), end = std::min(a.k + a.depth, b.col + b.cols);
+      if (row < b.k || row >= b.k + b.depth || begin >= end) continue;
+      pack_pairs_both(rows + begin, stride, end - begin, place(nt, i, begin, row), place(nn, j, row, begin));
     }
-  });
-  nt.set_ = nn.set_ = true;
+  }
 }
 
 bool PackedMatrix::takes_bands() const {

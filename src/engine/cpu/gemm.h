@@ -58,6 +58,12 @@ class PackedMatrix {
   void pack(Tensor w, Layout layout) { pack(w, layout, w.dtype); }
   // The same for both layouts of w.
   static void pack_both(Tensor w, DType as, PackedMatrix& nt, PackedMatrix& nn);
+  // Whether both layouts of a matrix consist of pieces that pack_band() fills.
+  static bool take_bands(const PackedMatrix& nt, const PackedMatrix& nn) {
+    return nt.takes_bands() && nn.takes_bands();
+  }
+  // Packs rows [row, row + kPairBand) of a matrix of fp32 numbers, `stride` apart, into both layouts of it.
+  static void pack_band(const float* rows, int64_t stride, int64_t row, PackedMatrix& nt, PackedMatrix& nn);
   bool is_set() const { return set_; }
   bool empty() const { return chunks_.empty(); }  // no blocked layout
   const void* chunk(int64_t i) const { return chunks_[static_cast<size_t>(i)]; }

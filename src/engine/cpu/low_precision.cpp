@@ -14,7 +14,6 @@
 #include "engine/cpu/gemm.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd-inl.h"
-#include "engine/parameters.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace graft::engine::cpu::HWY_NAMESPACE {
@@ -227,45 +226,6 @@ void clear_padding(Tensor copy) {
   if (!copy) return;
   const int64_t rest = padded_rows(copy.rows) - copy.rows;
   std::memset(bf16_row(copy, copy.rows), 0, static_cast<size_t>(rest * copy.stride) * 2);
-}
-
-namespace {
-
-// The entry of one form of w. Under the store's derived_mutex.
-struct Form {
-  Derived& entry;
-  PackedMatrix& packed() const { return *static_cast<PackedMatrix*>(entry.data.get()); }
-  bool is_stale(const ParameterStore& store) const {
-    return !packed().is_set() || entry.version != store.version();
-  }
-};
-
-Form form_of(ParameterStore& store, const Parameter& first, int count, DType as, bool transposed) {
-  Derived& entry = store.derived(first, count, form_of_weights(transposed, as));
-  if (!entry.data) entry.data = std::make_shared<PackedMatrix>();
-  return {entry};
-}
-
-}  // namespace
-
-const void* packed_weights(ParameterStore& store, const Parameter& first, int count, Tensor w, DType as,
-                           bool transposed, bool both) {
-  if (first.shared) return packed_weights(*store.lender(), *first.shared, count, w, as, transposed, both);
-  const std::lock_guard lock(store.derived_mutex());
-  const Form wanted = form_of(store, first, count, as, transposed);
-  if (wanted.is_stale(store)) {
-    const Form other = form_of(store, first, count, as, !transposed);
-    // The values are in cache now; the backward pass would read them from memory again.
-    if (both && other.is_stale(store)) {
-      const Form &nt = transposed ? other : wanted, &nn = transposed ? wanted : other;
-      PackedMatrix::pack_both(w, as, nt.packed(), nn.packed());
-      other.entry.version = store.version();
-    } else {
-      wanted.packed().pack(w, transposed ? Layout::nn : Layout::nt, as);
-    }
-    wanted.entry.version = store.version();
-  }
-  return &wanted.packed();
 }
 
 }  // namespace graft::engine::cpu

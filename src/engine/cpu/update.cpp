@@ -9,6 +9,7 @@
 
 #include "base/threads.h"
 #include "engine/cpu/cpu_kernels.h"
+#include "engine/cpu/packed_forms.h"
 #include "engine/cpu/scratch.h"
 #include "engine/cpu/simd-inl.h"
 
@@ -133,6 +134,15 @@ HWY_EXPORT(update_span);
 HWY_EXPORT(square_span);
 
 void update(const UpdateArgs& args) {
+  if (KeptForms forms(args.store, args.parameter); forms) {
+    parallel_blocks(forms.bands(), 8, [&](int64_t begin, int64_t end) {
+      for (int64_t band = begin; band < end; ++band) {
+        HWY_DYNAMIC_DISPATCH(update_span)(args, band * forms.band_size(), (band + 1) * forms.band_size());
+        forms.pack(args.w, band);
+      }
+    });
+    return forms.settle();
+  }
   parallel_blocks(args.n, 1 << 16, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(update_span)(args, begin, end);
   });
