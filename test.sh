@@ -117,6 +117,9 @@ if [ "$tier" = default ] || [ "$tier" = slow ]; then
     check docs tools/check_docs.py build README.md
   fi
 
+  say "quickstart.sh by the bundled model alone"
+  check quickstart tools/check_quickstart.sh build
+
   # What reads a stranger's files, the operations and the training loop; --slow takes all.
   folders="base hub data operations trainer"
   seconds=3
