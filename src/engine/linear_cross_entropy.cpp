@@ -125,6 +125,7 @@ Var linear_cross_entropy(Tape& tape, Var x, const Linear& layer, const int32_t* 
   if (!tape.planning()) check_labels(c, labels);
   if (c.bf16) {
     c.product.x = tape.bf16_copy_of(x);
+    x->keeps_copy = true;
     c.product.packed = tape.kernels().packed_weights(store, *layer.weight, 1, c.product.w, DType::bf16, false,
                                                      tape.record() && x->needs_grad);
   }

@@ -110,6 +110,7 @@ Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, 
   const bool in_bf16 = tape.options().bf16 && !layer.fp32;
   if (in_bf16) {
     args.x = tape.bf16_copy_of(x);
+    x->keeps_copy |= w.trainable;
     args.packed = tape.kernels().packed_weights(tape.parameters(), *layer.weight, layer.count, args.w,
                                                 DType::bf16, false, tape.record() && x->needs_grad);
   }
@@ -128,7 +129,6 @@ Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, 
   tape.on_backward(y, [=](Tape& t) {
     LinearBackwardArgs b;
     const View wv = view_of(t, layer.weight, layer.count);
-    b.x = args.x;
     b.w = args.w;
     b.dy = y->grad;
     if (adapters && activation != Activation::none) {  // the adapters read the gradient before the activation
@@ -146,6 +146,7 @@ Var plain_linear(Tape& tape, Var x, const Linear& layer, Activation activation, 
                                               true, false);
     }
     if (wv.trainable) {
+      b.x = args.x;
       b.dw = make_tensor(wv.grad, wv.rows, wv.cols);
       b.add_dw = adds_gradient(t, layer.weight, layer.count);
       mark_written(t, layer.weight, layer.count);

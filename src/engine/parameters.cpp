@@ -188,6 +188,11 @@ HostWrite ParameterStore::write_value(const Parameter& p) {
   return {device(), value(p), p.size};
 }
 
+bool ParameterStore::trains_layers() const {
+  return std::any_of(parameters_.begin(), parameters_.end(),
+                     [](const Parameter& p) { return p.is_linear && p.trainable && p.part != Part::head; });
+}
+
 Derived& ParameterStore::derived(const Parameter& first, int count, int kind) {
   const DerivedKey key{&first, count, kind};
   Derived& entry = derived_[key];

@@ -163,6 +163,8 @@ class ParameterStore {
   // also matches dots. Throws Error with the nearest names if there is none.
   std::vector<Parameter*> select(const std::string& pattern);
   int64_t num_parameters() const;
+  // Whether a matrix of a linear layer below the heads is trained.
+  bool trains_layers() const;
 
   // Memory of the device; null before allocation, as in a plan.
   float* value(const Parameter& p) const {

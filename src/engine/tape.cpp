@@ -66,11 +66,14 @@ Tensor Tape::on_host(Tensor t) {
 Var Tape::constant(Tensor data) { return new (arena_.push(sizeof(Value))) Value{data, {}, {}, false}; }
 
 Var Tape::result(Tensor data, bool needs_grad, Tensor bf16_copy) {
-  return new (arena_.push(sizeof(Value))) Value{data, bf16_copy, {}, needs_grad && record()};
+  Var v = new (arena_.push(sizeof(Value))) Value{data, bf16_copy, {}, needs_grad && record()};
+  if (bf16_copy && frees_copies_) copied_.push_back(v);
+  return v;
 }
 
 Tensor Tape::push_bf16_copy(int64_t rows, int64_t cols) {
   if (!options_.bf16) return {};
+  if (frees_copies_) return make_tensor(take((padded_rows(rows) * cols + 1) / 2), rows, cols, DType::bf16);
   Tensor copy = push(padded_rows(rows), cols, DType::bf16);
   copy.rows = rows;
   return copy;
@@ -80,7 +83,7 @@ Tensor Tape::bf16_copy_of(Var v) {
   if (!v->bf16_copy) {
     v->bf16_copy = push_bf16_copy(v->data.rows, v->data.cols);
     kernels_.to_bf16(v->data, v->bf16_copy);
-    cast_.push_back(v);
+    (frees_copies_ ? copied_ : cast_).push_back(v);
   }
   return v->bf16_copy;
 }
@@ -89,6 +92,17 @@ Tensor Tape::grad_of(Var v, bool& add) {
   add = static_cast<bool>(v->grad);
   if (!add) v->grad = make_tensor(take(v->data.size()), v->data.rows, v->data.cols);
   return v->grad;
+}
+
+// All but those of the results, which the next segment reads.
+void Tape::free_copies(const Results& results) {
+  std::erase_if(copied_, [&](Var v) {
+    if (v->keeps_copy) return true;
+    if (std::find(results.begin(), results.end(), v) != results.end()) return false;
+    give(v->bf16_copy.data);
+    v->bf16_copy = {};
+    return true;
+  });
 }
 
 // f(), after which the stack is as before: with it go the activations of the segment, bf16 copies of what it

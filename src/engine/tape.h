@@ -22,6 +22,7 @@ struct Value {
   Tensor grad{};       // set by the first contribution
   bool needs_grad = false;
   const Rows* rows = nullptr;  // what its rows are; known where adapters drop their input
+  bool keeps_copy = false;     // the backward pass reads bf16_copy: a product with trained weights
 };
 using Var = Value*;
 
@@ -45,7 +46,11 @@ class Tape {
       : Tape(parameters.device().kernels(), arena, parameters, options) {}
   // The same with another table for its kernels: a dry run, a search for NaN.
   Tape(const Kernels& kernels, Arena& arena, ParameterStore& parameters, TapeOptions options)
-      : kernels_(kernels), arena_(arena), parameters_(parameters), options_(options) {}
+      : kernels_(kernels),
+        arena_(arena),
+        parameters_(parameters),
+        options_(options),
+        frees_copies_(options.record && !options.checkpoints && !parameters.trains_layers()) {}
 
   const Kernels& kernels() const { return kernels_; }
   Arena& arena() { return arena_; }
@@ -108,7 +113,8 @@ class Tape {
   Tensor on_host(Tensor t);
   float scalar(Var v) { return *on_host(v->data).f32(); }
 
-  // The bf16 copy of v, created at the first call and padded with zero rows to a multiple of 32.
+  // The bf16 copy of v, created at the first call and padded with zero rows to a multiple of 32. Where the
+  // matrices of the layers are frozen it is freed behind its segment, unless `v` keeps it.
   Tensor bf16_copy_of(Var v);
   // Memory for a bf16 copy that the kernel of a result fills; null in fp32.
   Tensor push_bf16_copy(int64_t rows, int64_t cols);
@@ -144,7 +150,11 @@ class Tape {
   // as long as the tape.
   template <class F>
   Results segment(F f) {
-    if (record() && !options_.checkpoints) return f(*this);
+    if (record() && !options_.checkpoints) {
+      const Results results = f(*this);
+      free_copies(results);
+      return results;
+    }
     static_assert(std::is_trivially_destructible_v<F>, "the arena destroys nothing");
     Segment s;
     s.state = record() ? new (arena_.push(sizeof(F))) F(std::move(f)) : &f;
@@ -176,6 +186,7 @@ class Tape {
   Results run_and_keep(const Segment& s);
   Results checkpoint(const Segment& s);
   Tensor kept(const Tensor& result);
+  void free_copies(const Results& results);
   template <class F>
   void with_temporary_stack(F f);
   void replay(const Segment& s, const TapeOptions& options, const Results& results);
@@ -195,6 +206,8 @@ class Tape {
   };
   std::vector<Mirror> mirrors_;
   std::vector<Var> cast_;           // to bf16, in this order
+  bool frees_copies_;               // bf16 copies lie in the heap
+  std::vector<Var> copied_;         // values whose copies lie there
   FlushDenormals flush_denormals_;  // a tape belongs to one thread
 };
 

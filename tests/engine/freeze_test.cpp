@@ -40,6 +40,12 @@ struct Model {
       second[i] = norm(name + ".second");
     }
     head = linear("head", 5, kHidden);
+    for (Parameter& p : store.parameters()) {
+      p.part = p.name.starts_with("layer.")  ? Part::layer
+               : p.name.starts_with("head.") ? Part::head
+                                             : Part::embeddings;
+      p.is_linear = p.part != Part::embeddings && p.shape.size() == 2;
+    }
     fill_store(store, 0.3f);
   }
 
@@ -56,14 +62,19 @@ struct Model {
     o.dropout = 0.1f;
     Var x = embed(t, embeddings, ids.data(), rows.position, nullptr, 0.1f, "embeddings", rows);
     for (int64_t i = 0; i < kLayers; ++i) {
-      const std::string name = "layer." + std::to_string(i);
-      Var p = linear(t, x, qkv[i]);
-      Var context = attention(t, {p, 0}, {p, kHidden}, {p, 2 * kHidden}, o, name, rows, rows);
-      x = residual_norm(t, linear(t, context, out[i]), x, first[i], 0.1f, name + ".output", rows);
-      Var wide = linear(t, x, up[i], Activation::gelu);
-      x = residual_norm(t, linear(t, wide, down[i]), x, second[i], 0.1f, name + ".ffn", rows);
+      x = t.segment([this, x, i, o, rows](Tape& tape) -> Tape::Results {
+        return {layer(tape, x, i, o, rows), nullptr};
+      })[0];
     }
     return linear(t, x, head);
+  }
+  Var layer(Tape& t, Var x, int64_t i, const AttentionOptions& o, const Rows& rows) const {
+    const std::string name = "layer." + std::to_string(i);
+    Var p = linear(t, x, qkv[i]);
+    Var context = attention(t, {p, 0}, {p, kHidden}, {p, 2 * kHidden}, o, name, rows, rows);
+    x = residual_norm(t, linear(t, context, out[i]), x, first[i], 0.1f, name + ".output", rows);
+    Var wide = linear(t, x, up[i], Activation::gelu);
+    return residual_norm(t, linear(t, wide, down[i]), x, second[i], 0.1f, name + ".ffn", rows);
   }
   Pass run(bool bf16 = false) {
     TapeOptions options = training();
@@ -163,6 +174,30 @@ TEST_F(FreezeTest, ThePlanFollowsAndIsSmaller) {
   const size_t planned = peak(plan_kernels());
   EXPECT_EQ(planned, peak(cpu_kernels()));
   EXPECT_LT(planned, all);
+}
+
+// A layer without trained matrices gives its bf16 copies back; one trained matrix keeps those of all layers.
+TEST_F(FreezeTest, FrozenLayersKeepNoBf16Copies) {
+  Model m;
+  m.freeze("layer.*.weight");
+  const auto peak = [&](const Kernels& kernels) {
+    TapeOptions options = training();
+    options.bf16 = true;
+    Arena arena;
+    Tape t(kernels, arena, m.store, options);
+    t.backward(cross_entropy(t, m.logits(t), m.labels.data(), 14));
+    m.store.clear_grads();
+    return arena.peak();
+  };
+  const size_t frozen = peak(plan_kernels());
+  EXPECT_EQ(frozen, peak(cpu_kernels()));
+  m.down[0].weight->trainable = true;
+  const size_t kept = peak(plan_kernels());
+  EXPECT_EQ(kept, peak(cpu_kernels()));
+  // Of 32 padded rows: the inputs of four products a layer, less those that the first and the last ones need
+  // at once.
+  constexpr size_t kLayerCopies = 32 * 5 * kHidden * sizeof(uint16_t);
+  EXPECT_LE(frozen + (kLayers - 1) * kLayerCopies, kept);
 }
 
 TEST_F(FreezeTest, AllFrozenIsTold) {
