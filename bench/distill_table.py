@@ -3,7 +3,7 @@
 
     bench/distill_table.py [--graft build/graft] [--model DIR] [--texts N] [--steps N] [--vocabulary N] [--seeds 1,2] [--work DIR] [--bench]
 
-Reads English text of ../shared (or GRAFT_SHARED): books, reviews, encyclopedia, dialogues, single sentences. Needs the real checkpoint
+Reads English text of ../shared (or GRAFT_SHARED), sentences and passages: books, reviews, encyclopedia, dialogues. Needs the real checkpoint
 (scripts/get-model.sh). Scores: cosine to the teacher on held-out text; retrieval of the paragraph that answers a question (XQuAD, English, one question
 a paragraph, MRR@10); accuracy of xSID intents after fine-tuning on 1,500 rows. With --work the teacher's outputs are kept: a second run takes them
 from the cache. With --bench it prints tokens/s of the distillation beside those of its parts instead. The standard library only.
@@ -26,21 +26,29 @@ SHARED = Path(os.environ.get("GRAFT_SHARED", HERE.parent / "shared")) / "data"
 SOURCES = ["wikipedia", "imdb_reviews", "openstax_books", "sgd_dialogues", "commonvoice_cc0", "biomed_mtl"]
 
 
-def sentences(source, n):
-    """The first n sentences of 20 to 250 characters, each once."""
+def texts_of(source, n):
+    """The first n different texts: of each line a sentence of 20 to 250 characters, or the beginning of the line, whole sentences of 250 to 700
+    characters. The student is asked for both."""
     seen = set()
     with lzma.open(SHARED / "corpora" / "en" / f"{source}.txt.xz", "rt", encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            for sentence in re.split(r"(?<=[.!?])\s+", line.strip()):
-                if 20 <= len(sentence) <= 250 and sentence not in seen:
-                    seen.add(sentence)
-                    yield sentence
+        for number, line in enumerate(lines):
+            sentences = re.split(r"(?<=[.!?])\s+", line.strip())
+            passage = ""
+            for sentence in sentences:
+                if len(passage) + len(sentence) >= 700:
+                    break
+                passage = f"{passage} {sentence}".strip()
+            found = [passage] if number % 2 and len(passage) >= 250 else [s for s in sentences if 20 <= len(s) <= 250][:2]
+            for text in found:
+                if text not in seen:
+                    seen.add(text)
+                    yield text
                     if len(seen) == n:
                         return
 
 
 def write_texts(work, n):
-    rows = [s for source in SOURCES for s in sentences(source, n // len(SOURCES))]
+    rows = [s for source in SOURCES for s in texts_of(source, n // len(SOURCES))]
     random.Random(1).shuffle(rows)
     path = work / "texts.txt"
     path.write_text("".join(row + "\n" for row in rows), encoding="utf-8")
