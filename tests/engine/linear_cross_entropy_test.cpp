@@ -145,8 +145,9 @@ TEST(LinearCrossEntropy, ThePlanPredictsThePeakWhichDoesNotGrowWithTheRows) {
   };
   for (const bool bf16 : {false, true}) {
     EXPECT_EQ(peak(plan_kernels(), 1100, bf16).total(), peak(cpu_kernels(), 1100, bf16).total()) << bf16;
+    // The rows of x have a gradient there, and a bf16 copy: no layer below is trained.
     EXPECT_LT(peak(plan_kernels(), 10000, bf16).heap,
-              peak(plan_kernels(), 1000, bf16).heap + 10000 * 16 * 4 + 4096)
+              peak(plan_kernels(), 1000, bf16).heap + 10000 * 16 * (bf16 ? 6 : 4) + 4096)
         << bf16;
   }
 }
