@@ -4,8 +4,8 @@
     bench/peft_table.py [--graft build/graft] [--model DIR] [--seeds 1,2,3,4,5] [--work DIR] [METHOD...] [OPTIONS OF graft train]
 
 Methods: full lora dora ia3 seq_bn double_seq_bn par_bn bitfit prompt_tuning linear_probing; default: all. SST-2 from ../shared (or
-GRAFT_SHARED): 2,000 training rows, five epochs (linear_probing: 50), accuracy on the dev set. The learning rate of each method is chosen among three, with one seed,
-on 1,000 other training rows. Seconds are those of the training, memory is the peak of the process; both are medians over the seeds. Needs the
+GRAFT_SHARED): 2,000 training rows, five epochs (linear_probing: 50), accuracy on the dev set. The learning rate of each method is chosen among
+three, with one seed, on 1,000 other training rows. Seconds are those of the training, memory is the peak of the process; both are medians over the seeds. Needs the
 real checkpoint (scripts/get-model.sh). The standard library only.
 """
 import json
@@ -38,7 +38,6 @@ def write_rows(work):
     parts = {"train": rows[:2000], "choice": rows[2000:3000]}
     for name, part in parts.items():
         (work / f"{name}.tsv").write_text("\n".join([header, *part]) + "\n", encoding="utf-8")
-    return work / "train.tsv", work / "choice.tsv"
 
 
 def train(args, work, name, rate, test, seed):
@@ -64,9 +63,9 @@ def train(args, work, name, rate, test, seed):
 
 
 def run(name, method, args, work):
-    _, choice = write_rows(work)
+    write_rows(work)
     seeds = args.seeds.split(",")
-    chosen = max(method[2], key=lambda rate: train(args, work, name, rate, choice, seeds[0])[0]["test_accuracy"])
+    chosen = max(method[2], key=lambda rate: train(args, work, name, rate, work / "choice.tsv", seeds[0])[0]["test_accuracy"])
     runs = [train(args, work, name, chosen, SHARED / "sets" / "sst2" / "dev.tsv", seed) for seed in seeds]
     return chosen, runs
 
