@@ -118,7 +118,7 @@ struct Derived {
   uint64_t version = 0;
   // An update that writes the copy beside the values: to this version, after so many more parameters.
   uint64_t updating = 0;
-  int missing = 0;
+  int64_t missing = 0;
 };
 // The kind of layout of packed weights, for ParameterStore::derived.
 inline int form_of_weights(bool transposed, DType as) {

@@ -59,8 +59,6 @@ KeptForms::KeptForms(ParameterStore* store, const Parameter* parameter)
     const int64_t row = (parameter->offset - key.first->offset) / parameter->cols();
     if (!nt || !nn || row % kPairBand != 0 || !PackedMatrix::take_bands(packed(*nt), packed(*nn))) continue;
     nt_ = nt, nn_ = nn, first_row_ = row;
-    trained_ = static_cast<int>(
-        std::count_if(nt->of.begin(), nt->of.end(), [](const Parameter* p) { return p->trainable; }));
     return;
   }
 }
@@ -74,7 +72,8 @@ void KeptForms::settle() {
   for (Derived* entry : {nt_, nn_}) {
     if (entry->updating != store_->version()) {
       entry->updating = store_->version();
-      entry->missing = trained_;
+      entry->missing =
+          std::count_if(entry->of.begin(), entry->of.end(), [](const Parameter* p) { return p->trainable; });
     }
     if (--entry->missing == 0) entry->version = store_->version();
   }

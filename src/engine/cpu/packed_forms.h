@@ -27,7 +27,6 @@ class KeptForms {
   const Parameter* parameter_;
   Derived *nt_ = nullptr, *nn_ = nullptr;
   int64_t first_row_ = 0;  // of the parameter in the matrix
-  int trained_ = 0;        // parameters of the matrix
 };
 
 }  // namespace graft::engine::cpu
